@@ -1,0 +1,43 @@
+# Every target sets up .venv from the hashed lock by itself; a fresh machine needs Python 3.11+ and make.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
+
+.PHONY: demo test check lock sandbox run help
+
+help:  ## Show this list.
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(READY)  ## Four versions of a RAG model, from registration to production or back.
+	@$(BIN)/headgate demo
+
+test: $(READY)  ## All tests that need wheels only.
+	@$(BIN)/python -m pytest
+
+check: $(READY)  ## Lint, format and types.
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+sandbox: $(READY)  ## An emulated Databricks workspace on loopback, until Ctrl-C.
+	@$(BIN)/headgate sandbox
+
+CONFIG ?= headgate.yaml
+run: $(READY)  ## The daemon, with CONFIG=headgate.yaml.
+	@$(BIN)/headgate run --config $(CONFIG)
+
+lock: $(READY)  ## Resolve the locks anew; add UPGRADE=--upgrade to move every version.
+	@$(COMPILE) $(UPGRADE) --output-file requirements.lock
+	@$(COMPILE) $(UPGRADE) --extra sandbox --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	@echo uv | $(BIN)/uv pip compile - --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+		--constraint requirements-dev.lock --output-file requirements-uv.lock
+
+$(READY): requirements-dev.lock requirements-uv.lock pyproject.toml
+	@echo "setting up .venv (once)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headgate needs Python 3.11 or later: make PYTHON=python3.11")'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.lock
+	@$(BIN)/uv pip sync --quiet --require-hashes requirements-dev.lock
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
