@@ -1,0 +1,55 @@
+"""Golden queries: questions with known answers, asked of both versions before any user."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenQuery:
+    """One question and what its answer must show."""
+
+    query: str
+    answer_contains: tuple[str, ...] = ()
+    min_sources: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """All golden queries asked once of both versions: how many, and which failed where."""
+
+    asked: int
+    candidate_failed: tuple[int, ...]
+    """Numbers (from 1) of the queries that the candidate failed."""
+    stable_failed: tuple[int, ...]
+    """The same for stable; empty as well where there is no stable version."""
+    why: str = ""
+    """The first failure in words, without prompt, answer or server message."""
+
+
+class Finding(StrEnum):
+    """What the rounds say so far."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    ENVIRONMENT = "ENVIRONMENT"
+    AGAIN = "AGAIN"
+
+
+def judge(rounds: tuple[Round, ...]) -> tuple[Finding, str]:
+    """One clean round passes; the same failure twice, with stable well, fails.
+
+    A query that both versions fail blames neither: the environment is at fault.
+    """
+    if not rounds:
+        return Finding.AGAIN, "golden queries have not been asked yet"
+    last = rounds[-1]
+    if not last.candidate_failed:
+        return Finding.PASS, f"all {last.asked} golden queries passed"
+    own = set(last.candidate_failed) - set(last.stable_failed)
+    told = f"{len(last.candidate_failed)} of {last.asked} golden queries failed"
+    if not own:
+        return Finding.ENVIRONMENT, f"{told} on both versions: the environment is at fault"
+    before = set(rounds[-2].candidate_failed) if len(rounds) > 1 else set()
+    if own & before:
+        return Finding.FAIL, f"{told} twice, and stable answers them: {last.why}"
+    return Finding.AGAIN, f"{told}: {last.why}; asking once more"

@@ -1,0 +1,76 @@
+"""What reconciling brings forth: the next record, what became true, and what to send."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from states.release import Application
+from states.world import Serving
+
+Level = Literal["info", "warning", "error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that became true: a row of the journal, and a line of the log."""
+
+    name: str
+    release: tuple[str, int] | None = None
+    """Version and attempt of the release that it tells of; None: of the application."""
+    level: Level = "info"
+    because: str = ""
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Make the endpoint serve exactly this; create it if it is absent."""
+
+    serving: Serving
+    kind: Literal["serve"] = "serve"
+
+    @property
+    def target(self) -> str:
+        """What is asked, in one canonical line: equal targets are equal calls."""
+        return str(self.serving)
+
+
+@dataclass(frozen=True)
+class MoveAlias:
+    """Make the application's alias name this version."""
+
+    version: str
+    kind: Literal["alias"] = "alias"
+
+    @property
+    def target(self) -> str:
+        """What is asked, in one canonical line."""
+        return self.version
+
+
+@dataclass(frozen=True)
+class TagVersion:
+    """Set a tag on a model version."""
+
+    version: str
+    key: str
+    value: str
+    kind: Literal["tag"] = "tag"
+
+    @property
+    def target(self) -> str:
+        """What is asked, in one canonical line."""
+        return f"{self.version} {self.key}={self.value}"
+
+
+Call = Serve | MoveAlias | TagVersion
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The outcome of one look: committed first, then acted upon."""
+
+    application: Application
+    events: tuple[Event, ...] = ()
+    calls: tuple[Call, ...] = ()
+    """At most one per kind: one resource, one call, one pass."""

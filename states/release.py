@@ -1,0 +1,212 @@
+"""The record: what an application is, what a release has come to, and what was asked of it."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from policies.evidence import Block
+from policies.golden import GoldenQuery, Round
+from policies.rollout import ErrorGuard, Rollout
+from states.machine import State
+from states.world import Serving
+
+ENTITY_NAME_LENGTH = 63
+"""Databricks' longest served entity name."""
+
+
+class Order(StrEnum):
+    """What the operator asked: a column that only operators write."""
+
+    RUN = "run"
+    PAUSE = "pause"
+    ABORT = "abort"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What the configuration says of an application, today."""
+
+    model: str
+    endpoint: str
+    alias: str | None = "production"
+    rollout: Rollout = Rollout()
+    errors: ErrorGuard = ErrorGuard()
+    tests: tuple[GoldenQuery, ...] = ()
+    required_tags: tuple[str, ...] = ()
+    environment_declared: bool = False
+    """`serving.environment` was stated: a full-state PUT cannot lose variables unknowingly."""
+    evidence_every: timedelta = timedelta(minutes=5)
+    max_lag: timedelta = timedelta(minutes=90)
+    """Older than this, the counting source is broken: Databricks promises an hour."""
+    provisioning_deadline: timedelta = timedelta(minutes=60)
+    testing_deadline: timedelta = timedelta(minutes=60)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pinned:
+    """What was fixed at admission: editing the configuration changes later releases only."""
+
+    baseline: str | None
+    """The stable version at admission; None for a first release."""
+    rollout: Rollout
+    errors: ErrorGuard
+    tests: tuple[GoldenQuery, ...]
+    max_lag: timedelta
+    provisioning_deadline: timedelta
+    testing_deadline: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A stretch of a release with one weight, on one side of `settle`; evidence is cut here."""
+
+    number: int
+    step: int
+    weight: int
+    starts_at: datetime
+    settled: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """An attempt to make a version the one that users get."""
+
+    application: str
+    version: str
+    attempt: int = 1
+    state: State = State.REGISTERED
+    settled: bool = True
+    """The world was observed to be what the state wants."""
+    confirmed: bool = False
+    """Production whose watch has ended."""
+    order: Order = Order.RUN
+    hold: str | None = None
+    needs_person: bool = False
+    because: str = ""
+    since: datetime
+    step: int = 0
+    """Index into the pinned steps, from 1; 0 before Canary."""
+    shut: bool = False
+    """In Canary, the gate was shut for want of evidence: weight 0, step kept."""
+    retreats: int = 0
+    weight_seen: int | None = None
+    pinned: Pinned | None = None
+    spans: tuple[Span, ...] = ()
+    rounds: tuple[Round, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    watermark: datetime | None = None
+    source: str | None = None
+    """The counting source of the error guard, pinned in Testing."""
+    paused: bool = False
+    """The order was `pause` at the last look: resuming starts the step's safety anew."""
+    verdict: str | None = None
+    """Outcome and sentence of the last verdict that was journalled."""
+    in_state: timedelta = timedelta()
+    """Accumulated time in this state while the world was seen."""
+    on_step: timedelta = timedelta()
+    """Accumulated time on this step since it settled."""
+    undecided: timedelta = timedelta()
+    """The part of `on_step` that counts for patience."""
+    ended_at: datetime | None = None
+    """When it lost its traffic for good: its entity is removed after `retain`."""
+    removed: bool = False
+    """Its entity is no longer wanted on the endpoint."""
+
+    @property
+    def key(self) -> str:
+        """`application/version`, as operators write it."""
+        return f"{self.application}/{self.version}"
+
+    @property
+    def live(self) -> bool:
+        """From Provisioning until the watch has ended or the rollback has settled."""
+        if self.state is State.PRODUCTION:
+            return not self.confirmed
+        if self.state is State.ROLLED_BACK:
+            return not self.settled
+        return self.state in (State.PROVISIONING, State.TESTING, State.CANARY)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The pinned steps; none before admission."""
+        return self.pinned.rollout.steps if self.pinned else ()
+
+    @property
+    def weight(self) -> int:
+        """The percentage of users that this version should get, by its own state."""
+        if self.state is State.CANARY:
+            return 0 if self.shut else self.steps[self.step - 1]
+        if self.state is State.PRODUCTION:
+            return 100
+        first = self.pinned is not None and self.pinned.baseline is None
+        return 100 if first and self.state in (State.PROVISIONING, State.TESTING) else 0
+
+    @property
+    def baking(self) -> bool:
+        """On the last step, where nothing is left to compare with."""
+        return self.state is State.CANARY and self.step == len(self.steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """A call that was sent, or is about to be: kind, target, and what came of it."""
+
+    kind: str
+    target: str
+    at: datetime
+    outcome: str
+    """`open` (unknown), `done`, or `refused`."""
+    id: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application:
+    """One model on one endpoint under one alias, with the releases that still matter."""
+
+    name: str
+    spec: Spec
+    adopted: bool = False
+    stable: str | None = None
+    unproven: str | None = None
+    """The version that serves although its first release failed: there was nothing to go back to."""
+    watermark: int = 0
+    """Versions up to this one existed at adoption and do not start by themselves."""
+    carried: Serving = Serving()
+    """Entities at 0 % that others put there, kept as found."""
+    config_version: int = 0
+    """The highest seen; a lower one is a stale answer."""
+    seen: Serving | None = None
+    """The last serving state that was ours or accepted."""
+    seen_alias: str | None = None
+    hold: str | None = None
+    looked_at: datetime | None = None
+    releases: tuple[Release, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    """Calls of the last ten minutes, oldest first."""
+
+    def entity(self, version: str) -> str:
+        """The deterministic served entity name, `<model>-v<version>`, of at most 63 characters."""
+        suffix = f"-v{version}"
+        return self.spec.model.rsplit(".", 1)[-1][: ENTITY_NAME_LENGTH - len(suffix)] + suffix
+
+    @property
+    def live(self) -> Release | None:
+        """The one live release, if any."""
+        return next((release for release in self.releases if release.live), None)
+
+    @property
+    def incumbent(self) -> str | None:
+        """The version that serves while no release is live."""
+        return self.stable or self.unproven
+
+    def newest(self, version: str | None) -> Release | None:
+        """The latest attempt at a version."""
+        found = [release for release in self.releases if release.version == version]
+        return max(found, key=lambda release: release.attempt, default=None)
+
+    def with_release(self, release: Release) -> "Application":
+        """This application with one release replaced, or added."""
+        mark = (release.version, release.attempt)
+        others = tuple(one for one in self.releases if (one.version, one.attempt) != mark)
+        ordered = sorted((*others, release), key=lambda one: (int(one.version), one.attempt))
+        return replace(self, releases=tuple(ordered))

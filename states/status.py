@@ -1,0 +1,103 @@
+"""What operators read of a release: one flat object, the same from the store and from the log."""
+
+from datetime import datetime
+from typing import TypedDict
+
+from states.machine import State
+from states.release import Application, Order, Release
+
+SCHEMA = 1
+
+
+class Status(TypedDict):
+    """One release's condition. Three fields tell it: state, settled, hold; the rest explains."""
+
+    schema: int
+    application: str
+    release: str
+    version: str
+    attempt: int
+    state: str
+    settled: bool
+    order: str
+    hold: str | None
+    step: int
+    steps: list[int]
+    weight: int
+    weight_seen: int | None
+    stable: str | None
+    because: str
+    since: str
+    next: str | None
+    needs_person: bool
+
+
+def status(application: Application, release: Release) -> Status:
+    """The status object of one release, as `status --json` and every release line carry it."""
+    hold = release.hold or (application.hold if shown(application, release) else None)
+    return Status(
+        schema=SCHEMA,
+        application=application.name,
+        release=release.key,
+        version=release.version,
+        attempt=release.attempt,
+        state=release.state.value,
+        settled=release.settled,
+        order=release.order.value,
+        hold=hold,
+        step=release.step,
+        steps=list(release.steps),
+        weight=_weight(application, release),
+        weight_seen=release.weight_seen,
+        stable=application.stable,
+        because=release.because,
+        since=rfc3339(release.since),
+        next=_next(release, hold),
+        needs_person=release.needs_person or (hold is not None and hold == application.hold),
+    )
+
+
+def shown(application: Application, release: Release) -> bool:
+    """Stable, live, or serving without proof: what `status` shows when nothing is selected."""
+    named = release.version in (application.stable, application.unproven)
+    return release.live or (named and application.newest(release.version) == release)
+
+
+def rfc3339(moment: datetime) -> str:
+    """A UTC time with microseconds and a Z, so that times sort as text."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _weight(application: Application, release: Release) -> int:
+    live = application.live
+    if release.version == application.stable and (live is None or live.version != release.version):
+        return 100 - (live.weight if live else 0)
+    if release.version == application.unproven and live is None:
+        return 100
+    return release.weight
+
+
+def _next(release: Release, hold: str | None) -> str | None:  # noqa: PLR0911 - one line a state
+    if hold is not None:
+        return None
+    if release.order is Order.PAUSE and release.live:
+        return "waits for `headgate resume`"
+    match release.state:
+        case State.REGISTERED:
+            return "admission, once nothing else is live on the endpoint"
+        case State.PROVISIONING:
+            return "golden queries, once the served entity is ready"
+        case State.TESTING:
+            return f"{release.steps[0]} % of users, once the golden queries pass"
+        case State.CANARY if release.shut:
+            return "reopens once the counting source speaks again"
+        case State.CANARY if release.baking:
+            return "the alias, once the bake has ended"
+        case State.CANARY:
+            return f"{release.steps[release.step]} % of users, once shown to be no worse"
+        case State.PRODUCTION if not release.confirmed:
+            return "confirmed, once the watch has ended"
+        case State.ROLLED_BACK if not release.settled:
+            return "home, once the endpoint was seen without it"
+        case _:
+            return None

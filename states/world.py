@@ -1,0 +1,104 @@
+"""One look at everything outside, with the time in it. Unseen is None, and never good news."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from policies.evidence import Block
+from policies.golden import Round
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """One served entity's part of an endpoint: which version, and what percentage of traffic."""
+
+    model: str
+    version: str
+    weight: int
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Who serves what: one type for what is and for what should be, so converged means `==`.
+
+    Keyed by served entity name; order and everything that the server fills in are ignored.
+    """
+
+    shares: Mapping[str, Share] = field(default_factory=dict)
+
+    def weight(self, name: str) -> int:
+        """The percentage that an entity gets; one that is not there gets none."""
+        share = self.shares.get(name)
+        return share.weight if share else 0
+
+    def __str__(self) -> str:
+        parts = [f"{name} {share.weight} %" for name, share in sorted(self.shares.items())]
+        return ", ".join(parts) or "nothing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """A serving endpoint as seen: what is active, and whether a change is under way."""
+
+    serving: Serving
+    """The active configuration; empty before the first deployment."""
+    pending: Serving | None = None
+    updating: bool = False
+    update_failed: bool = False
+    config_version: int = 0
+    ready: frozenset[str] = frozenset()
+    """Names of active entities whose deployment is ready."""
+    failed: frozenset[str] = frozenset()
+    """Names of entities, active or pending, whose deployment failed."""
+    fallback: bool = False
+    """AI Gateway's fallback is on: it hides a canary's errors."""
+    route_optimized: bool = False
+    inference_table: str | None = None
+    """`catalog.schema.table` of the AI Gateway inference table, if enabled."""
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Looked for, and not there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelVersion:
+    """A version in the registry."""
+
+    version: str
+    status: str
+    """READY, PENDING_REGISTRATION or FAILED_REGISTRATION."""
+    tags: Mapping[str, str] | None = None
+    """None: not looked at."""
+    has_signature: bool | None = None
+    """None: not looked at, or unreadable for now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What the counting source said at this look."""
+
+    blocks: tuple[Block, ...] = ()
+    """Windows closed since the last look, in order."""
+    watermark: datetime | None = None
+    """Everything before this time (store's clock) has arrived, by the newest marked probe."""
+    trouble: str | None = None
+    """Why this look brought nothing, in one sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """All that is outside, as far as it was seen at one moment."""
+
+    now: datetime
+    """The store's time, UTC."""
+    endpoint: Endpoint | Absent | None = None
+    versions: tuple[ModelVersion, ...] | None = None
+    alias: str | Absent | None = None
+    """The version that the application's alias names."""
+    round: Round | None = None
+    """Golden queries asked since the last look."""
+    evidence: Evidence | None = None
+    requests_per_second: float | None = None
+    """Of the whole endpoint, averaged over the closed minutes seen lately."""
