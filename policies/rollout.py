@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+WHOLE = 100
+"""All users, in percent."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
@@ -28,9 +31,9 @@ class Rollout:
 
     def __post_init__(self) -> None:
         assert self.steps, "a rollout has at least one step"
-        assert self.steps[-1] == 100, "steps end at 100"
+        assert self.steps[-1] == WHOLE, "steps end at 100"
         assert self.steps == tuple(sorted(set(self.steps))), "steps only climb"
-        assert all(1 <= step <= 100 for step in self.steps), "a step is a percentage"
+        assert self.steps[0] >= 1, "a step is a percentage"
 
 
 @dataclass(frozen=True, kw_only=True)

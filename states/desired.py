@@ -12,14 +12,14 @@ def desired(application: Application) -> Serving | None:
     Waiting and ended releases want nothing.
     """
     live, incumbent = application.live, application.incumbent
-    if incumbent is None and live is None:
+    if incumbent is None and (live is None or live.state is State.ROLLED_BACK):
         return None
     weights = {
         release.version: 0
         for release in application.releases
         if release.ended_at is not None and not release.removed
     }
-    if live is not None:
+    if live is not None and not live.removed:
         alone = incumbent in (None, live.version)
         weights[live.version] = 100 if alone else live.weight
     if incumbent is not None and incumbent not in weights:

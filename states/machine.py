@@ -55,7 +55,9 @@ TRANSITIONS: tuple[tuple[Trigger, State, State], ...] = (
 MACHINE = Machine(
     model=None,
     states=[state.value for state in State],
-    transitions=[[trigger.value, source.value, dest.value] for trigger, source, dest in TRANSITIONS],
+    transitions=[
+        [trigger.value, source.value, dest.value] for trigger, source, dest in TRANSITIONS
+    ],
     initial=State.REGISTERED.value,
     auto_transitions=False,
 )

@@ -1,6 +1,7 @@
 """The record: what an application is, what a release has come to, and what was asked of it."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -29,8 +30,8 @@ class Spec:
     model: str
     endpoint: str
     alias: str | None = "production"
-    rollout: Rollout = Rollout()
-    errors: ErrorGuard = ErrorGuard()
+    rollout: Rollout = field(default_factory=Rollout)
+    errors: ErrorGuard = field(default_factory=ErrorGuard)
     tests: tuple[GoldenQuery, ...] = ()
     required_tags: tuple[str, ...] = ()
     environment_declared: bool = False
@@ -48,6 +49,8 @@ class Pinned:
 
     baseline: str | None
     """The stable version at admission; None for a first release."""
+    incumbent: str | None
+    """The version that had the traffic at admission: the baseline, or one without proof."""
     rollout: Rollout
     errors: ErrorGuard
     tests: tuple[GoldenQuery, ...]
@@ -109,6 +112,8 @@ class Release:
     """The part of `on_step` that counts for patience."""
     ended_at: datetime | None = None
     """When it lost its traffic for good: its entity is removed after `retain`."""
+    tagged: bool = False
+    """Rolled back, and the registry was seen to say so."""
     removed: bool = False
     """Its entity is no longer wanted on the endpoint."""
 
@@ -138,8 +143,8 @@ class Release:
             return 0 if self.shut else self.steps[self.step - 1]
         if self.state is State.PRODUCTION:
             return 100
-        first = self.pinned is not None and self.pinned.baseline is None
-        return 100 if first and self.state in (State.PROVISIONING, State.TESTING) else 0
+        alone = self.pinned is not None and self.pinned.incumbent is None
+        return 100 if alone and self.state in (State.PROVISIONING, State.TESTING) else 0
 
     @property
     def baking(self) -> bool:
@@ -168,10 +173,14 @@ class Application:
     adopted: bool = False
     stable: str | None = None
     unproven: str | None = None
-    """The version that serves although its first release failed: there was nothing to go back to."""
+    """The version that serves although its release failed: there was nothing to go back to."""
     watermark: int = 0
     """Versions up to this one existed at adoption and do not start by themselves."""
-    carried: Serving = Serving()
+    ours: bool = False
+    """Headgate created the endpoint, so nobody else's variables can be lost by a change."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Served entity names as found at adoption, by version; the others are deterministic."""
+    carried: Serving = field(default_factory=Serving)
     """Entities at 0 % that others put there, kept as found."""
     config_version: int = 0
     """The highest seen; a lower one is a stale answer."""
@@ -179,13 +188,16 @@ class Application:
     """The last serving state that was ours or accepted."""
     seen_alias: str | None = None
     hold: str | None = None
+    """Why nothing goes on here until a person, or the world, has put it right."""
     looked_at: datetime | None = None
     releases: tuple[Release, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     """Calls of the last ten minutes, oldest first."""
 
     def entity(self, version: str) -> str:
-        """The deterministic served entity name, `<model>-v<version>`, of at most 63 characters."""
+        """The served entity's name: as adopted, else `<model>-v<version>` in 63 characters."""
+        if version in self.names:
+            return self.names[version]
         suffix = f"-v{version}"
         return self.spec.model.rsplit(".", 1)[-1][: ENTITY_NAME_LENGTH - len(suffix)] + suffix
 
@@ -205,7 +217,7 @@ class Application:
         return max(found, key=lambda release: release.attempt, default=None)
 
     def with_release(self, release: Release) -> "Application":
-        """This application with one release replaced, or added."""
+        """The application with one release replaced, or added."""
         mark = (release.version, release.attempt)
         others = tuple(one for one in self.releases if (one.version, one.attempt) != mark)
         ordered = sorted((*others, release), key=lambda one: (int(one.version), one.attempt))

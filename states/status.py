@@ -77,27 +77,32 @@ def _weight(application: Application, release: Release) -> int:
     return release.weight
 
 
-def _next(release: Release, hold: str | None) -> str | None:  # noqa: PLR0911 - one line a state
-    if hold is not None:
+NEXT = {
+    State.REGISTERED: "admission, once nothing else is live on the endpoint",
+    State.PROVISIONING: "golden queries, once the served entity is ready",
+    State.PRODUCTION: "confirmed, once the watch has ended",
+    State.ROLLED_BACK: "home, once the endpoint was seen without it",
+}
+
+
+def _next(release: Release, hold: str | None) -> str | None:
+    """What comes by itself, and on what it waits; nothing while held or at rest."""
+    if hold is not None or not (release.live or release.state is State.REGISTERED):
         return None
-    if release.order is Order.PAUSE and release.live:
+    if release.order is Order.PAUSE:
         return "waits for `headgate resume`"
     match release.state:
-        case State.REGISTERED:
-            return "admission, once nothing else is live on the endpoint"
-        case State.PROVISIONING:
-            return "golden queries, once the served entity is ready"
         case State.TESTING:
             return f"{release.steps[0]} % of users, once the golden queries pass"
-        case State.CANARY if release.shut:
-            return "reopens once the counting source speaks again"
-        case State.CANARY if release.baking:
-            return "the alias, once the bake has ended"
         case State.CANARY:
-            return f"{release.steps[release.step]} % of users, once shown to be no worse"
-        case State.PRODUCTION if not release.confirmed:
-            return "confirmed, once the watch has ended"
-        case State.ROLLED_BACK if not release.settled:
-            return "home, once the endpoint was seen without it"
+            return _next_step(release)
         case _:
-            return None
+            return NEXT[release.state]
+
+
+def _next_step(release: Release) -> str:
+    if release.shut:
+        return "reopens, once the counting source speaks again"
+    if release.baking:
+        return "the alias, once the bake has ended"
+    return f"{release.steps[release.step]} % of users, once shown to be no worse"

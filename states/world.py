@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from policies.evidence import Block
 from policies.golden import Round
@@ -93,6 +93,8 @@ class World:
 
     now: datetime
     """The store's time, UTC."""
+    poll: timedelta = timedelta(seconds=30)
+    """The pace of looks: a longer gap was downtime, and adds no more than two of it."""
     endpoint: Endpoint | Absent | None = None
     versions: tuple[ModelVersion, ...] | None = None
     alias: str | Absent | None = None

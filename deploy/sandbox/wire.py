@@ -34,6 +34,17 @@ def missing(message: str) -> ApiError:
     return ApiError(404, "RESOURCE_DOES_NOT_EXIST", message)
 
 
+def exists(message: str) -> ApiError:
+    """Something that is already there: 409 RESOURCE_ALREADY_EXISTS."""
+    return ApiError(409, "RESOURCE_ALREADY_EXISTS", message)
+
+
+def no_such_api(method: str, path: str) -> ApiError:
+    """A route that the platform lacks, in the JSON on which MLflow falls back to an older one."""
+    route = "/" + path.removeprefix("/api/").partition("/")[2]
+    return ApiError(404, "ENDPOINT_NOT_FOUND", f"No API found for '{method} {route}'")
+
+
 def not_modelled(what: str) -> ApiError:
     """Something that the sandbox does not emulate: 501, never a false success."""
     return ApiError(501, "NOT_IMPLEMENTED", f"the sandbox does not model {what}")
@@ -51,6 +62,41 @@ async def read_json(request: Request) -> Json:
     if not isinstance(value, dict):
         raise ApiError(400, "MALFORMED_REQUEST", "the body must be a JSON object")
     return value
+
+
+async def read_arguments(request: Request) -> Json:
+    """The request's arguments: its query, overlaid by its JSON body.
+
+    MLflow sends the arguments of a GET in the query and those of a DELETE in the body.
+    """
+    return {**request.query_params, **await read_json(request)}
+
+
+def text(arguments: Json, key: str) -> str:
+    """The argument of this name, which the request must give as a text that is not empty."""
+    value = arguments.get(key)
+    if not isinstance(value, str) or not value:
+        raise invalid(f"Missing value for required parameter '{key}'")
+    return value
+
+
+def whole(arguments: Json, key: str, default: int) -> int:
+    """The argument of this name as a whole number of 0 or more; absent or empty is the default."""
+    value = arguments.get(key)
+    if value is None or value == "":
+        return default
+    try:
+        number = int(value)
+    except (TypeError, ValueError) as error:
+        raise invalid(f"The parameter '{key}' must be a whole number, not {value!r}") from error
+    if number < 0:
+        raise invalid(f"The parameter '{key}' must not be negative")
+    return number
+
+
+def principal(request: Request) -> str:
+    """Who calls: the user name or application id that `app.Gate` put on the request."""
+    return str(request.scope["principal"])
 
 
 def reply(body: Json | list[Any] | None = None, status: int = 200) -> Response:

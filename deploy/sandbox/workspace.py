@@ -1,5 +1,8 @@
 """The workspace: its settings, its clock, its database, and the parts that share them."""
 
+import hashlib
+import hmac
+import secrets
 import sqlite3
 import threading
 import time
@@ -9,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from deploy.sandbox.files import Files
     from deploy.sandbox.registry import Registry
     from deploy.sandbox.serving import Serving
+    from deploy.sandbox.tracking import Tracking
     from deploy.sandbox.warehouse import Warehouse
 
 Clock = Callable[[], float]
@@ -38,6 +43,12 @@ class Settings:
     """Least time that a configuration update stays IN_PROGRESS, in seconds."""
     metrics_window_s: float = 60.0
     """Length of the window that `/metrics` gauges cover; Databricks' is one minute."""
+    queue_per_slot: int = 8
+    """Requests that may wait for each one that a served entity can execute; beyond them, 429."""
+    execution_limit_s: float = 297.0
+    """How long a model may take over one request, in real seconds; beyond it, 504."""
+    deploy_limit_s: float = 120.0
+    """How long a model may take to load, in real seconds, before its deployment has failed."""
     chunk_rows: int = 1000
     """Rows per chunk of a SQL result."""
     sql_pending_polls: int = 0
@@ -56,12 +67,37 @@ class Database:
 
     def __post_init__(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.connection = sqlite3.connect(
-            self.path, isolation_level=None, check_same_thread=False
-        )
+        self.connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         self.connection.row_factory = sqlite3.Row
         self.connection.execute("PRAGMA journal_mode=WAL")
         self.connection.execute("PRAGMA synchronous=OFF")
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Signs what the workspace hands out: storage URLs and OAuth tokens, with an expiry in each."""
+
+    key: bytes
+
+    @classmethod
+    def of(cls, database: Database) -> "Signer":
+        """The signer whose key is kept in the database, so that a restart invalidates nothing."""
+        with database.lock:
+            connection = database.connection
+            connection.execute("CREATE TABLE IF NOT EXISTS signing_key (key BLOB NOT NULL)")
+            row = connection.execute("SELECT key FROM signing_key").fetchone()
+            if row is None:
+                row = {"key": secrets.token_bytes(32)}
+                connection.execute("INSERT INTO signing_key VALUES (?)", (row["key"],))
+        return cls(row["key"])
+
+    def sign(self, *parts: str) -> str:
+        """The signature of these parts, which is safe in a URL."""
+        return hmac.new(self.key, "\0".join(parts).encode(), hashlib.sha256).hexdigest()
+
+    def accepts(self, signature: str, *parts: str) -> bool:
+        """Whether this is the signature of these parts."""
+        return hmac.compare_digest(signature.encode(), self.sign(*parts).encode())
 
 
 @dataclass
@@ -72,9 +108,17 @@ class Workspace:
     database: Database
     clock: Clock = time.time
     workspace_id: str = "1234567890123456"
+    user_name: str = "sandbox@example.com"
+    """The user whom the token of the settings belongs to."""
+    signer: Signer = field(init=False)
+    files: "Files" = field(init=False)
+    tracking: "Tracking" = field(init=False)
     registry: "Registry" = field(init=False)
     serving: "Serving" = field(init=False)
     warehouse: "Warehouse" = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.signer = Signer.of(self.database)
 
     def now_ms(self) -> int:
         """The workspace's time in milliseconds since the epoch."""

@@ -1,0 +1,1 @@
+"""The daemon: one beat, one pass per application, and the calls that follow."""

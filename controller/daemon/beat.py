@@ -1,0 +1,109 @@
+"""The beat: one scheduled job that starts the passes that are due, and the daemon's life."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, timedelta
+from types import FrameType
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from controller.record.errors import RecordError
+from controller.record.printer import Printer
+from controller.record.store import Store
+from states.plan import Event
+
+WORKERS = 8
+"""Most passes at the same time: each waits for the workspace, not for the processor."""
+HEARTBEAT = timedelta(minutes=5)
+DRAIN_S = 30.0
+"""Longest wait for passes under way when the daemon is asked to end."""
+log = structlog.get_logger()
+
+
+class Daemon:
+    """Beats until it is asked to end."""
+
+    def __init__(
+        self,
+        store: Store,
+        printer: Printer,
+        passes: Mapping[str, Callable[[], None]],
+        poll: timedelta,
+    ) -> None:
+        self._store = store
+        self._printer = printer
+        self._passes = passes
+        self._poll = poll
+        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="pass")
+        self._flying: dict[str, Future[None]] = {}
+        self._ended = threading.Event()
+        self._signal: int | None = None
+        self._heartbeat_at: float | None = None
+
+    def run(self) -> int:
+        """Beat until SIGTERM (0) or SIGINT (130): passes under way are finished first."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+        self._store.note(Event(name="daemon.started", because="Headgate looks after its releases"))
+        scheduler = BackgroundScheduler(timezone=UTC)
+        scheduler.add_job(
+            self.beat,
+            "interval",
+            seconds=self._poll.total_seconds(),
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
+        )
+        scheduler.start()
+        self.beat()
+        self._ended.wait()
+        scheduler.shutdown(wait=True)
+        self._drain()
+        return 130 if self._signal == signal.SIGINT else 0
+
+    def beat(self) -> None:
+        """Start a pass for every application that has none under way."""
+        for name, run in self._passes.items():
+            flying = self._flying.get(name)
+            if flying is None or flying.done():
+                self._flying[name] = self._pool.submit(self._guarded, name, run)
+        self._tell_state()
+
+    def _guarded(self, name: str, run: Callable[[], None]) -> None:
+        """One application's trouble must not stop the others; the next beat tries again."""
+        try:
+            run()
+        except RecordError as error:
+            log.error("store.failed", application=name, because=str(error))
+        except Exception:
+            log.exception("pass.failed", application=name)
+
+    def _tell_state(self) -> None:
+        now = time.monotonic()
+        due = self._heartbeat_at is None or now - self._heartbeat_at >= HEARTBEAT.total_seconds()
+        if not due:
+            return
+        self._heartbeat_at = now
+        try:
+            for name in self._passes:
+                self._printer.application_state(name)
+        except RecordError as error:
+            log.error("store.failed", because=str(error))
+
+    def _end(self, number: int, _: FrameType | None) -> None:
+        self._signal = number
+        self._ended.set()
+
+    def _drain(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        deadline = time.monotonic() + DRAIN_S
+        for flying in self._flying.values():
+            if not flying.cancelled():
+                flying.exception(timeout=max(0.1, deadline - time.monotonic()))
+        name = signal.Signals(self._signal).name if self._signal else "asked to"
+        self._store.note(Event(name="daemon.stopped", because=f"{name}: passes under way ended"))
+        self._printer.print()

@@ -1,0 +1,141 @@
+"""Dataclasses to rows and back, exactly: what was written is what is read.
+
+What the store asks for in SQL has a column of its own; every other field lives in a JSON body, so
+that a new field of the record needs no migration, and a body without it gets the field's default.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from sqlalchemy import RowMapping
+
+from policies.evidence import Arm, Block
+from states.plan import Call
+from states.release import Application, Release, Spec
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND: Final = timedelta(microseconds=1)
+
+_APPLICATION: Final = TypeAdapter(Application)
+_RELEASE: Final = TypeAdapter(Release)
+_CALL: Final[TypeAdapter[Call]] = TypeAdapter(Call)
+
+_NOT_IN_APPLICATION: Final = {"name", "spec", "releases", "attempts"}
+_RELEASE_COLUMNS: Final = (
+    "application", "version", "attempt", "state", "settled", "hold", "needs_person", "step",
+)  # fmt: skip
+
+Row = dict[str, Any]
+"""Columns by name, to be written."""
+Stored = Mapping[str, Any] | RowMapping
+"""Columns by name, as read."""
+
+
+def micros(moment: datetime) -> int:
+    """A time as the store keeps it."""
+    return (moment - EPOCH) // MICROSECOND
+
+
+def moment(stored: int) -> datetime:
+    """A time as the store kept it."""
+    return EPOCH + stored * MICROSECOND
+
+
+def application_row(application: Application) -> Row:
+    """The columns of an application, but its row version."""
+    return {
+        "name": application.name,
+        "model": application.spec.model,
+        "endpoint": application.spec.endpoint,
+        "alias": application.spec.alias,
+        "body": _APPLICATION.dump_python(application, mode="json", exclude=_NOT_IN_APPLICATION),
+    }
+
+
+def application_of(row: Stored, spec: Spec | None) -> Application:
+    """An application without its releases; what the configuration says of it is put in."""
+    if spec is None:
+        spec = Spec(model=row["model"], endpoint=row["endpoint"], alias=row["alias"])
+    # A dataclass among the values is taken as it is; its fields are not validated again.
+    return _APPLICATION.validate_python({**row["body"], "name": row["name"], "spec": spec})
+
+
+def release_row(release: Release) -> Row:
+    """The columns of a release, but its id and row version; `order_` is for the first write only.
+
+    Blocks are rows of their own.
+    """
+    body = _RELEASE.dump_python(release, mode="json", exclude={"blocks"})
+    columns = {name: body.pop(name) for name in _RELEASE_COLUMNS}
+    columns["order_"] = body.pop("order")
+    retained = release.ended_at is not None and not release.removed
+    return {**columns, "live": release.live, "retained": retained, "body": body}
+
+
+def release_of(row: Stored, blocks: Sequence[Block]) -> Release:
+    """A release from its columns, with its blocks put in."""
+    columns = {name: row[name] for name in _RELEASE_COLUMNS}
+    return _RELEASE.validate_python(
+        {**row["body"], **columns, "order": row["order_"], "blocks": tuple(blocks)}
+    )
+
+
+def block_row(block: Block) -> Row:
+    """The columns of a block, but the release that it belongs to."""
+    return {
+        "number": block.number,
+        "source": block.source,
+        "span": block.span,
+        "step": block.step,
+        "comparable": block.comparable,
+        "opened_at": micros(block.opened_at),
+        "closed_at": micros(block.closed_at),
+        **_arm_columns("candidate", block.candidate),
+        **_arm_columns("stable", block.stable),
+        "unattributed": block.unattributed,
+    }
+
+
+def block_of(row: Stored) -> Block:
+    """A block from its columns."""
+    return Block(
+        number=row["number"],
+        source=row["source"],
+        span=row["span"],
+        step=row["step"],
+        comparable=row["comparable"],
+        opened_at=moment(row["opened_at"]),
+        closed_at=moment(row["closed_at"]),
+        candidate=_arm("candidate", row),
+        stable=_arm("stable", row),
+        unattributed=row["unattributed"],
+    )
+
+
+def call_json(call: Call) -> Row:
+    """A call as it was meant, for those who ask later what was sent."""
+    dumped: Row = _CALL.dump_python(call, mode="json")
+    return dumped
+
+
+def call_of(stored: Mapping[str, Any]) -> Call:
+    """A call as it was journalled."""
+    return _CALL.validate_python(stored)
+
+
+def _arm_columns(name: str, arm: Arm) -> Row:
+    return {
+        f"{name}_requests": arm.requests,
+        f"{name}_errors": arm.errors,
+        f"{name}_server_errors": arm.server_errors,
+    }
+
+
+def _arm(name: str, row: Stored) -> Arm:
+    return Arm(
+        requests=row[f"{name}_requests"],
+        errors=row[f"{name}_errors"],
+        server_errors=row[f"{name}_server_errors"],
+    )

@@ -1,0 +1,25 @@
+"""What can go wrong with a store, each with a sentence that names the remedy."""
+
+
+class RecordError(Exception):
+    """The record could not be read or written; the message is a sentence for operators."""
+
+
+class StoreUnusable(RecordError):  # noqa: N818 - it names a condition, as operators say it
+    """The store's file cannot be used: missing, full, read-only, damaged, or of another kind."""
+
+
+class StoreHeld(RecordError):  # noqa: N818
+    """Another daemon works on this store."""
+
+
+class Conflict(RecordError):  # noqa: N818
+    """The record changed since it was loaded, so nothing was written: look again."""
+
+
+class Taken(RecordError):  # noqa: N818
+    """Another application of this store already has this endpoint, or this model and alias."""
+
+
+class OrderRefused(RecordError):  # noqa: N818
+    """An order names a release that does not exist, or that no order can move any more."""

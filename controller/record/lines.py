@@ -1,0 +1,97 @@
+"""Journal rows as log lines: one flat object each, from which the state can be told again.
+
+Every line of a release carries its whole status object, as of the commit that wrote the line, and
+what is true of the application as a whole: `stable`, `live`, `unproven`, `application_hold`. A
+field that does not apply is absent.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from controller.record.codec import moment
+from controller.record.redaction import clean
+from states.plan import Event
+from states.release import Application, Release
+from states.status import Status, rfc3339, shown, status
+
+Line = dict[str, Any]
+"""One line of the log, as parsed from JSON."""
+
+HEARTBEAT = "application.state"
+STATUS = tuple(Status.__annotations__)
+"""The keys of a status object, in the order in which they are shown."""
+_HEAD = (
+    "timestamp", "level", "event", "seq", "application", "release", "attempt", "version", "state",
+    "because",
+)  # fmt: skip
+_FRAME = frozenset(_HEAD) - {"because"}
+
+
+def application_facts(application: Application) -> Line:
+    """What is true of the application as a whole, and decides which of its releases are shown."""
+    live = application.live
+    facts = {
+        "stable": application.stable,
+        "live": live.version if live else None,
+        "unproven": application.unproven,
+        "application_hold": application.hold,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def event_fields(event: Event, application: Application | None, release: Release | None) -> Line:
+    """What a journal row holds beside its columns.
+
+    The event's reason stays `because`; where the release is in its state for another one, that is
+    `state_because`. An own field that would hide a status field gets the event's noun in front.
+    """
+    known: Line = application_facts(application) if application else {}
+    if application is not None and release is not None:
+        told: Line = {**status(application, release)}
+        reason = told.pop("because")
+        known |= told
+        if reason != event.because:
+            known["state_because"] = reason
+    noun = event.name.rsplit(".", 1)[-1]
+    own: Line = {}
+    for name, value in clean(event.fields).items():
+        hidden = name in _FRAME or (name in known and known[name] != value)
+        own[f"{noun}_{name}" if hidden else name] = value
+    return {"because": clean(event.because), **own, **clean(known)}
+
+
+def rendered(row: Mapping[str, Any]) -> Line:
+    """A journal row as the line that is printed of it."""
+    line: Line = {
+        **row["fields"],
+        "timestamp": rfc3339(moment(row["at"])),
+        "level": row["level"],
+        "event": row["event"],
+        "seq": row["seq"],
+        "application": row["application"],
+        "release": row["release"],
+        "attempt": row["attempt"],
+    }
+    return ordered(line)
+
+
+def ordered(line: Mapping[str, Any]) -> Line:
+    """The same line with its head first, and without what does not apply."""
+    head = [name for name in _HEAD if name in line]
+    rest = [name for name in line if name not in _HEAD]
+    return {name: line[name] for name in (*head, *rest) if line[name] not in (None, "")}
+
+
+def application_state(application: Application, as_of_seq: int) -> Line:
+    """The heartbeat: an application's state as of a journal row, without being one itself."""
+    return {
+        "event": HEARTBEAT,
+        "as_of_seq": as_of_seq,
+        "application": application.name,
+        **clean(application_facts(application)),
+        "releases": [
+            clean(status(application, release))
+            for release in application.releases
+            if shown(application, release)
+        ],
+    }

@@ -1,0 +1,171 @@
+"""Reading an application from the store: the releases that still matter, and what they cost."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from sqlalchemy import BigInteger, Connection, RowMapping, and_, cast, func, or_, select
+
+from controller.record import codec
+from controller.record.schema import APPLICATIONS, BLOCKS, CALLS, COUNTERS, RELEASES, SEQ
+from policies.evidence import Block
+from states.machine import State
+from states.release import Application, Attempt, Order, Release, Spec
+
+RECENT_VERSIONS = 20
+"""Versions whose newest attempt is loaded whatever became of it."""
+RECENT_CALLS = timedelta(minutes=10)
+
+Mark = tuple[str, int]
+"""Version and attempt: a release within its application."""
+Blocks = dict[int, tuple[Block, ...]]
+"""Blocks by the id of their release. They never change, so what was read once stays true."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A release's row as it was loaded: the fence of the next write."""
+
+    id: int
+    row: int
+    order: Order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """An application as the store had it at one moment."""
+
+    application: Application
+    row: int
+    """The application's row version; 0 if the store does not know it yet."""
+    releases: Mapping[Mark, Seen]
+    as_of_seq: int
+    """The last journal row at that moment."""
+
+
+def mark(release: Release) -> Mark:
+    """What tells a release from the others of its application."""
+    return release.version, release.attempt
+
+
+def load_application(
+    connection: Connection, name: str, spec: Spec | None, known: Blocks
+) -> tuple[Loaded, Blocks]:
+    """Read an application within one transaction, and the blocks to remember for the next time."""
+    seq = counter(connection, SEQ)
+    query = select(APPLICATIONS).where(APPLICATIONS.c.name == name)
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        fresh = Application(name=name, spec=spec or Spec(model="", endpoint=""))
+        return Loaded(application=fresh, row=0, releases={}, as_of_seq=seq), {}
+    application = codec.application_of(row, spec)
+    rows = _release_rows(connection, application)
+    blocks = _blocks(connection, [one["id"] for one in rows], known)
+    releases = [codec.release_of(one, blocks[one["id"]]) for one in rows]
+    application = replace(
+        application,
+        watermark=max(application.watermark, _left_behind(connection, name)),
+        releases=tuple(sorted(releases, key=lambda one: (int(one.version), one.attempt))),
+        attempts=_attempts(connection, name),
+    )
+    seen = {
+        (one["version"], one["attempt"]): Seen(
+            id=one["id"], row=one["row"], order=Order(one["order_"])
+        )
+        for one in rows
+    }
+    return Loaded(application=application, row=row["row"], releases=seen, as_of_seq=seq), blocks
+
+
+def counter(connection: Connection, name: str) -> int:
+    """The value of a counter."""
+    found = select(COUNTERS.c.value).where(COUNTERS.c.name == name)
+    return int(connection.execute(found).scalar_one())
+
+
+def now(connection: Connection) -> int:
+    """The store's time in microseconds: a function of the database, not of this process."""
+    return int(connection.execute(select(func.headgate_now())).scalar_one())
+
+
+def _release_rows(connection: Connection, application: Application) -> Sequence[RowMapping]:
+    newest = (
+        select(RELEASES.c.version, func.max(RELEASES.c.attempt).label("attempt"))
+        .where(RELEASES.c.application == application.name)
+        .group_by(RELEASES.c.version)
+        .order_by(cast(RELEASES.c.version, BigInteger).desc())
+        .limit(RECENT_VERSIONS)
+        .subquery()
+    )
+    recent = and_(RELEASES.c.version == newest.c.version, RELEASES.c.attempt == newest.c.attempt)
+    serving = [version for version in (application.stable, application.unproven) if version]
+    matters = or_(
+        newest.c.version.is_not(None),
+        RELEASES.c.live,
+        RELEASES.c.retained,
+        RELEASES.c.state == State.REGISTERED.value,
+        RELEASES.c.version.in_(serving),
+    )
+    query = (
+        select(RELEASES)
+        .outerjoin(newest, recent)
+        .where(RELEASES.c.application == application.name, matters)
+    )
+    return connection.execute(query).mappings().all()
+
+
+def _left_behind(connection: Connection, name: str) -> int:
+    """The highest version that is too old to be loaded whatever became of it; 0 if none is.
+
+    It joins the watermark, or a version that is known, but not loaded, would look new for ever.
+    """
+    version = cast(RELEASES.c.version, BigInteger)
+    query = (
+        select(version)
+        .where(RELEASES.c.application == name)
+        .distinct()
+        .order_by(version.desc())
+        .offset(RECENT_VERSIONS)
+        .limit(1)
+    )
+    return int(connection.execute(query).scalar() or 0)
+
+
+def _blocks(connection: Connection, ids: Sequence[int], known: Blocks) -> Blocks:
+    """Each release's blocks; only those are read that were not read before."""
+    counted = (
+        select(BLOCKS.c.release, func.count())
+        .where(BLOCKS.c.release.in_(ids))
+        .group_by(BLOCKS.c.release)
+    )
+    counts = dict(connection.execute(counted).tuples().all())
+    read = {id_: known.get(id_, ()) for id_ in ids}
+    fresh: dict[int, list[Block]] = defaultdict(list)
+    behind = [
+        and_(BLOCKS.c.release == id_, BLOCKS.c.number > len(blocks))
+        for id_, blocks in read.items()
+        if counts.get(id_, 0) > len(blocks)
+    ]
+    if behind:
+        query = select(BLOCKS).where(or_(*behind)).order_by(BLOCKS.c.release, BLOCKS.c.number)
+        for row in connection.execute(query).mappings():
+            fresh[row["release"]].append(codec.block_of(row))
+    return {id_: (*blocks, *fresh.get(id_, ())) for id_, blocks in read.items()}
+
+
+def _attempts(connection: Connection, name: str) -> tuple[Attempt, ...]:
+    since = now(connection) - RECENT_CALLS // codec.MICROSECOND
+    query = (
+        select(CALLS).where(CALLS.c.application == name, CALLS.c.at >= since).order_by(CALLS.c.id)
+    )
+    return tuple(
+        Attempt(
+            kind=row["kind"],
+            target=row["target"],
+            at=codec.moment(row["at"]),
+            outcome=row["outcome"],
+            id=row["id"],
+        )
+        for row in connection.execute(query).mappings()
+    )

@@ -1,0 +1,111 @@
+"""The daemon's log: one structured line per thing told, as JSON or for eyes, never a secret."""
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, TextIO
+
+import structlog
+from structlog.processors import ExceptionRenderer, add_log_level
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from controller.record.lines import STATUS, ordered
+from controller.record.redaction import clean
+from states.status import rfc3339
+
+Mode = Literal["json", "text", "auto"]
+
+QUIET = ("alembic", "apscheduler", "databricks.sdk", "mlflow", "urllib3")
+"""Libraries that are heard from a warning on: below it they tell of requests, and of tokens."""
+
+_NOT_IN_TEXT = {
+    *STATUS,
+    *("timestamp", "level", "event", "seq", "live", "unproven", "application_hold"),
+    *("state_because", "as_of_seq", "releases", "exception"),
+}
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a1-\u2027\u2030-\u2065\u2070-\ud7ff\uf900-\uffef]")
+
+
+def configure_logging(mode: Mode = "auto", stream: TextIO | None = None) -> None:
+    """Set the log up once for the whole process, its libraries included; it goes to stdout.
+
+    `auto` is JSON lines, unless the stream is a terminal.
+    """
+    stream = stream or sys.stdout
+    as_text = mode == "text" or (mode == "auto" and stream.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        add_log_level,
+        # Local variables hold tokens and prompts: a traceback tells places only.
+        ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+        _finish,
+    ]
+    renderer = _text if as_text else _json
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def text_line(line: Mapping[str, Any]) -> str:
+    """A line for eyes: when, how bad, what, of whom, why, and the event's own numbers."""
+    subject = line.get("release") or line.get("application") or ""
+    parts = [
+        str(line.get("timestamp", ""))[:19].replace("T", " "),
+        f"{line.get('level', 'info'):<7}",
+        f"{line.get('event', ''):<19}",
+        str(subject),
+    ]
+    told = f"{line['state']}: " if "state" in line and line.get("because") else ""
+    parts.append(told + str(line.get("because", "")))
+    own = {name: value for name, value in line.items() if name not in _NOT_IN_TEXT}
+    parts += [f"{name}={value}" for name, value in own.items()]
+    return printable(" ".join(part for part in parts if part))
+
+
+def printable(text: str) -> str:
+    """Text without control and direction characters: what others wrote cannot steer a terminal."""
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
+def _finish(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
+    """Give a line its time, take secrets out, and put its keys in order."""
+    line.setdefault("timestamp", rfc3339(datetime.now(UTC)))
+    # What the standard library's formatter needs of its record goes by untouched.
+    inner = {name: line.pop(name) for name in ("_record", "_from_structlog") if name in line}
+    return {**ordered(clean(line)), **inner}
+
+
+def _logger_name(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
+    record = line["_record"]
+    line["logger"] = record.name
+    return line
+
+
+def _json(_: WrappedLogger, __: str, line: EventDict) -> str:
+    # ASCII only: a line stays one line, whatever separators others put into it.
+    return json.dumps(line, ensure_ascii=True, allow_nan=False)
+
+
+def _text(_: WrappedLogger, __: str, line: EventDict) -> str:
+    trace = line.get("exception")
+    told = text_line(line)
+    return f"{told}\n{json.dumps(trace, indent=2)}" if trace else told

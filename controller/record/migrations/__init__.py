@@ -1,0 +1,1 @@
+"""The store's migrations, run by the store itself when it opens."""

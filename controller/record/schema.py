@@ -1,0 +1,136 @@
+"""The store's tables, in SQLAlchemy Core: portable types, and constraints that guard promises.
+
+Times are microseconds since the epoch (UTC), so that every database compares and keeps them alike.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+VERSION = "0001"
+"""The schema that this code reads and writes: the last migration."""
+
+SEQ = "seq"
+"""The counter of journal rows: raised in the transaction that writes them, so without gaps."""
+PRINTED = "printed"
+"""The counter of journal rows that were printed as log lines."""
+
+METADATA = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+COUNTERS = Table(
+    "counters",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+APPLICATIONS = Table(
+    "applications",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("alias", Text),
+    Column("row", BigInteger, nullable=False),
+    Column("body", JSON, nullable=False),
+    UniqueConstraint("endpoint"),
+    UniqueConstraint("model", "alias"),
+)
+
+RELEASES = Table(
+    "releases",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("application", Text, ForeignKey("applications.name"), nullable=False),
+    Column("version", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("settled", Boolean, nullable=False),
+    Column("live", Boolean, nullable=False),
+    # Its entity stays at 0 % for a while: such a release is loaded however old it is.
+    Column("retained", Boolean, nullable=False),
+    # Only operators write it, so it is part of the fence and never of a commit's changes.
+    Column("order_", Text, nullable=False),
+    Column("hold", Text),
+    Column("needs_person", Boolean, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("row", BigInteger, nullable=False),
+    Column("body", JSON, nullable=False),
+    UniqueConstraint("application", "version", "attempt"),
+)
+
+Index(
+    "ix_releases_one_live",
+    RELEASES.c.application,
+    unique=True,
+    sqlite_where=text("live"),
+    postgresql_where=text("live"),
+)
+
+BLOCKS = Table(
+    "blocks",
+    METADATA,
+    Column("release", Integer, ForeignKey("releases.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("span", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("comparable", Boolean, nullable=False),
+    Column("opened_at", BigInteger, nullable=False),
+    Column("closed_at", BigInteger, nullable=False),
+    Column("candidate_requests", BigInteger, nullable=False),
+    Column("candidate_errors", BigInteger, nullable=False),
+    Column("candidate_server_errors", BigInteger, nullable=False),
+    Column("stable_requests", BigInteger, nullable=False),
+    Column("stable_errors", BigInteger, nullable=False),
+    Column("stable_server_errors", BigInteger, nullable=False),
+    Column("unattributed", BigInteger, nullable=False),
+)
+
+JOURNAL = Table(
+    "journal",
+    METADATA,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("level", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("application", Text),
+    Column("release", Text),
+    Column("attempt", Integer),
+    Column("fields", JSON, nullable=False),
+)
+Index("ix_journal_application", JOURNAL.c.application, JOURNAL.c.seq)
+
+CALLS = Table(
+    "calls",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("application", Text, ForeignKey("applications.name"), nullable=False),
+    Column("release", Text),
+    Column("kind", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("target_json", JSON, nullable=False),
+    Column("base_config_version", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("because", Text, nullable=False),
+)
+Index("ix_calls_at", CALLS.c.at)

@@ -1,0 +1,200 @@
+"""The store: what was decided, written down in one transaction before anything is done."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Lock as ThreadLock
+from typing import Literal
+
+from sqlalchemy import Connection, func, select, update
+
+from controller.record import codec
+from controller.record.lines import Line, rendered
+from controller.record.loading import Blocks, Loaded, counter, load_application, now
+from controller.record.lock import Lock
+from controller.record.opening import WRITES, migrate, open_engine, store_path, told
+from controller.record.orders import give
+from controller.record.schema import APPLICATIONS, CALLS, COUNTERS, JOURNAL, PRINTED, SEQ
+from controller.record.writing import (
+    append,
+    event_row,
+    write_application,
+    write_calls,
+    write_releases,
+)
+from states.plan import Call, Event, Plan
+from states.release import Order, Spec
+
+PAGE = 500
+"""Journal rows per read: a reader that lingers would keep writers waiting."""
+
+
+def utc_now() -> datetime:
+    """The wall clock, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Committed:
+    """What a commit wrote: journal rows and calls, in the order of the plan."""
+
+    seqs: tuple[int, ...]
+    calls: tuple[int, ...]
+    as_of_seq: int
+    """The last journal row at this commit: the record is told up to here."""
+
+
+class Store:
+    """One file that holds every application, its releases, and the journal of all that changed.
+
+    Threads share a store. Several processes may share its file; one daemon at a time holds it.
+    """
+
+    def __init__(
+        self, url: str, *, clock: Callable[[], datetime] = utc_now, create: bool = True
+    ) -> None:
+        self.path = store_path(url)
+        self._clock = clock
+        # Threads of one process queue here: SQLite's own queue is a poll without order.
+        self._writing = ThreadLock()
+        self._printed: int | None = None
+        self._blocks: dict[str, Blocks] = {}
+        with told(self.path):
+            self._engine = open_engine(self.path, clock, create=create)
+            migrate(self._engine)
+
+    def close(self) -> None:
+        """Close all connections; how far the log was printed is written down first."""
+        if self._printed is not None:
+            with self._write() as connection:
+                self._save_cursor(connection)
+        self._engine.dispose()
+
+    def now(self) -> datetime:
+        """The store's time: the one clock by which durations are told."""
+        with self._read() as connection:
+            return codec.moment(now(connection))
+
+    def hold_lock(self) -> Lock:
+        """Hold the store as its only daemon, until the lock is closed or the process ends."""
+        return Lock(self.path)
+
+    def load(self, name: str, spec: Spec | None = None) -> Loaded:
+        """An application with the releases that matter; an unknown one is fresh, not adopted.
+
+        Without a spec, it has what the store knows of it: enough for reading and for orders.
+        """
+        with self._read() as connection:
+            known = self._blocks.get(name, {})
+            loaded, blocks = load_application(connection, name, spec, known)
+            # Replaced whole, so that a concurrent load never sees half of it.
+            self._blocks[name] = blocks
+            return loaded
+
+    def applications(self) -> tuple[str, ...]:
+        """The names of all applications in the record."""
+        with self._read() as connection:
+            found = connection.execute(select(APPLICATIONS.c.name).order_by(APPLICATIONS.c.name))
+            return tuple(found.scalars())
+
+    def commit(self, loaded: Loaded, plan: Plan, calls: Sequence[Call] = ()) -> Committed:
+        """Write a plan down in one transaction, or nothing at all.
+
+        `Conflict`, if the record changed or an order was given since it was loaded.
+        """
+        assert plan.application.name == loaded.application.name, "a plan of another application"
+        with self._write() as connection:
+            write_application(connection, loaded, plan.application)
+            write_releases(connection, loaded, plan.application)
+            rows = [event_row(event, plan.application) for event in plan.events]
+            seqs = append(connection, rows)
+            sent = write_calls(connection, plan.application, calls)
+            self._save_cursor(connection)
+            return Committed(seqs=seqs, calls=sent, as_of_seq=counter(connection, SEQ))
+
+    def settle_call(self, call: int, outcome: Literal["done", "refused"], because: str) -> None:
+        """Write down what became of a call; one whose outcome stays unknown stays open."""
+        change = update(CALLS).where(CALLS.c.id == call).values(outcome=outcome, because=because)
+        with self._write() as connection:
+            assert connection.execute(change).rowcount == 1, f"there is no call {call}"
+
+    def writes_since(self, moment: datetime) -> int:
+        """How many calls were sent since then, to the whole workspace."""
+        counted = select(func.count()).where(CALLS.c.at >= codec.micros(moment))
+        with self._read() as connection:
+            return int(connection.execute(counted).scalar_one())
+
+    def give_order(
+        self, application: str, version: str | None, order: Order, actor: str, reason: str
+    ) -> str:
+        """Write an operator's order down; the sentence tells what was done.
+
+        Without a version: of the live release, else of the newest that waits. Giving the same
+        order twice is giving it once. `OrderRefused`, where there is nothing to order.
+        """
+        with self._write() as connection:
+            return give(connection, application, version, order, actor, reason)
+
+    def note(self, event: Event) -> int:
+        """Journal something about the daemon itself, that belongs to no application."""
+        assert event.release is None, "a release's events are committed with it"
+        with self._write() as connection:
+            return append(connection, [event_row(event, None)])[0]
+
+    def journal(self, after: int = 0, application: str | None = None) -> Iterator[Line]:
+        """The journal as log lines, in order, from the row that follows `after`."""
+        query = select(JOURNAL).order_by(JOURNAL.c.seq).limit(PAGE)
+        if application is not None:
+            query = query.where(JOURNAL.c.application == application)
+        while True:
+            with self._read() as connection:
+                found = connection.execute(query.where(JOURNAL.c.seq > after)).mappings().all()
+            yield from (rendered(dict(row)) for row in found)
+            if len(found) < PAGE:
+                return
+            after = found[-1]["seq"]
+
+    def last_seq(self) -> int:
+        """The number of the last journal row; 0 while there is none."""
+        with self._read() as connection:
+            return counter(connection, SEQ)
+
+    def printed(self) -> int:
+        """The last journal row known to be printed."""
+        if self._printed is not None:
+            return self._printed
+        with self._read() as connection:
+            return counter(connection, PRINTED)
+
+    def mark_printed(self, seq: int) -> None:
+        """Remember how far the log was printed; it is written with the next transaction.
+
+        A crash before that prints some lines twice: readers know them by their `seq`.
+        """
+        self._printed = seq
+
+    def _save_cursor(self, connection: Connection) -> None:
+        if self._printed is not None:
+            connection.execute(
+                update(COUNTERS)
+                .where(COUNTERS.c.name == PRINTED, COUNTERS.c.value < self._printed)
+                .values(value=self._printed)
+            )
+
+    def _read(self) -> AbstractContextManager[Connection]:
+        return self._transaction(writes=False)
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with self._writing, self._transaction(writes=True) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, *, writes: bool) -> Iterator[Connection]:
+        with (
+            told(self.path),
+            self._engine.connect().execution_options(**{WRITES: writes}) as connection,
+            connection.begin(),
+        ):
+            yield connection

@@ -1,0 +1,148 @@
+"""The parts of a commit, each within the caller's transaction: all of it happens, or nothing."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, insert, select, update
+
+from controller.record import codec
+from controller.record.errors import Conflict, Taken
+from controller.record.lines import event_fields
+from controller.record.loading import Loaded, mark, now
+from controller.record.schema import APPLICATIONS, BLOCKS, CALLS, COUNTERS, JOURNAL, RELEASES, SEQ
+from states.plan import Call, Event
+from states.release import Application, Release
+
+
+def write_application(connection: Connection, loaded: Loaded, application: Application) -> None:
+    """Write the application's own row, if nobody else did since it was loaded."""
+    _check_unclaimed(connection, application)
+    row = codec.application_row(application)
+    if loaded.row == 0:
+        exists = select(APPLICATIONS.c.name).where(APPLICATIONS.c.name == application.name)
+        if connection.execute(exists).first() is not None:
+            raise Conflict(f"{application.name} was first written by another meanwhile")
+        connection.execute(insert(APPLICATIONS).values(**row, row=1))
+        return
+    change = (
+        update(APPLICATIONS)
+        .where(APPLICATIONS.c.name == application.name, APPLICATIONS.c.row == loaded.row)
+        .values(**row, row=loaded.row + 1)
+    )
+    if connection.execute(change).rowcount != 1:
+        raise Conflict(f"{application.name} changed since it was loaded: nothing was written")
+
+
+def _check_unclaimed(connection: Connection, application: Application) -> None:
+    spec = application.spec
+    same = APPLICATIONS.c.endpoint == spec.endpoint
+    if spec.alias is not None:
+        same |= (APPLICATIONS.c.model == spec.model) & (APPLICATIONS.c.alias == spec.alias)
+    query = select(APPLICATIONS.c.name).where(same, APPLICATIONS.c.name != application.name)
+    other = connection.execute(query).scalar()
+    if other is not None:
+        raise Taken(
+            f"{other} has the endpoint {spec.endpoint}, or the alias {spec.alias} of {spec.model}, "
+            f"in this store: give {application.name} an endpoint and an alias of its own; if it "
+            f"is {other} renamed, give it its old name back"
+        )
+
+
+def write_releases(connection: Connection, loaded: Loaded, application: Application) -> None:
+    """Write what changed of the releases, those first that are no longer live."""
+    before = {mark(release): release for release in loaded.application.releases}
+    for release in sorted(application.releases, key=lambda one: one.live):
+        old = before.get(mark(release))
+        if old != release:
+            id_ = _write_release(connection, loaded, release)
+            _write_blocks(connection, id_, old, release)
+
+
+def _write_release(connection: Connection, loaded: Loaded, release: Release) -> int:
+    row = codec.release_row(release)
+    seen = loaded.releases.get(mark(release))
+    if seen is None:
+        created = insert(RELEASES).values(**row, row=1).returning(RELEASES.c.id)
+        return int(connection.execute(created).scalar_one())
+    assert row.pop("order_") == seen.order, "only operators write orders"
+    change = (
+        update(RELEASES)
+        .where(
+            RELEASES.c.id == seen.id,
+            RELEASES.c.row == seen.row,
+            RELEASES.c.order_ == seen.order.value,
+        )
+        .values(**row, row=seen.row + 1)
+    )
+    if connection.execute(change).rowcount != 1:
+        raise Conflict(
+            f"{release.key} changed, or an order was given, since it was loaded: "
+            "nothing was written"
+        )
+    return seen.id
+
+
+def _write_blocks(connection: Connection, id_: int, old: Release | None, release: Release) -> None:
+    known = old.blocks if old else ()
+    assert release.blocks[: len(known)] == known, "blocks are only ever added"
+    rows = [{"release": id_, **codec.block_row(one)} for one in release.blocks[len(known) :]]
+    numbers = [row["number"] for row in rows]
+    assert numbers == [len(known) + 1 + index for index in range(len(rows))], numbers
+    if rows:
+        connection.execute(insert(BLOCKS), rows)
+
+
+def event_row(event: Event, application: Application | None) -> codec.Row:
+    """A journal row of an event, but its number and time."""
+    release = None
+    if event.release is not None:
+        assert application is not None, "a release has an application"
+        release = next(one for one in application.releases if mark(one) == event.release)
+    return {
+        "level": event.level,
+        "event": event.name,
+        "application": application.name if application else None,
+        "release": release.key if release else None,
+        "attempt": release.attempt if release else None,
+        "fields": event_fields(event, application, release),
+    }
+
+
+def append(connection: Connection, rows: Sequence[codec.Row]) -> tuple[int, ...]:
+    """Add rows to the journal; a second writer waits, so that numbers rise in commit order."""
+    if not rows:
+        return ()
+    raised = (
+        update(COUNTERS)
+        .where(COUNTERS.c.name == SEQ)
+        .values(value=COUNTERS.c.value + len(rows))
+        .returning(COUNTERS.c.value)
+    )
+    last = int(connection.execute(raised).scalar_one())
+    seqs = tuple(range(last - len(rows) + 1, last + 1))
+    at = now(connection)
+    numbered = [{**row, "seq": seq, "at": at} for row, seq in zip(rows, seqs, strict=True)]
+    connection.execute(insert(JOURNAL), numbered)
+    return seqs
+
+
+def write_calls(
+    connection: Connection, application: Application, calls: Sequence[Call]
+) -> tuple[int, ...]:
+    """Write calls down as open, before any of them is sent."""
+    live = application.live
+    at = now(connection)
+    ids: list[int] = []
+    for call in calls:
+        created = insert(CALLS).values(
+            application=application.name,
+            release=live.key if live else None,
+            kind=call.kind,
+            target=call.target,
+            target_json=codec.call_json(call),
+            base_config_version=application.config_version,
+            at=at,
+            outcome="open",
+            because="",
+        )
+        ids.append(int(connection.execute(created.returning(CALLS.c.id)).scalar_one()))
+    return tuple(ids)

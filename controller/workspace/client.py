@@ -1,0 +1,260 @@
+"""The connection to a workspace: one attempt per call, a deadline on everything, errors translated.
+
+Measured with databricks-sdk 0.156 (`retries.py`, `_base_client.py`, `config.py`): the SDK repeats
+429, 503, timeouts and refused connections on every verb for 300 s, a PUT included; making a
+`Config` asks the host for its metadata under the same budget; and token endpoints are asked
+without any timeout (`oauth.retrieve_token`). None of that may stall a pass or send a call twice.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+
+import requests
+from databricks.sdk import WorkspaceClient
+from databricks.sdk.clock import Clock
+from databricks.sdk.config import Config
+from databricks.sdk.credentials_provider import CredentialsStrategy, DefaultCredentials
+from databricks.sdk.errors import (
+    BadRequest,
+    NotFound,
+    PermissionDenied,
+    ResourceConflict,
+    TooManyRequests,
+    Unauthenticated,
+)
+from databricks.sdk.errors.base import DatabricksError
+
+from controller.workspace.errors import (
+    Denied,
+    Refused,
+    Unconfigured,
+    Unreachable,
+    WorkspaceError,
+)
+from controller.workspace.lane import Lane
+
+OAUTH_REFUSALS = (
+    "access_denied",
+    "invalid_client",
+    "invalid_grant",
+    "invalid_request",
+    "invalid_scope",
+    "unauthorized_client",
+    "unsupported_grant_type",
+)
+"""RFC 6749, 4.1.2.1 and 5.2: answers of a token endpoint that asking again does not change."""
+
+
+class AnotherAttempt(Exception):  # noqa: N818 - not an error: the sign that the SDK meant to retry
+    """The SDK was about to wait and to send the same call again."""
+
+
+class OneAttempt(Clock):
+    """A clock on which no time passes and nothing can wait: a call is sent exactly once.
+
+    The SDK loops while `time()` is before its deadline and calls `sleep()` between attempts.
+    """
+
+    def time(self) -> float:
+        """The same moment for ever, so that a slow machine cannot use up the first attempt."""
+        return 0.0
+
+    def sleep(self, seconds: float) -> None:
+        """End the call instead of waiting; the failed attempt is this exception's context."""
+        raise AnotherAttempt(f"not waiting {seconds:.0f} s to repeat a call")
+
+
+# Attributes are gathered from the class that asks first, and a subclass has none of its own.
+Config.attributes()
+
+
+class _Patient(Config):
+    """The SDK's configuration, made without asking the host for its metadata."""
+
+    def _resolve_host_metadata(self) -> None:
+        """Nothing yet: `discover` asks, where a deadline guards it."""
+
+    def discover(self) -> None:
+        """Ask the host for its metadata; a host that has none is no error to the SDK."""
+        super()._resolve_host_metadata()
+
+
+class _Bounded(CredentialsStrategy):
+    """Databricks' unified authentication, with a deadline on every step that may do I/O.
+
+    Which credentials there are is found out at `connect` if the workspace answers, else at the
+    first call that it does answer. Tokens are asked for by each request and never stored here.
+    """
+
+    def __init__(self, deadline_s: float) -> None:
+        self._default = DefaultCredentials()
+        self._config: _Patient | None = None
+        self._headers: Callable[[], dict[str, str]] | None = None
+        self._lane = Lane("signing in to the Databricks workspace", self._ask, deadline_s)
+
+    def auth_type(self) -> str:
+        """The method in use as the SDK calls it; empty until it is known, which excludes none."""
+        return (self._config and self._config.auth_type) or ""
+
+    def __call__(self, cfg: Config) -> Callable[[], dict[str, str]]:
+        """Remember the configuration; the SDK calls the result for every request."""
+        assert isinstance(cfg, _Patient)
+        self._config = cfg
+        return self.headers
+
+    def headers(self) -> dict[str, str]:
+        """Fresh authentication headers."""
+        with translated("the Databricks workspace"):
+            return dict(self._lane())
+
+    def _ask(self) -> dict[str, str]:
+        """Runs in the lane: everything in here may hang."""
+        assert self._config is not None
+        try:
+            if self._headers is None:
+                self._config.discover()
+                self._headers = self._default(self._config)
+                self._config.auth_type = self._default.auth_type()
+            return self._headers()
+        except ValueError as error:
+            raise _sign_in_error(error) from error
+
+
+def _sign_in_error(error: ValueError) -> Exception:
+    """Why signing in failed: the SDK wraps everything in ValueErrors, the cause innermost."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    if not isinstance(cause, ValueError):
+        return cause if isinstance(cause, Exception) else error
+    if "cannot configure default credentials" in str(cause):
+        return _unconfigured()
+    if str(cause).startswith(OAUTH_REFUSALS):
+        return Denied(
+            "the workspace's token endpoint refuses the credentials: "
+            "check DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, or sign in again"
+        )
+    return Unreachable(
+        "the workspace's token endpoint gave no token: Headgate asks again at its next look"
+    )
+
+
+def _unconfigured() -> Unconfigured:
+    return Unconfigured(
+        "no usable Databricks credentials were found: set DATABRICKS_HOST with DATABRICKS_TOKEN "
+        "(or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET), or run `databricks auth login` "
+        "and set DATABRICKS_CONFIG_PROFILE"
+    )
+
+
+def connect(*, deadline_s: float = 10) -> WorkspaceClient:
+    """A client of the workspace that Databricks' unified authentication names.
+
+    Every call makes one HTTP attempt and gives up when the workspace is silent for `deadline_s`.
+    An unreachable workspace is no error here, but at the first call; missing credentials are.
+    """
+    credentials = _Bounded(deadline_s)
+    try:
+        config = _Patient(
+            credentials_strategy=credentials,
+            clock=OneAttempt(),
+            http_timeout_seconds=deadline_s,
+            # Only the metadata request, made with a clock of its own, still minds this budget.
+            retry_timeout_seconds=1,
+            product="headgate",
+            product_version=version("headgate"),
+        )
+    except ValueError as error:
+        raise _unconfigured() from error
+    if not config.host:
+        raise _unconfigured()
+    try:
+        credentials.headers()
+    except (Unreachable, Denied):
+        # Not swallowed: the first call signs in again and reports what it meets then.
+        return WorkspaceClient(config=config)
+    return WorkspaceClient(config=config)
+
+
+@contextmanager
+def translated(place: str) -> Iterator[None]:
+    """Turn whatever the SDK, MLflow or requests raise inside into this package's errors.
+
+    `place` is what was asked, as an operator names it: `serving endpoint NAME`.
+    """
+    try:
+        yield
+    except WorkspaceError:
+        raise
+    except (AnotherAttempt, TimeoutError, DatabricksError, requests.RequestException) as error:
+        raise translate(error, place) from error
+
+
+def translate(error: BaseException, place: str) -> WorkspaceError:
+    """The error of this package that says what happened at `place`."""
+    while isinstance(error, AnotherAttempt | TimeoutError) and (
+        before := error.__cause__ or error.__context__
+    ):
+        error = before
+    if isinstance(error, WorkspaceError):
+        return error
+    if isinstance(error, PermissionDenied):
+        return Denied(f"{place}: permission denied: {permission(place)}")
+    for kind, meaning, words in _MEANINGS:
+        if isinstance(error, kind):
+            return meaning(f"{place}: {words}")
+    return Unreachable(
+        f"{place}: the workspace cannot be reached: "
+        "Headgate looks again; check DATABRICKS_HOST and the network if it lasts"
+    )
+
+
+_MEANINGS: tuple[tuple[type[BaseException], type[WorkspaceError], str], ...] = (
+    (
+        Unauthenticated,
+        Denied,
+        "the workspace refuses the token: renew DATABRICKS_TOKEN or the service principal's secret",
+    ),
+    (NotFound, Refused, "not found: check its name in the configuration"),
+    (
+        ResourceConflict,
+        Refused,
+        "the workspace is busy with another change, or has it already: Headgate looks again",
+    ),
+    (
+        BadRequest,
+        Refused,
+        "the workspace refuses the request as invalid: check the application's configuration",
+    ),
+    (TooManyRequests, Unreachable, "too many requests (429): Headgate looks again"),
+    (DatabricksError, Unreachable, "the workspace failed: Headgate looks again"),
+    (requests.Timeout, Unreachable, "no answer in time: Headgate looks again"),
+    (
+        requests.JSONDecodeError,
+        Unreachable,
+        "the answer is not JSON: check that DATABRICKS_HOST is a workspace",
+    ),
+)
+"""Kinds of error in the order in which they are tried; words never repeat the server's."""
+
+
+def permission(place: str) -> str:
+    """The permission that a caller denied at `place` most likely lacks."""
+    for start, remedy in _PERMISSIONS.items():
+        if place.startswith(start):
+            return remedy
+    return "grant it to the identity that Headgate runs as"
+
+
+_PERMISSIONS = {
+    "serving endpoint": "Headgate's identity needs CAN_MANAGE on the endpoint, "
+    "and its creator EXECUTE on the model",
+    "alias": "Headgate's identity must own the model to set aliases, or use `alias: none`",
+    "tag": "Headgate's identity needs APPLY TAG on the model",
+    "model": "Headgate's identity needs EXECUTE on the model, "
+    "USE CATALOG and USE SCHEMA on its parents",
+    "served entity": "Headgate's identity needs CAN_QUERY on the endpoint",
+    "inference table": "Headgate's identity needs SELECT on the table "
+    "and CAN_USE on the SQL warehouse",
+}

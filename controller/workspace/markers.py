@@ -1,0 +1,21 @@
+"""Marks on Headgate's own requests, by which their rows are known in the inference table.
+
+A marker is a `client_request_id`: `headgate/APPLICATION/ENTITY/UNIQUE`. Databricks logs it as
+sent. The names have no slash in them, so one prefix cannot be the beginning of another's name.
+"""
+
+from urllib.parse import quote
+from uuid import uuid4
+
+OWN = "headgate/"
+"""How every marker begins, of every application."""
+
+
+def prefix(application: str, entity: str) -> str:
+    """How all markers of one served entity of an application begin."""
+    return f"{OWN}{quote(application, safe='')}/{quote(entity, safe='')}/"
+
+
+def marker(application: str, entity: str) -> str:
+    """A new marker for one request."""
+    return prefix(application, entity) + str(uuid4())

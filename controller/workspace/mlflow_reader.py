@@ -1,0 +1,99 @@
+"""What only MLflow can tell of a model version: its tags, and its MLmodel file.
+
+MLflow is imported at first use, as that takes seconds. It makes SDK clients of its own, whose
+waiting (300 s and more) cannot be set from outside, so everything here runs in a lane.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+from controller.workspace.client import translated
+from controller.workspace.errors import Denied, Refused, Unreachable, WorkspaceError
+from controller.workspace.lane import Lane
+
+Result = TypeVar("Result")
+
+REGISTRY = "databricks-uc"
+TRACKING = "databricks"
+ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
+    "MLFLOW_DATABRICKS_ENDPOINT_HTTP_RETRY_TIMEOUT": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+"""One attempt of ten seconds per request, and no progress bars in the log; seconds throughout."""
+
+
+class MlflowReader:
+    """Reads model versions through MLflow's own clients, each read within the deadline."""
+
+    def __init__(self, deadline_s: float) -> None:
+        self._deadline_s = deadline_s
+
+    def tags(self, model: str, version: str) -> Mapping[str, str]:
+        """The tags of a version; the registry's list does not carry them."""
+        return self._bounded(f"model {model} version {version}", partial(_tags, model, version))
+
+    def has_signature(self, model: str, version: str) -> bool:
+        """Whether the version's MLmodel file holds a signature."""
+        what = f"model {model} version {version}, its MLmodel file"
+        return self._bounded(what, partial(_has_signature, model, version))
+
+    def _bounded(self, what: str, read: Callable[[], Result]) -> Result:
+        with translated(what):
+            return Lane(what, partial(_translated, what, read), self._deadline_s)()
+
+
+def _translated(what: str, read: Callable[[], Result]) -> Result:
+    """Run in the lane, with MLflow's exceptions as this package's."""
+    # setdefault: whoever runs Headgate may know a better number for their network.
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - takes seconds
+
+    try:
+        return read()
+    except MlflowException as error:
+        status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
+        raise _error(what, error.error_code, status) from error
+
+
+def _error(what: str, code: str, status: int) -> WorkspaceError:
+    """The kind of an MLflow error; `INTERNAL_ERROR` is also its word for everything else."""
+    if status in (401, 403) or code == "PERMISSION_DENIED":
+        return Denied(
+            f"{what}: permission denied: Headgate's identity needs EXECUTE on the model, "
+            "USE CATALOG and USE SCHEMA on its parents"
+        )
+    if status == 404 or code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"):  # noqa: PLR2004 - HTTP
+        return Refused(f"{what}: not found: it may have been deleted")
+    return Unreachable(f"{what}: MLflow could not read it ({code}): Headgate looks again")
+
+
+def _tags(model: str, version: str) -> dict[str, str]:
+    from mlflow import MlflowClient  # noqa: PLC0415 - takes seconds
+
+    client = MlflowClient(tracking_uri=TRACKING, registry_uri=REGISTRY)
+    return dict(client.get_model_version(model, version).tags)
+
+
+def _has_signature(model: str, version: str) -> bool:
+    from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - takes seconds
+
+    with tempfile.TemporaryDirectory(prefix="headgate-") as folder:
+        path = download_artifacts(
+            artifact_uri=f"models:/{model}/{version}/MLmodel",
+            dst_path=folder,
+            tracking_uri=TRACKING,
+            registry_uri=REGISTRY,
+        )
+        described = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return bool(isinstance(described, dict) and described.get("signature"))

@@ -1,0 +1,123 @@
+"""The model registry in Unity Catalog: versions, tags, signatures and the alias."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import structlog
+from databricks.sdk import WorkspaceClient
+from databricks.sdk.errors import NotFound
+
+from controller.workspace.client import translated
+from controller.workspace.errors import WorkspaceError
+from controller.workspace.mlflow_reader import MlflowReader
+from controller.workspace.names import segment
+from states.world import Absent, ModelVersion
+
+log = structlog.get_logger()
+
+SET_TAG = "/api/2.0/mlflow/unity-catalog/model-versions/set-tag"
+"""The request of `MlflowClient.set_model_version_tag`, sent without MLflow's retries."""
+READY = "READY"
+
+
+@dataclass(frozen=True)
+class _Key:
+    model: str
+    version: str
+
+
+class Registry:
+    """The registered models of a workspace."""
+
+    def __init__(self, client: WorkspaceClient, *, deadline_s: float = 30) -> None:
+        self._client = client
+        self._mlflow = MlflowReader(deadline_s)
+        self._signed: dict[_Key, bool] = {}
+        self._unreadable: dict[_Key, str] = {}
+
+    def versions(
+        self, model: str, detail: Collection[str] | None = None, above: int = 0
+    ) -> tuple[ModelVersion, ...]:
+        """All versions of a model, oldest first; none of a model that does not exist.
+
+        Those above a number are looked at closely (tags, signature), or only those in `detail`.
+        """
+        with translated(f"model {model}"):
+            try:
+                listed = list(self._client.model_versions.list(segment(model)))
+            except NotFound:
+                return ()
+        found = []
+        for info in listed:
+            if info.version is None or info.status is None:
+                raise WorkspaceError(
+                    f"model {model}: a version's number or status is missing, or is a word that "
+                    "this version of Headgate does not know: update Headgate"
+                )
+            one = ModelVersion(version=str(info.version), status=info.status.value)
+            close = info.version > above and (detail is None or one.version in detail)
+            found.append(self._closely(model, one) if close else one)
+        return tuple(sorted(found, key=lambda one: int(one.version)))
+
+    def model_exists(self, model: str) -> bool:
+        """Whether the model is registered, with versions or without."""
+        with translated(f"model {model}"):
+            try:
+                self._client.registered_models.get(segment(model))
+            except NotFound:
+                return False
+        return True
+
+    def alias(self, model: str, alias: str) -> str | Absent:
+        """The version that an alias names."""
+        with translated(f"model {model}"):
+            try:
+                # Without include_aliases the list is empty (databricks/databricks-sdk-py#868).
+                found = self._client.registered_models.get(segment(model), include_aliases=True)
+            except NotFound:
+                return Absent()
+        for one in found.aliases or ():
+            if one.alias_name == alias and one.version_num is not None:
+                return str(one.version_num)
+        return Absent()
+
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        """Make an alias name a version, whatever it named before: the API cannot compare first."""
+        with translated(f"alias {alias} of {model}"):
+            self._client.registered_models.set_alias(segment(model), segment(alias), int(version))
+
+    def set_tag(self, model: str, version: str, key: str, value: str) -> None:
+        """Set a tag on a version, in one attempt."""
+        with translated(f"tag {key} of {model} version {version}"):
+            self._client.api_client.do(
+                "POST",
+                SET_TAG,
+                body={"name": model, "version": version, "key": key, "value": value},
+            )
+
+    def _closely(self, model: str, one: ModelVersion) -> ModelVersion:
+        tags = self._mlflow.tags(model, one.version)
+        signed = self._has_signature(model, one.version) if one.status == READY else None
+        return replace(one, tags=tags, has_signature=signed)
+
+    def _has_signature(self, model: str, version: str) -> bool | None:
+        """Of a version, for ever: its files do not change. None while they cannot be read.
+
+        Artifacts may lie where Headgate cannot read (another network, another grant), which must
+        not hide the versions themselves; it is said once per sentence, and stays unseen.
+        """
+        key = _Key(model, version)
+        if key not in self._signed:
+            try:
+                self._signed[key] = self._mlflow.has_signature(model, version)
+            except WorkspaceError as error:
+                if self._unreadable.get(key) != str(error):
+                    self._unreadable[key] = str(error)
+                    log.warning(
+                        "registry.signature_unreadable",
+                        model=model,
+                        version=version,
+                        because=str(error),
+                    )
+                return None
+        return self._signed[key]

@@ -1,0 +1,407 @@
+"""The control plane of Model Serving: endpoints, their configurations, and how these change.
+
+An update deploys what is new beside what serves, and swaps when all of it is ready. Entities that
+an update leaves as they are keep their process and their served_entity_id.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from deploy.sandbox.endpoints import (
+    Config,
+    Entity,
+    Record,
+    check_gateway,
+    check_name,
+    new_id,
+    payload_table,
+    read_config,
+)
+from deploy.sandbox.fleet import Fleet
+from deploy.sandbox.inference import Inference
+from deploy.sandbox.metrics import Meter, Resources, exposition
+from deploy.sandbox.router import Router
+from deploy.sandbox.units import ABORTED, CREATING, FAILED, READY, Unit, read_log
+from deploy.sandbox.wire import ApiError, Json, invalid, missing, not_modelled, read_json, reply
+from deploy.sandbox.workspace import Workspace
+
+PREFIX = "/api/2.0/serving-endpoints"
+IN_PROGRESS, NOT_UPDATING, UPDATE_FAILED = "IN_PROGRESS", "NOT_UPDATING", "UPDATE_FAILED"
+
+_LOOK_S = 0.02
+"""How often an update looks at the workspace's clock, in real seconds."""
+_FLUSH_S = 0.5
+"""How often rows are written to the tables, in real seconds; a statement writes them at once."""
+_RESTORE_S = 30.0
+"""How long a restart waits for the models that it had served, in real seconds."""
+_MEMORY = 4 * 2**30
+"""Memory of the smallest CPU workload, in bytes."""
+
+
+@dataclass(eq=False)
+class Endpoint:
+    """An endpoint as it runs: its record, its processes, and the update under way."""
+
+    record: Record
+    meter: Meter
+    units: dict[str, Unit] = field(default_factory=dict)
+    """Running entities by served_entity_id."""
+    update: "asyncio.Task[None] | None" = None
+    cpu_seen: tuple[float, float] = (0.0, 0.0)
+    """The workspace's time and the CPU seconds at the last scrape."""
+
+    def states(self, config: Config) -> dict[str, Json]:
+        """The state of each entity of a configuration, by served_entity_id."""
+        return {one.served_entity_id: self._state(one) for one in config.entities}
+
+    def ready(self) -> bool:
+        """Whether every entity of the active configuration is ready."""
+        config = self.record.config
+        if config is None:
+            return False
+        units = [self.units.get(entity.served_entity_id) for entity in config.entities]
+        return all(unit is not None and unit.state == READY for unit in units)
+
+    def _state(self, entity: Entity) -> Json:
+        unit = self.units.get(entity.served_entity_id)
+        if unit is not None:
+            return unit.status()
+        failures = self.record.failures
+        if entity.served_entity_id in failures:
+            message = failures[entity.served_entity_id]
+            return {"deployment": FAILED, "deployment_state_message": message}
+        if failures:
+            message = "Aborted because another served entity failed."
+            return {"deployment": ABORTED, "deployment_state_message": message}
+        return {"deployment": CREATING, "deployment_state_message": ""}
+
+
+class Serving:
+    """Model Serving: its control routes here, its data plane in the router."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.endpoints: dict[str, Endpoint] = {}
+        self.inference = Inference(workspace)
+        self.fleet = Fleet(workspace.settings.data / "serving" / "zygote.log")
+        self.router = Router(self)
+        self._tasks: set[asyncio.Task[None]] = set()
+        with workspace.database.lock:
+            workspace.database.connection.execute(
+                "CREATE TABLE IF NOT EXISTS serving_endpoints (name TEXT PRIMARY KEY, body TEXT)"
+            )
+
+    def routes(self) -> list[Route]:
+        """Control plane and data plane."""
+        one = PREFIX + "/{name}"
+        handlers: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
+            ("POST", PREFIX, self._create),
+            ("GET", PREFIX, self._list),
+            ("GET", one, self._get),
+            ("DELETE", one, self._delete),
+            ("PUT", one + "/config", self._put_config),
+            ("PUT", one + "/ai-gateway", self._put_gateway),
+            ("PATCH", one + "/tags", self._patch_tags),
+            ("GET", one + "/metrics", self._metrics),
+            ("GET", one + "/served-models/{entity}/logs", self._logs),
+            ("GET", one + "/served-models/{entity}/build-logs", self._build_logs),
+        ]
+        control = [Route(path, call, methods=[verb]) for verb, path, call in handlers]
+        return [*self.router.routes(), *control]
+
+    async def start(self) -> None:
+        """Warm the zygote, and serve again what was served before."""
+        await self.fleet.start()
+        self.workspace.warehouse.feeders.append(self.inference.write)
+        with self.workspace.database.lock:
+            rows = self.workspace.database.connection.execute(
+                "SELECT body FROM serving_endpoints ORDER BY name"
+            ).fetchall()
+        for row in rows:
+            self._restore(_record(json.loads(row["body"])))
+        running = [unit for one in self.endpoints.values() for unit in one.units.values()]
+        if running:
+            settled = [asyncio.create_task(unit.settled.wait()) for unit in running]
+            _, late = await asyncio.wait(settled, timeout=_RESTORE_S)
+            for task in late:
+                task.cancel()
+        self._spawn(self._flush())
+
+    async def stop(self) -> None:
+        """End the updates and all processes."""
+        updates = [one.update for one in self.endpoints.values() if one.update is not None]
+        tasks = [*updates, *self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for endpoint in self.endpoints.values():
+            for unit in endpoint.units.values():
+                unit.kill()
+        await self.fleet.stop()
+
+    def find(self, name: str) -> Endpoint:
+        """The endpoint of that name."""
+        endpoint = self.endpoints.get(name)
+        if endpoint is None:
+            raise missing(f"Endpoint with name '{name}' does not exist.")
+        return endpoint
+
+    async def _create(self, request: Request) -> Response:
+        body = await read_json(request)
+        name = check_name(body.get("name"))
+        if name in self.endpoints:
+            raise ApiError(
+                409, "RESOURCE_ALREADY_EXISTS", f"Endpoint with name '{name}' already exists."
+            )
+        if body.get("route_optimized"):
+            raise not_modelled("route-optimized endpoints")
+        wanted = body.get("config")
+        if not isinstance(wanted, dict):
+            raise not_modelled("endpoints without a configuration")
+        gateway = check_gateway(body.get("ai_gateway") or {}, None)
+        tags = {tag["key"]: tag.get("value", "") for tag in body.get("tags") or []}
+        config = read_config(wanted, self.workspace, 1)
+        now = self.workspace.now_ms()
+        principal = str(request.scope["principal"])
+        record = Record(name, new_id(), principal, now, now, tags=tags, ai_gateway=gateway)
+        endpoint = Endpoint(record, Meter(self.workspace.settings.metrics_window_s))
+        self.endpoints[name] = endpoint
+        self._open_table(record)
+        self._begin(endpoint, config, principal)
+        return reply(self._detail(endpoint))
+
+    async def _list(self, _request: Request) -> Response:
+        shown = [self._detail(self.endpoints[name]) for name in sorted(self.endpoints)]
+        # The list has neither what is pending nor where the data plane is.
+        return reply({"endpoints": [_without(one, "pending_config") for one in shown]})
+
+    async def _get(self, request: Request) -> Response:
+        return reply(self._detail(self.find(request.path_params["name"])))
+
+    async def _delete(self, request: Request) -> Response:
+        endpoint = self.find(request.path_params["name"])
+        record = endpoint.record
+        del self.endpoints[record.name]
+        if endpoint.update is not None:
+            endpoint.update.cancel()
+        with self.workspace.database.lock:
+            self.workspace.database.connection.execute(
+                "DELETE FROM serving_endpoints WHERE name = ?", (record.name,)
+            )
+        if record.config is not None:
+            entities, version = record.config.entities, record.config.version
+            self.inference.entities(record, entities, version, deleted=True)
+        self._retire(endpoint, list(endpoint.units))
+        return reply()
+
+    async def _put_config(self, request: Request) -> Response:
+        body = await read_json(request)
+        endpoint = self.find(request.path_params["name"])
+        record = endpoint.record
+        if record.config_update == IN_PROGRESS:
+            raise ApiError(
+                409, "RESOURCE_CONFLICT", f"Endpoint '{record.name}' is currently updating."
+            )
+        last = max(c.version for c in (record.config, record.pending) if c is not None)
+        config = read_config(body, self.workspace, last + 1)
+        self._begin(endpoint, config, str(request.scope["principal"]))
+        return reply(self._detail(endpoint))
+
+    async def _put_gateway(self, request: Request) -> Response:
+        body = await read_json(request)
+        record = self.find(request.path_params["name"]).record
+        record.ai_gateway = check_gateway(body, record.ai_gateway)
+        self._open_table(record)
+        self._touch(record)
+        return reply(record.ai_gateway)
+
+    async def _patch_tags(self, request: Request) -> Response:
+        body = await read_json(request)
+        record = self.find(request.path_params["name"]).record
+        for tag in body.get("add_tags") or []:
+            if not isinstance(tag, dict) or not tag.get("key"):
+                raise invalid("A tag needs a key.")
+            record.tags[tag["key"]] = tag.get("value") or ""
+        for key in body.get("delete_tags") or []:
+            record.tags.pop(key, None)
+        self._touch(record)
+        return reply({"tags": _tags(record)})
+
+    async def _metrics(self, request: Request) -> Response:
+        endpoint = self.find(request.path_params["name"])
+        now = self.workspace.clock()
+        processes = [unit.process for unit in endpoint.units.values() if unit.process is not None]
+        used = sum(process.cpu_s for process in processes)
+        since, before = endpoint.cpu_seen
+        endpoint.cpu_seen = (now, used)
+        cpu = 100 * (used - before) / (now - since) if since and now > since else 0.0
+        memory = 100 * max((process.rss for process in processes), default=0.0) / _MEMORY
+        concurrency = sum(unit.entity.max_concurrency for unit in endpoint.units.values())
+        window, end_ms = endpoint.meter.closed(now)
+        resources = Resources(concurrency, max(cpu, 0.0), memory)
+        text = exposition(endpoint.record.name, window, end_ms, resources)
+        return PlainTextResponse(text)
+
+    async def _logs(self, request: Request) -> Response:
+        return reply({"logs": self._log(request, "serve")})
+
+    async def _build_logs(self, request: Request) -> Response:
+        return reply({"logs": self._log(request, "build")})
+
+    def _log(self, request: Request, kind: str) -> str:
+        record = self.find(request.path_params["name"]).record
+        name = request.path_params["entity"]
+        for config in (record.pending, record.config):
+            entity = config.entity(name) if config is not None else None
+            if entity is not None:
+                return read_log(self.workspace, entity, kind)
+        raise missing(f"Endpoint '{record.name}' has no served entity '{name}'.")
+
+    def _begin(self, endpoint: Endpoint, wanted: Config, principal: str) -> None:
+        """Start an update towards the wanted configuration."""
+        record = endpoint.record
+        kept = {e.wish(): e for e in (record.config.entities if record.config else ())}
+        now = self.workspace.now_ms()
+        entities, new = [], []
+        for entity in wanted.entities:
+            same = kept.get(entity.wish())
+            if same is None:
+                same = replace(entity, served_entity_id=new_id(), creator=principal, created_ms=now)
+                new.append(same)
+            entities.append(same)
+        record.pending = replace(wanted, entities=tuple(entities))
+        record.config_update = IN_PROGRESS
+        record.failures = {}
+        self._touch(record)
+        self.inference.entities(record, new, wanted.version)
+        endpoint.update = asyncio.create_task(self._roll(endpoint, record.pending))
+
+    async def _roll(self, endpoint: Endpoint, pending: Config) -> None:
+        """Deploy what is new; swap when all of it is ready, else keep what serves."""
+        record = endpoint.record
+        new = [
+            self._unit(endpoint, entity)
+            for entity in pending.entities
+            if entity.served_entity_id not in endpoint.units
+        ]
+        try:
+            deployed = await asyncio.gather(*(unit.deploy() for unit in new))
+            until = pending.start_ms / 1000 + self.workspace.settings.update_s
+            while self.workspace.clock() < until:  # noqa: ASYNC110 - the clock may be a test's
+                await asyncio.sleep(_LOOK_S)
+        except asyncio.CancelledError:
+            for unit in new:
+                unit.kill()
+            raise
+        if all(deployed):
+            record.config, record.pending = pending, None
+            record.config_update = NOT_UPDATING
+            wanted = {entity.served_entity_id for entity in pending.entities}
+            self._retire(endpoint, [key for key in endpoint.units if key not in wanted])
+        else:
+            record.failures = {
+                unit.entity.served_entity_id: unit.message
+                for unit, good in zip(new, deployed, strict=True)
+                if not good
+            }
+            record.config_update = UPDATE_FAILED
+            self._retire(endpoint, [unit.entity.served_entity_id for unit in new])
+        endpoint.update = None
+        self._touch(record)
+
+    def _unit(self, endpoint: Endpoint, entity: Entity) -> Unit:
+        unit = Unit(self.workspace, self.fleet, endpoint.record.name, entity)
+        endpoint.units[entity.served_entity_id] = unit
+        return unit
+
+    def _retire(self, endpoint: Endpoint, keys: Sequence[str]) -> None:
+        """Take processes out of service, each after it has answered what it has taken."""
+        for key in keys:
+            self._spawn(endpoint.units.pop(key).retire())
+
+    def _restore(self, record: Record) -> None:
+        """Run an endpoint that an earlier life of this workspace has left."""
+        endpoint = Endpoint(record, Meter(self.workspace.settings.metrics_window_s))
+        self.endpoints[record.name] = endpoint
+        self._open_table(record)
+        for entity in record.config.entities if record.config is not None else ():
+            self._unit(endpoint, entity).recover()
+        if record.config_update == IN_PROGRESS and record.pending is not None:
+            endpoint.update = asyncio.create_task(self._roll(endpoint, record.pending))
+
+    def _open_table(self, record: Record) -> None:
+        place = payload_table(record.name, record.ai_gateway)
+        if place is not None:
+            self.inference.open(place)
+
+    def _touch(self, record: Record) -> None:
+        """Keep the record for a restart."""
+        record.updated_ms = self.workspace.now_ms()
+        with self.workspace.database.lock:
+            self.workspace.database.connection.execute(
+                "INSERT OR REPLACE INTO serving_endpoints (name, body) VALUES (?, ?)",
+                (record.name, json.dumps(asdict(record))),
+            )
+
+    async def _flush(self) -> None:
+        """Write rows to the tables now and then, for ever."""
+        while True:
+            await asyncio.sleep(_FLUSH_S)
+            if self.inference.unwritten:
+                await self.workspace.warehouse.feed()
+
+    def _spawn(self, work: Any) -> None:  # noqa: ANN401 - a coroutine of whatever kind
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _detail(self, endpoint: Endpoint) -> Json:
+        """The endpoint as GET shows it."""
+        record = endpoint.record
+        shown: Json = {
+            "name": record.name,
+            "id": record.id,
+            "creator": record.creator,
+            "creation_timestamp": record.created_ms,
+            "last_updated_timestamp": record.updated_ms,
+            "state": {
+                "ready": "READY" if endpoint.ready() else "NOT_READY",
+                "config_update": record.config_update,
+            },
+            "tags": _tags(record),
+            "permission_level": "CAN_MANAGE",
+            "route_optimized": False,
+            "description": "",
+        }
+        if record.config is not None:
+            shown["config"] = record.config.echo(endpoint.states(record.config))
+        if record.pending is not None:
+            pending = record.pending.echo(endpoint.states(record.pending))
+            shown["pending_config"] = {**pending, "start_time": record.pending.start_ms}
+        if record.ai_gateway is not None:
+            shown["ai_gateway"] = record.ai_gateway
+        return shown
+
+
+def _tags(record: Record) -> list[Json]:
+    return [{"key": key, "value": value} for key, value in sorted(record.tags.items())]
+
+
+def _without(body: Json, key: str) -> Json:
+    return {name: value for name, value in body.items() if name != key}
+
+
+def _record(body: Json) -> Record:
+    """A record as it was kept."""
+    for key in ("config", "pending"):
+        if body[key] is not None:
+            entities = tuple(Entity(**entity) for entity in body[key]["entities"])
+            body[key] = Config(**{**body[key], "entities": entities})
+    return Record(**body)

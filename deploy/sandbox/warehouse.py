@@ -1,0 +1,451 @@
+"""The SQL warehouse: Databricks' statement API over DuckDB, in threads beside the event loop."""
+
+import asyncio
+import json
+import math
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from deploy.sandbox.translate import (
+    MACROS,
+    Context,
+    Parameter,
+    SqlError,
+    Translated,
+    check_type,
+    translate,
+)
+from deploy.sandbox.wire import Json, invalid, missing, not_modelled, read_json, reply
+from deploy.sandbox.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from duckdb import DuckDBPyConnection
+
+WAREHOUSE_ID = "sandbox"
+STATEMENTS = "/api/2.0/sql/statements"
+_THREADS = 4
+_KEPT = 1000
+"""Finished statements that stay readable; the platform keeps results for an hour."""
+_SHORTEST_WAIT_S, _LONGEST_WAIT_S = 5, 50
+
+_TYPES = {
+    "TINYINT": ("BYTE", "TINYINT"),
+    "SMALLINT": ("SHORT", "SMALLINT"),
+    "INTEGER": ("INT", "INT"),
+    "BIGINT": ("LONG", "BIGINT"),
+    # DuckDB's sums are wider than Databricks'.
+    "HUGEINT": ("LONG", "BIGINT"),
+    "UBIGINT": ("LONG", "BIGINT"),
+    "FLOAT": ("FLOAT", "FLOAT"),
+    "DOUBLE": ("DOUBLE", "DOUBLE"),
+    "BOOLEAN": ("BOOLEAN", "BOOLEAN"),
+    "VARCHAR": ("STRING", "STRING"),
+    "UUID": ("STRING", "STRING"),
+    "JSON": ("VARIANT", "VARIANT"),
+    "BLOB": ("BINARY", "BINARY"),
+    "DATE": ("DATE", "DATE"),
+    "TIMESTAMP WITH TIME ZONE": ("TIMESTAMP", "TIMESTAMP"),
+    "TIMESTAMP": ("TIMESTAMP_NTZ", "TIMESTAMP_NTZ"),
+    "INTERVAL": ("INTERVAL", "INTERVAL"),
+    '"NULL"': ("NULL", "VOID"),
+}
+"""Databricks' type name and type text for DuckDB's types."""
+
+_FAILURES = (
+    (duckdb.CatalogException, "Table with name", "42P01", "TABLE_OR_VIEW_NOT_FOUND"),
+    (duckdb.CatalogException, "Schema with name", "42704", "SCHEMA_NOT_FOUND"),
+    (duckdb.CatalogException, "already exists", "42P07", "TABLE_OR_VIEW_ALREADY_EXISTS"),
+    (duckdb.CatalogException, "Function with name", "42883", "UNRESOLVED_ROUTINE"),
+    (duckdb.BinderException, "olumn", "42703", "UNRESOLVED_COLUMN"),
+    (duckdb.BinderException, "Referenced table", "42703", "UNRESOLVED_COLUMN"),
+    (duckdb.BinderException, "", "42K09", "DATATYPE_MISMATCH"),
+    (duckdb.ParserException, "", "42601", "PARSE_SYNTAX_ERROR"),
+    (duckdb.ConversionException, "", "22018", "CAST_INVALID_INPUT"),
+    (duckdb.OutOfRangeException, "", "22003", "ARITHMETIC_OVERFLOW"),
+    (duckdb.InvalidInputException, "DIVIDE_BY_ZERO", "22012", ""),
+)
+"""DuckDB's exceptions and words, and the SQLSTATE and error class they stand for."""
+
+Cell = str | None
+
+
+@dataclass
+class Table:
+    """A result: columns (name, type name, type text) and cells as the API writes them."""
+
+    columns: list[tuple[str, str, str]] = field(default_factory=list)
+    rows: list[list[Cell]] = field(default_factory=list)
+    truncated: bool = False
+
+
+@dataclass
+class Statement:
+    """A statement and what has become of it."""
+
+    id: str
+    text: str
+    context: Context
+    row_limit: int | None
+    pending_answers: int
+    """How often it still answers PENDING before it runs."""
+    state: str = "PENDING"
+    table: Table | None = None
+    error: SqlError | None = None
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    cursor: "DuckDBPyConnection | None" = None
+    task: "asyncio.Task[None] | None" = None
+
+
+class Warehouse:
+    """One SQL warehouse, always running."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.feeders: list[Callable[[DuckDBPyConnection], None]] = []
+        """Called before each statement, in its thread: they write what the platform logs."""
+        self._statements: dict[str, Statement] = {}
+        self._connection: DuckDBPyConnection | None = None
+        self._opening = threading.Lock()
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="warehouse")
+
+    def routes(self) -> list[Route]:
+        """The statement execution API, and the one warehouse."""
+        one = STATEMENTS + "/{id}"
+        return [
+            Route(STATEMENTS, self._execute, methods=["POST"]),
+            Route(one, self._get, methods=["GET"]),
+            Route(one + "/result/chunks/{index:int}", self._chunk, methods=["GET"]),
+            Route(one + "/cancel", self._cancel, methods=["POST"]),
+            Route("/api/2.0/sql/warehouses", self._warehouses, methods=["GET"]),
+            Route("/api/2.0/sql/warehouses/{id}", self._warehouse, methods=["GET"]),
+        ]
+
+    async def start(self) -> None:
+        """Open the database."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._open)
+
+    async def stop(self) -> None:
+        """Write what is still to be written, and close the database."""
+        tasks = [one.task for one in self._statements.values() if one.task is not None]
+        for one in self._statements.values():
+            if one.cursor is not None:
+                one.cursor.interrupt()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.feed()
+        self._threads.shutdown()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def feed(self) -> None:
+        """Let the platform's logs reach their tables."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._feed, None)
+
+    def _open(self) -> "DuckDBPyConnection":
+        with self._opening:
+            if self._connection is None:
+                path = self.workspace.settings.data / "warehouse.duckdb"
+                # Nothing is fetched from the network: what DuckDB needs is in its wheel.
+                connection = duckdb.connect(
+                    str(path),
+                    config={
+                        "autoinstall_known_extensions": False,
+                        "autoload_known_extensions": False,
+                        "threads": 2,
+                    },
+                )
+                for prepared in (
+                    "SET GLOBAL TimeZone = 'UTC'",
+                    'CREATE SCHEMA IF NOT EXISTS "main.default"',
+                    *MACROS,
+                ):
+                    connection.execute(prepared)
+                self._connection = connection
+            return self._connection
+
+    def _feed(self, cursor: "DuckDBPyConnection | None") -> None:
+        if cursor is None:
+            with self._open().cursor() as own:
+                self._feed(own)
+            return
+        for feeder in self.feeders:
+            feeder(cursor)
+
+    async def _execute(self, request: Request) -> Response:
+        body = await read_json(request)
+        _check(body)
+        wait_s = _wait(body.get("wait_timeout", "10s"))
+        statement = self._read(body)
+        self._statements[statement.id] = statement
+        while len(self._statements) > _KEPT:
+            del self._statements[next(iter(self._statements))]
+        if statement.pending_answers:
+            return self._answer(statement)
+        self._begin(statement)
+        if not wait_s:
+            return reply({"statement_id": statement.id, "status": {"state": "PENDING"}})
+        try:
+            async with asyncio.timeout(wait_s):
+                await statement.done.wait()
+        except TimeoutError:
+            if body.get("on_wait_timeout", "CONTINUE") == "CANCEL":
+                _stop(statement)
+        return self._answer(statement)
+
+    def _read(self, body: Json) -> Statement:
+        """The statement that the request describes."""
+        parameters = {}
+        for one in body.get("parameters") or []:
+            try:
+                kind = check_type(one.get("type") or "STRING")
+            except SqlError as error:
+                raise invalid(str(error)) from error
+            parameters[str(one.get("name"))] = Parameter(one.get("value"), kind)
+        context = Context(
+            now=self.workspace.clock(),
+            catalog=body.get("catalog") or "main",
+            schema=body.get("schema") or "default",
+            parameters=parameters,
+        )
+        return Statement(
+            id=str(uuid.uuid4()),
+            text=body["statement"],
+            context=context,
+            row_limit=body.get("row_limit"),
+            pending_answers=self.workspace.settings.sql_pending_polls,
+        )
+
+    async def _get(self, request: Request) -> Response:
+        return self._answer(self._find(request))
+
+    async def _chunk(self, request: Request) -> Response:
+        statement = self._find(request)
+        index = request.path_params["index"]
+        if statement.table is None:
+            raise invalid(f"Statement {statement.id} has no result: it is {statement.state}.")
+        if not 0 <= index < len(self._chunks(statement.table)):
+            raise invalid(f"Statement {statement.id} has no chunk {index}.")
+        return reply(self._result(statement, index))
+
+    async def _cancel(self, request: Request) -> Response:
+        _stop(self._find(request))
+        return reply()
+
+    async def _warehouses(self, _request: Request) -> Response:
+        return reply({"warehouses": [_described()]})
+
+    async def _warehouse(self, request: Request) -> Response:
+        if request.path_params["id"] != WAREHOUSE_ID:
+            raise missing(f"SQL warehouse {request.path_params['id']} does not exist.")
+        return reply(_described())
+
+    def _find(self, request: Request) -> Statement:
+        statement = self._statements.get(request.path_params["id"])
+        if statement is None:
+            raise missing(f"The statement {request.path_params['id']} was not found.")
+        return statement
+
+    def _begin(self, statement: Statement) -> None:
+        statement.task = asyncio.create_task(self._run(statement))
+
+    async def _run(self, statement: Statement) -> None:
+        """Run the statement in a thread and keep what it gave."""
+        loop = asyncio.get_running_loop()
+        statement.state = "RUNNING"
+        try:
+            table = await loop.run_in_executor(self._threads, self._compute, statement)
+        except SqlError as error:
+            if statement.state == "RUNNING":
+                statement.state, statement.error = "FAILED", error
+        else:
+            if statement.state == "RUNNING":
+                statement.state, statement.table = "SUCCEEDED", table
+        finally:
+            statement.done.set()
+
+    def _compute(self, statement: Statement) -> Table:
+        """Run the statement; this is a thread."""
+        translated = translate(statement.text, statement.context)
+        with self._open().cursor() as cursor:
+            self._feed(cursor)
+            cursor.execute("SET VARIABLE sandbox_now = ?", [statement.context.now])
+            statement.cursor = cursor
+            try:
+                cursor.execute(translated.sql)
+                return _table(cursor, translated, statement.row_limit)
+            except duckdb.Error as error:
+                raise _failure(error) from error
+            finally:
+                statement.cursor = None
+
+    def _answer(self, statement: Statement) -> Response:
+        """The statement's state, and its first chunk once it has one."""
+        if statement.pending_answers:
+            statement.pending_answers -= 1
+            if not statement.pending_answers and statement.state == "PENDING":
+                self._begin(statement)
+            return reply({"statement_id": statement.id, "status": {"state": "PENDING"}})
+        status: Json = {"state": statement.state}
+        shown: Json = {"statement_id": statement.id, "status": status}
+        if statement.error is not None:
+            status["error"] = {"error_code": "BAD_REQUEST", "message": str(statement.error)}
+            status["sql_state"] = statement.error.sql_state
+        if statement.table is not None:
+            shown["manifest"] = self._manifest(statement.table)
+            shown["result"] = self._result(statement, 0) if statement.table.rows else {}
+        return reply(shown)
+
+    def _chunks(self, table: Table) -> list[Json]:
+        """How the rows are cut."""
+        size = self.workspace.settings.chunk_rows
+        return [
+            {
+                "chunk_index": number,
+                "row_offset": number * size,
+                "row_count": min(size, len(table.rows) - number * size),
+            }
+            for number in range(math.ceil(len(table.rows) / size))
+        ]
+
+    def _manifest(self, table: Table) -> Json:
+        columns = [
+            {"name": name, "type_name": kind, "type_text": text, "position": position}
+            for position, (name, kind, text) in enumerate(table.columns)
+        ]
+        chunks = self._chunks(table)
+        return {
+            "format": "JSON_ARRAY",
+            "schema": {"column_count": len(columns), "columns": columns},
+            "total_row_count": len(table.rows),
+            "total_chunk_count": len(chunks),
+            "truncated": table.truncated,
+            **({"chunks": chunks} if chunks else {}),
+        }
+
+    def _result(self, statement: Statement, index: int) -> Json:
+        assert statement.table is not None, "only a finished statement has chunks"
+        chunks = self._chunks(statement.table)
+        start = chunks[index]["row_offset"]
+        rows = statement.table.rows[start : start + chunks[index]["row_count"]]
+        shown: Json = {**chunks[index], "data_array": rows}
+        if index + 1 < len(chunks):
+            link = f"{STATEMENTS}/{statement.id}/result/chunks/{index + 1}"
+            shown |= {"next_chunk_index": index + 1, "next_chunk_internal_link": link}
+        return shown
+
+
+def _check(body: Json) -> None:
+    """Refuse a statement that cannot run, or whose result cannot be given as asked."""
+    if body.get("warehouse_id") != WAREHOUSE_ID:
+        raise missing(f"SQL warehouse {body.get('warehouse_id')!r} does not exist.")
+    if not isinstance(body.get("statement"), str) or not body["statement"].strip():
+        raise invalid("statement must not be empty.")
+    if body.get("disposition", "INLINE") != "INLINE":
+        raise not_modelled("results outside the response: disposition must be INLINE")
+    if body.get("format", "JSON_ARRAY") != "JSON_ARRAY":
+        raise not_modelled("result formats other than JSON_ARRAY")
+    if body.get("byte_limit") is not None:
+        raise not_modelled("byte_limit")
+
+
+def _stop(statement: Statement) -> None:
+    """Cancel what has not ended."""
+    if statement.state in {"PENDING", "RUNNING"}:
+        statement.state, statement.pending_answers = "CANCELED", 0
+        statement.done.set()
+        if statement.cursor is not None:
+            statement.cursor.interrupt()
+
+
+def _wait(text: Any) -> int:  # noqa: ANN401 - it is whatever the client sent
+    """Seconds that the request waits for the result: 0, or 5 to 50."""
+    seconds = text.removesuffix("s") if isinstance(text, str) else ""
+    if seconds.isdigit() and (
+        int(seconds) == 0 or _SHORTEST_WAIT_S <= int(seconds) <= _LONGEST_WAIT_S
+    ):
+        return int(seconds)
+    raise invalid(f"wait_timeout must be 0s or between 5s and 50s, not {text!r}.")
+
+
+def _described() -> Json:
+    return {
+        "id": WAREHOUSE_ID,
+        "name": "Sandbox warehouse (emulated)",
+        "state": "RUNNING",
+        "cluster_size": "2X-Small",
+        "warehouse_type": "PRO",
+        "enable_serverless_compute": True,
+        "num_clusters": 1,
+        "health": {"status": "HEALTHY"},
+    }
+
+
+def _failure(error: duckdb.Error) -> SqlError:
+    """DuckDB's failure as Databricks would tell it."""
+    text = str(error)
+    for kind, words, sql_state, name in _FAILURES:
+        if isinstance(error, kind) and words in text:
+            return SqlError(sql_state, f"[{name}] {text}" if name else text)
+    return SqlError("XX000", text)
+
+
+def _table(cursor: "DuckDBPyConnection", translated: Translated, row_limit: int | None) -> Table:
+    """The result of what the cursor has executed."""
+    if translated.kind == "nothing":
+        return Table()
+    rows = cursor.fetchall()
+    if translated.kind == "changes":
+        return Table([("num_affected_rows", "LONG", "BIGINT")], [[str(rows[0][0])]])
+    if translated.kind == "columns":
+        names = ("col_name", "data_type", "comment")
+        shown: list[list[Cell]] = [[row[0], _type(row[1])[1].lower(), None] for row in rows]
+        return Table([(name, "STRING", "STRING") for name in names], shown)
+    columns = [(name, *_type(str(kind))) for name, kind, *_ in cursor.description or ()]
+    cut = row_limit is not None and len(rows) > row_limit
+    cells = [[_cell(value) for value in row] for row in (rows[:row_limit] if cut else rows)]
+    return Table(columns, cells, truncated=cut)
+
+
+def _type(kind: str) -> tuple[str, str]:
+    """Databricks' type name and type text for a DuckDB type."""
+    if kind in _TYPES:
+        return _TYPES[kind]
+    if kind.startswith("DECIMAL"):
+        return "DECIMAL", kind
+    if kind.endswith("]"):
+        return "ARRAY", f"ARRAY<{_type(kind[: kind.rindex('[')])[1]}>"
+    name = kind.partition("(")[0]
+    return (name, kind) if name in {"STRUCT", "MAP"} else ("STRING", "STRING")
+
+
+def _cell(value: Any) -> Cell:  # noqa: ANN401 - whatever DuckDB gives
+    """One value as the API writes it: all are strings, or null."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            return value.isoformat(timespec="milliseconds")
+        moment = value.astimezone(UTC).isoformat(timespec="milliseconds")
+        return moment.replace("+00:00", "Z")
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value, default=_plain)
+    return str(value)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    """A value inside an array or a struct, for JSON."""
+    return float(value) if isinstance(value, Decimal) else _cell(value)

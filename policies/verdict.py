@@ -1,0 +1,24 @@
+"""What a guard says: pass, fail, not enough yet, or blind; with the sentence and the numbers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """The four answers, kept apart: missing data is neither good nor bad news."""
+
+    PASS = "PASS"  # noqa: S105 - no password
+    FAIL = "FAIL"
+    INSUFFICIENT = "INSUFFICIENT"
+    BLIND = "BLIND"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """One guard's answer at one look. It holds no prompt, no answer and no server message."""
+
+    outcome: Outcome
+    guard: str
+    because: str
+    numbers: Mapping[str, float | int] = field(default_factory=dict)

@@ -1,0 +1,115 @@
+"""How a live release goes on, and its way up to the first users: provisioned, then tested."""
+
+from policies.golden import Finding
+from policies.golden import judge as judge_golden
+from states.canary import canary, production
+from states.desired import desired
+from states.home import add_span, come_home, converged, roll_back
+from states.machine import State, Trigger
+from states.release import Order, Release
+from states.turn import Turn
+
+
+def go_on(turn: Turn, release: Release) -> None:
+    """Decide the live release's next move, if there is one."""
+    state = release.state
+    if release.order is Order.ABORT and state is not State.ROLLED_BACK:
+        release = roll_back(turn, release, "aborted by the operator")
+        state = release.state
+    if turn.unseen:
+        return
+    if state is State.PROVISIONING:
+        _provisioning(turn, release)
+    elif state is State.ROLLED_BACK:
+        come_home(turn, release)
+    elif turn.endpoint is None:
+        return
+    elif state is State.TESTING:
+        _testing(turn, release)
+    elif state is State.CANARY:
+        canary(turn, release)
+    else:
+        assert state is State.PRODUCTION, f"{state} is not live"
+        production(turn, release)
+
+
+def _provisioning(turn: Turn, release: Release) -> None:
+    assert release.pinned is not None, "a live release has a pinned plan"
+    entity, endpoint = turn.application.entity(release.version), turn.endpoint
+    if release.in_state >= release.pinned.provisioning_deadline:
+        roll_back(turn, release, f"not ready after {release.pinned.provisioning_deadline}")
+    elif endpoint is None:
+        return
+    elif entity in endpoint.failed and not endpoint.updating:
+        because = f"Databricks could not deploy {entity}: its build and service logs say why"
+        roll_back(turn, release, because)
+    elif endpoint.update_failed and _taken(turn):
+        because = f"Databricks could not update the endpoint with {entity}: its event log says why"
+        roll_back(turn, release, because)
+    elif converged(turn) and entity in endpoint.ready:
+        settled = turn.settle(release, f"{entity} is ready")
+        turn.move(settled, Trigger.PROVISIONED, f"{entity} is ready", settled=True)
+
+
+def _taken(turn: Turn) -> bool:
+    """What is wanted now was sent, and accepted: a failed update is then ours."""
+    sent = [one for one in turn.application.attempts if one.kind == "serve"]
+    if not sent or sent[-1].outcome != "done":
+        return False
+    return sent[-1].target == str(desired(turn.application))
+
+
+def _testing(turn: Turn, release: Release) -> None:
+    assert release.pinned is not None, "a live release has a pinned plan"
+    if release.in_state >= release.pinned.testing_deadline:
+        roll_back(turn, release, f"not through its tests after {release.pinned.testing_deadline}")
+        return
+    asked = turn.world.round
+    if asked is not None:
+        release = turn.put(release, rounds=(*release.rounds, asked))
+    finding, because = judge_golden(release.rounds)
+    if asked is not None:
+        turn.tell(
+            "tests.finished",
+            release,
+            because,
+            level="info" if finding is Finding.PASS else "warning",
+            asked=asked.asked,
+            failed=list(asked.candidate_failed),
+            failed_on_stable=list(asked.stable_failed),
+            finding=finding.value,
+        )
+    if finding is Finding.FAIL:
+        roll_back(turn, release, because)
+    elif finding is Finding.ENVIRONMENT:
+        turn.hold(release, because)
+    elif finding is Finding.PASS:
+        _open(turn, release, because)
+
+
+def _open(turn: Turn, release: Release, because: str) -> None:
+    assert turn.endpoint is not None, "checked by go_on"
+    why = _not_openable(turn, release)
+    if why is not None:
+        turn.hold(release, why, needs_person=True)
+        return
+    release = turn.free(release)
+    if not turn.may_advance(release) or not converged(turn):
+        return
+    told = f"{because}; opens {release.steps[0]} % of users"
+    source = "inference_table" if turn.endpoint.inference_table else None
+    opened = turn.move(release, Trigger.OPEN, told, step=1, source=source)
+    add_span(turn, opened, settled=False)
+
+
+def _not_openable(turn: Turn, release: Release) -> str | None:
+    """Why a comparison would be blind on this endpoint, with the remedy; None if it can see."""
+    assert turn.endpoint is not None, "checked by go_on"
+    if release.steps == (100,):
+        return None
+    if turn.endpoint.fallback:
+        return "AI Gateway's fallback hides a canary's errors: switch fallback_config off"
+    if turn.endpoint.inference_table is None:
+        name = turn.application.spec.endpoint
+        return f"no source counts errors per version: enable {name}'s AI Gateway inference table"
+    return None

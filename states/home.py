@@ -1,0 +1,70 @@
+"""Converging and going home: what both the way up and the way back rest on."""
+
+from datetime import timedelta
+
+from states.desired import desired, desired_alias
+from states.machine import State, Trigger
+from states.release import Release, Span
+from states.turn import Turn
+from states.world import Endpoint
+
+
+def converged(turn: Turn) -> bool:
+    """The endpoint serves what is wanted, nothing is changing, and what has users is ready."""
+    endpoint, wanted = turn.endpoint, desired(turn.application)
+    if endpoint is None or wanted is None or endpoint.updating:
+        return False
+    weighed = {name for name, share in wanted.shares.items() if share.weight}
+    return endpoint.serving == wanted and weighed <= endpoint.ready
+
+
+def add_span(
+    turn: Turn, release: Release, *, settled: bool, delay: timedelta = timedelta()
+) -> Release:
+    """Cut the evidence here: from now on (or after `delay`) it speaks of another weight."""
+    span = Span(
+        number=len(release.spans) + 1,
+        step=release.step,
+        weight=release.weight,
+        starts_at=turn.world.now + delay,
+        settled=settled,
+    )
+    return turn.put(release, spans=(*release.spans, span))
+
+
+def roll_back(turn: Turn, release: Release, because: str) -> Release:
+    """Go home, from wherever: traffic first, then the alias.
+
+    What never came to serve is not wanted on the endpoint at all; what did is kept at 0 % a while.
+    """
+    served = release.state is not State.PROVISIONING
+    rolled = turn.move(
+        release,
+        Trigger.ROLL_BACK,
+        because,
+        shut=False,
+        ended_at=turn.world.now,
+        removed=not served,
+    )
+    if served and turn.application.incumbent is None:
+        turn.record(unproven=release.version)
+        rolled = turn.put(rolled, ended_at=None)
+    return rolled
+
+
+def come_home(turn: Turn, release: Release) -> None:
+    """Settle a rollback once the traffic, and the alias, were seen where they belong."""
+    named = desired_alias(turn.application)
+    at_home = converged(turn) if desired(turn.application) else _idle(turn.endpoint)
+    if not at_home or named not in (None, turn.world.alias):
+        return
+    base = turn.application.incumbent
+    told = f"version {base} has 100 % of users" if base else "no version serves"
+    settled = turn.settle(release, told)
+    if turn.application.stable is None:
+        why = "there is nothing to go back to: register a mended version"
+        turn.hold(settled, why, needs_person=True)
+
+
+def _idle(endpoint: Endpoint | None) -> bool:
+    return endpoint is None or not endpoint.updating

@@ -1,0 +1,197 @@
+"""How things begin: an endpoint is adopted, a version is noticed, a release is admitted."""
+
+from policies.admission import Admission, admit
+from policies.forecast import pin
+from policies.rollout import WHOLE, Rollout
+from states.machine import State, Trigger
+from states.release import Application, Order, Pinned, Release
+from states.turn import Turn
+from states.world import Absent, Endpoint, ModelVersion, Serving
+
+ROLLED_BACK_TAG = ("headgate.state", "RolledBack")
+"""A version tagged so never starts by itself, not even for an empty store."""
+
+
+def adopt(turn: Turn) -> None:
+    """Take over an endpoint as found, or hold and ask where it cannot be read as ours."""
+    world, application = turn.world, turn.application
+    if world.endpoint is None or world.versions is None:
+        return
+    if application.spec.alias is not None and world.alias is None:
+        return
+    if isinstance(world.endpoint, Absent):
+        seen = world.alias if isinstance(world.alias, str) else None
+        turn.record(adopted=True, ours=True, seen_alias=seen)
+        return
+    trouble = _unadoptable(application, world.endpoint, world.alias)
+    if trouble is not None:
+        turn.hold_application(trouble, serving=str(world.endpoint.serving))
+        return
+    turn.free_application()
+    _adopt_endpoint(turn, world.endpoint, world.versions)
+
+
+def _unadoptable(
+    application: Application, endpoint: Endpoint, alias: str | Absent | None
+) -> str | None:
+    """Why an endpoint cannot be adopted as found, with the remedy; None if it can."""
+    name = application.spec.endpoint
+    shares = endpoint.serving.shares
+    if endpoint.route_optimized:
+        return f"endpoint {name} is route-optimised: single entities cannot be asked there"
+    if not shares:
+        return f"endpoint {name} serves nothing yet; it is adopted once it does"
+    full = [share for share in shares.values() if share.weight == WHOLE]
+    if len(full) != 1 or full[0].model != application.spec.model:
+        return (
+            f"endpoint {name} serves {endpoint.serving}: put one version of "
+            f"{application.spec.model} to 100 %, and Headgate adopts it"
+        )
+    if isinstance(alias, str) and alias != full[0].version:
+        return (
+            f"alias {application.spec.alias} names version {alias}, but version "
+            f"{full[0].version} has 100 % of {name}: point the alias or the traffic at the other"
+        )
+    return None
+
+
+def _adopt_endpoint(turn: Turn, endpoint: Endpoint, versions: tuple[ModelVersion, ...]) -> None:
+    shares = endpoint.serving.shares
+    name, stable = next((n, s) for n, s in shares.items() if s.weight == WHOLE)
+    carried = Serving({other: share for other, share in shares.items() if other != name})
+    known = [int(version.version) for version in versions]
+    turn.record(
+        adopted=True,
+        stable=stable.version,
+        watermark=max([*known, int(stable.version)]),
+        carried=carried,
+        seen=endpoint.serving,
+        seen_alias=turn.world.alias if isinstance(turn.world.alias, str) else None,
+        names={
+            share.version: other
+            for other, share in shares.items()
+            if share.model == turn.application.spec.model
+        },
+    )
+    because = f"adopted: it has 100 % of {turn.application.spec.endpoint}"
+    release = turn.put(
+        Release(
+            application=turn.application.name,
+            version=stable.version,
+            state=State.PRODUCTION,
+            confirmed=True,
+            since=turn.world.now,
+            because=because,
+            weight_seen=100,
+        )
+    )
+    turn.tell("release.registered", release, because, adopted=True)
+
+
+def notice(turn: Turn) -> None:
+    """Open a release for each version that is new, and not marked as rolled back."""
+    application = turn.application
+    for version in turn.world.versions or ():
+        known = application.newest(version.version) is not None
+        if known or int(version.version) <= application.watermark or version.tags is None:
+            continue
+        key, value = ROLLED_BACK_TAG
+        if version.tags.get(key) == value:
+            continue
+        because = f"version {version.version} of {application.spec.model} is {version.status}"
+        release = turn.put(
+            Release(
+                application=application.name,
+                version=version.version,
+                since=turn.world.now,
+                because=because,
+            )
+        )
+        turn.tell("release.registered", release, because)
+
+
+def mark_tagged(turn: Turn) -> None:
+    """Note which rolled back versions the registry was seen to know as such."""
+    key, value = ROLLED_BACK_TAG
+    tags = {version.version: version.tags or {} for version in turn.world.versions or ()}
+    for release in turn.application.releases:
+        told = tags.get(release.version, {}).get(key) == value
+        if told and release.state is State.ROLLED_BACK and not release.tagged:
+            turn.put(release, tagged=True)
+
+
+def begin(turn: Turn) -> None:
+    """Admit the newest admissible version while nothing is live; older ones are superseded."""
+    waiting = [one for one in turn.application.releases if one.state is State.REGISTERED]
+    for release in sorted(waiting, key=lambda one: int(one.version), reverse=True):
+        if release.order is Order.ABORT:
+            turn.move(release, Trigger.REFUSE, "aborted before it began")
+        elif _overtaken(turn.application, release):
+            newer = turn.application.live or turn.application.newest(turn.application.stable)
+            assert newer is not None, "nothing overtakes without being known"
+            turn.move(release, Trigger.SUPERSEDE, f"overtaken by version {newer.version}")
+        elif turn.application.live is None:
+            _consider(turn, release)
+
+
+def _overtaken(application: Application, release: Release) -> bool:
+    """A newer version is live, or is stable already."""
+    newer = [application.stable, application.live.version if application.live else None]
+    return any(other is not None and int(other) > int(release.version) for other in newer)
+
+
+def _consider(turn: Turn, release: Release) -> None:
+    spec = turn.application.spec
+    seen = {version.version: version for version in turn.world.versions or ()}
+    version = seen.get(release.version)
+    if turn.world.versions is None or turn.unseen or not turn.application.adopted:
+        return
+    if version is None:
+        turn.move(release, Trigger.REFUSE, f"version {release.version} is no longer registered")
+        return
+    finding, because = admit(
+        version.status, version.tags, spec.required_tags, has_signature=version.has_signature
+    )
+    if finding is Admission.REFUSE:
+        turn.move(release, Trigger.REFUSE, because)
+        return
+    asks = finding is Admission.WAIT and version.status == "READY"
+    if finding is Admission.ADMIT and not turn.application.ours and not spec.environment_declared:
+        because = (
+            f"serving.environment of {turn.application.name} is not declared: Databricks does not "
+            "show the variables of a running endpoint, and a change replaces them; state them, "
+            "or `environment: none`"
+        )
+        finding, asks = Admission.WAIT, True
+    if turn.application.hold is not None or release.order is Order.PAUSE:
+        return
+    if finding is Admission.WAIT:
+        turn.hold(release, because, needs_person=asks)
+        return
+    _admit(turn, turn.free(release), because)
+
+
+def _admit(turn: Turn, release: Release, because: str) -> None:
+    application = turn.application
+    spec, baseline = application.spec, application.stable
+    if baseline is None:
+        rollout, chosen = _first(spec.rollout), "first release: nothing to compare with"
+    else:
+        rollout, chosen = pin(spec.rollout, spec.errors, turn.world.requests_per_second)
+    pinned = Pinned(
+        baseline=baseline,
+        incumbent=application.incumbent,
+        rollout=rollout,
+        errors=spec.errors,
+        tests=spec.tests,
+        max_lag=spec.max_lag,
+        provisioning_deadline=spec.provisioning_deadline,
+        testing_deadline=spec.testing_deadline,
+    )
+    turn.move(
+        release, Trigger.ADMIT, f"{because}; {chosen}", pinned=pinned, ended_at=None, removed=False
+    )
+
+
+def _first(rollout: Rollout) -> Rollout:
+    return Rollout(**{**vars(rollout), "steps": (WHOLE,)})

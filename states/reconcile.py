@@ -1,0 +1,117 @@
+"""Reconciling: the record and a look at the world in, a plan out; the whole decision is here.
+
+Level-triggered: what to do follows from what is, never from what happened. The daemon calls this
+as often as it likes; looking twice changes nothing but time.
+"""
+
+from datetime import timedelta
+
+from states.climb import go_on
+from states.intake import adopt, begin, mark_tagged, notice
+from states.plan import Plan
+from states.release import Application, Order, Release
+from states.supervise import supervise
+from states.turn import Turn
+from states.wishes import wishes
+from states.world import Endpoint, World
+
+
+def reconcile(application: Application, world: World) -> Plan:
+    """One look: the next record, what became true, and what to send."""
+    turn = Turn(application, world, _trusted(application, world))
+    _take_in(turn)
+    if turn.application.adopted:
+        supervise(turn)
+    else:
+        adopt(turn)
+    notice(turn)
+    live = turn.application.live
+    if live is not None:
+        go_on(turn, live)
+    if turn.application.adopted:
+        begin(turn)
+        _clear_away(turn)
+    mark_tagged(turn)
+    _remember_order(turn)
+    return Plan(application=turn.application, events=tuple(turn.events), calls=wishes(turn))
+
+
+def _trusted(application: Application, world: World) -> Endpoint | None:
+    """The endpoint as seen, unless the answer is older than one that was seen before."""
+    endpoint = world.endpoint
+    if not isinstance(endpoint, Endpoint):
+        return None
+    return endpoint if endpoint.config_version >= application.config_version else None
+
+
+def _take_in(turn: Turn) -> None:
+    """Write down what this look brings: time, evidence, and the highest configuration version."""
+    world, application = turn.world, turn.application
+    elapsed = timedelta()
+    if application.looked_at is not None and not turn.unseen:
+        since = max(world.now - application.looked_at, timedelta())
+        elapsed = min(since, 2 * world.poll)
+    turn.record(looked_at=world.now)
+    if turn.endpoint is not None:
+        turn.record(config_version=turn.endpoint.config_version)
+    live = turn.application.live
+    if live is None:
+        return
+    waits = live.order is Order.RUN and live.hold is None and application.hold is None
+    stays = elapsed if live.settled else timedelta()
+    live = turn.put(
+        live,
+        in_state=live.in_state + elapsed,
+        on_step=live.on_step + stays,
+        undecided=live.undecided + (stays if waits else timedelta()),
+    )
+    _take_evidence(turn, live)
+
+
+def _take_evidence(turn: Turn, live: Release) -> None:
+    evidence = turn.world.evidence
+    if evidence is None:
+        return
+    for block in evidence.blocks:
+        turn.tell(
+            "evidence.block",
+            live,
+            f"{block.source}, {block.opened_at:%H:%M:%S} to {block.closed_at:%H:%M:%S} UTC",
+            number=block.number,
+            source=block.source,
+            step=block.step,
+            span=block.span,
+            comparable=block.comparable,
+            opened_at=block.opened_at.isoformat(),
+            closed_at=block.closed_at.isoformat(),
+            candidate_requests=block.candidate.requests,
+            candidate_errors=block.candidate.errors,
+            candidate_server_errors=block.candidate.server_errors,
+            stable_requests=block.stable.requests,
+            stable_errors=block.stable.errors,
+            stable_server_errors=block.stable.server_errors,
+            unattributed=block.unattributed,
+        )
+    marks = [mark for mark in (live.watermark, evidence.watermark) if mark is not None]
+    blocks = (*live.blocks, *evidence.blocks)
+    turn.put(live, blocks=blocks, watermark=max(marks, default=None))
+
+
+def _clear_away(turn: Turn) -> None:
+    """Stop wanting an entity that lost its traffic long enough ago, while nothing else moves."""
+    application = turn.application
+    if application.live is not None or application.hold is not None or turn.endpoint is None:
+        return
+    retain = application.spec.rollout.retain
+    for release in application.releases:
+        ended = release.ended_at
+        due = ended is not None and turn.world.now - ended >= retain
+        if due and not release.removed and release.version != application.incumbent:
+            turn.put(release, removed=True)
+            return
+
+
+def _remember_order(turn: Turn) -> None:
+    live = turn.application.live
+    if live is not None:
+        turn.put(live, paused=live.order is Order.PAUSE)

@@ -1,0 +1,130 @@
+"""One turn of reconciling: the record as it becomes, and what became true on the way.
+
+The record itself is immutable; a turn holds the latest version of it and collects events. It
+lives for one call of `reconcile` and knows no time but the world's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from states.machine import State, Trigger, advance
+from states.plan import Event, Level
+from states.release import Application, Order, Release
+from states.world import Absent, Endpoint, World
+
+LEVELS: Mapping[State, Level] = {State.ROLLED_BACK: "error"}
+
+
+@dataclass
+class Turn:
+    """The application as it becomes in this turn, and the events so far."""
+
+    application: Application
+    world: World
+    endpoint: Endpoint | None = None
+    """The endpoint as trusted in this turn: seen, and not stale."""
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def unseen(self) -> bool:
+        """Nobody knows, at this look, what the endpoint is."""
+        return self.endpoint is None and not isinstance(self.world.endpoint, Absent)
+
+    @property
+    def shown(self) -> Release | None:
+        """The release that news of the endpoint is told with: the live one, or stable's."""
+        return self.application.live or self.application.newest(self.application.stable)
+
+    def put(self, release: Release, **changes: Any) -> Release:  # noqa: ANN401 - of any field
+        """Write changes of a release into the record."""
+        changed = replace(release, **changes)
+        self.application = self.application.with_release(changed)
+        return changed
+
+    def record(self, **changes: Any) -> None:  # noqa: ANN401 - of any field
+        """Write changes of the application itself into the record."""
+        self.application = replace(self.application, **changes)
+
+    def tell(
+        self,
+        name: str,
+        release: Release | None,
+        because: str,
+        *,
+        level: Level = "info",
+        **fields: object,
+    ) -> None:
+        """Add an event."""
+        key = (release.version, release.attempt) if release else None
+        self.events.append(
+            Event(name=name, release=key, level=level, because=because, fields=fields)
+        )
+
+    def move(self, release: Release, trigger: Trigger, because: str, **changes: Any) -> Release:  # noqa: ANN401
+        """Take an arrow of the state machine, and say why."""
+        before = release.state
+        after = advance(before, trigger)
+        started = {"in_state": timedelta()} if after is not before else {}
+        cleared = {"hold": None, "needs_person": False, "on_step": timedelta()}
+        cleared["undecided"] = timedelta()
+        settled = {"settled": after is State.RETIRED, "since": self.world.now}
+        moved = self.put(
+            release,
+            **{"state": after, "because": because} | started | cleared | settled | changes,
+        )
+        self.tell(
+            "release.transition",
+            moved,
+            because,
+            level=LEVELS.get(after, "info"),
+            from_state=before.value,
+            to_state=after.value,
+            trigger=trigger.value,
+        )
+        return moved
+
+    def settle(self, release: Release, because: str, **changes: Any) -> Release:  # noqa: ANN401
+        """Note that the world was observed to be what the state wants."""
+        assert self.endpoint is not None, "nothing settles unseen"
+        seen = self.endpoint.serving.weight(self.application.entity(release.version))
+        settled = self.put(release, settled=True, weight_seen=seen, **changes)
+        self.tell("release.settled", settled, because)
+        return settled
+
+    def hold(self, release: Release, why: str, *, needs_person: bool = False) -> Release:
+        """Stop going on, and say why; the same hold is told once."""
+        if release.hold == why and release.needs_person == needs_person:
+            return release
+        held = self.put(release, hold=why, needs_person=needs_person)
+        self.tell("release.held", held, why, level="warning")
+        return held
+
+    def free(self, release: Release) -> Release:
+        """Go on by itself again."""
+        if release.hold is None:
+            return release
+        freed = self.put(release, hold=None, needs_person=False)
+        self.tell("release.freed", freed, f"no longer: {release.hold}")
+        return freed
+
+    def hold_application(self, why: str, **fields: object) -> None:
+        """Stop on the endpoint as a whole until a person or the world has put it right."""
+        if self.application.hold == why:
+            return
+        self.record(hold=why)
+        self.tell("endpoint.foreign_change", self.shown, why, level="warning", **fields)
+
+    def free_application(self) -> None:
+        """The endpoint is again as it should be."""
+        if self.application.hold is None:
+            return
+        why = f"no longer: {self.application.hold}"
+        self.record(hold=None)
+        self.tell("release.freed", self.shown, why)
+
+    def may_advance(self, release: Release) -> bool:
+        """Exposure may rise: nobody paused it and nothing holds it."""
+        held = release.hold is not None or self.application.hold is not None
+        return release.order is Order.RUN and not held

@@ -1,0 +1,231 @@
+"""A small world that takes calls and changes, so that reconciling can be told as a story."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from policies.evidence import Arm, Block
+from policies.golden import GoldenQuery, Round
+from policies.rollout import Rollout
+from states.plan import Call, Event, MoveAlias, Plan, Serve
+from states.reconcile import reconcile
+from states.release import Application, Attempt, Order, Release, Spec
+from states.world import Absent, Endpoint, Evidence, ModelVersion, Serving, Share, World
+
+MODEL = "main.ml_models.rag_chatbot"
+QUICK = Rollout(
+    steps=(5, 25, 50, 100),
+    settle=timedelta(seconds=30),
+    min_step=timedelta(minutes=1),
+    bake=timedelta(minutes=5),
+    watch=timedelta(minutes=10),
+)
+SPEC = Spec(
+    model=MODEL,
+    endpoint="rag-chatbot-endpoint",
+    rollout=QUICK,
+    tests=(GoldenQuery(query="What is Delta Lake?"),),
+    environment_declared=True,
+)
+START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+TABLE = "main.ml_models.rag_payload"
+
+
+def serving(**weights: int) -> Serving:
+    """Shares by version: `serving(v1=95, v2=5)`."""
+    return Serving(
+        {
+            f"rag_chatbot-{name}": Share(model=MODEL, version=name[1:], weight=weight)
+            for name, weight in weights.items()
+        }
+    )
+
+
+def version(number: int, status: str = "READY", **tags: str) -> ModelVersion:
+    return ModelVersion(version=str(number), status=status, tags=tags, has_signature=True)
+
+
+@dataclass
+class Story:
+    """The record, the outside, and the time; `look` runs one pass and lets the world follow."""
+
+    application: Application = field(
+        default_factory=lambda: Application(name="rag-chatbot", spec=SPEC)
+    )
+    now: datetime = START
+    endpoint: Endpoint | Absent | None = field(
+        default_factory=lambda: Endpoint(
+            serving=serving(v1=100),
+            config_version=1,
+            ready=frozenset({"rag_chatbot-v1"}),
+            inference_table=TABLE,
+        )
+    )
+    alias: str | Absent | None = "1"
+    versions: dict[int, ModelVersion] = field(default_factory=lambda: {1: version(1)})
+    events: list[Event] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    obeys: bool = True
+    """The workspace does what it is told, before the next look."""
+    undeployable: frozenset[str] = frozenset()
+    golden_fails: frozenset[str] = frozenset()
+    """Versions that fail their golden queries."""
+    error_rates: dict[str, float] = field(default_factory=dict)
+    requests_per_look: int = 6000
+    table_speaks: bool = True
+    pace: float | None = 100.0
+    answers: bool = True
+    """The endpoint can be observed at all."""
+
+    def look(self, *, after: float = 30, times: int = 1) -> Plan:
+        """Let time pass, look, decide, and let the workspace follow."""
+        plan = None
+        for _ in range(times):
+            self.now += timedelta(seconds=after)
+            plan = reconcile(self.application, self.world())
+            self.application = self._remember(plan)
+            self.events += plan.events
+            self.calls += plan.calls
+            if self.obeys:
+                for call in plan.calls:
+                    self.obey(call)
+        assert plan is not None
+        return plan
+
+    def until(self, state: str, *, limit: int = 400) -> Release:
+        """Look until the newest release is in a state."""
+        for _ in range(limit):
+            self.look()
+            release = self.release
+            if release and release.state == state:
+                return release
+        raise AssertionError(f"never {state}: {self.release} {self.application.hold}")
+
+    def world(self) -> World:
+        """What is seen now."""
+        return World(
+            now=self.now,
+            endpoint=self.endpoint if self.answers else None,
+            versions=tuple(self.versions.values()),
+            alias=self.alias,
+            round=self._round(),
+            evidence=self._evidence(),
+            requests_per_second=self.pace,
+        )
+
+    @property
+    def release(self) -> Release | None:
+        """The newest release."""
+        return self.application.releases[-1] if self.application.releases else None
+
+    @property
+    def live(self) -> Release:
+        """The live release, which there must be."""
+        live = self.application.live
+        assert live is not None, self.application.releases
+        return live
+
+    def weight(self, number: int) -> int:
+        """What a version gets of the endpoint's traffic."""
+        assert isinstance(self.endpoint, Endpoint)
+        return self.endpoint.serving.weight(f"rag_chatbot-v{number}")
+
+    def names(self) -> list[str]:
+        """The events so far, by name."""
+        return [event.name for event in self.events]
+
+    def order(self, order: Order) -> None:
+        """The operator's word about the newest release."""
+        assert self.release is not None
+        self.application = self.application.with_release(replace(self.release, order=order))
+
+    def register(self, number: int, status: str = "READY", **tags: str) -> None:
+        """A version appears in the registry."""
+        self.versions[number] = version(number, status, **tags)
+
+    def edit(self, **weights: int) -> None:
+        """Somebody else changes the endpoint by hand."""
+        self._activate(serving(**weights))
+
+    def obey(self, call: Call) -> None:
+        """The workspace does what a call asks."""
+        if isinstance(call, Serve):
+            self._activate(call.serving)
+        elif isinstance(call, MoveAlias):
+            self.alias = call.version
+        else:
+            known = self.versions[int(call.version)]
+            tags = {**(known.tags or {}), call.key: call.value}
+            self.versions[int(call.version)] = replace(known, tags=tags)
+
+    def _activate(self, wanted: Serving) -> None:
+        before = self.endpoint if isinstance(self.endpoint, Endpoint) else None
+        number = before.config_version + 1 if before else 1
+        bad = frozenset(
+            name for name, share in wanted.shares.items() if share.version in self.undeployable
+        )
+        active = before.serving if before else Serving()
+        if bad:
+            self.endpoint = replace(
+                before or Endpoint(serving=active, inference_table=TABLE),
+                update_failed=True,
+                failed=bad,
+            )
+            return
+        self.endpoint = Endpoint(
+            serving=wanted,
+            config_version=number,
+            ready=frozenset(wanted.shares),
+            inference_table=before.inference_table if before else TABLE,
+            fallback=before.fallback if before else False,
+        )
+
+    def _remember(self, plan: Plan) -> Application:
+        sent = tuple(
+            Attempt(kind=call.kind, target=call.target, at=self.now, outcome="done")
+            for call in plan.calls
+        )
+        young = tuple(
+            one
+            for one in (*plan.application.attempts, *sent)
+            if self.now - one.at < timedelta(minutes=10)
+        )
+        return replace(plan.application, attempts=young)
+
+    def _round(self) -> Round | None:
+        live = self.application.live
+        if live is None or live.state != "Testing" or not isinstance(self.endpoint, Endpoint):
+            return None
+        baseline = live.pinned.baseline if live.pinned else None
+        return Round(
+            asked=1,
+            candidate_failed=(1,) if live.version in self.golden_fails else (),
+            stable_failed=(1,) if baseline in self.golden_fails else (),
+            why="query 1: answer lacks 'ACID'",
+        )
+
+    def _evidence(self) -> Evidence | None:
+        live = self.application.live
+        if live is None or not live.spans or not self.table_speaks:
+            return None
+        span = [one for one in live.spans if one.starts_at <= self.now][-1]
+        opened = live.blocks[-1].closed_at if live.blocks else live.spans[0].starts_at
+        if self.now <= opened or not isinstance(self.endpoint, Endpoint):
+            return None
+        weight = self.weight(int(live.version))
+        candidate = self.requests_per_look * weight // 100
+        block = Block(
+            number=len(live.blocks) + 1,
+            source="inference_table",
+            span=span.number,
+            step=span.step,
+            comparable=span.settled and 0 < span.weight < 100,
+            opened_at=opened,
+            closed_at=self.now,
+            candidate=self._arm(live.version, candidate),
+            stable=self._arm("", self.requests_per_look - candidate),
+        )
+        return Evidence(blocks=(block,), watermark=self.now)
+
+    def _arm(self, number: str, requests: int) -> Arm:
+        errors = round(requests * self.error_rates.get(number, 0.0))
+        return Arm(requests=requests, errors=errors, server_errors=0)

@@ -1,0 +1,368 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from policies.rollout import Rollout
+from states.desired import desired
+from states.plan import MoveAlias, Serve
+from states.release import Application, Order
+from states.world import Absent, Endpoint
+from tests.states.story import QUICK, SPEC, Story, serving
+
+
+@pytest.fixture
+def story() -> Story:
+    """An endpoint where version 1 has 100 %, adopted."""
+    story = Story()
+    story.look()
+    return story
+
+
+def test_an_endpoint_with_one_version_at_100_percent_is_adopted_as_stable(story: Story) -> None:
+    assert story.application.stable == "1"
+    assert story.calls == []
+    assert story.names() == ["release.registered"]
+
+
+def test_a_split_made_by_hand_is_not_adopted_but_asked_about() -> None:
+    story = Story()
+    story.edit(v1=60, v2=40)
+    story.look(times=3)
+    assert not story.application.adopted
+    assert story.application.hold is not None
+    assert "put one version of main.ml_models.rag_chatbot to 100 %" in story.application.hold
+    assert story.calls == []
+    story.edit(v1=100, v2=0)
+    story.look()
+    assert story.application.adopted
+    assert story.application.hold is None
+
+
+def test_an_alias_that_points_elsewhere_is_asked_about() -> None:
+    story = Story(alias="7")
+    story.look()
+    assert story.application.hold is not None
+    assert "alias production names version 7" in story.application.hold
+
+
+def test_versions_that_existed_at_adoption_do_not_start_by_themselves() -> None:
+    story = Story()
+    story.register(2)
+    story.look(times=5)
+    assert story.application.watermark == 2
+    assert story.weight(1) == 100
+    assert story.release is not None
+    assert story.release.version == "1"
+
+
+def test_a_good_version_climbs_step_by_step_to_production_and_becomes_stable(story: Story) -> None:
+    story.register(2)
+    weights = []
+    for _ in range(200):
+        story.look()
+        weights.append(story.weight(2))
+        if story.application.stable == "2":
+            break
+    assert list(dict.fromkeys(weights)) == [0, 5, 25, 50, 100]
+    assert story.alias == "2"
+    former = story.application.newest("1")
+    assert former is not None
+    assert former.state == "Retired"
+
+
+def test_the_alias_moves_after_the_bake_and_never_before(story: Story) -> None:
+    story.register(2)
+    while story.alias == "1":
+        assert story.live.state != "Production" if story.application.live else True
+        story.look()
+        moved = [call for call in story.calls if isinstance(call, MoveAlias)]
+        if moved:
+            break
+    assert story.weight(2) == 100
+    assert story.live.state == "Production"
+
+
+def test_the_old_version_stays_ready_until_the_watch_has_ended(story: Story) -> None:
+    story.register(2)
+    story.until("Production")
+    assert serving(v1=0, v2=100) == desired(story.application)
+    while story.application.stable == "1":
+        assert isinstance(story.endpoint, Endpoint)
+        assert "rag_chatbot-v1" in story.endpoint.serving.shares
+        story.look()
+    story.look(after=60, times=70)
+    assert story.endpoint.serving == serving(v2=100)  # type: ignore[union-attr]
+
+
+def test_a_version_that_errs_in_canary_is_rolled_back_and_marked(story: Story) -> None:
+    story.register(2)
+    story.error_rates["2"] = 0.1
+    release = story.until("RolledBack")
+    assert "candidate" in release.because
+    story.look(times=3)
+    assert story.weight(1) == 100
+    assert story.alias == "1"
+    assert story.versions[2].tags == {"headgate.state": "RolledBack"}
+    assert story.application.live is None
+
+
+def test_errors_on_both_versions_alike_blame_nobody(story: Story) -> None:
+    story.register(2)
+    story.error_rates = {"2": 0.05, "": 0.05}
+    story.look(times=60)
+    assert "RolledBack" not in [release.state for release in story.application.releases]
+
+
+def test_a_version_that_fails_its_golden_queries_twice_never_meets_a_user(story: Story) -> None:
+    story.register(2)
+    story.golden_fails = frozenset({"2"})
+    release = story.until("RolledBack")
+    assert len(release.rounds) == 2
+    assert all(
+        call.serving.weight("rag_chatbot-v2") == 0
+        for call in story.calls
+        if isinstance(call, Serve)
+    )
+
+
+def test_golden_queries_failing_on_both_versions_hold_and_blame_the_environment(
+    story: Story,
+) -> None:
+    story.register(2)
+    story.golden_fails = frozenset({"1", "2"})
+    story.look(times=6)
+    assert story.live.state == "Testing"
+    assert "environment" in (story.live.hold or "")
+    story.golden_fails = frozenset()
+    story.until("Canary")
+
+
+def test_a_version_that_cannot_be_deployed_is_rolled_back_and_not_asked_for_again(
+    story: Story,
+) -> None:
+    story.register(2)
+    story.undeployable = frozenset({"2"})
+    story.until("RolledBack")
+    sent = len(story.calls)
+    story.look(times=20)
+    assert [call for call in story.calls[sent:] if isinstance(call, Serve)] == []
+    assert story.application.live is None
+
+
+def test_a_paused_canary_does_not_climb_and_resuming_starts_its_proof_anew(story: Story) -> None:
+    story.register(2)
+    story.until("Canary")
+    story.order(Order.PAUSE)
+    story.look(times=40)
+    assert story.weight(2) == 5
+    story.order(Order.RUN)
+    story.look()
+    assert story.weight(2) == 5, "what was counted while paused opens nothing"
+    story.look(times=4)
+    assert story.weight(2) == 25
+
+
+def test_a_paused_canary_still_rolls_back_on_harm(story: Story) -> None:
+    """Pause holds exposure; it does not silence the alarm."""
+    story.register(2)
+    story.until("Canary")
+    story.order(Order.PAUSE)
+    story.error_rates["2"] = 0.1
+    story.until("RolledBack")
+
+
+def test_an_abort_goes_home_from_every_state(story: Story) -> None:
+    for state in ("Provisioning", "Testing", "Canary", "Production"):
+        fresh = Story()
+        fresh.look()
+        fresh.register(2)
+        if state in ("Provisioning", "Testing"):
+            fresh.obeys = state != "Provisioning"
+            fresh.golden_fails = frozenset({"1", "2"})
+        fresh.until(state)
+        fresh.order(Order.ABORT)
+        fresh.obeys = True
+        fresh.until("RolledBack")
+        fresh.look(times=3)
+        assert fresh.weight(1) == 100, state
+        assert fresh.alias == "1", state
+        assert fresh.application.live is None, state
+
+
+def test_silence_of_the_inference_table_never_opens_and_in_the_end_shuts(story: Story) -> None:
+    story.register(2)
+    story.until("Canary")
+    story.table_speaks = False
+    story.look(after=60, times=80)
+    assert story.weight(2) == 5
+    story.look(after=60, times=20)
+    assert story.live.state == "Canary"
+    assert story.live.shut
+    assert story.weight(2) == 0
+    story.table_speaks = True
+    story.look(times=2)
+    assert story.weight(2) == 5
+
+
+def test_an_undecided_step_asks_a_person_after_its_patience(story: Story) -> None:
+    story.requests_per_look = 20
+    story.application = replace(
+        story.application,
+        spec=replace(SPEC, rollout=replace(QUICK, patience=timedelta(hours=1))),
+    )
+    story.pace = None
+    story.register(2)
+    story.until("Canary")
+    story.look(times=130)
+    assert story.live.needs_person
+    assert "undecided after 1:00:00" in (story.live.hold or "")
+    assert story.weight(2) == 5
+
+
+def test_an_endpoint_too_quiet_to_compare_on_gets_one_step_and_says_so(story: Story) -> None:
+    story.pace = 0.0001
+    story.register(2)
+    story.look()
+    assert story.live.steps == (100,)
+    assert "no step below 100 can decide" in story.live.because
+
+
+def test_fallback_hides_errors_so_no_canary_opens_while_it_is_on(story: Story) -> None:
+    assert isinstance(story.endpoint, Endpoint)
+    story.endpoint = replace(story.endpoint, fallback=True)
+    story.register(2)
+    story.look(times=10)
+    assert story.live.state == "Testing"
+    assert "fallback" in (story.live.hold or "")
+
+
+def test_a_change_by_somebody_else_holds_and_shows_the_difference(story: Story) -> None:
+    story.edit(v1=50, v7=50)
+    story.look(times=3)
+    assert "rag_chatbot-v7 50 %" in (story.application.hold or "")
+    assert story.calls == []
+    story.edit(v1=100)
+    story.look()
+    assert story.application.hold is None
+
+
+def test_lowering_a_canary_by_hand_is_taken_as_an_abort(story: Story) -> None:
+    story.register(2)
+    story.until("Canary")
+    story.look(times=6)
+    assert story.weight(2) >= 25
+    story.edit(v1=99, v2=1)
+    story.look()
+    assert story.release is not None
+    assert story.release.state == "RolledBack"
+    story.look(times=3)
+    assert story.weight(1) == 100
+
+
+def test_a_stale_answer_of_the_platform_is_not_believed(story: Story) -> None:
+    story.register(2)
+    story.until("Canary")
+    story.look(times=2)
+    before, fresh = story.live, story.endpoint
+    assert isinstance(fresh, Endpoint)
+    story.endpoint = Endpoint(serving=serving(v1=100), config_version=1)
+    story.look(times=3)
+    assert story.live.state == before.state
+    assert story.application.hold is None
+
+
+def test_a_first_release_creates_the_endpoint_and_ends_in_production() -> None:
+    story = Story(endpoint=Absent(), alias=Absent())
+    story.look()
+    assert story.weight(1) == 100 if isinstance(story.endpoint, Endpoint) else True
+    story.until("Production")
+    assert story.application.newest("1") is not None
+    story.look(times=30)
+    assert story.alias == "1"
+    assert story.application.stable == "1"
+
+
+def test_a_failed_first_release_leaves_the_alias_alone_and_asks_for_a_mended_version() -> None:
+    story = Story(endpoint=Absent(), alias=Absent())
+    story.golden_fails = frozenset({"1"})
+    story.until("RolledBack")
+    story.look(times=3)
+    assert isinstance(story.alias, Absent)
+    assert story.release is not None
+    assert story.release.needs_person
+    assert story.weight(1) == 100
+    story.register(2)
+    story.look(times=60)
+    story.until("Production")
+    story.look(times=40)
+    assert story.application.stable == "2"
+    assert story.application.unproven is None
+
+
+def test_the_newest_waiting_version_begins_and_older_ones_are_superseded(story: Story) -> None:
+    story.register(2)
+    story.until("Canary")
+    story.register(3)
+    story.register(4)
+    story.look()
+    assert story.live.version == "2", "a live release is not overtaken"
+    while story.application.stable == "1":
+        story.look()
+    story.look(times=2)
+    assert story.live.version == "4"
+    third = story.application.newest("3")
+    assert third is not None
+    assert third.state == "Retired"
+    assert "overtaken by version 4" in third.because
+
+
+def test_a_version_marked_rolled_back_is_never_started_even_by_an_empty_store() -> None:
+    story = Story()
+    story.look()
+    story.register(2, **{"headgate.state": "RolledBack"})
+    story.look(times=5)
+    assert story.application.live is None
+
+
+def test_a_version_still_registering_waits_and_one_that_failed_is_refused(story: Story) -> None:
+    story.register(2, status="PENDING_REGISTRATION")
+    story.look(times=3)
+    assert story.release is not None
+    assert story.release.state == "Registered"
+    assert not story.release.needs_person
+    story.register(2, status="FAILED_REGISTRATION")
+    story.look()
+    assert story.release.state == "Retired"
+
+
+def test_undeclared_variables_hold_the_first_write_to_a_strangers_endpoint() -> None:
+    spec = replace(SPEC, environment_declared=False)
+    story = Story(application=Application(name="rag-chatbot", spec=spec))
+    story.look()
+    story.register(2)
+    story.look(times=3)
+    assert story.calls == []
+    assert story.release is not None
+    assert "serving.environment" in (story.release.hold or "")
+
+
+def test_a_call_that_takes_no_effect_is_sent_three_times_in_ten_minutes_at_most(
+    story: Story,
+) -> None:
+    story.obeys = False
+    story.register(2)
+    story.look(after=10, times=50)
+    assert len([call for call in story.calls if isinstance(call, Serve)]) == 3
+
+
+def test_downtime_shortens_no_stay(story: Story) -> None:
+    story.application = replace(
+        story.application, spec=replace(SPEC, rollout=Rollout(steps=(100,)))
+    )
+    story.register(2)
+    story.until("Canary")
+    story.look(times=3)
+    before = story.live.on_step
+    story.look(after=86_400)
+    assert story.live.on_step - before == timedelta(minutes=1)
