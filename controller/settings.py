@@ -36,6 +36,10 @@ UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 SHARE = re.compile(r"^(\d+(?:\.\d+)?)\s*(%|pp)$")
 
 
+LogMode = Literal["json", "text", "auto"]
+LOG_MODES: Mapping[str, LogMode] = {"json": "json", "text": "text", "auto": "auto"}
+
+
 class SettingsError(Exception):
     """The configuration cannot be used; the sentence names the place and the remedy."""
 
@@ -336,7 +340,7 @@ class ProcessSettings:
 
     store: str = "sqlite:///headgate.db"
     poll: timedelta = timedelta(seconds=30)
-    log: str = "auto"
+    log: LogMode = "auto"
     warehouse: str | None = None
 
     @classmethod
@@ -350,11 +354,12 @@ class ProcessSettings:
         assert isinstance(pace, timedelta), "checked above"
         if pace < timedelta(milliseconds=100):
             raise SettingsError(f"HEADGATE_POLL={poll}: look at most ten times a second")
-        if log not in ("json", "text", "auto"):
+        mode = LOG_MODES.get(log)
+        if mode is None:
             raise SettingsError(f"HEADGATE_LOG={log}: say json, text or auto")
         return cls(
             store=environ.get("HEADGATE_STORE", cls.store),
             poll=pace,
-            log=log,
+            log=mode,
             warehouse=environ.get("DATABRICKS_WAREHOUSE_ID") or None,
         )

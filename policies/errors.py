@@ -13,6 +13,7 @@ from policies.sequential import (
     weighted,
 )
 from policies.verdict import Outcome, Verdict
+from policies.words import duration, percent, points
 
 GUARD = "errors"
 FALSE_ROLLBACK = 0.01
@@ -44,9 +45,9 @@ def harmful(guard: ErrorGuard, blocks: tuple[Block, ...]) -> Verdict | None:
     if evidence < CLOSES:
         return None
     reasons = {
-        compared: f"more errors than stable by over {_points(guard.harm_margin)}",
-        own_past: f"more errors than stable's {_percent(permitted or 0)} before it had all users",
-        limit: f"server errors above the limit of {_percent(guard.limit)}",
+        compared: f"more errors than stable by over {points(guard.harm_margin)}",
+        own_past: f"more errors than stable's {percent(permitted or 0)} before it had all users",
+        limit: f"server errors above the limit of {percent(guard.limit)}",
     }
     sentence = f"{_counts(blocks)}: {reasons[max(reasons)]}, evidence {_odds(evidence)}"
     numbers = {**_numbers(blocks), "evidence": _shown(evidence), "closes_at": 1 / FALSE_ROLLBACK}
@@ -70,7 +71,7 @@ def no_worse(
         "evidence": _shown(evidence),
         "opens_at": 1 / FALSE_PASS,
     }
-    told = f"{_counts(blocks)}: within {_points(margin)} of stable, evidence {_odds(evidence)}"
+    told = f"{_counts(blocks)}: within {points(margin)} of stable, evidence {_odds(evidence)}"
     if evidence >= OPENS:
         return Verdict(outcome=Outcome.PASS, guard=GUARD, because=told, numbers=numbers)
     missing = clean_requests_needed(wealths, margin, OPENS)
@@ -79,7 +80,7 @@ def no_worse(
     if pace:
         seconds = missing / (pace * weight / 100)
         numbers["seconds_missing"] = round(seconds)
-        wait += f", about {_duration(seconds)} at {pace:.3g} requests/s"
+        wait += f", about {duration(seconds)} at {pace:.3g} requests/s"
     because = f"{told} of {1 / FALSE_PASS:.0f}:1{wait}"
     return Verdict(outcome=Outcome.INSUFFICIENT, guard=GUARD, because=because, numbers=numbers)
 
@@ -142,15 +143,7 @@ def _numbers(blocks: tuple[Block, ...]) -> dict[str, float | int]:
 
 
 def _share(arm: Arm) -> str:
-    return f"{arm.errors:,} of {arm.requests:,} failed ({_percent(arm.rate)})"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:.3g} pp"
+    return f"{arm.errors:,} of {arm.requests:,} failed ({percent(arm.rate)})"
 
 
 def _odds(evidence: float) -> str:
@@ -160,10 +153,3 @@ def _odds(evidence: float) -> str:
 def _shown(evidence: float) -> float:
     """Evidence for people: the odds themselves, to three digits, capped where digits end."""
     return float(f"{math.exp(min(evidence, math.log(1e6))):.3g}")
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"

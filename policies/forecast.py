@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from policies.errors import requests_needed
 from policies.rollout import WHOLE, ErrorGuard, Rollout
+from policies.words import duration
 
 
 def time_needed(guard: ErrorGuard, weight: int, requests_per_second: float) -> timedelta | None:
@@ -35,7 +36,6 @@ def pin(
     times = [time_needed(guard, step, requests_per_second) for step in compared]
     if any(time is not None and time <= rollout.patience for time in times):
         return rollout, f"steps as configured, at {seen}"
-    because = (
-        f"no step below 100 can decide within {rollout.patience} at {seen}: steps are 100 alone"
-    )
+    limit = duration(rollout.patience)
+    because = f"no step below 100 can decide within {limit} at {seen}: steps are 100 alone"
     return replace(rollout, steps=(WHOLE,)), because

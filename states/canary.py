@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from policies import errors
 from policies.verdict import Outcome, Verdict
+from policies.words import duration
 from states.desired import desired_alias
 from states.home import add_span, converged, roll_back
 from states.machine import Trigger
@@ -98,7 +99,7 @@ def _compare(turn: Turn, release: Release) -> None:
             stepped = turn.move(release, Trigger.STEP, told, step=release.step + 1)
             add_span(turn, stepped, settled=False)
     elif release.undecided >= rollout.patience:
-        told = f"undecided after {rollout.patience}: {verdict.because}"
+        told = f"undecided after {duration(rollout.patience)}: {verdict.because}"
         if rollout.on_undecided == "roll_back":
             roll_back(turn, release, told)
         elif release.hold is None:
@@ -113,7 +114,7 @@ def _bake(turn: Turn, release: Release) -> None:
         return
     span = release.spans[-1].number
     own = tuple(block for block in release.blocks if block.span == span)
-    told = f"{bake} at 100 % within its limits: {errors.tell(own)}"
+    told = f"{duration(bake)} at 100 % within its limits: {errors.tell(own)}"
     turn.move(release, Trigger.PROMOTE, told)
 
 
@@ -134,8 +135,8 @@ def _blind(turn: Turn, release: Release) -> str | None:
     if turn.world.now - last <= release.pinned.max_lag:
         return None
     return (
-        f"the inference table shows nothing later than {last:%H:%M:%S} UTC, which is over "
-        f"{release.pinned.max_lag}: the probes' own rows do not arrive"
+        f"the inference table shows nothing later than {last:%H:%M:%S} UTC, over "
+        f"{duration(release.pinned.max_lag)} ago: the probes' own rows do not arrive"
     )
 
 
@@ -173,7 +174,7 @@ def _reopen(turn: Turn, release: Release) -> None:
 def _confirm(turn: Turn, release: Release) -> None:
     """End the watch: this version is stable now, and the one before it is retired."""
     assert release.pinned is not None, "a live release has a pinned plan"
-    told = f"watched for {release.pinned.rollout.watch} without harm: it is stable now"
+    told = f"watched for {duration(release.pinned.rollout.watch)} without harm: it is stable now"
     former = turn.application.newest(turn.application.incumbent)
     turn.record(stable=release.version, unproven=None)
     confirmed = turn.put(release, confirmed=True, because=told)
@@ -182,6 +183,6 @@ def _confirm(turn: Turn, release: Release) -> None:
         return
     if former.state.value == "Production":
         replaced = f"replaced by version {release.version}"
-        turn.move(former, Trigger.RETIRE, replaced, ended_at=turn.world.now)
+        turn.move(former, Trigger.RETIRE, replaced, ended_at=turn.world.now, weight_seen=0)
     else:
         turn.put(former, ended_at=turn.world.now, hold=None, needs_person=False)

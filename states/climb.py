@@ -2,6 +2,7 @@
 
 from policies.golden import Finding
 from policies.golden import judge as judge_golden
+from policies.words import duration
 from states.canary import canary, production
 from states.desired import desired
 from states.home import add_span, come_home, converged, roll_back
@@ -37,7 +38,9 @@ def _provisioning(turn: Turn, release: Release) -> None:
     assert release.pinned is not None, "a live release has a pinned plan"
     entity, endpoint = turn.application.entity(release.version), turn.endpoint
     if release.in_state >= release.pinned.provisioning_deadline:
-        roll_back(turn, release, f"not ready after {release.pinned.provisioning_deadline}")
+        roll_back(
+            turn, release, f"not ready after {duration(release.pinned.provisioning_deadline)}"
+        )
     elif endpoint is None:
         return
     elif entity in endpoint.failed and not endpoint.updating:
@@ -62,7 +65,11 @@ def _taken(turn: Turn) -> bool:
 def _testing(turn: Turn, release: Release) -> None:
     assert release.pinned is not None, "a live release has a pinned plan"
     if release.in_state >= release.pinned.testing_deadline:
-        roll_back(turn, release, f"not through its tests after {release.pinned.testing_deadline}")
+        roll_back(
+            turn,
+            release,
+            f"not through its tests after {duration(release.pinned.testing_deadline)}",
+        )
         return
     asked = turn.world.round
     if asked is not None:

@@ -1,0 +1,1 @@
+"""The console: what operators type, and what they read."""

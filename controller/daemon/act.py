@@ -8,7 +8,7 @@ import structlog
 from controller.record.store import Store
 from controller.workspace.errors import WorkspaceError
 from controller.workspace.registry import Registry
-from controller.workspace.serving import Endpoints, ServingConfig
+from controller.workspace.serving import Endpoints, ServingSettings
 from states.machine import State
 from states.plan import Call, MoveAlias, Serve, TagVersion
 from states.release import Application
@@ -28,7 +28,7 @@ class Actor:
     endpoints: Endpoints
     registry: Registry
     store: Store
-    serving: ServingConfig
+    serving: ServingSettings
 
     def affordable(self, application: Application, calls: tuple[Call, ...]) -> tuple[Call, ...]:
         """The calls that the workspace's budget still has room for; the others wait a look."""

@@ -11,6 +11,7 @@ from types import FrameType
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from controller.daemon.passes import Pass
 from controller.record.errors import RecordError
 from controller.record.printer import Printer
 from controller.record.store import Store
@@ -31,7 +32,7 @@ class Daemon:
         self,
         store: Store,
         printer: Printer,
-        passes: Mapping[str, Callable[[], None]],
+        passes: Mapping[str, Pass],
         poll: timedelta,
     ) -> None:
         self._store = store
@@ -67,10 +68,10 @@ class Daemon:
 
     def beat(self) -> None:
         """Start a pass for every application that has none under way."""
-        for name, run in self._passes.items():
+        for name, one in self._passes.items():
             flying = self._flying.get(name)
             if flying is None or flying.done():
-                self._flying[name] = self._pool.submit(self._guarded, name, run)
+                self._flying[name] = self._pool.submit(self._guarded, name, one.run)
         self._tell_state()
 
     def _guarded(self, name: str, run: Callable[[], None]) -> None:

@@ -13,6 +13,7 @@ import structlog
 
 from controller.workspace.errors import WorkspaceError
 from controller.workspace.inference import Look
+from controller.workspace.markers import marker
 from policies.evidence import Block
 from policies.rollout import WHOLE
 from states.machine import State
@@ -45,9 +46,9 @@ class Table(Protocol):
 
 
 class Beats(Protocol):
-    """The marked probes."""
+    """The marked probes, as `controller.workspace.probes` sends them."""
 
-    def heartbeat(self, entity: str) -> None:
+    def beat(self, entity: str, query: str, marker: str) -> bool:
         """Ask one served entity a marked question; its row is the table's heartbeat."""
 
 
@@ -61,7 +62,9 @@ class Collector:
     looked_at: datetime | None = None
     offset: timedelta = field(default=timedelta())
 
-    def collect(self, application: Application, endpoint: Endpoint, now: datetime) -> Evidence | None:
+    def collect(
+        self, application: Application, endpoint: Endpoint, now: datetime
+    ) -> Evidence | None:
         """Send heartbeats and close windows, if it is time; None while there is nothing to ask."""
         live = application.live
         if live is None or live.state not in (State.CANARY, State.PRODUCTION):
@@ -82,12 +85,18 @@ class Collector:
             return Evidence(trouble=str(error))
 
     def _beat(self, application: Application, live: Release, endpoint: Endpoint) -> None:
+        assert live.pinned is not None, "a live release has a pinned plan"
+        query = live.pinned.tests[0].query
         for entity in _entities(application, live):
-            if entity in endpoint.ready:
-                try:
-                    self.beats.heartbeat(entity)
-                except WorkspaceError as error:
-                    log.warning("probe.failed", application=application.name, because=str(error))
+            if entity not in endpoint.ready:
+                continue
+            try:
+                answered = self.beats.beat(entity, query, marker(application.name, entity))
+            except WorkspaceError as error:
+                log.warning("probe.unsent", application=application.name, because=str(error))
+                continue
+            if not answered:
+                log.warning("probe.failed", application=application.name, entity=entity)
 
     def _look(self, application: Application, live: Release, table: str, now: datetime) -> Evidence:
         blocks: list[Block] = []
@@ -102,9 +111,9 @@ class Collector:
                 self.offset = offset
                 continue
             watermark = look.watermark and look.watermark - self.offset
-            if look.closed <= since:
+            if look.closed is None or look.closed <= since:
                 break
-            blocks.append(_block(len(seen) + 1, span, since, look))
+            blocks.append(_block(len(seen) + 1, span, since, look.closed, look))
             if until is None or look.closed < until + self.offset:
                 break
         return Evidence(blocks=tuple(blocks), watermark=watermark)
@@ -153,7 +162,7 @@ def _entities(application: Application, live: Release) -> list[str]:
     return [application.entity(version) for version in versions]
 
 
-def _block(number: int, span: Span, since: datetime, look: Look) -> Block:
+def _block(number: int, span: Span, since: datetime, closed: datetime, look: Look) -> Block:
     return Block(
         number=number,
         source=SOURCE,
@@ -161,7 +170,7 @@ def _block(number: int, span: Span, since: datetime, look: Look) -> Block:
         step=span.step,
         comparable=span.settled and 0 < span.weight < WHOLE,
         opened_at=since,
-        closed_at=look.closed,
+        closed_at=closed,
         candidate=look.candidate,
         stable=look.stable,
         unattributed=look.unattributed,

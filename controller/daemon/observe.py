@@ -88,7 +88,7 @@ class Observer:
             and (release.tagged or release.state is not State.ROLLED_BACK)
         }
         return self.registry.versions(
-            application.spec.model, skip=settled, above=application.watermark
+            application.spec.model, above=application.watermark, skip=settled
         )
 
     def _scrape(self, endpoint: str, now: datetime) -> None:

@@ -5,18 +5,15 @@ that a new field of the record needs no migration, and a body without it gets th
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 from sqlalchemy import RowMapping
 
+from controller.record.times import micros, moment
 from policies.evidence import Arm, Block
 from states.plan import Call
 from states.release import Application, Release, Spec
-
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND: Final = timedelta(microseconds=1)
 
 _APPLICATION: Final = TypeAdapter(Application)
 _RELEASE: Final = TypeAdapter(Release)
@@ -31,16 +28,6 @@ Row = dict[str, Any]
 """Columns by name, to be written."""
 Stored = Mapping[str, Any] | RowMapping
 """Columns by name, as read."""
-
-
-def micros(moment: datetime) -> int:
-    """A time as the store keeps it."""
-    return (moment - EPOCH) // MICROSECOND
-
-
-def moment(stored: int) -> datetime:
-    """A time as the store kept it."""
-    return EPOCH + stored * MICROSECOND
 
 
 def application_row(application: Application) -> Row:

@@ -8,8 +8,8 @@ field that does not apply is absent.
 from collections.abc import Mapping
 from typing import Any
 
-from controller.record.codec import moment
 from controller.record.redaction import clean
+from controller.record.times import moment
 from states.plan import Event
 from states.release import Application, Release
 from states.status import Status, rfc3339, shown, status

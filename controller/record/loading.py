@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, Connection, RowMapping, and_, cast, func, or_
 
 from controller.record import codec
 from controller.record.schema import APPLICATIONS, BLOCKS, CALLS, COUNTERS, RELEASES, SEQ
+from controller.record.times import MICROSECOND, moment
 from policies.evidence import Block
 from states.machine import State
 from states.release import Application, Attempt, Order, Release, Spec
@@ -155,7 +156,7 @@ def _blocks(connection: Connection, ids: Sequence[int], known: Blocks) -> Blocks
 
 
 def _attempts(connection: Connection, name: str) -> tuple[Attempt, ...]:
-    since = now(connection) - RECENT_CALLS // codec.MICROSECOND
+    since = now(connection) - RECENT_CALLS // MICROSECOND
     query = (
         select(CALLS).where(CALLS.c.application == name, CALLS.c.at >= since).order_by(CALLS.c.id)
     )
@@ -163,7 +164,7 @@ def _attempts(connection: Connection, name: str) -> tuple[Attempt, ...]:
         Attempt(
             kind=row["kind"],
             target=row["target"],
-            at=codec.moment(row["at"]),
+            at=moment(row["at"]),
             outcome=row["outcome"],
             id=row["id"],
         )

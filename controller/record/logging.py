@@ -2,11 +2,10 @@
 
 import json
 import logging
-import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.processors import ExceptionRenderer, add_log_level
@@ -14,10 +13,10 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from controller.record.lines import STATUS, ordered
-from controller.record.redaction import clean
+from controller.record.redaction import clean, printable
 from states.status import rfc3339
 
-Mode = Literal["json", "text", "auto"]
+MODES = ("json", "text", "auto")
 
 QUIET = ("alembic", "apscheduler", "databricks.sdk", "mlflow", "urllib3")
 """Libraries that are heard from a warning on: below it they tell of requests, and of tokens."""
@@ -27,14 +26,14 @@ _NOT_IN_TEXT = {
     *("timestamp", "level", "event", "seq", "live", "unproven", "application_hold"),
     *("state_because", "as_of_seq", "releases", "exception"),
 }
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a1-\u2027\u2030-\u2065\u2070-\ud7ff\uf900-\uffef]")
 
 
-def configure_logging(mode: Mode = "auto", stream: TextIO | None = None) -> None:
+def configure_logging(mode: str = "auto", stream: TextIO | None = None) -> None:
     """Set the log up once for the whole process, its libraries included; it goes to stdout.
 
     `auto` is JSON lines, unless the stream is a terminal.
     """
+    assert mode in MODES, mode
     stream = stream or sys.stdout
     as_text = mode == "text" or (mode == "auto" and stream.isatty())
     shared: list[Processor] = [
@@ -79,11 +78,6 @@ def text_line(line: Mapping[str, Any]) -> str:
     own = {name: value for name, value in line.items() if name not in _NOT_IN_TEXT}
     parts += [f"{name}={value}" for name, value in own.items()]
     return printable(" ".join(part for part in parts if part))
-
-
-def printable(text: str) -> str:
-    """Text without control and direction characters: what others wrote cannot steer a terminal."""
-    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def _finish(_: WrappedLogger, __: str, line: EventDict) -> EventDict:

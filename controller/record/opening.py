@@ -13,9 +13,9 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from controller.record.codec import micros
 from controller.record.errors import StoreUnusable
 from controller.record.schema import VERSION
+from controller.record.times import micros
 
 BUSY_MILLISECONDS = 5000
 WRITES = "headgate_writes"

@@ -1,4 +1,4 @@
-"""What never enters journal or log: secrets, and numbers that JSON cannot carry."""
+"""What never enters journal or log: secrets, numbers that JSON cannot carry, terminal tricks."""
 
 import math
 import re
@@ -13,6 +13,13 @@ _VALUES = re.compile(
     r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*",
     re.IGNORECASE,
 )
+
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a1-\u2027\u2030-\u2065\u2070-\ud7ff\uf900-\ufeff]")
+
+
+def printable(text: str) -> str:
+    """Text without control and direction characters: what others wrote cannot steer a terminal."""
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def clean(value: object, key: str = "") -> Any:  # noqa: ANN401 - any JSON value

@@ -9,13 +9,14 @@ from typing import Literal
 
 from sqlalchemy import Connection, func, select, update
 
-from controller.record import codec
-from controller.record.lines import Line, rendered
+from controller.record.lines import Line, application_state, rendered
 from controller.record.loading import Blocks, Loaded, counter, load_application, now
 from controller.record.lock import Lock
 from controller.record.opening import WRITES, migrate, open_engine, store_path, told
 from controller.record.orders import give
+from controller.record.redaction import clean
 from controller.record.schema import APPLICATIONS, CALLS, COUNTERS, JOURNAL, PRINTED, SEQ
+from controller.record.times import micros, moment
 from controller.record.writing import (
     append,
     event_row,
@@ -74,7 +75,7 @@ class Store:
     def now(self) -> datetime:
         """The store's time: the one clock by which durations are told."""
         with self._read() as connection:
-            return codec.moment(now(connection))
+            return moment(now(connection))
 
     def hold_lock(self) -> Lock:
         """Hold the store as its only daemon, until the lock is closed or the process ends."""
@@ -98,6 +99,13 @@ class Store:
             found = connection.execute(select(APPLICATIONS.c.name).order_by(APPLICATIONS.c.name))
             return tuple(found.scalars())
 
+    def states(self) -> list[Line]:
+        """Every application's heartbeat at one moment: what `status` is read from."""
+        with self._read() as connection:
+            names = connection.execute(select(APPLICATIONS.c.name).order_by(APPLICATIONS.c.name))
+            found = [load_application(connection, name, None, {})[0] for name in names.scalars()]
+        return [application_state(one.application, one.as_of_seq) for one in found]
+
     def commit(self, loaded: Loaded, plan: Plan, calls: Sequence[Call] = ()) -> Committed:
         """Write a plan down in one transaction, or nothing at all.
 
@@ -115,13 +123,15 @@ class Store:
 
     def settle_call(self, call: int, outcome: Literal["done", "refused"], because: str) -> None:
         """Write down what became of a call; one whose outcome stays unknown stays open."""
-        change = update(CALLS).where(CALLS.c.id == call).values(outcome=outcome, because=because)
+        change = (
+            update(CALLS).where(CALLS.c.id == call).values(outcome=outcome, because=clean(because))
+        )
         with self._write() as connection:
             assert connection.execute(change).rowcount == 1, f"there is no call {call}"
 
-    def writes_since(self, moment: datetime) -> int:
+    def writes_since(self, since: datetime) -> int:
         """How many calls were sent since then, to the whole workspace."""
-        counted = select(func.count()).where(CALLS.c.at >= codec.micros(moment))
+        counted = select(func.count()).where(CALLS.c.at >= micros(since))
         with self._read() as connection:
             return int(connection.execute(counted).scalar_one())
 

@@ -8,7 +8,6 @@ without any timeout (`oauth.retrieve_token`). None of that may stall a pass or s
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 
 import requests
 from databricks.sdk import WorkspaceClient
@@ -163,7 +162,6 @@ def connect(*, deadline_s: float = 10) -> WorkspaceClient:
             # Only the metadata request, made with a clock of its own, still minds this budget.
             retry_timeout_seconds=1,
             product="headgate",
-            product_version=version("headgate"),
         )
     except ValueError as error:
         raise _unconfigured() from error
@@ -216,7 +214,7 @@ _MEANINGS: tuple[tuple[type[BaseException], type[WorkspaceError], str], ...] = (
         Denied,
         "the workspace refuses the token: renew DATABRICKS_TOKEN or the service principal's secret",
     ),
-    (NotFound, Refused, "not found: check its name in the configuration"),
+    (NotFound, Refused, "not found: check the configuration"),
     (
         ResourceConflict,
         Refused,
@@ -255,6 +253,7 @@ _PERMISSIONS = {
     "model": "Headgate's identity needs EXECUTE on the model, "
     "USE CATALOG and USE SCHEMA on its parents",
     "served entity": "Headgate's identity needs CAN_QUERY on the endpoint",
-    "inference table": "Headgate's identity needs SELECT on the table "
-    "and CAN_USE on the SQL warehouse",
+    "inference table": "Headgate's identity needs SELECT on the table, "
+    "USE CATALOG and USE SCHEMA on its parents",
+    "SQL warehouse": "Headgate's identity needs CAN_USE on the warehouse",
 }

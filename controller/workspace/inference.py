@@ -267,8 +267,8 @@ def _closed(
 
 
 def _ms(moment: datetime | None) -> int | None:
-    """Milliseconds since the epoch."""
-    return None if moment is None else round(moment.timestamp() * 1000)
+    """Whole milliseconds since the epoch, as the statement compares them."""
+    return None if moment is None else int(moment.timestamp() * 1000)
 
 
 def _time(cell: str | None) -> datetime | None:

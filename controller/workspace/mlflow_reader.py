@@ -28,6 +28,9 @@ ENVIRONMENT = {
     "MLFLOW_DATABRICKS_ENDPOINT_HTTP_RETRY_TIMEOUT": "1",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # MLflow 3.17 forgets the tracking URI on its way to a model's files, and would make a SQLite
+    # database in the working directory.
+    "MLFLOW_TRACKING_URI": TRACKING,
 }
 """One attempt of ten seconds per request, and no progress bars in the log; seconds throughout."""
 
@@ -37,19 +40,28 @@ class MlflowReader:
 
     def __init__(self, deadline_s: float) -> None:
         self._deadline_s = deadline_s
+        # One for each thing that is read: who asks again while it hangs waits for the same call.
+        self._tags: dict[str, Lane[Mapping[str, str]]] = {}
+        self._signatures: dict[str, Lane[bool]] = {}
 
     def tags(self, model: str, version: str) -> Mapping[str, str]:
         """The tags of a version; the registry's list does not carry them."""
-        return self._bounded(f"model {model} version {version}", partial(_tags, model, version))
+        what = f"model {model} version {version}"
+        return self._bounded(self._tags, what, partial(_tags, model, version))
 
     def has_signature(self, model: str, version: str) -> bool:
         """Whether the version's MLmodel file holds a signature."""
         what = f"model {model} version {version}, its MLmodel file"
-        return self._bounded(what, partial(_has_signature, model, version))
+        return self._bounded(self._signatures, what, partial(_has_signature, model, version))
 
-    def _bounded(self, what: str, read: Callable[[], Result]) -> Result:
+    def _bounded(
+        self, lanes: dict[str, Lane[Result]], what: str, read: Callable[[], Result]
+    ) -> Result:
+        lane = lanes.setdefault(
+            what, Lane(what, partial(_translated, what, read), self._deadline_s)
+        )
         with translated(what):
-            return Lane(what, partial(_translated, what, read), self._deadline_s)()
+            return lane()
 
 
 def _translated(what: str, read: Callable[[], Result]) -> Result:

@@ -16,10 +16,10 @@ PARTS = 3
 def segment(name: str) -> str:
     """A name as exactly one segment of a URL path.
 
-    The SDK formats names into paths as they are, and every HTTP client resolves `..`, so a name
-    with a slash or of dots alone would address something else.
+    The SDK formats names into paths as they are, and every HTTP client resolves `..`. A slash is
+    refused, not quoted: many a server and proxy unquotes it before it looks at the segments.
     """
-    if not name.strip("."):
+    if not name.strip(".") or not name.isprintable() or "/" in name or "\\" in name:
         raise Refused(f"{name!r} cannot be a name in a workspace: correct the configuration")
     return quote(name, safe="")
 

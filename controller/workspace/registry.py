@@ -36,11 +36,16 @@ class Registry:
         self._unreadable: dict[_Key, str] = {}
 
     def versions(
-        self, model: str, detail: Collection[str] | None = None, above: int = 0
+        self,
+        model: str,
+        detail: Collection[str] | None = None,
+        above: int = 0,
+        skip: Collection[str] = (),
     ) -> tuple[ModelVersion, ...]:
         """All versions of a model, oldest first; none of a model that does not exist.
 
-        Those above a number are looked at closely (tags, signature), or only those in `detail`.
+        Those above a number are looked at closely (tags, signature), or only those in `detail`,
+        and none in `skip`.
         """
         with translated(f"model {model}"):
             try:
@@ -55,7 +60,8 @@ class Registry:
                     "this version of Headgate does not know: update Headgate"
                 )
             one = ModelVersion(version=str(info.version), status=info.status.value)
-            close = info.version > above and (detail is None or one.version in detail)
+            wanted = one.version not in skip and (detail is None or one.version in detail)
+            close = info.version > above and wanted
             found.append(self._closely(model, one) if close else one)
         return tuple(sorted(found, key=lambda one: int(one.version)))
 

@@ -25,11 +25,15 @@ from databricks.sdk.service.serving import (
 
 from controller.workspace import decode
 from controller.workspace.client import translated
+from controller.workspace.errors import Unreachable
 from controller.workspace.names import segment
 from states.world import Absent, Endpoint, Serving, Share
 
 OWNER_TAG = EndpointTag(key="headgate.owner", value="headgate")
 """On every endpoint that Headgate created."""
+NOT_THE_API = ("NOT_FOUND", "ENDPOINT_NOT_FOUND")
+"""Codes of a 404 that says nothing of the endpoint: the SDK's for an HTML page, such as a proxy's,
+and Databricks' for a path that it does not have. An endpoint missed so must not seem deleted."""
 ALL = 100
 """Traffic in percent: the routes of a configuration share all of it."""
 
@@ -50,7 +54,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class InferenceTable:
+class TableLocation:
     """Where AI Gateway writes the requests of an endpoint that Headgate creates."""
 
     catalog: str
@@ -69,7 +73,7 @@ class ServingSettings:
     environment: Mapping[str, str] = field(default_factory=dict)
     """For every version of `model`; secrets as `{{secrets/scope/key}}`."""
     instance_profile: str | None = None
-    inference_table: InferenceTable | None = None
+    inference_table: TableLocation | None = None
 
 
 class Endpoints:
@@ -116,7 +120,12 @@ class Endpoints:
         with translated(f"serving endpoint {name}"):
             try:
                 return self._api.get(segment(name))
-            except NotFound:
+            except NotFound as error:
+                if error.error_code in NOT_THE_API:
+                    raise Unreachable(
+                        f"serving endpoint {name}: what answers is not the serving API: "
+                        "check DATABRICKS_HOST; Headgate looks again"
+                    ) from error
                 return None
 
 
@@ -180,7 +189,7 @@ def _kept(
     )
 
 
-def _gateway(table: InferenceTable | None) -> AiGatewayConfig | None:
+def _gateway(table: TableLocation | None) -> AiGatewayConfig | None:
     if table is None:
         return None
     return AiGatewayConfig(

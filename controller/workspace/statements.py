@@ -55,7 +55,7 @@ class Statements:
 
     def rows(self, place: str, statement: str, parameters: Mapping[str, Parameter]) -> list[Row]:
         """All rows of a statement's result; `place` is what it reads, for the error's sentence."""
-        with translated(place):
+        with translated(f"SQL warehouse {self._warehouse_id}"):
             answer = self._api.execute_statement(
                 statement,
                 self._warehouse_id,

@@ -12,7 +12,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deploy.sandbox.faults import Fault, Faults, RequestLog
@@ -176,7 +175,7 @@ def build(settings: Settings, clock: Clock = time.time) -> Starlette:
     workspace.warehouse = Warehouse(workspace)
     faults, log, connections = Faults(), RequestLog(workspace.clock), Connections()
     # The data plane comes first: routes are matched in order.
-    routes: list[BaseRoute] = [
+    routes = [
         *workspace.serving.routes(),
         *workspace.files.routes(),
         *workspace.registry.routes(),

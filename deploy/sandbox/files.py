@@ -28,6 +28,8 @@ ROOTS = ("Models", "Volumes", "WorkspaceInternal")
 """The trees that exist: registered models, volumes, and MLflow's artifacts."""
 URL_LIFE_S = 3600
 """Life of a signed URL, in seconds."""
+NAME_BYTES = 255
+"""Longest name of a file or directory, in bytes: what common file systems take."""
 PAGE = 1000
 """Entries in one page of a listing, and the most that a client may ask for."""
 _ABSENT = "The file or directory being accessed is not found"
@@ -50,7 +52,10 @@ class Files:
     def path(self, name: str) -> Path:
         """Where the file of this name lies on this machine; never outside the root."""
         parts = name.strip("/").split("/")
-        if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        if any(
+            part in ("", ".", "..") or "\0" in part or len(os.fsencode(part)) > NAME_BYTES
+            for part in parts
+        ):
             raise invalid(f"Invalid path: {name!r}")
         if parts[0] not in ROOTS:
             raise invalid(f"Invalid path: {name!r} is in none of /{', /'.join(ROOTS)}")

@@ -212,7 +212,7 @@ class Fleet:
             await asyncio.wait(either, timeout=_IMPORT_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
             ended.cancel()
             if not coming.done():
-                raise RuntimeError(f"the serving zygote did not start: see {self._log}")
+                raise ProcessEnded(f"the serving zygote did not start: see {self._log}")
             self._zygote_line = coming.result()
             return self._zygote_line
 

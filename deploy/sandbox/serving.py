@@ -6,7 +6,8 @@ an update leaves as they are keep their process and their served_entity_id.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -31,6 +32,8 @@ from deploy.sandbox.router import Router
 from deploy.sandbox.units import ABORTED, CREATING, FAILED, READY, Unit, read_log
 from deploy.sandbox.wire import ApiError, Json, invalid, missing, not_modelled, read_json, reply
 from deploy.sandbox.workspace import Workspace
+
+_log = logging.getLogger("sandbox")
 
 PREFIX = "/api/2.0/serving-endpoints"
 IN_PROGRESS, NOT_UPDATING, UPDATE_FAILED = "IN_PROGRESS", "NOT_UPDATING", "UPDATE_FAILED"
@@ -136,8 +139,7 @@ class Serving:
 
     async def stop(self) -> None:
         """End the updates and all processes."""
-        updates = [one.update for one in self.endpoints.values() if one.update is not None]
-        tasks = [*updates, *self._tasks]
+        tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -281,7 +283,7 @@ class Serving:
         record.failures = {}
         self._touch(record)
         self.inference.entities(record, new, wanted.version)
-        endpoint.update = asyncio.create_task(self._roll(endpoint, record.pending))
+        endpoint.update = self._spawn(self._roll(endpoint, record.pending))
 
     async def _roll(self, endpoint: Endpoint, pending: Config) -> None:
         """Deploy what is new; swap when all of it is ready, else keep what serves."""
@@ -334,7 +336,7 @@ class Serving:
         for entity in record.config.entities if record.config is not None else ():
             self._unit(endpoint, entity).recover()
         if record.config_update == IN_PROGRESS and record.pending is not None:
-            endpoint.update = asyncio.create_task(self._roll(endpoint, record.pending))
+            endpoint.update = self._spawn(self._roll(endpoint, record.pending))
 
     def _open_table(self, record: Record) -> None:
         place = payload_table(record.name, record.ai_gateway)
@@ -357,10 +359,17 @@ class Serving:
             if self.inference.unwritten:
                 await self.workspace.warehouse.feed()
 
-    def _spawn(self, work: Any) -> None:  # noqa: ANN401 - a coroutine of whatever kind
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run work in the background; a failure that nobody awaits is told to the operator."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("background work of serving failed", exc_info=task.exception())
 
     def _detail(self, endpoint: Endpoint) -> Json:
         """The endpoint as GET shows it."""

@@ -6,6 +6,7 @@ It is started with a directory for its database and the numbers of the sockets t
 import io
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -40,8 +41,17 @@ def _server(directory: Path) -> "Flask":
     return app
 
 
+def _watch(connection: socket.socket) -> None:
+    """End this process as soon as the parent's end of the socket is closed, whatever it does."""
+    watched = select.poll()
+    # No event is asked for: a hang-up is always reported.
+    watched.register(connection, 0)
+    watched.poll()
+    os._exit(0)
+
+
 def _exactly(stream: io.BufferedReader, size: int) -> bytes:
-    """So many bytes; the process ends when the parent is gone."""
+    """So many bytes; fewer mean that the parent is gone, and this process ends."""
     data = stream.read(size)
     if len(data) < size:
         os._exit(0)
@@ -80,6 +90,8 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     directory, *numbers = arguments
     connections = [socket.socket(fileno=int(number)) for number in numbers]
+    # Before the import of MLflow, which takes seconds in which nobody reads the sockets.
+    threading.Thread(target=_watch, args=(connections[0],), daemon=True).start()
     app = _server(Path(directory))
     for connection in connections[1:]:
         threading.Thread(target=_serve, args=(app, connection), daemon=True).start()

@@ -5,6 +5,7 @@ differences that are known and not mended: an index out of an array's range give
 ANSI warehouse raises; `window()`, `xxhash64()`, `exists()` over arrays and `ai_query()` fail.
 """
 
+import json
 import logging
 import re
 from collections.abc import Callable
@@ -31,7 +32,9 @@ MACROS = (
     CREATE OR REPLACE MACRO json_text(a, p) AS
     CASE WHEN json_valid(a) THEN json_extract_string(a, p) END
     """,
+    "CREATE OR REPLACE MACRO timestamp_seconds(s) AS to_timestamp(s)",
     "CREATE OR REPLACE MACRO timestamp_millis(ms) AS to_timestamp(ms / 1000.0)",
+    "CREATE OR REPLACE MACRO timestamp_micros(us) AS to_timestamp(us / 1000000.0)",
 )
 """What the database must define before a translated statement can run."""
 
@@ -233,6 +236,44 @@ def _json_text(node: exp.Expr) -> exp.Expr:
     return _call("json_text", node.this, exp.Literal.string(path))
 
 
+def _dated(node: exp.Expr) -> exp.Expr:
+    """Databricks' date arithmetic gives a date; DuckDB's gives a timestamp."""
+    return exp.cast(node.copy(), "DATE", dialect="duckdb")
+
+
+def _instant(node: exp.Expr) -> exp.Expr:
+    return exp.cast(node.copy(), "TIMESTAMPTZ", dialect="duckdb")
+
+
+def _as_cast(node: exp.Anonymous) -> exp.Expr | None:
+    """`bigint(x)` is a cast."""
+    name = node.name.upper()
+    if name not in _SIMPLE_TYPES or len(node.expressions) != 1:
+        return None
+    return exp.cast(node.expressions[0].copy(), name, dialect="databricks")
+
+
+def _from_json(node: exp.Expr) -> exp.Expr:
+    """DuckDB takes the wanted type as JSON, not as DDL."""
+    text = node.expression.name
+    wanted = text if "<" in text.split(" ", 1)[0] else f"STRUCT<{text}>"
+    try:
+        kind = exp.DataType.build(wanted, dialect="databricks")
+    except SqlglotError as error:
+        raise SqlError("42601", f"[PARSE_SYNTAX_ERROR] {text!r} is not a schema.") from error
+    structure = exp.Literal.string(json.dumps(_structure(kind)))
+    return _call("from_json", node.this, structure)
+
+
+def _structure(kind: exp.Expr) -> Any:  # noqa: ANN401 - a JSON value
+    """A type as DuckDB's JSON functions describe one."""
+    if kind.this == exp.DataType.Type.STRUCT:
+        return {field.name: _structure(field.args["kind"]) for field in kind.expressions}
+    if kind.this == exp.DataType.Type.ARRAY:
+        return [_structure(kind.expressions[0])]
+    return kind.sql("duckdb")
+
+
 _MENDED: dict[type[exp.Expr], Callable[[Any], exp.Expr | None]] = {
     exp.Div: lambda node: _call("ansi_div", node.this, node.expression),
     # On the few rows of a laptop Databricks' approximation is one of the values.
@@ -244,6 +285,11 @@ _MENDED: dict[type[exp.Expr], Callable[[Any], exp.Expr | None]] = {
     exp.DateDiff: _difference,
     exp.StrToUnix: _unix,
     exp.DataType: _zoned,
+    exp.TsOrDsAdd: _dated,
+    exp.StrToTime: _instant,
+    exp.TimestampFromParts: _instant,
+    exp.Anonymous: _as_cast,
+    exp.FromJson: _from_json,
 }
 """How each kind of node is mended."""
 

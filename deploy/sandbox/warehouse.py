@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import math
 import threading
 import uuid
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from duckdb import DuckDBPyConnection
+
+_log = logging.getLogger("sandbox")
 
 WAREHOUSE_ID = "sandbox"
 STATEMENTS = "/api/2.0/sql/statements"
@@ -269,6 +272,10 @@ class Warehouse:
         except SqlError as error:
             if statement.state == "RUNNING":
                 statement.state, statement.error = "FAILED", error
+        except Exception as error:
+            _log.exception("the statement failed for a reason that is not the statement's")
+            statement.state = "FAILED"
+            statement.error = SqlError("XX000", f"[INTERNAL_ERROR] {error}")
         else:
             if statement.state == "RUNNING":
                 statement.state, statement.table = "SUCCEEDED", table

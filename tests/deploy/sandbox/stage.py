@@ -1,4 +1,4 @@
-"""A stage for tests of the data plane and the warehouse: models on disk, and the parts over HTTP."""
+"""A stage for tests of serving and the warehouse: models on disk, and the parts over HTTP."""
 
 import asyncio
 import contextlib
@@ -16,6 +16,7 @@ import requests
 import uvicorn
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.config import Config
+from databricks.sdk.service.sql import StatementParameterListItem
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,9 +32,10 @@ from deploy.sandbox.workspace import Database, Settings, Workspace
 MODEL = "main.rag.chatbot"
 CALLER = "11111111-2222-4333-8444-555555555555"
 
-SOURCE = '''
+SOURCE = """
 import os, time
 import mlflow.pyfunc, mlflow.models
+import pandas as pd
 
 class Chatbot(mlflow.pyfunc.PythonModel):
     def load_context(self, context):
@@ -43,7 +45,7 @@ class Chatbot(mlflow.pyfunc.PythonModel):
         if wording.BROKEN:
             raise RuntimeError("no index")
 
-    def predict(self, context, model_input, params=None):
+    def predict(self, context, model_input: pd.DataFrame, params=None):
         question = str(model_input["question"].iloc[0])
         if question == "boom":
             raise ValueError("the retriever is down")
@@ -58,7 +60,7 @@ class Chatbot(mlflow.pyfunc.PythonModel):
         return [self.version]
 
 mlflow.models.set_model(Chatbot())
-'''
+"""
 
 
 def save_models(directory: Path) -> dict[str, ModelVersion]:
@@ -85,6 +87,7 @@ def save_models(directory: Path) -> dict[str, ModelVersion]:
                 signature=signature,
                 pip_requirements=["mlflow"],
             )
+
     def version(number: str, folder: str, *, ready: bool = True, signed: bool = True) -> None:
         status = "READY" if ready else "PENDING_REGISTRATION"
         versions[number] = ModelVersion(
@@ -96,8 +99,8 @@ def save_models(directory: Path) -> dict[str, ModelVersion]:
         )
 
     versions: dict[str, ModelVersion] = {}
-    for number, folder in (("1", "v1"), ("2", "v2"), ("3", "v3"), ("5", "v1")):
-        version(number, folder)
+    for name, saved in (("1", "v1"), ("2", "v2"), ("3", "v3"), ("5", "v1")):
+        version(name, saved)
     version("4", "v1", ready=False)
     version("6", "v1", signed=False)
     return versions
@@ -121,6 +124,7 @@ class Time:
         self.ahead = 0.0
 
     def __call__(self) -> float:
+        """Seconds since the epoch, as the test has them."""
         return time.time() + self.ahead
 
 
@@ -134,7 +138,10 @@ class Stage:
         self.workspace.registry = Shelf(versions)  # type: ignore[assignment]
         self.workspace.serving = Serving(self.workspace)
         self.workspace.warehouse = Warehouse(self.workspace)
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        # asyncio turns Nagle's algorithm off only where the socket names its protocol; with it,
+        # each answer would take 40 ms more.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._socket.bind(("127.0.0.1", 0))
         self.host = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.sdk: WorkspaceClient
         self.session = requests.Session()
@@ -170,7 +177,9 @@ class Stage:
         url = f"{self.host}/api/2.0/serving-endpoints{path}"
         return self.session.request(verb, url, json=body, timeout=30)
 
-    def ask(self, endpoint: str, question: str, entity: str = "", **extra: Any) -> requests.Response:
+    def ask(
+        self, endpoint: str, question: str, entity: str = "", **extra: object
+    ) -> requests.Response:
         """Ask the endpoint, or one of its entities."""
         middle = f"/served-models/{entity}" if entity else ""
         url = f"{self.host}/serving-endpoints/{endpoint}{middle}/invocations"
@@ -194,7 +203,7 @@ class Stage:
         until(lambda: self.get(endpoint)["state"]["config_update"] != "IN_PROGRESS")
         return self.get(endpoint)
 
-    def create(self, name: str, config: dict[str, Any], **more: Any) -> dict[str, Any]:
+    def create(self, name: str, config: dict[str, Any], **more: object) -> dict[str, Any]:
         """An endpoint that is deployed."""
         response = self.call("POST", "", {"name": name, "config": config, **more})
         assert response.status_code == 200, response.text
@@ -206,13 +215,20 @@ class Stage:
         assert response.status_code == 200, response.text
         return self.settled(name)
 
-    def rows(self, sql: str, **more: Any) -> list[list[str | None]]:
+    def rows(
+        self,
+        sql: str,
+        parameters: list[StatementParameterListItem] | None = None,
+        schema: str | None = None,
+    ) -> list[list[str | None]]:
         """The rows of a statement, through the SDK."""
-        answer = self.sdk.statement_execution.execute_statement(sql, "sandbox", **more)
+        answer = self.sdk.statement_execution.execute_statement(
+            sql, "sandbox", parameters=parameters, schema=schema
+        )
         assert answer.status is not None
         assert answer.status.error is None, answer.status.error
         assert answer.result is not None
-        return answer.result.data_array or []
+        return [list(row) for row in answer.result.data_array or []]
 
     def _app(self) -> Starlette:
         serving, warehouse = self.workspace.serving, self.workspace.warehouse
@@ -226,7 +242,11 @@ class Stage:
                 yield
 
         app = Starlette(
-            routes=[*serving.routes(), *warehouse.routes(), Route("/.well-known/{rest:path}", _known)],
+            routes=[
+                *serving.routes(),
+                *warehouse.routes(),
+                Route("/.well-known/{rest:path}", _known),
+            ],
             exception_handlers={ApiError: _refused},
             lifespan=lifespan,
         )
@@ -254,7 +274,7 @@ def _refused(_request: Request, error: Exception) -> Response:
     return error.response()
 
 
-def entity(version: str, **more: Any) -> dict[str, Any]:
+def entity(version: str, **more: object) -> dict[str, Any]:
     """A served entity as a client asks for it."""
     wanted = {
         "name": f"v{version}",
@@ -267,7 +287,7 @@ def entity(version: str, **more: Any) -> dict[str, Any]:
 
 
 def serving(**shares: int) -> dict[str, Any]:
-    """A configuration of versions and their traffic: serving(v1=90, v2=10)."""
+    """A configuration of versions by their traffic, as in v1=90, v2=10."""
     routes = [
         {"served_entity_name": name, "traffic_percentage": share} for name, share in shares.items()
     ]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from databricks.sdk.errors import InternalError, NotFound, ResourceConflict, Una
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from deploy.sandbox.__main__ import _parser
 from deploy.sandbox.launch import Sandbox
+from deploy.sandbox.workspace import Settings
 
 TIMEOUT_S = 10
 ME = "/api/2.0/preview/scim/v2/Me"
@@ -158,6 +161,16 @@ def test_a_connection_can_be_reset_before_or_after_the_work(
     assert (name in names) is after_handler
 
 
+def test_an_answer_does_not_wait_for_a_delayed_acknowledgement(sandbox: Sandbox) -> None:
+    with requests.Session() as session:
+        session.headers["Authorization"] = f"Bearer {sandbox.token}"
+        took = sorted(
+            session.get(sandbox.host + ME, timeout=TIMEOUT_S).elapsed.total_seconds()
+            for _ in range(21)
+        )
+    assert took[10] < 0.02, "Nagle's algorithm would make it 0.04"
+
+
 def test_an_answer_can_be_late(workspace: WorkspaceClient, faults: Callable[..., None]) -> None:
     faults(path="scim/v2/Me$", delay_s=0.3)
     began = time.monotonic()
@@ -261,8 +274,20 @@ def test_a_signal_during_the_start_ends_it_at_once_and_leaves_nothing(
         said, complained = starting.communicate(timeout=TIMEOUT_S)
     assert (starting.returncode, said, complained) == (status, "", "")
     assert time.monotonic() - began < 3
-    assert not list(tmp_path.glob("databricks-sandbox-*"))
+    assert not list(tmp_path.iterdir()), "no temporary file or directory may be left"
     assert _all_end(below)
+
+
+def test_every_setting_can_be_given_on_the_command_line() -> None:
+    assert set(vars(_parser().parse_args([]))) == {field.name for field in fields(Settings)}
+    given = _parser().parse_args(
+        ["--table-lag-s=3600", "--table-skip-statuses=401,429", "--data=some/where", "--seed=4"]
+    )
+    assert (given.table_lag_s, given.table_skip_statuses) == (3600.0, (401, 429))
+    assert (given.data, given.seed) == (Path("some/where"), 4)
+    assert _parser().parse_args(["--table-skip-statuses="]).table_skip_statuses == ()
+    defaults = Settings(data=Path("some/where"))
+    assert Settings(**vars(_parser().parse_args(["--data=some/where"]))) == defaults
 
 
 def _refused(*arguments: str) -> str:

@@ -120,6 +120,7 @@ def test_a_signed_url_needs_no_token_and_permits_one_method_on_one_file(
         "/.incoming/x",
         "/etc/passwd",
         "/Volumes//etc/passwd",
+        "/Volumes/" + "x" * 300,
     ],
 )
 def test_no_path_leaves_the_trees_of_the_workspace(sandbox: Sandbox, path: str) -> None:

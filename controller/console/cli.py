@@ -1,0 +1,232 @@
+"""`headgate`: one command per verb; every failure is a sentence with a remedy and an exit code."""
+
+import getpass
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from controller.console import reading, render
+from controller.record.errors import OrderRefused, RecordError
+from controller.settings import ProcessSettings, SettingsError, load
+from states.release import Order
+
+if TYPE_CHECKING:
+    from controller.record.store import Store
+
+USAGE, WORKSPACE, STORE = 2, 5, 6
+"""Exit codes for bad usage or configuration, an unreachable workspace, an unusable store."""
+
+app = typer.Typer(
+    help="An event-driven release controller for models on Databricks Model Serving.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
+Selected = Annotated[str | None, typer.Argument(metavar="[APP[/VERSION]]")]
+Release = Annotated[str, typer.Argument(metavar="APP[/VERSION]")]
+Logs = Annotated[
+    list[str] | None,
+    typer.Option("--logs", metavar="FILE|-", help="Read the daemon's log instead of the store."),
+]
+StoreUrl = Annotated[
+    str | None, typer.Option("--store", help="The record; default: HEADGATE_STORE.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
+
+
+def main() -> None:
+    """Run one command, and end with its exit code."""
+    try:
+        app()
+    except BrokenPipeError:
+        # The reader of our output has gone, as `| head` does: that is no failure of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what can go wrong into its sentence on stderr, and its exit code."""
+    try:
+        yield
+    except (SettingsError, OrderRefused, reading.ReadingError) as error:
+        _fail(str(error), USAGE)
+    except RecordError as error:
+        _fail(str(error), STORE)
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    sys.stderr.write(f"headgate: {sentence}\n")
+    raise typer.Exit(code)
+
+
+@app.command()
+def run(config: Config) -> None:
+    """Look after the applications of a configuration file, until SIGTERM."""
+    # The workspace's clients take seconds to import: only the daemon pays for them.
+    from controller.daemon.main import run as run_daemon  # noqa: PLC0415
+    from controller.record.logging import configure_logging  # noqa: PLC0415
+    from controller.workspace.errors import Unconfigured  # noqa: PLC0415
+
+    with _told():
+        process = ProcessSettings.read()
+        configure_logging(process.log)
+        try:
+            code = run_daemon(config, process)
+        except Unconfigured as error:
+            _fail(str(error), USAGE)
+    raise typer.Exit(code)
+
+
+@app.command()
+def validate(config: Config) -> None:
+    """Check a configuration file, and say what it amounts to."""
+    with _told():
+        loaded = load(config)
+        for name, one in loaded.applications.items():
+            spec = one.spec()
+            steps = ", ".join(f"{step} %" for step in spec.rollout.steps)
+            sys.stdout.write(
+                f"{name}: {spec.model} on {spec.endpoint}, alias {spec.alias or 'none'}\n"
+                f"  steps {steps}; {len(spec.tests)} golden queries\n"
+                f"  errors: margin {100 * spec.errors.margin:g} pp, counted by SQL on the "
+                "endpoint's AI Gateway inference table\n"
+            )
+        if ProcessSettings.read().warehouse is None:
+            sys.stdout.write("note: DATABRICKS_WAREHOUSE_ID is not set here; the daemon needs it\n")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def sandbox(context: typer.Context) -> None:
+    """An emulated Databricks workspace on loopback, until Ctrl-C; `--help` lists its settings."""
+    command = [sys.executable, "-m", "deploy.sandbox", *context.args]
+    os.execv(sys.executable, command)  # noqa: S606 - our own module, in place of this process
+
+
+@app.command()
+def demo(
+    logs: Annotated[
+        Path | None, typer.Option("--logs", metavar="FILE", help="Keep the daemon's log here.")
+    ] = None,
+) -> None:
+    """Four versions of a RAG model, from registration to production or back, on the sandbox."""
+    from controller.console.demo import Demo  # noqa: PLC0415 - only here
+
+    raise typer.Exit(Demo(Console(highlight=False), logs).run())
+
+
+@app.command()
+def pause(release: Release, reason: Reason = "", store: StoreUrl = None) -> None:
+    """Raise no exposure until `resume`; harm still closes the gate."""
+    _order(release, Order.PAUSE, reason, store)
+
+
+@app.command()
+def resume(release: Release, reason: Reason = "", store: StoreUrl = None) -> None:
+    """Go on after `pause`; the step's proof starts anew."""
+    _order(release, Order.RUN, reason, store)
+
+
+@app.command()
+def abort(release: Release, reason: Reason = "", store: StoreUrl = None) -> None:
+    """Go back to the stable version, from any state."""
+    _order(release, Order.ABORT, reason, store)
+
+
+@app.command()
+def status(
+    selection: Selected = None,
+    logs: Logs = None,
+    store: StoreUrl = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every release, ended ones too.")] = False,  # noqa: FBT002 - typer's way
+    as_json: Json = False,  # noqa: FBT002
+) -> None:
+    """What state each release is in, and why; exit 1 rolled back, 3 a person must act."""
+    with _told():
+        book = _book(logs, store)
+        told, waiting = book.statuses(selection, all_=all_), book.waiting(selection)
+        if as_json:
+            sys.stdout.write(json.dumps(told, indent=2) + "\n")
+            for name, why in waiting.items():
+                sys.stderr.write(f"headgate: {name}: {why}\n")
+        else:
+            render.print_statuses(Console(highlight=False), told, waiting, datetime.now(UTC))
+    raise typer.Exit(reading.exit_code(told, waiting))
+
+
+@app.command()
+def history(
+    selection: Selected = None,
+    logs: Logs = None,
+    store: StoreUrl = None,
+    as_json: Json = False,  # noqa: FBT002 - typer's way
+) -> None:
+    """Everything that happened, in order."""
+    with _told():
+        rows = _book(logs, store).history(selection)
+        if as_json:
+            sys.stdout.writelines(json.dumps(row) + "\n" for row in rows)
+        else:
+            render.print_history(Console(highlight=False), rows)
+
+
+@app.command()
+def explain(
+    selection: Release,
+    logs: Logs = None,
+    store: StoreUrl = None,
+    as_json: Json = False,  # noqa: FBT002 - typer's way
+) -> None:
+    """Why a release is where it is: verdict, numbers, tests, holds, and its way there."""
+    with _told():
+        told = _book(logs, store).explain(selection)
+        if as_json:
+            sys.stdout.write(json.dumps(told.__dict__, indent=2) + "\n")
+        else:
+            render.print_explanation(Console(highlight=False), told, datetime.now(UTC))
+
+
+def _book(logs: list[str] | None, store: str | None) -> reading.Book:
+    """The journal, from log lines or from the store: the same lines, so the same answers."""
+    if logs and store:
+        raise SettingsError("give --logs or --store, not both")
+    if logs:
+        lines = reading.read_lines(logs)
+        book = reading.fold(lines)
+        if lines.skipped and sys.stderr.isatty():
+            sys.stderr.write(f"headgate: {lines.skipped} lines were not Headgate's, and skipped\n")
+        return book
+    record = _open(store)
+    try:
+        return reading.fold(record.journal())
+    finally:
+        record.close()
+
+
+def _open(url: str | None) -> "Store":
+    from controller.record.store import Store  # noqa: PLC0415 - reading logs needs no database
+
+    return Store(url or ProcessSettings.read().store, create=False)
+
+
+def _order(selection: str, order: Order, reason: str, url: str | None) -> None:
+    name, _, version = selection.partition("/")
+    with _told():
+        record = _open(url)
+        try:
+            actor = getpass.getuser()
+            said = record.give_order(name, version or None, order, actor, reason)
+        finally:
+            record.close()
+    sys.stdout.write(f"{said}\n")

@@ -1,0 +1,219 @@
+"""What was read, for eyes: short blocks of words; plain text where there is no terminal."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from controller.console.reading import Explanation
+from controller.record.lines import STATUS, Line
+from controller.record.redaction import printable
+from states.machine import State
+from states.status import Status
+
+STYLES = {
+    State.REGISTERED: "dim",
+    State.PROVISIONING: "cyan",
+    State.TESTING: "cyan",
+    State.CANARY: "yellow",
+    State.PRODUCTION: "green",
+    State.ROLLED_BACK: "red",
+    State.RETIRED: "dim",
+}
+LEVELS = {"warning": "yellow", "error": "red"}
+_NOT_NUMBERS = {
+    *STATUS,
+    *("timestamp", "level", "event", "seq", "live", "unproven", "application_hold"),
+    *("state_because", "guard", "verdict"),
+}
+_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+def print_statuses(
+    console: Console, statuses: Sequence[Status], waiting: Mapping[str, str], now: datetime
+) -> None:
+    """Print one block for each application: its releases, the live one first."""
+    names = sorted({one["application"] for one in statuses} | set(waiting))
+    if not names:
+        _say(console, Text("No application has a release yet."))
+    for name in names:
+        _say(console, Text(name, style="bold"))
+        if name in waiting:
+            _labelled(console, [("hold", f"{waiting[name]} (a person must act)")], 2)
+        own = [one for one in statuses if one["application"] == name]
+        for one in sorted(own, key=lambda told: int(told["version"]), reverse=True):
+            _say(console, Text("  ").append_text(_headline(one)))
+            _labelled(console, _details(one, now), 4)
+
+
+def print_history(console: Console, rows: Iterable[Line]) -> None:
+    """Print one line for each thing that happened, in order."""
+    for line in rows:
+        _say(console, _happened(line))
+
+
+def print_explanation(console: Console, told: Explanation, now: datetime) -> None:
+    """Print why a release is where it is, and then the way there."""
+    _say(console, _headline(told.status))
+    _labelled(console, _details(told.status, now), 2)
+    if told.verdict is not None:
+        verdict = told.verdict
+        _title(console, f"Last verdict: {verdict.get('guard')} {verdict.get('verdict')}")
+        numbers = [(name, str(value)) for name, value in _numbers(verdict).items()]
+        _labelled(console, [("because", str(verdict.get("because", ""))), *numbers], 2)
+    for title, rows in (("Golden queries", told.tests), ("Holds", told.holds)):
+        if rows:
+            _title(console, title)
+            print_history(console, rows)
+    _title(console, "History")
+    print_history(console, told.history)
+
+
+def in_words(line: Line) -> str:
+    """What a journal line tells, in words and without its reason."""
+    tell = _WORDS.get(line["event"])
+    return tell(line) if tell else str(line["event"])
+
+
+def _headline(one: Status) -> Text:
+    text = Text(one["release"], style="bold")
+    if one["attempt"] > 1:
+        text.append(f" (attempt {one['attempt']})")
+    text.append("  ").append(one["state"], style=STYLES[State(one["state"])])
+    if one["steps"] and one["step"]:
+        text.append(f", step {one['step']} of {len(one['steps'])}")
+    text.append(f", {one['weight']} % of users")
+    seen = one["weight_seen"]
+    if seen is not None and seen != one["weight"]:
+        text.append(f" (seen {seen} %)", style="yellow")
+    if not one["settled"]:
+        text.append(", not settled yet", style="yellow")
+    return text
+
+
+def _details(one: Status, now: datetime) -> list[tuple[str, str]]:
+    since = datetime.fromisoformat(one["since"])
+    rows = [
+        ("since", f"{_time(one['since'])} UTC ({_ago(now, since)})"),
+        ("because", one["because"]),
+    ]
+    if one["hold"] is not None:
+        rows.append(("hold", one["hold"] + (" (a person must act)" * one["needs_person"])))
+    if one["order"] != "run":
+        rows.append(("order", one["order"]))
+    if one["next"] is not None:
+        rows.append(("next", one["next"]))
+    return rows
+
+
+def _happened(line: Line) -> Text:
+    text = Text(f"{_time(str(line.get('timestamp', '')))}  ", style="dim")
+    subject = str(line.get("release") or line.get("application") or "headgate")
+    if line.get("attempt", 1) > 1:
+        subject += f" (attempt {line['attempt']})"
+    style = LEVELS.get(str(line.get("level")), "")
+    text.append(f"{printable(subject)}  ", style="not dim")
+    text.append(printable(in_words(line)), style=f"not dim {style}".strip())
+    if line.get("because"):
+        text.append(f": {printable(str(line['because']))}", style="not dim")
+    return text
+
+
+def _transition(line: Line) -> str:
+    before, after = line.get("from_state"), line.get("to_state")
+    if before != after:
+        return f"{before} → {after}"
+    if line.get("trigger") == "retreat":
+        return f"the gate shuts, step {line.get('step')} is kept"
+    return f"step {line.get('step')} of {len(line.get('steps', []))}, {line.get('weight')} %"
+
+
+def _tested(line: Line) -> str:
+    failed = line.get("failed", 0)
+    count = len(failed) if isinstance(failed, list) else failed
+    return f"{count} of {line.get('asked')} golden queries failed"
+
+
+def _block(line: Line) -> str:
+    def arm(name: str) -> str:
+        return f"{name} {line.get(f'{name}_errors', 0):,} of {line.get(f'{name}_requests', 0):,}"
+
+    return f"block {line.get('number')}, failed: {arm('candidate')}, {arm('stable')}"
+
+
+def _update(line: Line) -> str:
+    weights = line.get("weights")
+    if not isinstance(weights, dict):
+        return "the endpoint changed"
+    told = ", ".join(f"{name} {weight} %" for name, weight in sorted(weights.items()))
+    return f"the endpoint serves {told}"
+
+
+_WORDS: Mapping[str, Callable[[Line], str]] = {
+    "release.registered": lambda line: "adopted" if line.get("adopted") else "registered",
+    "release.transition": _transition,
+    "release.settled": lambda line: f"settled, seen at {line.get('weight_seen')} %",
+    "release.confirmed": lambda _: "confirmed",
+    "release.held": lambda _: "held",
+    "release.freed": lambda _: "goes on",
+    "tests.finished": _tested,
+    "evidence.block": _block,
+    "evidence.blind": lambda _: "blind",
+    "evidence.seen": lambda _: "sees again",
+    "gate.verdict": lambda line: f"{line.get('guard')} {line.get('verdict')}",
+    "endpoint.update": _update,
+    "endpoint.foreign_change": lambda _: "somebody else changed the endpoint",
+    "alias.moved": lambda line: (
+        f"alias {line.get('alias')} moved from {line.get('from_version', 'nothing')} "
+        f"to {line.get('to_version', 'nothing')}"
+    ),
+    "order.given": lambda line: f"{line.get('actor')} ordered {line.get('order')}",
+    "daemon.started": lambda _: "the daemon started",
+    "daemon.stopped": lambda _: "the daemon stopped",
+    "config.loaded": lambda _: "the configuration was loaded",
+    "config.refused": lambda _: "the configuration was refused",
+}
+
+
+def _numbers(line: Line) -> Line:
+    nested = line.get("numbers")
+    flat = {name: value for name, value in line.items() if name not in _NOT_NUMBERS}
+    return nested if isinstance(nested, dict) else flat
+
+
+def _labelled(console: Console, rows: Sequence[tuple[str, str]], indent: int) -> None:
+    rows = [(label, printable(value)) for label, value in rows if value]
+    width = max((len(label) for label, _ in rows), default=0)
+    if not console.is_terminal:
+        for label, value in rows:
+            _say(console, Text(f"{' ' * indent}{label:<{width}}  {value}"))
+        return
+    # On a terminal long sentences wrap under themselves, not under their labels.
+    grid = Table.grid(padding=(0, 2))
+    for label, value in rows:
+        grid.add_row(Text(label, style="dim"), Text(value))
+    console.print(Padding(grid, (0, 0, 0, indent)))
+
+
+def _title(console: Console, title: str) -> None:
+    _say(console, Text(""))
+    _say(console, Text(printable(title), style="bold"))
+
+
+def _say(console: Console, text: Text) -> None:
+    console.print(text, soft_wrap=True)
+
+
+def _time(stamp: str) -> str:
+    return stamp[:19].replace("T", " ")
+
+
+def _ago(now: datetime, since: datetime) -> str:
+    seconds = max(0, int((now.astimezone(UTC) - since).total_seconds()))
+    for unit, length in _UNITS:
+        if seconds >= 2 * length or unit == "s":
+            return f"{seconds // length} {unit} ago"
+    raise AssertionError("seconds are the last unit")

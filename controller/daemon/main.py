@@ -1,0 +1,123 @@
+"""Building the daemon from its settings, and running it."""
+
+import time
+from pathlib import Path
+
+import structlog
+from databricks.sdk import WorkspaceClient
+
+from controller import settings as configuration
+from controller.daemon.act import Actor
+from controller.daemon.beat import Daemon
+from controller.daemon.collect import Collector
+from controller.daemon.observe import Observer
+from controller.daemon.passes import Pass
+from controller.record.printer import Printer
+from controller.record.store import Store
+from controller.settings import ApplicationSettings, ProcessSettings, SettingsError
+from controller.workspace import serving
+from controller.workspace.client import connect
+from controller.workspace.inference import InferenceTable
+from controller.workspace.jsonpath import JsonPath
+from controller.workspace.metrics import Traffic
+from controller.workspace.probes import Probes, ResponsePaths
+from controller.workspace.registry import Registry
+from states.plan import Event
+
+log = structlog.get_logger()
+
+
+def run(config: Path, process: ProcessSettings) -> int:
+    """The daemon's whole life; the exit code."""
+    started = time.monotonic()
+    store = Store(process.store)
+    try:
+        with store.hold_lock():
+            return _run(config, process, store, started)
+    finally:
+        store.close()
+
+
+def _run(config: Path, process: ProcessSettings, store: Store, started: float) -> int:
+    printer = Printer(store)
+    try:
+        loaded, warehouse = configuration.load(config), _warehouse(process)
+    except SettingsError as error:
+        store.note(Event(name="config.refused", level="error", because=str(error)))
+        printer.print()
+        raise
+    store.note(
+        Event(
+            name="config.loaded",
+            because=f"{config.name}: {', '.join(loaded.applications)}",
+            fields={"applications": list(loaded.applications)},
+        )
+    )
+    client = connect()
+    table = InferenceTable(client, warehouse)
+    passes = {
+        name: _pass(name, one, client, table, store, printer, process)
+        for name, one in loaded.applications.items()
+    }
+    log.info("daemon.ready", seconds=round(time.monotonic() - started, 2), store=process.store)
+    return Daemon(store, printer, passes, process.poll).run()
+
+
+def _warehouse(process: ProcessSettings) -> str:
+    if process.warehouse is None:
+        raise SettingsError(
+            "DATABRICKS_WAREHOUSE_ID is not set: errors are counted per version by SQL on the "
+            "inference table; name a SQL warehouse that Headgate may use"
+        )
+    return process.warehouse
+
+
+def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
+    name: str,
+    settings: ApplicationSettings,
+    client: WorkspaceClient,
+    table: InferenceTable,
+    store: Store,
+    printer: Printer,
+    process: ProcessSettings,
+) -> Pass:
+    endpoints, registry = serving.Endpoints(client), Registry(client)
+    paths = ResponsePaths(
+        answer=JsonPath.parse(settings.response.answer),
+        sources=JsonPath.parse(settings.response.sources),
+    )
+    probes = Probes(client, settings.endpoint, name, response=paths)
+    observer = Observer(
+        endpoints=endpoints,
+        registry=registry,
+        probes=probes,
+        traffic=Traffic(client),
+        collector=Collector(table, probes),
+        poll=process.poll,
+    )
+    actor = Actor(endpoints, registry, store, _serving(settings))
+    return Pass(name, settings.spec(), store, printer, observer, actor)
+
+
+def _serving(settings: ApplicationSettings) -> serving.ServingSettings:
+    """How new entities are set up; an endpoint of ours gets its table in the model's schema."""
+    wanted, table = settings.serving, settings.inference_table
+    catalog, schema, _ = settings.model.split(".")
+    location = serving.TableLocation(catalog, schema)
+    if table is not None:
+        location = serving.TableLocation(table.catalog, table.schema_name, table.prefix)
+    sized = wanted.max_concurrency is not None
+    environment = wanted.environment if isinstance(wanted.environment, dict) else {}
+    return serving.ServingSettings(
+        model=settings.model,
+        size=serving.Size(
+            workload_size=None if sized else wanted.workload_size or "Small",
+            min_concurrency=wanted.min_concurrency,
+            max_concurrency=wanted.max_concurrency,
+            workload_type=wanted.workload_type,
+            scale_to_zero=wanted.scale_to_zero,
+        ),
+        environment=environment,
+        instance_profile=wanted.instance_profile,
+        inference_table=location,
+    )

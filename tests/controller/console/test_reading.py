@@ -1,0 +1,431 @@
+import gzip
+import io
+import json
+import random
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from controller.console import render
+from controller.console.reading import (
+    LogMixed,
+    LogTooLate,
+    UnknownSelection,
+    UnreadableLog,
+    exit_code,
+    fold,
+    read_lines,
+)
+from controller.record.lines import Line, application_state
+from controller.record.store import Store
+from states.plan import Event
+from states.release import Application, Order
+from states.status import Status, shown, status
+from states.world import Absent
+from tests.states.story import SPEC, Story
+
+APP = "rag-chatbot"
+
+
+class Recorded(Story):
+    """A story that is written down in a store as it goes."""
+
+    store: Store
+
+    def keep(self, folder: Path) -> "Recorded":
+        """Write down in this folder."""
+        self.store = Store(f"sqlite:///{folder / 'headgate.db'}", clock=lambda: self.now)
+        return self
+
+    def look(self, *, after: float = 30, times: int = 1) -> SimpleNamespace:  # type: ignore[override]
+        """One pass, committed before it is acted upon."""
+        from states.reconcile import reconcile  # noqa: PLC0415
+
+        for _ in range(times):
+            self.now += timedelta(seconds=after)
+            loaded = self.store.load(APP, SPEC)
+            self.application = loaded.application
+            plan = reconcile(loaded.application, self.world())
+            committed = self.store.commit(loaded, plan, plan.calls)
+            self.application = plan.application
+            self.events += plan.events
+            for call, number in zip(plan.calls, committed.calls, strict=True):
+                if self.obeys:
+                    self.obey(call)
+                    self.store.settle_call(number, "done", "taken")
+        return SimpleNamespace()
+
+    def order(self, order: Order) -> None:
+        """The operator's word, by the store."""
+        self.store.give_order(APP, None, order, "ann", "because")
+
+    @property
+    def lines(self) -> list[Line]:
+        """The journal so far."""
+        return list(self.store.journal())
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Iterator[Recorded]:
+    recorded = Recorded().keep(tmp_path)
+    yield recorded
+    recorded.store.close()
+
+
+def promoted(story: Recorded) -> None:
+    story.look(times=2)
+    story.register(2)
+    story.until("Production")
+    story.look(times=60)
+
+
+def paused_and_aborted(story: Recorded) -> None:
+    story.look(times=2)
+    story.register(2)
+    story.until("Canary")
+    story.order(Order.PAUSE)
+    story.look(times=5)
+    story.order(Order.ABORT)
+    story.look(times=3)
+
+
+def rolled_back(story: Recorded) -> None:
+    story.look(times=2)
+    story.register(2)
+    story.error_rates["2"] = 0.2
+    story.until("RolledBack")
+    story.look(times=3)
+
+
+def failed_tests(story: Recorded) -> None:
+    story.golden_fails = frozenset({"2"})
+    story.look(times=2)
+    story.register(2)
+    story.until("RolledBack")
+    story.look(times=3)
+
+
+def meddled_with(story: Recorded) -> None:
+    story.look(times=2)
+    story.edit(v1=80, v9=20)
+    story.look(times=3)
+    story.edit(v1=100)
+    story.look(times=3)
+
+
+def blind(story: Recorded) -> None:
+    story.look(times=2)
+    story.register(2)
+    story.until("Canary")
+    story.table_speaks = False
+    story.look(after=600, times=12)
+    story.table_speaks = True
+    story.look(times=5)
+
+
+def retried_by_another(story: Recorded) -> None:
+    rolled_back(story)
+    story.register(3)
+    story.until("Canary")
+
+
+def meddled_with_on_the_way(story: Recorded) -> None:
+    story.look(times=2)
+    story.register(2)
+    story.until("Testing")
+    story.alias = "7"
+    story.look(times=2)
+    story.order(Order.PAUSE)
+    story.look(times=2)
+    story.alias = "1"
+    story.order(Order.RUN)
+    story.look(times=3)
+
+
+def failed_at_first(story: Recorded) -> None:
+    story.endpoint, story.alias = Absent(), Absent()
+    story.golden_fails = frozenset({"1"})
+    story.until("RolledBack")
+    story.look(times=3)
+    story.register(2)
+    story.until("Canary")
+    story.look(times=60)
+
+
+STORIES = [
+    meddled_with_on_the_way,
+    failed_at_first,
+    promoted,
+    paused_and_aborted,
+    rolled_back,
+    failed_tests,
+    meddled_with,
+    blind,
+    retried_by_another,
+]
+
+
+def of_the_table(store: Store, *, all_: bool = False) -> list[Status]:
+    """What the tables say; stable's observed weight is what the live release leaves of it."""
+    application = store.load(APP).application
+    releases = [one for one in application.releases if all_ or shown(application, one)]
+    return [_with_rest(application, status(application, one)) for one in releases]
+
+
+def _with_rest(application: Application, told: Status) -> Status:
+    live = application.live
+    rest = live.weight_seen if live and live.version != told["version"] else None
+    if rest is None or told["version"] != application.stable:
+        return told
+    return {**told, "weight_seen": 100 - rest}
+
+
+@pytest.mark.parametrize("tell", STORIES)
+def test_the_log_tells_at_every_moment_what_the_tables_tell(
+    story: Recorded, tell: Callable[[Recorded], None]
+) -> None:
+    looks = story.look
+
+    def compared(*, after: float = 30, times: int = 1) -> SimpleNamespace:
+        for _ in range(times):
+            looks(after=after)
+            book = fold(story.lines)
+            assert book.statuses(APP) == of_the_table(story.store)
+            assert fold(story.store.states()).statuses(APP) == of_the_table(story.store)
+        return SimpleNamespace()
+
+    story.look = compared  # type: ignore[method-assign]
+    tell(story)
+    assert fold(story.lines).statuses(all_=True) == of_the_table(story.store, all_=True)
+
+
+@pytest.mark.parametrize("tell", STORIES)
+def test_doubled_and_shuffled_lines_give_the_same_answers(
+    story: Recorded, tell: Callable[[Recorded], None]
+) -> None:
+    tell(story)
+    straight, luck = story.lines, random.Random(3)  # noqa: S311 - a shuffle is no secret
+    crooked = [*straight, *straight[::2], *story.store.states()]
+    luck.shuffle(crooked)
+    one, other = fold(straight), fold(crooked)
+    assert one.statuses(all_=True) == other.statuses(all_=True)
+    assert one.history() == other.history() == straight
+    assert one.explain(APP) == other.explain(APP)
+
+
+def test_any_window_with_a_heartbeat_in_it_tells_the_state(story: Recorded) -> None:
+    story.look(times=2)
+    story.register(2)
+    story.until("Canary")
+    middle = story.store.states()
+    seq = story.store.last_seq()
+    story.look(times=20)
+    after = list(story.store.journal(after=seq))
+    assert len(after) > 1
+    assert fold([*middle, *after]).statuses() == of_the_table(story.store)
+
+
+def test_a_heartbeat_from_before_missing_lines_tells_nothing(story: Recorded) -> None:
+    story.look(times=2)
+    early = story.store.states()
+    seq = story.store.last_seq()
+    story.register(2)
+    story.until("Canary")
+    story.look(times=2)
+    late = list(story.store.journal(after=seq + 3))
+    with pytest.raises(LogTooLate):
+        fold([*early, *late]).statuses(APP)
+
+
+def test_a_window_without_a_heartbeat_knows_the_releases_it_tells_of(story: Recorded) -> None:
+    story.look(times=2)
+    story.register(2)
+    story.until("Canary")
+    story.look(times=3)
+    seq = story.store.last_seq()
+    window = fold(story.store.journal(after=seq - 2))
+    (told,) = window.statuses(f"{APP}/2")
+    assert told == of_the_table(story.store)[1]
+    begins = rf"begins too late for rag-chatbot: its first line is seq {seq - 1}, at 2026-11-23T"
+    with pytest.raises(LogTooLate, match=begins):
+        window.statuses(APP)
+    for ask in (
+        lambda: window.statuses(f"{APP}/1"),
+        lambda: window.statuses("other"),
+        lambda: window.statuses(all_=True),
+        window.history,
+        lambda: window.history(APP),
+        lambda: window.explain(f"{APP}/2"),
+    ):
+        with pytest.raises(LogTooLate):
+            ask()
+
+
+def test_a_window_that_holds_a_whole_release_tells_its_history(story: Recorded) -> None:
+    story.look(times=2)
+    seq = story.store.last_seq()
+    rolled_back(story)
+    window = fold(story.store.journal(after=seq))
+    assert window.history(f"{APP}/2") == fold(story.lines).history(f"{APP}/2")
+    assert window.explain(f"{APP}/2") == fold(story.lines).explain(f"{APP}/2")
+
+
+def test_lines_of_two_stores_are_not_mixed(story: Recorded) -> None:
+    story.look(times=2)
+    lines = story.lines
+    with pytest.raises(LogMixed, match="two different lines have seq 1"):
+        fold([*lines, {**lines[0], "timestamp": "2020-01-01T00:00:00.000000Z"}])
+
+
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [
+        ("other", "there is no application other; there is rag-chatbot"),
+        ("rag-chatbot/9", "no release rag-chatbot/9; there is rag-chatbot/1"),
+        ("rag-chatbot/latest", "write APP or APP/VERSION"),
+        ("", "write APP or APP/VERSION"),
+    ],
+)
+def test_an_unknown_selection_is_told_what_there_is(
+    story: Recorded, selection: str, said: str
+) -> None:
+    story.look(times=2)
+    with pytest.raises(UnknownSelection, match=said):
+        fold(story.lines).statuses(selection)
+
+
+def test_versions_are_sorted_as_numbers(story: Recorded) -> None:
+    story.look(times=2)
+    for number in (2, 10, 9):
+        story.register(number)
+    story.look(times=3)
+    told = fold(story.lines).statuses(all_=True)
+    assert [one["version"] for one in told] == ["1", "2", "9", "10"]
+
+
+def test_exit_codes_tell_the_worst(story: Recorded) -> None:
+    story.look(times=2)
+    fine = fold(story.lines).statuses()
+    assert exit_code(fine) == 0
+    held = {**fine[0], "needs_person": True}
+    rolled = {**fine[0], "state": "RolledBack"}
+    assert exit_code([held]) == 3  # type: ignore[list-item]
+    assert exit_code([held, rolled]) == 1  # type: ignore[list-item]
+    assert exit_code([], waiting=["adoption waits"]) == 3
+
+
+def test_an_application_that_cannot_be_adopted_waits(story: Recorded) -> None:
+    story.edit(v1=50, v2=50)
+    story.look()
+    for book in (fold(story.lines), fold(story.store.states())):
+        assert book.statuses() == []
+        (why,) = book.waiting().values()
+        assert "put one version" in why
+
+
+def test_other_programs_lines_are_skipped_and_counted(story: Recorded, tmp_path: Path) -> None:
+    story.look(times=2)
+    foreign = ["starting…", '{"msg": "hello"}', '{"event": "x"}', "[1]", '{"event": 1, "seq": 2}']
+    text = "\n".join([*foreign, "", *map(json.dumps, story.lines)])
+    plain, zipped = tmp_path / "one.log", tmp_path / "two.log.gz"
+    plain.write_text(text)
+    zipped.write_bytes(gzip.compress(text.encode()))
+    lines = read_lines([str(plain), str(zipped)])
+    assert fold(lines).history() == story.lines
+    assert lines.skipped == 2 * len(foreign)
+
+
+def test_a_dash_is_standard_input(story: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    story.look(times=2)
+    text = "\n".join(map(json.dumps, story.lines))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert fold(read_lines("-")).history() == story.lines
+
+
+def test_a_log_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableLog, match="nowhere"):
+        fold(read_lines(str(tmp_path / "nowhere.log")))
+    damaged = tmp_path / "damaged.log.gz"
+    damaged.write_bytes(gzip.compress(b'{"a": 1}\n' * 1000)[:-10])
+    with pytest.raises(UnreadableLog, match="it is damaged"):
+        fold(read_lines([str(damaged)]))
+
+
+def test_explaining_names_what_decided(story: Recorded) -> None:
+    rolled_back(story)
+    told = fold(story.lines).explain(f"{APP}/2")
+    assert told.status["state"] == "RolledBack"
+    assert told.verdict is not None
+    assert told.verdict["verdict"] == "FAIL"
+    assert told.verdict["candidate_errors"] > 0
+    assert len(told.tests) == 1
+
+
+def test_explaining_an_application_explains_what_is_under_way(story: Recorded) -> None:
+    story.look(times=2)
+    assert fold(story.lines).explain(APP).status["version"] == "1"
+    story.register(2)
+    story.until("Canary")
+    assert fold(story.lines).explain(APP).status["version"] == "2"
+
+
+def printed(show: Callable[[Console], None], *, terminal: bool = False) -> str:
+    paper = io.StringIO()
+    show(Console(file=paper, force_terminal=terminal, width=100, highlight=False))
+    return paper.getvalue()
+
+
+def test_the_status_for_eyes_says_state_settled_and_hold(story: Recorded) -> None:
+    story.look(times=2)
+    story.register(2)
+    story.until("Canary")
+    told = fold(story.lines).statuses()
+    held = replace_hold(told)
+    text = printed(lambda console: render.print_statuses(console, held, {}, story.now))
+    assert "rag-chatbot/2  Canary, step 1 of 4, 5 % of users" in text
+    assert "not settled yet" in text
+    assert "hold     nobody knows (a person must act)" in text
+    assert "rag-chatbot/1  Production, 95 % of users" in text
+    assert "0 s ago" in text
+    assert "\x1b" not in text
+
+
+def replace_hold(told: list[Status]) -> list[Status]:
+    return [
+        {**one, "hold": "nobody knows", "needs_person": True} if one["version"] == "2" else one
+        for one in told
+    ]
+
+
+@pytest.mark.parametrize("tell", STORIES)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_every_story_can_be_shown(
+    story: Recorded, tell: Callable[[Recorded], None], *, terminal: bool
+) -> None:
+    tell(story)
+    story.store.note(Event(name="daemon.stopped", because="SIGTERM"))
+    book = fold(story.lines)
+
+    def show(console: Console) -> None:
+        render.print_statuses(console, book.statuses(all_=True), {APP: "why"}, story.now)
+        render.print_explanation(console, book.explain(APP), story.now)
+        render.print_history(console, book.history())
+
+    text = printed(show, terminal=terminal)
+    assert "the daemon stopped: SIGTERM" in text
+    assert "None" not in text
+
+
+def test_what_others_wrote_cannot_steer_a_terminal(story: Recorded) -> None:
+    story.look(times=2)
+    nasty = replace(story.application, hold="[red]x\x1b[2J\u202e")
+    (beat,) = [application_state(nasty, 9)]
+    told = fold([beat]).statuses()
+    text = printed(lambda console: render.print_statuses(console, told, {}, story.now))
+    assert "[red]x\\u001b[2J\\u202e" in text

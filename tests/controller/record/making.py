@@ -1,0 +1,99 @@
+"""Small records to write and read, and a clock that the tests turn."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from controller.record.loading import Loaded
+from controller.record.store import Committed, Store
+from policies.evidence import Arm, Block
+from policies.rollout import ErrorGuard, Rollout
+from states.machine import State
+from states.plan import Call, Event, Plan
+from states.release import Application, Pinned, Release, Spec
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SPEC = Spec(model="main.ml.rag", endpoint="rag-endpoint")
+
+
+class Clock:
+    """A clock that stands still until it is turned."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        """The time it shows."""
+        return self.now
+
+    def turn(self, **by: float) -> None:
+        """Turn it on."""
+        self.now += timedelta(**by)
+
+
+def store_in(folder: Path, clock: Clock | None = None) -> Store:
+    return Store(f"sqlite:///{folder / 'headgate.db'}", clock=clock or Clock())
+
+
+def pinned(baseline: str | None = "1") -> Pinned:
+    return Pinned(
+        baseline=baseline,
+        incumbent=baseline,
+        rollout=Rollout(),
+        errors=ErrorGuard(),
+        tests=(),
+        max_lag=timedelta(minutes=90),
+        provisioning_deadline=timedelta(hours=1),
+        testing_deadline=timedelta(hours=1),
+    )
+
+
+def release(version: str = "2", state: State = State.REGISTERED, **fields: object) -> Release:
+    begun = {} if state is State.REGISTERED else {"pinned": pinned()}
+    made = Release(application="rag", version=version, state=state, since=NOON, because="made")
+    return replace(made, **{**begun, **fields})  # type: ignore[arg-type]
+
+
+def block(number: int) -> Block:
+    return Block(
+        number=number,
+        source="inference table",
+        span=1,
+        step=1,
+        comparable=True,
+        opened_at=NOON + timedelta(minutes=number),
+        closed_at=NOON + timedelta(minutes=number + 1),
+        candidate=Arm(requests=20, errors=2, server_errors=1),
+        stable=Arm(requests=380, errors=3, server_errors=0),
+    )
+
+
+def plan(
+    application: Application,
+    *releases: Release,
+    events: tuple[Event, ...] = (),
+    calls: tuple[Call, ...] = (),
+) -> Plan:
+    for one in releases:
+        application = application.with_release(one)
+    return Plan(application=application, events=events, calls=calls)
+
+
+def told(one: Release, name: str = "release.transition", because: str = "made") -> Event:
+    return Event(name=name, release=(one.version, one.attempt), because=because)
+
+
+def write(store: Store, *releases: Release, name: str = "rag") -> Committed:
+    """Commit releases, with one event each."""
+    loaded = store.load(name, SPEC)
+    events = tuple(told(one) for one in releases)
+    return store.commit(loaded, plan(loaded.application, *releases, events=events))
+
+
+def seqs(store: Store) -> Iterator[int]:
+    return (line["seq"] for line in store.journal())
+
+
+def unchanged(loaded: Loaded) -> Plan:
+    return Plan(application=loaded.application)

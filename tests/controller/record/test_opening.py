@@ -1,0 +1,139 @@
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import event
+
+from controller.record.errors import StoreHeld, StoreUnusable
+from controller.record.opening import open_engine
+from controller.record.schema import METADATA
+from controller.record.store import Store, utc_now
+from states.machine import State
+from tests.controller.record.making import SPEC, block, plan, release, seqs, store_in, write
+
+
+def test_the_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    with open_engine(store.path, utc_now, create=False).connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+
+
+def test_a_store_is_for_its_owner_and_durable(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
+    with open_engine(store.path, utc_now, create=False).connect() as connection:
+        found = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert found == {
+        "journal_mode": "delete",
+        "synchronous": 2,
+        "foreign_keys": 1,
+        "busy_timeout": 5000,
+    }
+
+
+def test_a_store_opened_again_has_what_it_had(tmp_path: Path) -> None:
+    first = store_in(tmp_path)
+    write(first, release())
+    first.close()
+    assert len(store_in(tmp_path).load("rag", SPEC).application.releases) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://host/db", "PostgreSQL arrives in a later version"),
+        ("sqlite://", "a store in memory forgets"),
+        ("headgate.db", "not a store's URL"),
+        ("sqlite:////nowhere/at/all/headgate.db", "its directory must exist"),
+        ("sqlite:////proc", "cannot be opened: its directory"),
+    ],
+)
+def test_a_url_that_cannot_be_a_store_is_refused_with_a_sentence(url: str, said: str) -> None:
+    with pytest.raises(StoreUnusable, match=said):
+        Store(url)
+
+
+def test_reading_does_not_make_a_store(tmp_path: Path) -> None:
+    path = tmp_path / "headgate.db"
+    with pytest.raises(StoreUnusable, match="there is no store at"):
+        Store(f"sqlite:///{path}", create=False)
+    assert not path.exists()
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "headgate.db").write_text("a letter to my aunt, " * 100)
+    with pytest.raises(StoreUnusable, match="not a Headgate store"):
+        store_in(tmp_path)
+
+
+def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "headgate.db") as connection:
+        connection.execute("CREATE TABLE songs (title TEXT)")
+    connection.close()
+    with pytest.raises(StoreUnusable, match="database of another program"):
+        store_in(tmp_path)
+
+
+def test_a_later_headgates_store_is_left_alone(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(StoreUnusable, match="written by a later Headgate"):
+        store_in(tmp_path)
+
+
+def test_a_full_disk_is_told_and_survived(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    write(store, release())
+
+    def confine(pages: int) -> None:
+        @event.listens_for(store._engine, "begin")
+        def _(connection: object) -> None:
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")  # type: ignore[attr-defined]
+
+    confine(1)
+    loaded = store.load("rag", SPEC)
+    many = release(blocks=tuple(block(number) for number in range(1, 2000)))
+    with pytest.raises(StoreUnusable, match=r"headgate\.db cannot be used: the disk is full"):
+        store.commit(loaded, plan(loaded.application, many))
+    assert store.load("rag", SPEC) == loaded
+    confine(100_000)
+    store.commit(loaded, plan(loaded.application, many))
+    assert store.load("rag", SPEC).application.releases == (many,)
+
+
+def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    code = f"""
+from controller.record.errors import StoreHeld
+from controller.record.store import Store
+try:
+    Store({f"sqlite:///{store.path}"!r}).hold_lock()
+except StoreHeld as error:
+    print(error)
+"""
+    with store.hold_lock():
+        with pytest.raises(StoreHeld):
+            store.hold_lock()
+        told = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+    assert "one daemon works on one store" in told
+    store.hold_lock().close()
+
+
+def test_a_console_writes_while_the_daemon_holds_the_store(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    with store.hold_lock():
+        write(store_in(tmp_path), release("2", State.CANARY, step=1))
+    assert list(seqs(store)) == [1]
