@@ -171,8 +171,8 @@ class _Application:
         told, live = self.releases[key], self.live
         if key[0] == self.facts.get("stable") and (live is None or live[0] != key[0]):
             return 100 - (self.releases[live]["weight"] if live else 0)
-        if key[0] == self.facts.get("unproven") and told["state"] == State.ROLLED_BACK:
-            return 0 if live else 100
+        if told["state"] == State.ROLLED_BACK:
+            return 100 if key[0] == self.facts.get("unproven") and live is None else 0
         return told["weight"]
 
 

@@ -35,6 +35,8 @@ class Meter:
     """Counts an endpoint's responses by window; windows begin at multiples of their length."""
 
     length_s: float
+    born: float
+    """When the endpoint came to be: nothing is told of a window that it did not see whole."""
     windows: dict[int, Window] = field(default_factory=dict)
 
     def add(self, now: float, status: int, latency_ms: float) -> None:
@@ -47,9 +49,11 @@ class Meter:
                 del self.windows[old]
         window.add(status, latency_ms)
 
-    def closed(self, now: float) -> tuple[Window, int]:
+    def closed(self, now: float) -> tuple[Window, int] | None:
         """The last window that has closed, and its end in milliseconds since the epoch."""
         number = int(now // self.length_s)
+        if (number - 1) * self.length_s < self.born:
+            return None
         return self.windows.get(number - 1, Window()), int(number * self.length_s * 1000)
 
 

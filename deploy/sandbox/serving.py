@@ -173,7 +173,7 @@ class Serving:
         now = self.workspace.now_ms()
         principal = str(request.scope["principal"])
         record = Record(name, new_id(), principal, now, now, tags=tags, ai_gateway=gateway)
-        endpoint = Endpoint(record, Meter(self.workspace.settings.metrics_window_s))
+        endpoint = Endpoint(record, self._meter())
         self.endpoints[name] = endpoint
         self._open_table(record)
         self._begin(endpoint, config, principal)
@@ -236,6 +236,9 @@ class Serving:
         self._touch(record)
         return reply({"tags": _tags(record)})
 
+    def _meter(self) -> Meter:
+        return Meter(self.workspace.settings.metrics_window_s, self.workspace.clock())
+
     async def _metrics(self, request: Request) -> Response:
         endpoint = self.find(request.path_params["name"])
         now = self.workspace.clock()
@@ -246,7 +249,10 @@ class Serving:
         cpu = 100 * (used - before) / (now - since) if since and now > since else 0.0
         memory = 100 * max((process.rss for process in processes), default=0.0) / _MEMORY
         concurrency = sum(unit.entity.max_concurrency for unit in endpoint.units.values())
-        window, end_ms = endpoint.meter.closed(now)
+        closed = endpoint.meter.closed(now)
+        if closed is None:
+            return PlainTextResponse("")
+        window, end_ms = closed
         resources = Resources(concurrency, max(cpu, 0.0), memory)
         text = exposition(endpoint.record.name, window, end_ms, resources)
         return PlainTextResponse(text)
@@ -330,7 +336,7 @@ class Serving:
 
     def _restore(self, record: Record) -> None:
         """Run an endpoint that an earlier life of this workspace has left."""
-        endpoint = Endpoint(record, Meter(self.workspace.settings.metrics_window_s))
+        endpoint = Endpoint(record, self._meter())
         self.endpoints[record.name] = endpoint
         self._open_table(record)
         for entity in record.config.entities if record.config is not None else ():

@@ -272,7 +272,7 @@ class Warehouse:
         except SqlError as error:
             if statement.state == "RUNNING":
                 statement.state, statement.error = "FAILED", error
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is told, and the client must not wait for ever
             _log.exception("the statement failed for a reason that is not the statement's")
             statement.state = "FAILED"
             statement.error = SqlError("XX000", f"[INTERNAL_ERROR] {error}")

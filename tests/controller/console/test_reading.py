@@ -154,8 +154,8 @@ def failed_at_first(story: Recorded) -> None:
     story.until("RolledBack")
     story.look(times=3)
     story.register(2)
-    story.until("Canary")
-    story.look(times=60)
+    story.until("Production")
+    story.look(times=3)
 
 
 STORIES = [
