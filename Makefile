@@ -5,7 +5,7 @@ READY := .venv/ready
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
-.PHONY: demo test check lock sandbox run help
+.PHONY: demo test check lock sandbox run bench-daemon help
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ check: $(READY)  ## Lint, format and types.
 
 sandbox: $(READY)  ## An emulated Databricks workspace on loopback, until Ctrl-C.
 	@$(BIN)/headgate sandbox
+
+bench-daemon: $(READY)  ## Start-up time and memory of the daemon, with requirements.lock alone.
+	@$(BIN)/python -m tests.benchmarks.daemon
 
 CONFIG ?= headgate.yaml
 run: $(READY)  ## The daemon, with CONFIG=headgate.yaml.

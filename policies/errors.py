@@ -147,7 +147,8 @@ def _share(arm: Arm) -> str:
 
 
 def _odds(evidence: float) -> str:
-    return f"{_shown(evidence):,.3g}:1"
+    odds = _shown(evidence)
+    return f"{odds:,.0f}:1" if odds >= 10 else f"{odds:.2g}:1"  # noqa: PLR2004 - two digits
 
 
 def _shown(evidence: float) -> float:

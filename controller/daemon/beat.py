@@ -90,8 +90,9 @@ class Daemon:
             return
         self._heartbeat_at = now
         try:
-            for name in self._passes:
-                self._printer.application_state(name)
+            for name, one in self._passes.items():
+                loaded = self._store.load(name, one.spec)
+                self._printer.heartbeat(loaded.application, loaded.as_of_seq)
         except RecordError as error:
             log.error("store.failed", because=str(error))
 
@@ -107,4 +108,4 @@ class Daemon:
                 flying.exception(timeout=max(0.1, deadline - time.monotonic()))
         name = signal.Signals(self._signal).name if self._signal else "asked to"
         self._store.note(Event(name="daemon.stopped", because=f"{name}: passes under way ended"))
-        self._printer.print()
+        self._printer.print_new()

@@ -44,7 +44,7 @@ def _run(config: Path, process: ProcessSettings, store: Store, started: float) -
         loaded, warehouse = configuration.load(config), _warehouse(process)
     except SettingsError as error:
         store.note(Event(name="config.refused", level="error", because=str(error)))
-        printer.print()
+        printer.print_new()
         raise
     store.note(
         Event(

@@ -50,7 +50,7 @@ class Pass:
             # Somebody moved first, most likely an operator: what they wrote is looked at next.
             log.info("pass.conflict", application=self.name, because=str(conflict))
             return True
-        self.printer.print()
+        self.printer.print_new()
         for call, number in zip(calls, committed.calls, strict=True):
             self.actor.send(plan.application, call, number)
         moved = any(event.name == "release.transition" for event in plan.events)

@@ -67,10 +67,12 @@ class Store:
 
     def close(self) -> None:
         """Close all connections; how far the log was printed is written down first."""
-        if self._printed is not None:
-            with self._write() as connection:
-                self._save_cursor(connection)
-        self._engine.dispose()
+        try:
+            if self._printed is not None:
+                with self._write() as connection:
+                    self._save_cursor(connection)
+        finally:
+            self._engine.dispose()
 
     def now(self) -> datetime:
         """The store's time: the one clock by which durations are told."""
@@ -102,8 +104,9 @@ class Store:
     def states(self) -> list[Line]:
         """Every application's heartbeat at one moment: what `status` is read from."""
         with self._read() as connection:
-            names = connection.execute(select(APPLICATIONS.c.name).order_by(APPLICATIONS.c.name))
-            found = [load_application(connection, name, None, {})[0] for name in names.scalars()]
+            query = select(APPLICATIONS.c.name).order_by(APPLICATIONS.c.name)
+            names = connection.execute(query).scalars().all()
+            found = [load_application(connection, name, None, {})[0] for name in names]
         return [application_state(one.application, one.as_of_seq) for one in found]
 
     def commit(self, loaded: Loaded, plan: Plan, calls: Sequence[Call] = ()) -> Committed:

@@ -24,7 +24,8 @@ Parameter = str | int | None
 
 WAIT = "5s"
 """How long the first call waits for the result: shorter than the client's read timeout."""
-POLL_S = 1.0
+POLL_S, POLL_AT_MOST_S = 0.2, 5.0
+"""Between polls of a statement: at first, and after doubling each time."""
 
 PASSING = (
     ServiceErrorCode.ABORTED,
@@ -68,7 +69,7 @@ class Statements:
 
     def _finished(self, place: str, answer: StatementResponse) -> StatementResponse:
         """The statement's last state; one that takes too long is cancelled."""
-        give_up_at = time.monotonic() + self._deadline_s
+        give_up_at, pause_s = time.monotonic() + self._deadline_s, POLL_S
         while _state(place, answer) in (StatementState.PENDING, StatementState.RUNNING):
             statement_id = answer.statement_id or ""
             if time.monotonic() > give_up_at:
@@ -77,7 +78,8 @@ class Statements:
                     f"{place}: the SQL warehouse gave no result in {self._deadline_s:g} s, "
                     "it may be starting: Headgate asks again"
                 )
-            time.sleep(POLL_S)
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, POLL_AT_MOST_S)
             answer = self._api.get_statement(statement_id)
         return answer
 

@@ -104,7 +104,12 @@ class Workspace:
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     data = tmp_path_factory.mktemp("contract") / "data"
-    manners = {"table_lag_s": LAG_S, "table_duplicate_share": 0.3, "update_s": 0.2}
+    manners = {
+        "table_lag_s": LAG_S,
+        "table_duplicate_share": 0.3,
+        "update_s": 0.2,
+        "metrics_window_s": 1.0,
+    }
     with Sandbox.start(data, chunk_rows=2, sql_pending_polls=1, **manners) as started:
         yield started
 

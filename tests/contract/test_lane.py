@@ -28,7 +28,8 @@ def test_callers_share_a_call_that_hangs_until_it_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(lane, "FORSAKEN_AFTER_S", 0.2)
-    released, started = threading.Event(), []
+    released = threading.Event()
+    started: list[None] = []
 
     def hang() -> str:
         started.append(None)

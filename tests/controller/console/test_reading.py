@@ -276,6 +276,16 @@ def test_a_window_that_holds_a_whole_release_tells_its_history(story: Recorded) 
     assert window.explain(f"{APP}/2") == fold(story.lines).explain(f"{APP}/2")
 
 
+def test_a_hold_of_the_application_ends_with_it(story: Recorded) -> None:
+    story.look(times=2)
+    held = {"hold": "changed", "application_hold": "changed", "needs_person": True}
+    before = [{**line, **held} for line in story.lines]
+    after = {"event": "endpoint.update", "application": APP, "stable": "1", "seq": len(before) + 1}
+    assert fold(before).statuses()[0]["hold"] == "changed"
+    (told,) = fold([*before, after]).statuses()
+    assert (told["hold"], told["needs_person"]) == (None, False)
+
+
 def test_lines_of_two_stores_are_not_mixed(story: Recorded) -> None:
     story.look(times=2)
     lines = story.lines

@@ -9,7 +9,7 @@ from controller.record.errors import Conflict, RecordError
 from controller.record.store import PAGE, Store
 from states.machine import State
 from states.plan import Event
-from states.release import Order
+from states.release import Order, Spec
 from tests.controller.record.making import (
     NOON,
     SPEC,
@@ -32,8 +32,10 @@ def test_eight_threads_of_two_processes_leave_no_gap_in_the_journal(tmp_path: Pa
     def work(store: Store, name: str) -> None:
         try:
             for _ in range(15):
-                store.note(Event(name="config.loaded", because=name))
-                store.load(name, SPEC)
+                loaded = store.load(name, Spec(model=name, endpoint=name))
+                one = replace(release(), application=name)
+                event = told(one, name="release.held")
+                store.commit(loaded, plan(loaded.application, one, events=(event,)))
         except RecordError as error:
             troubles.append(error)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
+from controller.record import opening
 from controller.record.errors import StoreHeld, StoreUnusable
 from controller.record.opening import open_engine
 from controller.record.schema import METADATA
@@ -98,8 +99,8 @@ def test_a_full_disk_is_told_and_survived(tmp_path: Path) -> None:
 
     def confine(pages: int) -> None:
         @event.listens_for(store._engine, "begin")
-        def _(connection: object) -> None:
-            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")  # type: ignore[attr-defined]
+        def _(connection: Connection) -> None:
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
     confine(1)
     loaded = store.load("rag", SPEC)
@@ -112,9 +113,36 @@ def test_a_full_disk_is_told_and_survived(tmp_path: Path) -> None:
     assert store.load("rag", SPEC).application.releases == (many,)
 
 
+def test_a_read_only_store_is_told(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+
+    @event.listens_for(store._engine, "begin")
+    def _(connection: Connection) -> None:
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+
+    with pytest.raises(StoreUnusable, match="it is read-only: give this user the right"):
+        write(store, release())
+
+
+def test_a_store_that_another_program_keeps_locked_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_in(tmp_path).close()
+    monkeypatch.setattr(opening, "BUSY_MILLISECONDS", 50)
+    store = store_in(tmp_path)
+    other = sqlite3.connect(store.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnusable, match="another process has kept it locked"):
+        write(store, release())
+    other.execute("ROLLBACK")
+    other.close()
+    write(store, release())
+
+
 def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     code = f"""
+from controller.record import opening
 from controller.record.errors import StoreHeld
 from controller.record.store import Store
 try:
