@@ -7,7 +7,7 @@ guard that is silently not there.
 import difflib
 import os
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -259,7 +259,7 @@ def load(path: Path) -> Configuration:
     try:
         return Configuration.model_validate(value)
     except ValidationError as error:
-        told = [_sentence(path, lines, detail) for detail in error.errors()]
+        told = [_sentence(path, lines, detail) for detail in _deepest(error.errors())]
         raise SettingsError("\n".join(told)) from error
 
 
@@ -307,6 +307,16 @@ def _sentence(path: Path, lines: Mapping[tuple[str | int, ...], int], detail: An
     if detail["type"] == "missing":
         return f"{where}: is missing; state it"
     return f"{where}: {detail['msg'].removeprefix('Value error, ')}"
+
+
+def _deepest(details: Sequence[Any]) -> list[Any]:
+    """The complaints without those that only follow from one further down, as of an empty list."""
+    places = [tuple(detail["loc"]) for detail in details]
+    return [
+        detail
+        for detail, place in zip(details, places, strict=True)
+        if not any(len(other) > len(place) and other[: len(place)] == place for other in places)
+    ]
 
 
 def _keys(place: tuple[str | int, ...]) -> list[str]:

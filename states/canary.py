@@ -185,4 +185,4 @@ def _confirm(turn: Turn, release: Release) -> None:
         replaced = f"replaced by version {release.version}"
         turn.move(former, Trigger.RETIRE, replaced, ended_at=turn.world.now, weight_seen=0)
     else:
-        turn.put(former, ended_at=turn.world.now, hold=None, needs_person=False)
+        turn.put(turn.free(former), ended_at=turn.world.now)

@@ -106,7 +106,7 @@ def test_a_file_without_applications_is_refused(file: Path, text: str) -> None:
 
 
 def test_what_is_not_yaml_is_named_with_its_line(file: Path) -> None:
-    assert f"{file}:2:" in refusal(file, "applications:\n  a: [\n")
+    assert f"{file}:3:" in refusal(file, "applications:\n  a: [\n")
 
 
 def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
