@@ -58,9 +58,13 @@ def status(application: Application, release: Release) -> Status:
 
 
 def shown(application: Application, release: Release) -> bool:
-    """Stable, live, or serving without proof: what `status` shows when nothing is selected."""
+    """What `status` shows when nothing is selected.
+
+    Stable, live, serving without proof, or held before it began until a person acts.
+    """
+    asks = release.state is State.REGISTERED and release.needs_person
     named = release.version in (application.stable, application.unproven)
-    return release.live or (named and application.newest(release.version) == release)
+    return release.live or asks or (named and application.newest(release.version) == release)
 
 
 def rfc3339(moment: datetime) -> str:

@@ -124,9 +124,14 @@ class _Application:
 
     @property
     def shown(self) -> set[Key]:
-        """Stable, live, or serving without proof."""
+        """Stable, live, serving without proof, or held before it began until a person acts."""
         found = (self.newest(self.facts.get("stable")), self.newest(self.facts.get("unproven")))
-        return {key for key in (self.live, *found) if key is not None}
+        asking = {
+            key
+            for key, status in self.releases.items()
+            if status["state"] == State.REGISTERED and status["needs_person"]
+        }
+        return {key for key in (self.live, *found) if key is not None} | asking
 
     @property
     def missing(self) -> bool:

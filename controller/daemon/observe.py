@@ -70,14 +70,17 @@ class Observer:
         try:
             seen = look()
         except WorkspaceError as error:
-            because = str(error)
-            if self.troubles.get(what) != because:
-                log.warning("workspace.unseen", what=what, because=because)
-            self.troubles[what] = because
+            self._say_once(what, str(error))
             return None
         if self.troubles.pop(what, None):
             log.info("workspace.seen", what=what)
         return seen
+
+    def _say_once(self, what: str, because: str) -> None:
+        """Tell a trouble when it begins or changes, not at every look."""
+        if self.troubles.get(what) != because:
+            log.warning("workspace.unseen", what=what, because=because)
+        self.troubles[what] = because
 
     def _versions(self, application: Application) -> tuple[ModelVersion, ...]:
         """All versions; those that may begin, or must be marked, with tags and signature."""
@@ -87,9 +90,14 @@ class Observer:
             if release.state is not State.REGISTERED
             and (release.tagged or release.state is not State.ROLLED_BACK)
         }
-        return self.registry.versions(
-            application.spec.model, above=application.watermark, skip=settled
-        )
+        model = application.spec.model
+        versions = self.registry.versions(model, above=application.watermark, skip=settled)
+        if not versions and not self.registry.model_exists(model):
+            # Said, and no error: the model may be registered after its application.
+            self._say_once("model", f"{model} is not registered, or not to be seen: check its name")
+        else:
+            self.troubles.pop("model", None)
+        return versions
 
     def _scrape(self, endpoint: str, now: datetime) -> None:
         waits = SCRAPE if self.pace else self.poll
