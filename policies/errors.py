@@ -1,6 +1,7 @@
 """The error guard: whether the candidate is worse, or shown to be no worse than the margin."""
 
 import math
+from datetime import timedelta
 
 from policies.evidence import Arm, Block, paired, total
 from policies.rollout import ErrorGuard, margin_at
@@ -8,6 +9,7 @@ from policies.sequential import (
     clean_requests_needed,
     excess,
     harm,
+    highest_rate,
     log_mean,
     safety_wealths,
     weighted,
@@ -22,8 +24,13 @@ FALSE_PASS = 0.05
 """Chance that a step opens for a candidate that is worse by the step's margin."""
 CLOSES = math.log(1 / FALSE_ROLLBACK)
 OPENS = math.log(1 / FALSE_PASS)
-COMPARED, OWN_PAST, LIMIT = 0.5, 0.25, 0.25
-"""The false-rollback budget: half on the comparison, which finds most; the rest elsewhere."""
+NAMELESS, ENOUGH = 0.05, 100
+"""Share of a span's requests that may belong to nobody, and from how many on it is looked at."""
+COMPARED, OWN_PAST, LIMIT = 0.5, 0.15, 0.25
+"""The false-rollback budget: half on the comparison, which finds most. The tenth that is missing
+pays for `MISJUDGED`."""
+MISJUDGED = FALSE_ROLLBACK / 10
+"""Chance that stable's rate at the last compared step is judged lower than it is."""
 
 
 def harmful(guard: ErrorGuard, blocks: tuple[Block, ...]) -> Verdict | None:
@@ -31,25 +38,27 @@ def harmful(guard: ErrorGuard, blocks: tuple[Block, ...]) -> Verdict | None:
 
     Three e-processes share one budget: the comparison with stable over the same minutes; at 100 %,
     the candidate against stable's rate at the last compared step; and the hard limit on 5xx and
-    timeouts.
+    timeouts, which blames nobody while stable fails as well.
     """
     if guard.observe:
         return None
     compared = harm(paired(blocks), guard.harm_margin)
-    limit = excess([block.candidate for block in blocks], guard.limit, _server_errors)
+    limit = _over_limit(guard, blocks)
     permitted = permitted_rate(guard, blocks)
     own_past = 0.0
     if permitted is not None:
         own_past = excess(_alone(blocks), permitted, _errors)
-    evidence = weighted([(COMPARED, compared), (OWN_PAST, own_past), (LIMIT, limit)])
+    shares = [(COMPARED, compared), (OWN_PAST, own_past), (LIMIT, limit)]
+    evidence = weighted(shares)
     if evidence < CLOSES:
         return None
-    reasons = {
-        compared: f"more errors than stable by over {points(guard.harm_margin)}",
-        own_past: f"more errors than stable's {percent(permitted or 0)} before it had all users",
-        limit: f"server errors above the limit of {percent(guard.limit)}",
-    }
-    sentence = f"{_counts(blocks)}: {reasons[max(reasons)]}, evidence {_odds(evidence)}"
+    reasons = (
+        f"more errors than stable by over {points(guard.harm_margin)}",
+        f"more errors than the {percent(permitted or 0)} that stable's own past permits",
+        f"server errors above the limit of {percent(guard.limit)}",
+    )
+    heaviest = max(range(len(shares)), key=lambda index: weighted([shares[index]]))
+    sentence = f"{_counts(blocks)}: {reasons[heaviest]}, evidence {_odds(evidence)}"
     numbers = {**_numbers(blocks), "evidence": _shown(evidence), "closes_at": 1 / FALSE_ROLLBACK}
     return Verdict(outcome=Outcome.FAIL, guard=GUARD, because=sentence, numbers=numbers)
 
@@ -85,23 +94,52 @@ def no_worse(
     return Verdict(outcome=Outcome.INSUFFICIENT, guard=GUARD, because=because, numbers=numbers)
 
 
+def blind(blocks: tuple[Block, ...], silence: timedelta, max_lag: timedelta) -> Verdict | None:
+    """BLIND where the counting source is broken; None while it speaks, or may yet speak.
+
+    `silence` is the time since the last moment that the source is known to have told of; `blocks`
+    are those of the present span, of which too large a part may belong to nobody.
+    """
+    if silence > max_lag:
+        because = (
+            f"the inference table has told nothing for {duration(silence)}, and may be "
+            f"{duration(max_lag)} late: the probes' own rows do not arrive"
+        )
+        return _blind(because, silent_seconds=round(silence.total_seconds()))
+    candidate, stable = total(blocks)
+    nameless = sum(block.unattributed for block in blocks)
+    seen = nameless + candidate.requests + stable.requests
+    if seen >= ENOUGH and nameless > NAMELESS * seen:
+        because = (
+            f"{nameless:,} of {seen:,} requests bear a served entity id that nothing names: "
+            "grant SELECT on system.serving.served_entities"
+        )
+        return _blind(because, unattributed=nameless, requests=seen)
+    return None
+
+
+def _blind(because: str, **numbers: int) -> Verdict:
+    return Verdict(outcome=Outcome.BLIND, guard=GUARD, because=because, numbers=numbers)
+
+
 def requests_needed(guard: ErrorGuard, weight: int) -> int:
     """The fewest candidate requests, all without error, that a compared step needs to pass."""
     return clean_requests_needed(safety_wealths([], 0), margin_at(weight, guard), OPENS)
 
 
 def permitted_rate(guard: ErrorGuard, blocks: tuple[Block, ...]) -> float | None:
-    """Stable's error rate at the last compared step, plus the harm margin; None without one.
+    """The rate that stable's errors at the last compared step permit at 100 %; None without one.
 
-    One request is added to the errors and to the requests, so that a short spotless stretch does
-    not become a law of no errors at all.
+    Stable's rate is only known from a sample. The highest rate that this sample allows for is
+    taken, plus the harm margin: against the sample's own rate, hours at 100 % would prove its
+    chance error, and call that harm.
     """
-    compared = [block for block in blocks if block.comparable]
-    if not compared:
+    last = _last_compared(blocks)
+    if last is None:
         return None
-    last = max(block.step for block in compared)
-    _, stable = total(block for block in compared if block.step == last)
-    return min(0.5, (stable.errors + 1) / (stable.requests + 1) + guard.harm_margin)
+    _, stable = total(block for block in blocks if block.comparable and block.step == last)
+    highest = highest_rate(stable.errors, stable.requests, MISJUDGED)
+    return min(0.5, highest + guard.harm_margin)
 
 
 def tell(blocks: tuple[Block, ...]) -> str:
@@ -109,11 +147,26 @@ def tell(blocks: tuple[Block, ...]) -> str:
     return _counts(blocks)
 
 
+def _over_limit(guard: ErrorGuard, blocks: tuple[Block, ...]) -> float:
+    """Log evidence against the hard limit: alone, and beside a stable that does better.
+
+    Beside stable both must be shown, over the limit and worse than stable; the weaker of two
+    e-processes is one against either null.
+    """
+    alone = excess(_alone(blocks), guard.limit, _server_errors)
+    pairs = paired(blocks)
+    over = excess([candidate for candidate, _ in pairs], guard.limit, _server_errors)
+    return weighted([(0.5, alone), (0.5, min(over, harm(pairs, 0.0)))])
+
+
+def _last_compared(blocks: tuple[Block, ...]) -> int | None:
+    return max((block.step for block in blocks if block.comparable), default=None)
+
+
 def _alone(blocks: tuple[Block, ...]) -> list[Arm]:
-    """The candidate's counts where stable had no users to compare with."""
-    return [
-        block.candidate for block in blocks if not block.comparable and not block.stable.requests
-    ]
+    """The candidate's counts at 100 %, where stable has no users to compare with."""
+    last = _last_compared(blocks) or 0
+    return [block.candidate for block in blocks if block.step > last and not block.stable.requests]
 
 
 def _errors(arm: Arm) -> int:

@@ -49,7 +49,7 @@ def judge(rounds: tuple[Round, ...]) -> tuple[Finding, str]:
     told = f"{len(last.candidate_failed)} of {last.asked} golden queries failed"
     if not own:
         return Finding.ENVIRONMENT, f"{told} on both versions: the environment is at fault"
-    before = set(rounds[-2].candidate_failed) if len(rounds) > 1 else set()
-    if own & before:
+    before = rounds[-2] if len(rounds) > 1 else None
+    if before and own & (set(before.candidate_failed) - set(before.stable_failed)):
         return Finding.FAIL, f"{told} twice, and stable answers them: {last.why}"
     return Finding.AGAIN, f"{told}: {last.why}; asking once more"

@@ -34,6 +34,10 @@ LATE = 1 / 64
 """Share of the waiting wealth that enters with each block that has requests."""
 
 
+HALVINGS = 60
+"""Of an interval between 0 and 1, until floats cannot be told apart."""
+
+
 def harm(pairs: Iterable[Pair], margin: float) -> float:
     """Log evidence that the candidate errs more than stable by over `margin` (in shares)."""
 
@@ -79,6 +83,29 @@ def excess(arms: Iterable[Arm], permitted: float, count: Callable[[Arm], int]) -
         ]
 
     return _late_mixture(((arm, NOTHING) for arm in arms if arm.requests), bets, len(EXCESSES))
+
+
+def highest_rate(bad: int, requests: int, miss: float) -> float:
+    """The highest rate that a sample allows for; the chance that the true one is higher is `miss`.
+
+    Chernoff's bound turned round: the rate at which `requests` times the divergence from the
+    sample's rate is log(1 / miss).
+    """
+    share = bad / requests if requests else 0.0
+
+    def allowed(rate: float) -> bool:
+        divergence = 0.0
+        if share > 0:
+            divergence += share * math.log(share / rate)
+        if share < 1:
+            divergence += (1 - share) * (math.log1p(-share) - math.log1p(-rate))
+        return requests * divergence <= math.log(1 / miss)
+
+    low, high = share, 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if middle < 1 and allowed(middle) else (low, middle)
+    return high
 
 
 def clean_requests_needed(wealths: list[float], margin: float, goal: float) -> int:

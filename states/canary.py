@@ -19,7 +19,7 @@ def canary(turn: Turn, release: Release) -> None:
         return
     blind = _blind(turn, release)
     if blind is not None:
-        _retreat(turn, release, blind)
+        _retreat(turn, _journal(turn, release, blind), blind.because)
     elif release.shut:
         _reopen(turn, release)
     elif not release.settled:
@@ -27,7 +27,8 @@ def canary(turn: Turn, release: Release) -> None:
             settled = turn.settle(release, f"{release.weight} % seen on the endpoint")
             add_span(turn, settled, settled=True, delay=release.pinned.rollout.settle)
     elif release.paused and release.order is Order.RUN:
-        add_span(turn, release, settled=True)
+        unsettled = release.spans[-1].starts_at - turn.world.now
+        add_span(turn, release, settled=True, delay=max(unsettled, timedelta()))
     elif release.baking:
         _bake(turn, release)
     else:
@@ -48,7 +49,7 @@ def production(turn: Turn, release: Release) -> None:
         return
     blind, watch = _blind(turn, release), release.pinned.rollout.watch
     if blind is not None:
-        turn.hold(release, blind, needs_person=True)
+        turn.hold(_journal(turn, release, blind), blind.because, needs_person=True)
         return
     release = turn.free(release)
     watched = release.on_step >= watch and _covered(release, watch)
@@ -109,6 +110,7 @@ def _compare(turn: Turn, release: Release) -> None:
 def _bake(turn: Turn, release: Release) -> None:
     assert release.pinned is not None, "a live release has a pinned plan"
     bake = release.pinned.rollout.bake
+    release = turn.free(release)
     baked = release.on_step >= bake and _covered(release, bake)
     if not baked or not turn.may_advance(release) or not converged(turn):
         return
@@ -126,18 +128,14 @@ def _covered(release: Release, stay: timedelta) -> bool:
     return release.watermark is not None and release.watermark >= end
 
 
-def _blind(turn: Turn, release: Release) -> str | None:
-    """Why the counting source is broken; None while it speaks, or may yet speak."""
+def _blind(turn: Turn, release: Release) -> Verdict | None:
+    """Whether the counting source is broken; without one there is nothing to be blind of."""
     assert release.pinned is not None, "a live release has a pinned plan"
     if release.source is None:
         return None
     last = release.watermark or release.spans[0].starts_at
-    if turn.world.now - last <= release.pinned.max_lag:
-        return None
-    return (
-        f"the inference table shows nothing later than {last:%H:%M:%S} UTC, over "
-        f"{duration(release.pinned.max_lag)} ago: the probes' own rows do not arrive"
-    )
+    own = tuple(block for block in release.blocks if block.span == release.spans[-1].number)
+    return errors.blind(own, turn.world.now - last, release.pinned.max_lag)
 
 
 def _retreat(turn: Turn, release: Release, blind: str) -> None:

@@ -9,6 +9,7 @@ from states.home import add_span, come_home, converged, roll_back
 from states.machine import State, Trigger
 from states.release import Order, Release
 from states.turn import Turn
+from states.world import Endpoint
 
 
 def go_on(turn: Turn, release: Release) -> None:
@@ -46,7 +47,7 @@ def _provisioning(turn: Turn, release: Release) -> None:
     elif entity in endpoint.failed and not endpoint.updating:
         because = f"Databricks could not deploy {entity}: its build and service logs say why"
         roll_back(turn, release, because)
-    elif endpoint.update_failed and _taken(turn):
+    elif endpoint.update_failed and not endpoint.updating and _taken(turn, endpoint):
         because = f"Databricks could not update the endpoint with {entity}: its event log says why"
         roll_back(turn, release, because)
     elif converged(turn) and entity in endpoint.ready:
@@ -54,8 +55,10 @@ def _provisioning(turn: Turn, release: Release) -> None:
         turn.move(settled, Trigger.PROVISIONED, f"{entity} is ready", settled=True)
 
 
-def _taken(turn: Turn) -> bool:
+def _taken(turn: Turn, endpoint: Endpoint) -> bool:
     """What is wanted now was sent, and accepted: a failed update is then ours."""
+    if endpoint.pending is not None and endpoint.pending == desired(turn.application):
+        return True
     sent = [one for one in turn.application.attempts if one.kind == "serve"]
     if not sent or sent[-1].outcome != "done":
         return False

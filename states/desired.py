@@ -19,13 +19,12 @@ def desired(application: Application) -> Serving | None:
         for release in application.releases
         if release.ended_at is not None and not release.removed
     }
+    risen = 0
     if live is not None and not live.removed:
         alone = incumbent in (None, live.version)
-        weights[live.version] = 100 if alone else live.weight
-    if incumbent is not None and incumbent not in weights:
-        weights[incumbent] = 100 - sum(weights.values())
-    elif incumbent is not None and live is None:
-        weights[incumbent] = 100
+        risen = weights[live.version] = 100 if alone else live.weight
+    if incumbent is not None and (live is None or live.version != incumbent):
+        weights[incumbent] = 100 - risen
     model = application.spec.model
     shares = dict(application.carried.shares)
     for version, share in weights.items():

@@ -21,7 +21,10 @@ def converged(turn: Turn) -> bool:
 def add_span(
     turn: Turn, release: Release, *, settled: bool, delay: timedelta = timedelta()
 ) -> Release:
-    """Cut the evidence here: from now on (or after `delay`) it speaks of another weight."""
+    """Cut the evidence here: from now on (or after `delay`) it speaks of another weight.
+
+    What was counted under a pause is cut off with it.
+    """
     span = Span(
         number=len(release.spans) + 1,
         step=release.step,
@@ -29,7 +32,7 @@ def add_span(
         starts_at=turn.world.now + delay,
         settled=settled,
     )
-    return turn.put(release, spans=(*release.spans, span))
+    return turn.put(release, spans=(*release.spans, span), paused=False)
 
 
 def roll_back(turn: Turn, release: Release, because: str) -> Release:
@@ -54,6 +57,7 @@ def roll_back(turn: Turn, release: Release, because: str) -> Release:
 
 def come_home(turn: Turn, release: Release) -> None:
     """Settle a rollback once the traffic, and the alias, were seen where they belong."""
+    release = _own_up(turn, release)
     named = desired_alias(turn.application)
     at_home = converged(turn) if desired(turn.application) else _idle(turn.endpoint)
     if not at_home or named not in (None, turn.world.alias):
@@ -64,6 +68,17 @@ def come_home(turn: Turn, release: Release) -> None:
     if turn.application.stable is None:
         why = "there is nothing to go back to: register a mended version"
         turn.hold(settled, why, needs_person=True)
+
+
+def _own_up(turn: Turn, release: Release) -> Release:
+    """A first release that was given up while it was made may have come to serve all the same."""
+    application, endpoint = turn.application, turn.endpoint
+    if application.incumbent is not None or endpoint is None:
+        return release
+    if not endpoint.serving.weight(application.entity(release.version)):
+        return release
+    turn.record(unproven=release.version)
+    return turn.put(release, ended_at=None, removed=False)
 
 
 def _idle(endpoint: Endpoint | None) -> bool:

@@ -71,7 +71,8 @@ def _adopt_endpoint(turn: Turn, endpoint: Endpoint, versions: tuple[ModelVersion
             share.version: other
             for other, share in shares.items()
             if share.model == turn.application.spec.model
-        },
+        }
+        | {stable.version: name},
     )
     because = f"adopted: it has 100 % of {turn.application.spec.endpoint}"
     release = turn.put(

@@ -8,12 +8,12 @@ from datetime import timedelta
 
 from states.climb import go_on
 from states.intake import adopt, begin, mark_tagged, notice
-from states.plan import Plan
+from states.plan import Call, Plan
 from states.release import Application, Order, Release
 from states.supervise import supervise
 from states.turn import Turn
 from states.wishes import wishes
-from states.world import Endpoint, World
+from states.world import Absent, Endpoint, World
 
 
 def reconcile(application: Application, world: World) -> Plan:
@@ -24,7 +24,8 @@ def reconcile(application: Application, world: World) -> Plan:
         supervise(turn)
     else:
         adopt(turn)
-    notice(turn)
+    if turn.application.adopted:
+        notice(turn)
     live = turn.application.live
     if live is not None:
         go_on(turn, live)
@@ -33,7 +34,9 @@ def reconcile(application: Application, world: World) -> Plan:
         _clear_away(turn)
     mark_tagged(turn)
     _remember_order(turn)
-    return Plan(application=turn.application, events=tuple(turn.events), calls=wishes(turn))
+    calls = wishes(turn)
+    _remember_asked(turn, calls)
+    return Plan(application=turn.application, events=tuple(turn.events), calls=calls)
 
 
 def _trusted(application: Application, world: World) -> Endpoint | None:
@@ -54,6 +57,8 @@ def _take_in(turn: Turn) -> None:
     turn.record(looked_at=world.now)
     if turn.endpoint is not None:
         turn.record(config_version=turn.endpoint.config_version)
+    elif isinstance(world.endpoint, Absent):
+        turn.record(config_version=0)  # what is created anew counts anew
     live = turn.application.live
     if live is None:
         return
@@ -61,7 +66,7 @@ def _take_in(turn: Turn) -> None:
     stays = elapsed if live.settled else timedelta()
     live = turn.put(
         live,
-        in_state=live.in_state + elapsed,
+        in_state=live.in_state + (elapsed if waits else timedelta()),
         on_step=live.on_step + stays,
         undecided=live.undecided + (stays if waits else timedelta()),
     )
@@ -113,5 +118,12 @@ def _clear_away(turn: Turn) -> None:
 
 def _remember_order(turn: Turn) -> None:
     live = turn.application.live
-    if live is not None:
-        turn.put(live, paused=live.order is Order.PAUSE)
+    if live is not None and live.order is Order.PAUSE:
+        turn.put(live, paused=True)
+
+
+def _remember_asked(turn: Turn, calls: tuple[Call, ...]) -> None:
+    """An update may take longer than the memory of calls; it is ours nevertheless."""
+    for call in calls:
+        if call.kind == "serve":
+            turn.record(asked=call.target)

@@ -105,7 +105,7 @@ class Release:
     verdict: str | None = None
     """Outcome and sentence of the last verdict that was journalled."""
     in_state: timedelta = timedelta()
-    """Accumulated time in this state while the world was seen."""
+    """Accumulated time in this state while the world was seen, and nobody had stopped it."""
     on_step: timedelta = timedelta()
     """Accumulated time on this step since it settled."""
     undecided: timedelta = timedelta()
@@ -187,6 +187,8 @@ class Application:
     seen: Serving | None = None
     """The last serving state that was ours or accepted."""
     seen_alias: str | None = None
+    asked: str | None = None
+    """The serving state that was last asked for, however long ago."""
     hold: str | None = None
     """Why nothing goes on here until a person, or the world, has put it right."""
     looked_at: datetime | None = None
@@ -198,8 +200,15 @@ class Application:
         """The served entity's name: as adopted, else `<model>-v<version>` in 63 characters."""
         if version in self.names:
             return self.names[version]
+        taken = {*self.names.values(), *self.carried.shares}
         suffix = f"-v{version}"
-        return self.spec.model.rsplit(".", 1)[-1][: ENTITY_NAME_LENGTH - len(suffix)] + suffix
+        while (name := self._stem[: ENTITY_NAME_LENGTH - len(suffix)] + suffix) in taken:
+            suffix += "-1"
+        return name
+
+    @property
+    def _stem(self) -> str:
+        return self.spec.model.rsplit(".", 1)[-1]
 
     @property
     def live(self) -> Release | None:

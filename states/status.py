@@ -93,7 +93,7 @@ def _next(release: Release, hold: str | None) -> str | None:
     """What comes by itself, and on what it waits; nothing while held or at rest."""
     if hold is not None or not (release.live or release.state is State.REGISTERED):
         return None
-    if release.order is Order.PAUSE:
+    if release.order is Order.PAUSE and release.state is not State.ROLLED_BACK:
         return "waits for `headgate resume`"
     match release.state:
         case State.TESTING:

@@ -36,9 +36,9 @@ def _endpoint(turn: Turn) -> Finding:
     if endpoint is None:
         if application.seen is None:
             return Finding()
+        wanted = desired(application) or application.seen
         return Finding(
-            f"endpoint {application.spec.endpoint} is gone: create it again with version "
-            f"{application.incumbent} at 100 %"
+            f"endpoint {application.spec.endpoint} is gone: create it again, serving {wanted}"
         )
     serving = endpoint.serving
     if not serving.shares and application.seen is None:
@@ -52,10 +52,11 @@ def _endpoint(turn: Turn) -> Finding:
 
 
 def _sent(application: Application) -> set[str]:
-    """Targets that may yet take effect: the last one sent, and those whose outcome is unknown."""
+    """Targets that may yet take effect: the last one asked, and those whose outcome is unknown."""
     sent = [attempt for attempt in application.attempts if attempt.kind == "serve"]
     unknown = {attempt.target for attempt in sent if attempt.outcome == "open"}
-    return unknown | {attempt.target for attempt in sent[-1:]}
+    asked = {application.asked} if application.asked else set()
+    return unknown | asked | {attempt.target for attempt in sent[-1:]}
 
 
 def _tell_update(turn: Turn, endpoint: Endpoint) -> None:

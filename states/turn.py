@@ -12,7 +12,7 @@ from typing import Any
 from states.machine import State, Trigger, advance
 from states.plan import Event, Level
 from states.release import Application, Order, Release
-from states.world import Absent, Endpoint, World
+from states.world import Absent, Endpoint, Serving, World
 
 LEVELS: Mapping[State, Level] = {State.ROLLED_BACK: "error"}
 
@@ -87,8 +87,9 @@ class Turn:
 
     def settle(self, release: Release, because: str, **changes: Any) -> Release:  # noqa: ANN401
         """Note that the world was observed to be what the state wants."""
-        assert self.endpoint is not None, "nothing settles unseen"
-        seen = self.endpoint.serving.weight(self.application.entity(release.version))
+        assert not self.unseen, "nothing settles unseen"
+        serving = self.endpoint.serving if self.endpoint is not None else Serving()
+        seen = serving.weight(self.application.entity(release.version))
         settled = self.put(release, settled=True, weight_seen=seen, **changes)
         self.tell("release.settled", settled, because)
         return settled

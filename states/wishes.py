@@ -22,8 +22,10 @@ def wishes(turn: Turn) -> tuple[Call, ...]:
     """The calls of this turn. On the way back, the alias does not wait for the traffic."""
     if not turn.application.adopted:
         return ()
-    calls = (_serve(turn), _alias(turn), _tag(turn))
-    return tuple(call for call in calls if call is not None and _may_send(turn, call))
+    calls = (_serve(turn), _alias(turn))
+    sent = [call for call in calls if call is not None and _may_send(turn, call)]
+    tags = [call for call in _tags(turn) if _may_send(turn, call)]
+    return (*sent, *tags[:1])
 
 
 def exposed(application: Application, serving: Serving) -> bool:
@@ -69,12 +71,15 @@ def _serves(turn: Turn, wanted: Serving | None) -> bool:
     return endpoint is not None and not endpoint.updating and endpoint.serving == wanted
 
 
-def _tag(turn: Turn) -> TagVersion | None:
+def _tags(turn: Turn) -> list[TagVersion]:
+    """The marks that are missing, of versions that the registry still has."""
     key, value = ROLLED_BACK_TAG
-    for release in turn.application.releases:
-        if release.state is State.ROLLED_BACK and not release.tagged:
-            return TagVersion(release.version, key, value)
-    return None
+    listed = {one.version for one in turn.world.versions or () if one.tags is not None}
+    return [
+        TagVersion(release.version, key, value)
+        for release in turn.application.releases
+        if release.state is State.ROLLED_BACK and not release.tagged and release.version in listed
+    ]
 
 
 def _may_send(turn: Turn, call: Call) -> bool:

@@ -1,102 +1,23 @@
 """One pass on a real store, with a small world outside; what crashes and operators do to it."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from controller.daemon.act import BUDGET, RESERVE, Actor
-from controller.daemon.passes import Pass
-from controller.record.printer import Printer
-from controller.record.store import Store
-from controller.workspace.errors import Refused, Unreachable, WorkspaceError
-from controller.workspace.serving import ServingSettings
+from controller.daemon.act import BUDGET, RESERVE
+from controller.workspace.errors import Refused, Unreachable
 from states.desired import desired
-from states.plan import MoveAlias, Serve, TagVersion
-from states.release import Application, Order
-from states.world import Absent, Serving, World
-from tests.states.story import MODEL, SPEC, START, Story
-
-NAME = "rag-chatbot"
-
-
-@dataclass
-class Outside:
-    """The workspace, as observer, endpoints and registry at once."""
-
-    story: Story = field(default_factory=Story)
-    meanwhile: Callable[[], None] | None = None
-    """What happens between looking and committing."""
-    failing: WorkspaceError | None = None
-    dies: bool = False
-    sent: list[str] = field(default_factory=list)
-
-    def look(self, application: Application, now: datetime) -> World:
-        self.story.application, self.story.now = application, now
-        world = self.story.world()
-        if self.meanwhile is not None:
-            self.meanwhile()
-        return world
-
-    def _call(self, call: Serve | MoveAlias | TagVersion) -> None:
-        if self.dies:
-            raise KeyboardInterrupt
-        self.sent.append(f"{call.kind} {call.target}")
-        if self.failing is not None:
-            raise self.failing
-        self.story.obey(call)
-
-    def serve(self, name: str, serving: Serving, settings: ServingSettings) -> None:
-        assert name == SPEC.endpoint
-        assert settings.model == MODEL
-        self._call(Serve(serving))
-
-    def set_alias(self, model: str, alias: str, version: str) -> None:
-        assert (model, alias) == (MODEL, "production")
-        self._call(MoveAlias(version))
-
-    def set_tag(self, model: str, version: str, key: str, value: str) -> None:
-        assert model == MODEL
-        self._call(TagVersion(version, key, value))
-
-
-@dataclass
-class House:
-    """A daemon's pass, its store and what is outside, on one clock."""
-
-    store: Store
-    outside: Outside
-    clock: list[datetime]
-    one: Pass
-
-    def passes(self, times: int = 1, *, after: float = 30) -> None:
-        for _ in range(times):
-            self.clock[0] += timedelta(seconds=after)
-            self.one.once()
-
-    def application(self) -> Application:
-        return self.store.load(NAME, SPEC).application
-
-    def until(self, state: str) -> None:
-        for _ in range(100):
-            self.passes()
-            live = self.application().live
-            if live is not None and live.state == state:
-                return
-        raise AssertionError(f"never {state}")
+from states.plan import Serve
+from states.release import Order
+from states.world import Absent
+from tests.controller.house import NAME, House, opened
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    clock = [START]
-    store = Store(f"sqlite:///{tmp_path / 'headgate.db'}", clock=lambda: clock[0])
-    outside = Outside()
-    actor = Actor(outside, outside, store, ServingSettings(model=MODEL))  # type: ignore[arg-type]
-    one = Pass(NAME, SPEC, store, Printer(store), outside, actor)  # type: ignore[arg-type]
-    yield House(store, outside, clock, one)
-    store.close()
+    with opened(tmp_path) as house:
+        yield house
 
 
 def test_an_abort_that_lands_in_the_middle_of_a_pass_wins(house: House) -> None:

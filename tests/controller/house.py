@@ -1,0 +1,98 @@
+"""A daemon's pass on a real store, with the small world of the stories outside."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from controller.daemon.act import Actor
+from controller.daemon.passes import Pass
+from controller.record.printer import Printer
+from controller.record.store import Store
+from controller.workspace.errors import WorkspaceError
+from controller.workspace.serving import ServingSettings
+from states.plan import MoveAlias, Serve, TagVersion
+from states.release import Application
+from states.world import Serving, World
+from tests.states.story import MODEL, SPEC, START, Story
+
+NAME = "rag-chatbot"
+
+
+@dataclass
+class Outside:
+    """The workspace, as observer, endpoints and registry at once."""
+
+    story: Story = field(default_factory=Story)
+    meanwhile: Callable[[], None] | None = None
+    """What happens between looking and committing."""
+    failing: WorkspaceError | None = None
+    dies: bool = False
+    sent: list[str] = field(default_factory=list)
+
+    def look(self, application: Application, now: datetime) -> World:
+        self.story.application, self.story.now = application, now
+        world = self.story.world()
+        if self.meanwhile is not None:
+            self.meanwhile()
+        return world
+
+    def _call(self, call: Serve | MoveAlias | TagVersion) -> None:
+        if self.dies:
+            raise KeyboardInterrupt
+        self.sent.append(f"{call.kind} {call.target}")
+        if self.failing is not None:
+            raise self.failing
+        self.story.obey(call)
+
+    def serve(self, name: str, serving: Serving, settings: ServingSettings) -> None:
+        assert name == SPEC.endpoint
+        assert settings.model == MODEL
+        self._call(Serve(serving))
+
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        assert (model, alias) == (MODEL, "production")
+        self._call(MoveAlias(version))
+
+    def set_tag(self, model: str, version: str, key: str, value: str) -> None:
+        assert model == MODEL
+        self._call(TagVersion(version, key, value))
+
+
+@dataclass
+class House:
+    """A daemon's pass, its store and what is outside, on one clock."""
+
+    store: Store
+    outside: Outside
+    clock: list[datetime]
+    one: Pass
+
+    def passes(self, times: int = 1, *, after: float = 30) -> None:
+        for _ in range(times):
+            self.clock[0] += timedelta(seconds=after)
+            self.one.once()
+
+    def application(self) -> Application:
+        return self.store.load(NAME, SPEC).application
+
+    def until(self, state: str) -> None:
+        for _ in range(100):
+            self.passes()
+            live = self.application().live
+            if live is not None and live.state == state:
+                return
+        raise AssertionError(f"never {state}")
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[House]:
+    """A house with an empty store, on a clock that stands still between passes."""
+    clock = [START]
+    store = Store(f"sqlite:///{folder / 'headgate.db'}", clock=lambda: clock[0])
+    outside = Outside()
+    actor = Actor(outside, outside, store, ServingSettings(model=MODEL))  # type: ignore[arg-type]
+    one = Pass(NAME, SPEC, store, Printer(store), outside, actor)  # type: ignore[arg-type]
+    yield House(store, outside, clock, one)
+    store.close()

@@ -1,0 +1,130 @@
+"""One sandbox and one long-lived daemon for all tests; every test has an application of its own."""
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.sandbox.launch import Sandbox
+from tests.end_to_end.stage import Course, Daemon, Showing, Workspace
+
+_SAVE = """
+import sys, mlflow.pyfunc
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
+
+mlflow.pyfunc.save_model(
+    sys.argv[1],
+    python_model=sys.argv[2],
+    signature=ModelSignature(Schema([ColSpec("string", "query")]), Schema([ColSpec("string")])),
+    pip_requirements=["mlflow"],
+)
+"""
+_MODEL = """
+import mlflow
+
+class Terse(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return [{"answer": "ACID transactions", "sources": ["delta"]} for _ in model_input["query"]]
+
+mlflow.models.set_model(Terse())
+"""
+PATIENT = {"rollout": {"min_step": "10m"}}
+"""Settings with which a release stays at its first step."""
+SHARED = {
+    "noticed": PATIENT,
+    "aborted": PATIENT,
+    "paused": {"rollout": {"min_step": "4s"}},
+    "troubled": {},
+}
+"""The applications that the long-lived daemon looks after, and what is special about them."""
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """A sandbox in a hurry, and a saved model."""
+    here = tmp_path_factory.mktemp("workspace")
+    (here / "terse.py").write_text(_MODEL)
+    saving = subprocess.Popen(
+        [sys.executable, "-Wignore", "-c", _SAVE, "model", "terse.py"],
+        cwd=here,
+        env={"PATH": os.environ["PATH"], "HOME": str(here), "MLFLOW_DISABLE_TELEMETRY": "true"},
+        stderr=subprocess.DEVNULL,
+    )
+    with Sandbox.start(here / "data", table_lag_s=0.2, update_s=0.1) as running:
+        assert saving.wait(60) == 0, "the model is saved"
+        found = Workspace(running.host, running.token, here / "model")
+        with found.session:
+            yield found
+
+
+@pytest.fixture
+def course(workspace: Workspace, request: pytest.FixtureRequest) -> Callable[..., Course]:
+    """Makes applications of the test's own."""
+    numbers = itertools.count(1)
+
+    def make(**settings: object) -> Course:
+        name = request.node.name.partition("[")[0].removeprefix("test_")[:40]
+        return Course(workspace, f"{name}_{next(numbers)}", settings)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared(
+    workspace: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Daemon, dict[str, Course]]]:
+    """One daemon that looks after several applications; each test takes the one of its name."""
+    courses = {name: Course(workspace, name, dict(own)) for name, own in SHARED.items()}
+    for one in courses.values():
+        one.open()
+    for one in courses.values():
+        one.ready()
+    split = courses["split"] = Course(workspace, "split").open().ready()
+    split.register()
+    workspace.serve(split.endpoint, split.model, {"1": 50, "2": 50}, new=False)
+    folder = tmp_path_factory.mktemp("shared")
+    with Daemon(folder, list(courses.values()), **workspace.environment) as daemon:
+        for name in SHARED:
+            daemon.until("release.registered", application=name)
+        yield daemon, courses
+        assert daemon.stop() == 0
+        daemon.assert_nothing_is_missing()
+
+
+@pytest.fixture
+def daemon(workspace: Workspace, tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+    """Makes daemons of the test's own, which end with it."""
+    made: list[Daemon] = []
+
+    def make(*courses: Course, **environment: str) -> Daemon:
+        folder = tmp_path / f"daemon-{len(made)}"
+        made.append(Daemon(folder, list(courses), **{**workspace.environment, **environment}))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showing]:
+    """The demo; it takes over a minute, so it runs beside the other tests."""
+    showing = Showing(tmp_path_factory.mktemp("demo"))
+    yield showing
+    showing.end()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _early(request: pytest.FixtureRequest) -> None:
+    if any("demo" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("demo")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the test that waits for the whole demo come last of all."""
+    items.sort(key=lambda item: "demo" in getattr(item, "fixturenames", ()))

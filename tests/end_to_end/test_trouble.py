@@ -1,0 +1,106 @@
+import resource
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.end_to_end.stage import Bridge, Course, Daemon, Splits, Users, Workspace, headgate
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(120)]
+Shared = tuple[Daemon, dict[str, Course]]
+
+
+@pytest.fixture
+def bridge(workspace: Workspace) -> Iterator[Bridge]:
+    """A way to the workspace that is not open yet."""
+    made = Bridge(workspace)
+    yield made
+    made.close()
+
+
+def test_answers_that_lie_or_refuse_change_nothing_but_time(shared: Shared) -> None:
+    head, courses = shared
+    one = courses["troubled"]
+    path = f"/{one.endpoint}/config$"
+    one.workspace.fault(method="PUT", path=path, status=503, after_handler=True)
+    one.workspace.fault(method="PUT", path=path, status=409, error_code="RESOURCE_CONFLICT")
+    one.workspace.fault(method="PUT", path=path, status=503, after_handler=True)
+    one.register()
+    with Users(one) as users, Splits(one) as splits:
+        head.until("release.confirmed", application="troubled", version="2")
+    assert splits.exposures == [0, 20, 50, 100]
+    assert all(sum(split.values()) == 100 for split in splits.seen)
+    assert set(users.statuses) == {200}
+    assert (one.split["2"], one.alias) == (100, "2")
+    assert one.updates == 5, "four changes, one of which was refused and asked for again"
+
+
+def test_a_split_made_by_hand_waits_for_a_person_and_for_nothing_else(shared: Shared) -> None:
+    head, courses = shared
+    one = courses["split"]
+    sentence = "put one version of main.e2e.split to 100 %, and Headgate adopts it"
+    said = headgate("status", "split", "--store", head.url)
+    assert said.code == 3
+    assert sentence in " ".join(said.out.split())
+    assert one.split == {"1": 50, "2": 50}, "what is not understood is not touched"
+    one.workspace.serve(one.endpoint, one.model, {"1": 100, "2": 0}, new=False)
+    head.until("release.registered", application="split", version="1")
+    assert headgate("status", "split", "--store", head.url).code == 0
+    assert one.split == {"1": 100, "2": 0}
+
+
+def test_a_model_that_is_not_there_yet_is_waited_for(
+    course: Callable[..., Course], daemon: Callable[..., Daemon]
+) -> None:
+    one = course()
+    head = daemon(one).start()
+    one.register()
+    head.until("release.confirmed", version="1")
+    assert one.split == {"1": 100}
+    assert one.alias == "1"
+    assert head.stop() == 0
+
+
+def test_a_refused_token_is_told_and_the_daemon_lives(
+    course: Callable[..., Course], daemon: Callable[..., Daemon]
+) -> None:
+    head = daemon(course(), DATABRICKS_TOKEN="not-the-token").start()
+    because = str(head.until("workspace.unseen", what="endpoint")["because"])
+    assert "the workspace refuses the token: renew DATABRICKS_TOKEN" in because
+    assert head.stop() == 0
+    assert head.errors.read_text() == ""
+
+
+def test_a_workspace_that_appears_late_is_found(
+    course: Callable[..., Course], daemon: Callable[..., Daemon], bridge: Bridge
+) -> None:
+    one = course().open().ready()
+    head = daemon(one, DATABRICKS_HOST=bridge.host).start()
+    because = str(head.until("workspace.unseen", what="endpoint")["because"])
+    assert "the workspace cannot be reached" in because
+    assert headgate("status", "--store", head.url).code == 0
+    bridge.open()
+    head.until("workspace.seen", what="endpoint")
+    head.until("release.registered", version="1")
+    assert headgate("status", one.name, "--store", head.url).code == 0
+    assert head.stop() == 0
+
+
+def test_a_full_disk_stops_decisions_and_nothing_is_lost(
+    course: Callable[..., Course], daemon: Callable[..., Daemon]
+) -> None:
+    one = course().open().ready()
+    head = daemon(one).start()
+    head.until("release.registered", version="1")
+    _, most = resource.prlimit(head.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(head.process.pid, resource.RLIMIT_FSIZE, (0, most))
+    assert "check the disk and the space left on it" in head.until("store.failed")["because"]
+    one.register()
+    held = head.count("store.failed")
+    head.until("store.failed")
+    assert head.count("release.registered", version="2") == 0
+    assert one.split == {"1": 100}, "what cannot be written down is not done"
+    resource.prlimit(head.process.pid, resource.RLIMIT_FSIZE, (most, most))
+    head.until("release.transition", version="2", to_state="Testing")
+    assert head.count("store.failed") >= held
+    assert head.stop() == 0
+    head.assert_nothing_is_missing()

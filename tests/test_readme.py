@@ -1,0 +1,105 @@
+"""Every block of the README runs here, or says why it is only shown; every promise has its test."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.settings import load
+from states.machine import diagram
+from tests.controller.house import House, opened
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(
+    r"<!-- (?P<how>run|shown): (?P<what>[^>]+) -->\n```(?P<kind>\w+)\n(?P<text>.*?)```", re.DOTALL
+)
+BLOCKS = {match["what"]: match for match in BLOCK.finditer(README)}
+LINK = re.compile(r"\]\((?!http)(?P<path>[^)#]+)(?:#(?P<name>\w+))?\)")
+
+
+def block(what: str, kind: str) -> str:
+    found = BLOCKS[what]
+    assert found["how"] == "run"
+    assert found["kind"] == kind
+    return found["text"]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Path]:
+    """A log that tells of version 2's way up and version 3's way back."""
+    with opened(tmp_path) as house:
+        story = house.outside.story
+        house.passes()
+        story.register(2)
+        _watch(house, "2", "Production")
+        story.error_rates["3"] = 0.1
+        story.register(3)
+        _watch(house, "3", "RolledBack")
+        path = tmp_path / "headgate.log"
+        path.write_text("".join(json.dumps(line) + "\n" for line in house.store.journal()))
+        yield path
+
+
+def _watch(house: House, version: str, state: str) -> None:
+    for _ in range(100):
+        house.passes()
+        newest = house.application().newest(version)
+        if newest is not None and newest.state == state and not newest.live:
+            return
+    raise AssertionError(f"{version} never {state}")
+
+
+def test_every_block_runs_here_or_says_why_it_is_only_shown() -> None:
+    assert README.count("```") == 2 * len(BLOCKS)
+
+
+def test_the_least_configuration_is_valid(tmp_path: Path) -> None:
+    file = tmp_path / "headgate.yaml"
+    file.write_text(block("headgate validate", "yaml"))
+    assert list(load(file).applications) == ["rag-chatbot"]
+
+
+def test_the_diagram_is_printed_from_the_table() -> None:
+    assert block("python -m states", "mermaid").strip() == diagram()
+    printed = subprocess.run(
+        [sys.executable, "-m", "states"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert printed.stdout.strip() == diagram()
+
+
+def test_the_log_alone_answers_the_questions_of_the_readme(log: Path) -> None:
+    script = block("with a log of the same story", "sh")
+    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "200"}
+    answer = subprocess.run(
+        ["/bin/sh", "-e", "-c", script],
+        cwd=log.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "rag-chatbot/3" in answer.stdout
+    assert "more errors than stable" in answer.stdout
+    assert "replaced by version 2" in answer.stdout
+
+
+def test_every_link_leads_somewhere_and_every_promise_to_its_test() -> None:
+    for match in LINK.finditer(README):
+        path = ROOT / match["path"]
+        assert path.exists(), match[0]
+        if match["name"]:
+            assert f"def {match['name']}(" in path.read_text(encoding="utf-8"), match[0]
+
+
+def test_every_make_target_of_the_readme_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"`?make ([a-z-]+)", README)):
+        if target != "are":
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
