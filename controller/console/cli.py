@@ -107,7 +107,14 @@ def validate(config: Config) -> None:
             sys.stdout.write("note: DATABRICKS_WAREHOUSE_ID is not set here; the daemon needs it\n")
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(
+    # Every option is the sandbox's own, --help too.
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    }
+)
 def sandbox(context: typer.Context) -> None:
     """An emulated Databricks workspace on loopback, until Ctrl-C; `--help` lists its settings."""
     command = [sys.executable, "-m", "deploy.sandbox", *context.args]

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -245,15 +246,22 @@ class Demo:
                 said = event
             case _:
                 return
-        if event == "gate.verdict" and line["verdict"] == "FAIL":
+        if event == "gate.verdict" and line["verdict"] in ("PASS", "FAIL"):
+            # The move that follows says the same.
             return
-        self._say(line.get("release", ""), f"{said}  [dim]{because}[/]", level=line["level"])
+        self._say(
+            line.get("release", ""), f"{said}  [dim]{escape(because)}[/]", level=line["level"]
+        )
 
     def _say(self, who: str, what: str, level: str = "info") -> None:
         passed = time.monotonic() - self._begun
         stamp = f"{int(passed // 60):02}:{int(passed % 60):02}"
-        text = Text.from_markup(f"[dim]{stamp}[/]  {who:<14} {what}", style=COLOURS[level])
-        self._console.print(text, soft_wrap=False)
+        row = Table.grid(padding=(0, 2))
+        row.add_column(style="dim", width=5)
+        row.add_column(width=13)
+        row.add_column(style=COLOURS[level])
+        row.add_row(stamp, who, Text.from_markup(what))
+        self._console.print(row)
 
     def _moves(self, version: str) -> list[Line]:
         return [

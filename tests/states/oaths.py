@@ -1,0 +1,181 @@
+"""What must hold after every look, whatever happened outside."""
+
+import json
+
+from policies.errors import harmful, no_worse
+from policies.verdict import Outcome
+from states.desired import desired
+from states.machine import State
+from states.plan import Event, MoveAlias, Plan, Serve
+from states.release import Application, Order, Release
+from states.status import shown, status
+from states.world import Endpoint, World
+
+RISING = (State.PROVISIONING, State.TESTING, State.CANARY, State.PRODUCTION)
+
+
+def check(before: Application, world: World, plan: Plan) -> None:
+    """Every promise that one look can break."""
+    after = plan.application
+    _traffic_is_whole(after, plan)
+    _one_live(after, plan)
+    _ends_are_ends(before, after)
+    _exposure_is_earned(before, world, plan)
+    _no_way_up_after_the_way_back(after, plan)
+    _alias_last(after, plan)
+    _settled_means_seen(after, world, plan)
+    _harm_closes(before, world, after)
+    _holds_hold(after, world, plan)
+    _tells(after)
+
+
+def _traffic_is_whole(after: Application, plan: Plan) -> None:
+    wanted = desired(after)
+    if wanted is not None:
+        assert sum(one.weight for one in wanted.shares.values()) == 100, wanted
+        assert all(0 <= one.weight <= 100 for one in wanted.shares.values()), wanted
+    known = {one.version for one in after.releases}
+    known |= {one.version for one in after.carried.shares.values()}
+    for call in plan.calls:
+        if isinstance(call, Serve):
+            assert call.serving == wanted, "what is sent is what is written down"
+            assert {one.version for one in call.serving.shares.values()} <= known
+    if wanted is not None and after.live is None:
+        serving = {one.version for one in wanted.shares.values() if one.weight}
+        assert serving == {after.incumbent}, "waiting and ended releases want nothing"
+
+
+def _one_live(after: Application, plan: Plan) -> None:
+    assert sum(one.live for one in after.releases) <= 1
+    kinds = [call.kind for call in plan.calls]
+    assert len(kinds) == len(set(kinds)), kinds
+
+
+def _ends_are_ends(before: Application, after: Application) -> None:
+    for old in before.releases:
+        new = _same(after, old)
+        assert new is not None, "no release is forgotten"
+        if old.state is State.RETIRED or (old.state is State.ROLLED_BACK and old.settled):
+            assert (new.state, new.settled) == (old.state, old.settled), new.key
+        if old.confirmed:
+            assert new.state in (State.PRODUCTION, State.RETIRED), new.key
+            assert new.confirmed
+        assert new.step <= old.step + 1, f"{old.key} jumped from {old.step} to {new.step}"
+        assert new.order is old.order, "orders are the operator's"
+
+
+def _exposure_is_earned(before: Application, world: World, plan: Plan) -> None:
+    after, live = plan.application, plan.application.live
+    old = _same(before, live) if live is not None else None
+    if live is None or old is None or live.state is State.ROLLED_BACK:
+        return
+    rose = _share(after, live) > _share(before, old)
+    if not rose or (old.state is State.REGISTERED and live.pinned and not live.pinned.incumbent):
+        return  # a first release has everybody from creation, before anyone knows the endpoint
+    assert live.order is Order.RUN, "a paused release does not rise"
+    assert after.hold is None, "nothing rises on an endpoint that is held"
+    assert live.hold is None, "a held release does not rise"
+    assert isinstance(world.endpoint, Endpoint), "nothing rises unseen"
+    assert after.entity(live.version) in world.endpoint.ready, "no weight on what is not ready"
+    assert live.state is State.CANARY
+    if old.state is State.TESTING:
+        assert live.step == 1
+        assert not live.rounds[-1].candidate_failed
+    elif old.shut:
+        assert live.step == old.step, "what was shut reopens where it was"
+    else:
+        span = [one for one in live.blocks if one.span == old.spans[-1].number and one.comparable]
+        assert live.pinned is not None
+        weight = live.steps[old.step - 1]
+        verdict = no_worse(live.pinned.errors, tuple(span), weight=weight, pace=None)
+        assert verdict.outcome is Outcome.PASS, "a step is left only by proof of its own"
+        assert live.verdict == f"PASS at step {old.step}", "the proof was journalled"
+
+
+def _no_way_up_after_the_way_back(after: Application, plan: Plan) -> None:
+    for call in plan.calls:
+        if isinstance(call, Serve):
+            for one in after.releases:
+                if one.state is State.ROLLED_BACK and after.newest(one.version) == one:
+                    weight = call.serving.weight(after.entity(one.version))
+                    assert weight == 0 or one.version == after.incumbent, one.key
+
+
+def _alias_last(after: Application, plan: Plan) -> None:
+    live = after.live
+    for call in plan.calls:
+        if isinstance(call, MoveAlias) and call.version != after.stable:
+            assert live is not None
+            assert (live.state, live.version) == (State.PRODUCTION, call.version)
+
+
+def _settled_means_seen(after: Application, world: World, plan: Plan) -> None:
+    for event in plan.events:
+        release = _told(after, event)
+        if event.name != "release.settled" or release is None:
+            continue
+        endpoint = world.endpoint
+        entity = after.entity(release.version)
+        if isinstance(endpoint, Endpoint):
+            assert not endpoint.updating
+        if release.state is State.PRODUCTION:
+            assert isinstance(endpoint, Endpoint)
+            assert endpoint.serving.weight(entity) == 100
+            assert world.alias == release.version
+        elif release.state is State.ROLLED_BACK and release.version != after.incumbent:
+            assert not isinstance(endpoint, Endpoint) or endpoint.serving.weight(entity) == 0
+            assert after.stable in (None, world.alias)
+
+
+def _harm_closes(before: Application, world: World, after: Application) -> None:
+    live, endpoint = before.live, world.endpoint
+    if live is None or live.state not in (State.CANARY, State.PRODUCTION) or not live.pinned:
+        return
+    if not isinstance(endpoint, Endpoint) or endpoint.config_version < before.config_version:
+        return
+    new = _same(after, live)
+    assert new is not None
+    if harmful(live.pinned.errors, new.blocks) is not None:
+        assert new.state is State.ROLLED_BACK, "neither pause nor hold silences the alarm"
+
+
+def _holds_hold(after: Application, world: World, plan: Plan) -> None:
+    """On an endpoint that is held, only users of a version rolled back are moved."""
+    if after.hold is None:
+        return
+    for call in plan.calls:
+        if isinstance(call, Serve):
+            live = after.live
+            assert live is not None
+            assert live.state is State.ROLLED_BACK
+            assert isinstance(world.endpoint, Endpoint)
+            assert world.endpoint.serving.weight(after.entity(live.version)) > 0
+
+
+def _tells(after: Application) -> None:
+    told = {one.key: status(after, one) for one in after.releases if shown(after, one)}
+    json.dumps([status(after, one) for one in after.releases])
+    live = after.live
+    if after.stable is not None and live is not None and live.version != after.stable:
+        weights = [told[f"{after.name}/{after.stable}"]["weight"], told[live.key]["weight"]]
+        assert sum(weights) == 100, weights
+    for one in told.values():
+        resting = one["state"] in ("RolledBack", "Retired") and one["settled"]
+        asleep = one["hold"] is not None or resting or one["next"] is None
+        assert asleep or one["next"]
+
+
+def _told(application: Application, event: Event) -> Release | None:
+    found = [one for one in application.releases if (one.version, one.attempt) == event.release]
+    return found[0] if found else None
+
+
+def _same(application: Application, release: Release) -> Release | None:
+    mark = (release.version, release.attempt)
+    found = [one for one in application.releases if (one.version, one.attempt) == mark]
+    return found[0] if found else None
+
+
+def _share(application: Application, release: Release) -> int:
+    wanted = desired(application)
+    return wanted.weight(application.entity(release.version)) if wanted else 0

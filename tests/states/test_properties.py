@@ -1,0 +1,112 @@
+"""Whatever happens outside, in whatever order: the promises hold, and healing leads home.
+
+`HYPOTHESIS_PROFILE=nightly` runs a longer campaign; `HYPOTHESIS_SEED` repeats one.
+"""
+
+from hypothesis import HealthCheck, assume, given, note, seed, settings
+from hypothesis import strategies as st
+
+import os
+from states.desired import desired, desired_alias
+from states.machine import State
+from states.release import Order
+from states.world import Endpoint
+from tests.states.oaths import check
+from tests.states.wild import Action, Wild, adopted
+
+QUIET = 45
+"""Looks without any call, over more than the ten minutes that calls are remembered."""
+BOUND = 400
+"""Looks within which a healed world must be at rest."""
+
+settings.register_profile("make-test", max_examples=60, derandomize=False)
+settings.register_profile("nightly", max_examples=5_000)
+PROFILE = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "make-test"))
+EXAMPLES = settings(
+    PROFILE,
+    deadline=None,
+    database=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+LOOKS = st.tuples(st.just("look"), st.integers(1, 12))
+HAPPENINGS = st.tuples(
+    st.sampled_from(
+        [
+            "register", "register", "order", "fate", "fate", "edit", "alias",
+            "blind", "stale", "errors", "answers", "fallback", "gone",
+        ]
+    ),
+    st.integers(0, 59),
+)  # fmt: skip
+DAYS = st.lists(LOOKS | HAPPENINGS | LOOKS, min_size=8, max_size=50)
+
+
+def look(wild: Wild, times: int, after: float = 30) -> int:
+    """Look and check; how many looks went by since the last call."""
+    quiet = 0
+    for _ in range(times):
+        before = wild.application
+        world, plan = wild.turn(after)
+        wild.worlds.append(world)
+        check(before, world, plan)
+        quiet = 0 if plan.calls else quiet + 1
+    return quiet
+
+
+def live_through(wild: Wild, day: list[Action]) -> None:
+    """Everything that happens in a day, and the looks between."""
+    look(wild, 1)
+    wild.do(("register", 0))
+    for name, number in day:
+        note(f"{name} {number}: {_told(wild)}")
+        if name == "look":
+            look(wild, number)
+        else:
+            wild.do((name, number))
+
+
+def _told(wild: Wild) -> str:
+    application = wild.application
+    states = [f"{one.version} {one.state} {one.step}" for one in application.releases]
+    seen = wild.endpoint.serving if isinstance(wild.endpoint, Endpoint) else wild.endpoint
+    return f"{states}, {seen}, alias {wild.alias}, hold {application.hold}"
+
+
+@EXAMPLES
+@given(day=DAYS, first=st.booleans())
+def test_no_day_breaks_a_promise_and_every_healed_world_comes_to_rest(
+    day: list[Action], *, first: bool
+) -> None:
+    wild = adopted(first=first)
+    live_through(wild, day)
+    wild.heal()
+    quiet = 0
+    for _ in range(BOUND):
+        quiet = quiet + 1 if look(wild, 1, 60) else 0
+        if quiet >= QUIET and at_rest(wild):
+            break
+    note(f"healed: {_told(wild)}")
+    assert quiet >= QUIET, f"calls have no end: {wild.calls[-4:]}"
+    assert at_rest(wild), _told(wild)
+    assert home(wild), _told(wild)
+
+
+def at_rest(wild: Wild) -> bool:
+    """Every release has ended, or waits for a person and says why."""
+    application = wild.application
+    if application.hold is not None:
+        return True
+    moving = [one for one in application.releases if one.live or one.state is State.REGISTERED]
+    return all(one.hold is not None or one.order is Order.PAUSE for one in moving)
+
+
+def home(wild: Wild) -> bool:
+    """The endpoint and the alias are as wanted, or a sentence says why not."""
+    application = wild.application
+    if application.hold is not None:
+        return True
+    wanted, named = desired(application), desired_alias(application)
+    served = wild.endpoint.serving if isinstance(wild.endpoint, Endpoint) else None
+    return wanted in (None, served) and named in (None, wild.alias)

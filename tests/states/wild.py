@@ -1,0 +1,200 @@
+"""A world that misbehaves: calls lost, late and twice, strangers at work, eyes shut."""
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from policies.rollout import Rollout
+from states.machine import State
+from states.plan import Call, Plan, Serve
+from states.reconcile import reconcile
+from states.release import Attempt, Order, Release
+from states.world import Absent, Endpoint, World
+from tests.states.story import MODEL, SPEC, START, TABLE, Story, serving
+
+BRISK = Rollout(
+    steps=(5, 25, 50, 100),
+    settle=timedelta(seconds=30),
+    min_step=timedelta(minutes=1),
+    bake=timedelta(minutes=2),
+    watch=timedelta(minutes=2),
+    patience=timedelta(minutes=30),
+    retain=timedelta(minutes=3),
+)
+MEMORY = timedelta(minutes=10)
+STRANGER = 900
+"""A version of ours that somebody else serves."""
+
+Action = tuple[str, int]
+"""What happens next, and a number that chooses among its kinds."""
+
+
+def outcomes(fate: str) -> str:
+    """What the caller learns of a call."""
+    return {"lost": "open", "late": "open", "refused": "refused"}.get(fate, "done")
+
+
+@dataclass
+class Wild(Story):
+    """A story in which everything outside may fail, at any moment, and heal."""
+
+    fate: str = "obeyed"
+    """Of the calls that are sent now: obeyed, slow, late, lost, refused or twice."""
+    in_flight: list[tuple[int, Call]] = field(default_factory=list)
+    looks: int = 0
+    stale: Endpoint | None = None
+    unseen: set[str] = field(default_factory=set)
+    bad: dict[int, str] = field(default_factory=dict)
+    """What is wrong with a version, if anything is."""
+    log: list[str] = field(default_factory=list)
+    worlds: list[World] = field(default_factory=list)
+
+    def see(self) -> World:
+        """What is seen now: less, or older, than what is."""
+        world = self.world()
+        if self.stale is not None:
+            world = replace(world, endpoint=self.stale)
+        for what in self.unseen:
+            world = replace(world, **{what: None})
+        return world
+
+    def turn(self, after: float = 30) -> tuple[World, Plan]:
+        """One look; the caller checks it."""
+        self.now += timedelta(seconds=after)
+        self.looks += 1
+        self._arrive()
+        world = self.see()
+        plan = reconcile(self.application, world)
+        sent = [
+            Attempt(kind=one.kind, target=one.target, at=self.now, outcome=outcomes(self._meet(one)))
+            for one in plan.calls
+        ]
+        kept = [one for one in plan.application.attempts if self.now - one.at < MEMORY]
+        self.application = replace(plan.application, attempts=(*kept, *sent))
+        self.events += plan.events
+        self.calls += plan.calls
+        return world, plan
+
+    def _meet(self, call: Call) -> str:
+        """The call meets its fate; what the caller learns follows from it."""
+        slow = isinstance(self.endpoint, Endpoint) and self.endpoint.updating
+        if isinstance(call, Serve) and slow:
+            return "refused"
+        if self.fate in ("obeyed", "twice"):
+            self.obey(call)
+        if self.fate == "slow" and isinstance(call, Serve) and isinstance(self.endpoint, Endpoint):
+            self.endpoint = replace(self.endpoint, updating=True, pending=call.serving)
+        if self.fate in ("slow", "late", "twice"):
+            self.in_flight.append((self.looks + (25 if self.fate == "slow" else 4), call))
+        return self.fate
+
+    def _arrive(self) -> None:
+        due = [call for at, call in self.in_flight if at <= self.looks]
+        self.in_flight = [one for one in self.in_flight if one[0] > self.looks]
+        for call in due:
+            if isinstance(call, Serve) and isinstance(self.endpoint, Endpoint):
+                self.endpoint = replace(self.endpoint, updating=False, pending=None)
+            self.obey(call)
+
+    def heal(self) -> None:
+        """The outside works again; what strangers have put there stays."""
+        self.fate, self.stale, self.error_rates = "obeyed", None, {}
+        self.unseen.clear()
+        self.golden_fails = self.undeployable = frozenset()
+        self.table_speaks = True
+        if isinstance(self.endpoint, Endpoint):
+            self.endpoint = replace(self.endpoint, fallback=False)
+        self.versions = {
+            number: replace(one, status="READY", has_signature=True)
+            for number, one in self.versions.items()
+        }
+
+    def do(self, action: Action) -> None:
+        """Something happens outside."""
+        name, number = action
+        getattr(self, f"_do_{name}")(number)
+        self.log.append(f"{name} {number}")
+
+    def _do_register(self, number: int) -> None:
+        version = max(self.versions, default=0) + 1
+        kind = ("good", "good", "errs", "undeployable", "untrue", "pending", "unsigned")[number % 7]
+        self.register(version, status="PENDING_REGISTRATION" if kind == "pending" else "READY")
+        name = str(version)
+        if kind == "errs":
+            self.error_rates[name] = 0.1
+        elif kind == "undeployable":
+            self.undeployable |= {name}
+        elif kind == "untrue":
+            self.golden_fails |= {name}
+        elif kind == "unsigned":
+            self.versions[version] = replace(self.versions[version], has_signature=False)
+
+    def _do_order(self, number: int) -> None:
+        live = self.application.live or self.waiting
+        if live is not None:
+            order = (Order.RUN, Order.PAUSE, Order.ABORT)[number % 3]
+            self.application = self.application.with_release(replace(live, order=order))
+
+    def _do_fate(self, number: int) -> None:
+        self.fate = ("obeyed", "slow", "late", "lost", "refused", "twice")[number % 6]
+
+    def _do_edit(self, number: int) -> None:
+        live, base = self.application.live, self.application.incumbent or "1"
+        tried = f"v{live.version if live else STRANGER}"
+        known = {f"v{base}", tried}
+        if len(known) == 1:
+            known.add(f"v{STRANGER}")
+        one, other = f"v{base}", next(iter(known - {f"v{base}"}))
+        share = (0, 1, 10, 60, 100)[number % 5]
+        self.edit(**{one: 100 - share, other: share})
+
+    def _do_alias(self, number: int) -> None:
+        versions = list(self.versions)
+        self.alias = Absent() if number % 3 == 0 else str(versions[number % len(versions)])
+
+    def _do_blind(self, number: int) -> None:
+        what = ("endpoint", "versions", "alias", "evidence")[number % 4]
+        self.unseen ^= {what}
+
+    def _do_stale(self, number: int) -> None:
+        old = [one.endpoint for one in self.worlds[-20:] if isinstance(one.endpoint, Endpoint)]
+        self.stale = old[number % len(old)] if old and self.stale is None else None
+
+    def _do_errors(self, number: int) -> None:
+        live = self.application.live
+        name = "" if number % 3 == 0 or live is None else live.version
+        self.error_rates[name] = (0.0, 0.002, 0.02, 0.2)[number % 4]
+
+    def _do_answers(self, number: int) -> None:
+        live = self.application.live
+        names = {live.version if live else "1", *(["1"] if number % 2 else [])}
+        self.golden_fails = frozenset() if number % 3 == 0 else frozenset(names)
+
+    def _do_fallback(self, number: int) -> None:
+        if isinstance(self.endpoint, Endpoint):
+            self.endpoint = replace(self.endpoint, fallback=number % 2 == 1)
+
+    def _do_gone(self, number: int) -> None:
+        """Somebody deletes the endpoint, or makes it anew; its versions then count from 1."""
+        if isinstance(self.endpoint, Endpoint) and number % 4 == 0:
+            self.endpoint = Absent()
+        elif isinstance(self.endpoint, Absent) and self.application.seen is not None:
+            self.edit(**{f"v{self.application.incumbent or 1}": 100})
+
+    @property
+    def waiting(self) -> Release | None:
+        """The newest release that has not begun."""
+        found = [one for one in self.application.releases if one.state is State.REGISTERED]
+        return found[-1] if found else None
+
+
+def adopted(*, first: bool = False) -> Wild:
+    """A world with version 1 at 100 %, or with nothing yet."""
+    wild = Wild()
+    if first:
+        wild = Wild(endpoint=Absent(), alias=Absent())
+    wild.application = replace(wild.application, spec=replace(SPEC, rollout=BRISK))
+    wild.requests_per_look = 20_000
+    return wild
+
+
+__all__ = ["MODEL", "START", "TABLE", "Action", "Wild", "adopted", "serving"]
