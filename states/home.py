@@ -57,7 +57,6 @@ def roll_back(turn: Turn, release: Release, because: str) -> Release:
 
 def come_home(turn: Turn, release: Release) -> None:
     """Settle a rollback once the traffic, and the alias, were seen where they belong."""
-    release = _own_up(turn, release)
     named = desired_alias(turn.application)
     at_home = converged(turn) if desired(turn.application) else _idle(turn.endpoint)
     if not at_home or named not in (None, turn.world.alias):
@@ -70,15 +69,18 @@ def come_home(turn: Turn, release: Release) -> None:
         turn.hold(settled, why, needs_person=True)
 
 
-def _own_up(turn: Turn, release: Release) -> Release:
+def own_up(turn: Turn) -> None:
     """A first release that was given up while it was made may have come to serve all the same."""
     application, endpoint = turn.application, turn.endpoint
-    if application.incumbent is not None or endpoint is None:
-        return release
-    if not endpoint.serving.weight(application.entity(release.version)):
-        return release
-    turn.record(unproven=release.version)
-    return turn.put(release, ended_at=None, removed=False)
+    rising = application.live is not None and application.live.state is not State.ROLLED_BACK
+    if application.incumbent is not None or rising or endpoint is None:
+        return
+    for release in application.releases:
+        served = endpoint.serving.weight(application.entity(release.version)) > 0
+        if served and release.state is State.ROLLED_BACK:
+            turn.record(unproven=release.version)
+            turn.put(release, ended_at=None, removed=False)
+            return
 
 
 def _idle(endpoint: Endpoint | None) -> bool:

@@ -23,7 +23,7 @@ def adopt(turn: Turn) -> None:
         seen = world.alias if isinstance(world.alias, str) else None
         turn.record(adopted=True, ours=True, seen_alias=seen)
         return
-    trouble = _unadoptable(application, world.endpoint, world.alias)
+    trouble = unadoptable(application, world.endpoint, world.alias)
     if trouble is not None:
         turn.hold_application(trouble, serving=str(world.endpoint.serving))
         return
@@ -31,7 +31,7 @@ def adopt(turn: Turn) -> None:
     _adopt_endpoint(turn, world.endpoint, world.versions)
 
 
-def _unadoptable(
+def unadoptable(
     application: Application, endpoint: Endpoint, alias: str | Absent | None
 ) -> str | None:
     """Why an endpoint cannot be adopted as found, with the remedy; None if it can."""

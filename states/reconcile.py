@@ -7,6 +7,7 @@ as often as it likes; looking twice changes nothing but time.
 from datetime import timedelta
 
 from states.climb import go_on
+from states.home import own_up
 from states.intake import adopt, begin, mark_tagged, notice
 from states.plan import Call, Plan
 from states.release import Application, Order, Release
@@ -15,6 +16,9 @@ from states.turn import Turn
 from states.wishes import wishes
 from states.world import Absent, Endpoint, World
 
+STALE_FOR = timedelta(minutes=10)
+"""Longest that a lower configuration version is taken for a stale answer."""
+
 
 def reconcile(application: Application, world: World) -> Plan:
     """One look: the next record, what became true, and what to send."""
@@ -22,6 +26,7 @@ def reconcile(application: Application, world: World) -> Plan:
     _take_in(turn)
     if turn.application.adopted:
         supervise(turn)
+        own_up(turn)
     else:
         adopt(turn)
     if turn.application.adopted:
@@ -40,11 +45,16 @@ def reconcile(application: Application, world: World) -> Plan:
 
 
 def _trusted(application: Application, world: World) -> Endpoint | None:
-    """The endpoint as seen, unless the answer is older than one that was seen before."""
-    endpoint = world.endpoint
+    """The endpoint as seen, unless the answer is older than one that was seen before.
+
+    No answer stays stale for minutes: one that does is of an endpoint that was created anew.
+    """
+    endpoint, since = world.endpoint, application.behind_since
     if not isinstance(endpoint, Endpoint):
         return None
-    return endpoint if endpoint.config_version >= application.config_version else None
+    renewed = since is not None and world.now - since >= STALE_FOR
+    current = endpoint.config_version >= application.config_version
+    return endpoint if current or renewed else None
 
 
 def _take_in(turn: Turn) -> None:
@@ -56,9 +66,11 @@ def _take_in(turn: Turn) -> None:
         elapsed = min(since, 2 * world.poll)
     turn.record(looked_at=world.now)
     if turn.endpoint is not None:
-        turn.record(config_version=turn.endpoint.config_version)
+        turn.record(config_version=turn.endpoint.config_version, behind_since=None)
     elif isinstance(world.endpoint, Absent):
-        turn.record(config_version=0)  # what is created anew counts anew
+        turn.record(config_version=0, behind_since=None)  # what is created anew counts anew
+    elif world.endpoint is not None:
+        turn.record(behind_since=application.behind_since or world.now)
     live = turn.application.live
     if live is None:
         return

@@ -184,6 +184,8 @@ class Application:
     """Entities at 0 % that others put there, kept as found."""
     config_version: int = 0
     """The highest seen; a lower one is a stale answer."""
+    behind_since: datetime | None = None
+    """Since when the endpoint has answered with a lower version than the highest seen."""
     seen: Serving | None = None
     """The last serving state that was ours or accepted."""
     seen_alias: str | None = None

@@ -107,6 +107,34 @@ def validate(config: Config) -> None:
             sys.stdout.write("note: DATABRICKS_WAREHOUSE_ID is not set here; the daemon needs it\n")
 
 
+@app.command()
+def doctor(
+    config: Config,
+    record: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write down what only a real workspace can tell."),
+    ] = None,
+    probe: Annotated[bool, typer.Option("--probe", help="Ask the model a golden query.")] = False,  # noqa: FBT002
+    as_json: Json = False,  # noqa: FBT002
+) -> None:
+    """What would stop a release, found by reading; exit 3 a person must act, 5 no workspace."""
+    from controller.console.doctor import diagnose  # noqa: PLC0415 - the clients take seconds
+    from controller.workspace.errors import Unconfigured  # noqa: PLC0415
+
+    with _told():
+        try:
+            found = diagnose(config, ProcessSettings.read(), probe=probe)
+        except Unconfigured as error:
+            _fail(str(error), USAGE)
+        if as_json:
+            sys.stdout.write(json.dumps(found.report.as_json(), indent=2) + "\n")
+        else:
+            found.report.show(Console(highlight=False))
+        if record is not None and not found.record(record):
+            sys.stderr.write(f"headgate: {record} is not written: the workspace was not seen\n")
+    raise typer.Exit(found.report.exit_code)
+
+
 @app.command(
     # Every option is the sandbox's own, --help too.
     context_settings={

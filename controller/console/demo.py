@@ -176,6 +176,8 @@ class Demo:
             if name == "DATABRICKS_TOKEN":
                 break
         parts.check()
+        # MLflow leaves what it downloads in the temporary directory: let it go with the rest.
+        parts.environment["TMPDIR"] = str(data)
         self._say("", f"workspace ready; its inference table shows rows {TABLE_LAG_S:g} s late")
         team = parts.start(
             "team",

@@ -1,11 +1,12 @@
 """The beat: one scheduled job that starts the passes that are due, and the daemon's life."""
 
 import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, timedelta
+from queue import Empty, SimpleQueue
 from types import FrameType
 
 import structlog
@@ -22,6 +23,9 @@ WORKERS = 8
 HEARTBEAT = timedelta(minutes=5)
 DRAIN_S = 30.0
 """Longest wait for passes under way when the daemon is asked to end."""
+LISTEN_S = 0.5
+"""Longest wait for a signal at a time, in seconds. Python runs a handler between two instructions:
+one whose signal came right before a wait without end would not run until the wait was over."""
 log = structlog.get_logger()
 
 
@@ -41,8 +45,8 @@ class Daemon:
         self._poll = poll
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="pass")
         self._flying: dict[str, Future[None]] = {}
-        self._ended = threading.Event()
-        self._signal: int | None = None
+        # Unlike an Event, this queue may be put to by a handler that interrupts its own waiting.
+        self._signals = SimpleQueue[signal.Signals]()
         self._heartbeat_at: float | None = None
 
     def run(self) -> int:
@@ -61,10 +65,10 @@ class Daemon:
         )
         scheduler.start()
         self.beat()
-        self._ended.wait()
+        ended = self._await_signal()
         scheduler.shutdown(wait=True)
-        self._drain()
-        return 130 if self._signal == signal.SIGINT else 0
+        self._drain(ended)
+        return 130 if ended == signal.SIGINT else 0
 
     def beat(self) -> None:
         """Start a pass for every application that has none under way."""
@@ -97,15 +101,19 @@ class Daemon:
             log.error("store.failed", because=str(error))
 
     def _end(self, number: int, _: FrameType | None) -> None:
-        self._signal = number
-        self._ended.set()
+        self._signals.put(signal.Signals(number))
 
-    def _drain(self) -> None:
+    def _await_signal(self) -> signal.Signals:
+        while True:
+            with suppress(Empty):
+                return self._signals.get(timeout=LISTEN_S)
+
+    def _drain(self, ended: signal.Signals) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
         deadline = time.monotonic() + DRAIN_S
         for flying in self._flying.values():
             if not flying.cancelled():
                 flying.exception(timeout=max(0.1, deadline - time.monotonic()))
-        name = signal.Signals(self._signal).name if self._signal else "asked to"
-        self._store.note(Event(name="daemon.stopped", because=f"{name}: passes under way ended"))
+        told = f"{ended.name}: passes under way ended"
+        self._store.note(Event(name="daemon.stopped", because=told))
         self._printer.print_new()

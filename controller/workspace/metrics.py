@@ -9,6 +9,7 @@ import re
 
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import NotFound
+from databricks.sdk.service.serving import ServingEndpointsAPI
 
 from controller.workspace.client import translated
 from controller.workspace.names import segment
@@ -58,13 +59,17 @@ class Traffic:
         return sum(recent.values()) / len(recent) / MINUTE_S
 
     def _scrape(self, endpoint: str) -> str:
-        """The text of one export; an endpoint without metrics has none."""
-        with translated(f"serving endpoint {endpoint}, its metrics"):
-            try:
-                contents = self._api.export_metrics(segment(endpoint)).contents
-            except NotFound:
-                return ""
-            if contents is None:
-                return ""
-            with contents:
-                return contents.read().decode("utf-8", errors="replace")
+        return export(self._api, endpoint)
+
+
+def export(api: ServingEndpointsAPI, endpoint: str) -> str:
+    """The text of one export; an endpoint without metrics has none."""
+    with translated(f"serving endpoint {endpoint}, its metrics"):
+        try:
+            contents = api.export_metrics(segment(endpoint)).contents
+        except NotFound:
+            return ""
+        if contents is None:
+            return ""
+        with contents:
+            return contents.read().decode("utf-8", errors="replace")

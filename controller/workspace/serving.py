@@ -84,7 +84,7 @@ class Endpoints:
 
     def observe(self, name: str) -> Endpoint | Absent:
         """The endpoint as it is now."""
-        detail = self._get(name)
+        detail = self.detail(name)
         return Absent() if detail is None else decode.endpoint(name, detail)
 
     def serve(self, name: str, serving: Serving, settings: ServingSettings) -> None:
@@ -93,7 +93,7 @@ class Endpoints:
         One read and one write. Returning means that the workspace accepted it, not that it is so.
         """
         assert sum(share.weight for share in serving.shares.values()) == ALL, serving
-        found = self._get(name)
+        found = self.detail(name)
         entities = _entities(serving, settings, found)
         traffic = TrafficConfig(
             routes=[
@@ -116,7 +116,8 @@ class Endpoints:
                     segment(name), served_entities=entities, traffic_config=traffic
                 )
 
-    def _get(self, name: str) -> ServingEndpointDetailed | None:
+    def detail(self, name: str) -> ServingEndpointDetailed | None:
+        """The endpoint as the API describes it; None where there is none."""
         with translated(f"serving endpoint {name}"):
             try:
                 return self._api.get(segment(name))

@@ -23,6 +23,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from deploy.sandbox import recorded
 from deploy.sandbox.app import Connections, build
 from deploy.sandbox.workspace import Settings
 
@@ -76,7 +77,24 @@ def _parser() -> argparse.ArgumentParser:
             default=None if field.default is MISSING else field.default,
             help=help_of.get(field.name),
         )
+    parser.add_argument(
+        "--recorded",
+        type=Path,
+        metavar="FILE",
+        help="Behave as the workspace that `headgate doctor --record FILE` saw, as far as that is "
+        "a setting; an option that is given beside it holds.",
+    )
     return parser
+
+
+def _options(arguments: Sequence[str] | None) -> dict[str, Any]:
+    """The settings that the command line gives, over those that a record tells."""
+    parser = _parser()
+    if (file := parser.parse_args(arguments).recorded) is not None:
+        parser.set_defaults(**recorded.read(file))
+    options = vars(parser.parse_args(arguments))
+    del options["recorded"]
+    return options
 
 
 @contextlib.contextmanager
@@ -206,11 +224,10 @@ def _run(options: dict[str, Any]) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the workspace that the command line describes."""
-    options = vars(_parser().parse_args(arguments))
     logging.basicConfig(stream=sys.stderr, format="sandbox: %(message)s", level=logging.WARNING)
     try:
-        return _run(options)
-    except Refused as reason:
+        return _run(_options(arguments))
+    except (Refused, recorded.Unreadable) as reason:
         print(f"sandbox: {reason}", file=sys.stderr)  # noqa: T201
         return 2
 

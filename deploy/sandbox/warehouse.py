@@ -4,6 +4,8 @@ import asyncio
 import json
 import logging
 import math
+import re
+import struct
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from deploy.sandbox.meaning import unsupported
 from deploy.sandbox.translate import (
     MACROS,
     Context,
@@ -75,11 +78,26 @@ _FAILURES = (
     (duckdb.BinderException, "Referenced table", "42703", "UNRESOLVED_COLUMN"),
     (duckdb.BinderException, "", "42K09", "DATATYPE_MISMATCH"),
     (duckdb.ParserException, "", "42601", "PARSE_SYNTAX_ERROR"),
+    (duckdb.ConversionException, "out of range", "22003", "CAST_OVERFLOW"),
     (duckdb.ConversionException, "", "22018", "CAST_INVALID_INPUT"),
     (duckdb.OutOfRangeException, "", "22003", "ARITHMETIC_OVERFLOW"),
-    (duckdb.InvalidInputException, "DIVIDE_BY_ZERO", "22012", ""),
+    (duckdb.InvalidInputException, "Division by zero", "22012", "REMAINDER_BY_ZERO"),
+    (duckdb.InvalidInputException, "Could not parse string", "22007", "CANNOT_PARSE_TIMESTAMP"),
+    (duckdb.InvalidInputException, "more than once", "23K01", "MERGE_CARDINALITY_VIOLATION"),
+    (duckdb.InvalidInputException, "Malformed JSON", "22023", "MALFORMED_RECORD_IN_PARSING"),
 )
 """DuckDB's exceptions and words, and the SQLSTATE and error class they stand for."""
+
+_RAISED = re.compile(r"\[(?P<name>[A-Z_]+)\] .*", re.DOTALL)
+_SQL_STATES = {
+    "CAST_INVALID_INPUT": "22018",
+    "DIVIDE_BY_ZERO": "22012",
+    "INVALID_ARRAY_INDEX": "22003",
+    "INVALID_ARRAY_INDEX_IN_ELEMENT_AT": "22003",
+    "UNSUPPORTED_FEATURE": "0A000",
+}
+"""SQLSTATEs of the errors that a translated statement raises in Databricks' words."""
+_LARGEST = 2**63
 
 Cell = str | None
 
@@ -402,10 +420,24 @@ def _described() -> Json:
 def _failure(error: duckdb.Error) -> SqlError:
     """DuckDB's failure as Databricks would tell it."""
     text = str(error)
+    raised = _RAISED.search(text) if isinstance(error, duckdb.InvalidInputException) else None
+    if raised is not None and raised["name"] in _SQL_STATES:
+        return SqlError(_SQL_STATES[raised["name"]], raised[0])
     for kind, words, sql_state, name in _FAILURES:
         if isinstance(error, kind) and words in text:
             return SqlError(sql_state, f"[{name}] {text}" if name else text)
     return SqlError("XX000", text)
+
+
+_CHANGES = {
+    "changes": ("num_affected_rows",),
+    "inserted": ("num_affected_rows", "num_inserted_rows"),
+    "merged": (
+        *("num_affected_rows", "num_updated_rows", "num_deleted_rows"),
+        "num_inserted_rows",
+    ),
+}
+"""The columns in which a change tells how many rows it changed."""
 
 
 def _table(cursor: "DuckDBPyConnection", translated: Translated, row_limit: int | None) -> Table:
@@ -413,15 +445,23 @@ def _table(cursor: "DuckDBPyConnection", translated: Translated, row_limit: int 
     if translated.kind == "nothing":
         return Table()
     rows = cursor.fetchall()
-    if translated.kind == "changes":
-        return Table([("num_affected_rows", "LONG", "BIGINT")], [[str(rows[0][0])]])
+    if translated.kind in _CHANGES:
+        names = _CHANGES[translated.kind]
+        actions = [row[0] for row in rows]
+        counts = [actions.count(action) for action in ("UPDATE", "DELETE", "INSERT")]
+        told = [len(rows), *counts] if translated.kind == "merged" else [rows[0][0]] * len(names)
+        return Table([(name, "LONG", "BIGINT") for name in names], [[str(one) for one in told]])
     if translated.kind == "columns":
         names = ("col_name", "data_type", "comment")
         shown: list[list[Cell]] = [[row[0], _type(row[1])[1].lower(), None] for row in rows]
         return Table([(name, "STRING", "STRING") for name in names], shown)
     columns = [(name, *_type(str(kind))) for name, kind, *_ in cursor.description or ()]
     cut = row_limit is not None and len(rows) > row_limit
-    cells = [[_cell(value) for value in row] for row in (rows[:row_limit] if cut else rows)]
+    kinds = [str(kind) for _, kind, *_ in cursor.description or ()]
+    cells = [
+        [_cell(value, kind) for value, kind in zip(row, kinds, strict=True)]
+        for row in (rows[:row_limit] if cut else rows)
+    ]
     return Table(columns, cells, truncated=cut)
 
 
@@ -437,10 +477,18 @@ def _type(kind: str) -> tuple[str, str]:
     return (name, kind) if name in {"STRUCT", "MAP"} else ("STRING", "STRING")
 
 
-def _cell(value: Any) -> Cell:  # noqa: ANN401 - whatever DuckDB gives
+def _cell(value: Any, kind: str = "") -> Cell:  # noqa: ANN401 - whatever DuckDB gives
     """One value as the API writes it: all are strings, or null."""
     if value is None:
         return None
+    if kind in {"INTERVAL", "BLOB"}:
+        raise unsupported(f"a result of type {_type(kind)[1]}")
+    if kind in {"HUGEINT", "UBIGINT"} and not -_LARGEST <= value < _LARGEST:
+        raise SqlError("22003", "[ARITHMETIC_OVERFLOW] long overflow.")
+    if isinstance(value, float):
+        return _java(value, single=kind == "FLOAT")
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):
@@ -451,6 +499,30 @@ def _cell(value: Any) -> Cell:  # noqa: ANN401 - whatever DuckDB gives
     if isinstance(value, list | tuple | dict):
         return json.dumps(value, default=_plain)
     return str(value)
+
+
+def _java(value: float, *, single: bool) -> str:
+    """A floating-point number as Spark writes it, which is as Java does."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    text = repr(value)
+    if single:
+        packed = struct.pack("f", value)
+        tries = (f"{value:.{digits}g}" for digits in range(1, 10))
+        text = next(one for one in tries if struct.pack("f", float(one)) == packed)
+    number = Decimal(text)
+    if value == 0 or _PLAIN[0] <= abs(number) < _PLAIN[1]:
+        plain = f"{number:f}"
+        return plain if "." in plain else f"{plain}.0"
+    sign, digits, exponent = number.normalize().as_tuple()
+    assert isinstance(exponent, int), "the number is finite"
+    first, *rest = (str(digit) for digit in digits)
+    power = exponent + len(rest)
+    return f"{'-' if sign else ''}{first}.{''.join(rest) or '0'}E{power}"
+
+
+_PLAIN = (Decimal("0.001"), Decimal(10_000_000))
+"""Between these, Java writes a number without an exponent."""
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

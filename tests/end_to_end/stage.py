@@ -232,6 +232,10 @@ class Repeating:
     ) -> None:
         self._over.set()
         self._thread.join()
+        self.leave()
+
+    def leave(self) -> None:
+        """Give back what it holds."""
 
 
 class Users(Repeating):
@@ -250,8 +254,8 @@ class Users(Repeating):
         answer = self._session.post(self._url, json=body, headers=self._headers, timeout=30)
         self.statuses.append(answer.status_code)
 
-    def __exit__(self, *ended: Any) -> None:  # noqa: ANN401
-        super().__exit__(*ended)
+    def leave(self) -> None:
+        """End the connection."""
         self._session.close()
 
 

@@ -1,18 +1,21 @@
 import shutil
 import sqlite3
-import subprocess
 from collections.abc import Iterator
 from os import geteuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from controller.record.store import Store
 from tests.end_to_end.stage import Course, Daemon, Said, Workspace, begin, finish, headgate
 
+if TYPE_CHECKING:
+    from subprocess import Popen
+
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(120)]
 Shared = tuple[Daemon, dict[str, Course]]
-Begun = dict[str, "subprocess.Popen[str]"]
+Begun = dict[str, "Popen[str]"]
 NO_ROOM = ("bash", "-c", 'ulimit -S -f 0; exec "$@"', "bash")
 """Runs a command that can make no file larger than nothing."""
 ORDINARY = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--")
@@ -40,7 +43,7 @@ applications:
   bot:
     model: main.e2e.bot
     endpoint: bot
-    tests: [{query: What is Delta?}]
+    tests: [{query: Delta}]
 """
 
 
@@ -66,7 +69,7 @@ def begun(
 
     def daemon(
         *wrapper: str, config: str = "right.yaml", store: str = "", **changes: str | None
-    ) -> "subprocess.Popen[str]":
+    ) -> "Popen[str]":
         place = store or f"{len(found)}.db"
         given = {**complete, "HEADGATE_STORE": f"sqlite:///{here / place}", **changes}
         environment = {name: value for name, value in given.items() if value is not None}
@@ -114,7 +117,7 @@ def test_what_was_refused_is_written_down(tmp_path: Path, workspace: Workspace) 
 def test_a_question_that_cannot_be_answered_says_why(shared: Shared, tmp_path: Path) -> None:
     known = shared[0].url
     missing = tmp_path / "missing.db"
-    for question, code, sentence in (
+    questions = (
         (("status", "--store", f"sqlite:///{missing}"), 6, "there is no store at"),
         (("status", "nobody", "--store", known), 2, "there is no application nobody; there is"),
         (("abort", "nobody", "--store", known), 2, "there is no application nobody in this store"),
@@ -122,8 +125,10 @@ def test_a_question_that_cannot_be_answered_says_why(shared: Shared, tmp_path: P
         (("status", "split/x", "--store", known), 2, "write APP or APP/VERSION"),
         (("status", "--logs", str(missing)), 2, "missing.db cannot be read"),
         (("status", "--store", "postgresql://somewhere/db"), 6, "is not supported yet"),
-    ):
-        assert_told(headgate(*question), code, sentence)
+    )
+    begun = [begin(*question, environment={}) for question, _, _ in questions]
+    for process, (_, code, sentence) in zip(begun, questions, strict=True):
+        assert_told(finish(process), code, sentence)
     assert not missing.exists(), "asking makes nothing"
 
 

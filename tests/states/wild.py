@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 from policies.rollout import Rollout
 from states.machine import State
@@ -9,7 +10,7 @@ from states.plan import Call, Plan, Serve
 from states.reconcile import reconcile
 from states.release import Attempt, Order, Release
 from states.world import Absent, Endpoint, World
-from tests.states.story import MODEL, SPEC, START, TABLE, Story, serving
+from tests.states.story import SPEC, Story
 
 BRISK = Rollout(
     steps=(5, 25, 50, 100),
@@ -42,6 +43,8 @@ class Wild(Story):
     in_flight: list[tuple[int, Call]] = field(default_factory=list)
     looks: int = 0
     stale: Endpoint | None = None
+    fresh_at: int = 0
+    """The look at which a stale answer gives way: it never lasts for ten minutes."""
     unseen: set[str] = field(default_factory=set)
     bad: dict[int, str] = field(default_factory=dict)
     """What is wrong with a version, if anything is."""
@@ -51,11 +54,10 @@ class Wild(Story):
     def see(self) -> World:
         """What is seen now: less, or older, than what is."""
         world = self.world()
-        if self.stale is not None:
+        if self.stale is not None and self.looks < self.fresh_at:
             world = replace(world, endpoint=self.stale)
-        for what in self.unseen:
-            world = replace(world, **{what: None})
-        return world
+        hidden: dict[str, Any] = dict.fromkeys(self.unseen)
+        return replace(world, **hidden)
 
     def turn(self, after: float = 30) -> tuple[World, Plan]:
         """One look; the caller checks it."""
@@ -65,7 +67,9 @@ class Wild(Story):
         world = self.see()
         plan = reconcile(self.application, world)
         sent = [
-            Attempt(kind=one.kind, target=one.target, at=self.now, outcome=outcomes(self._meet(one)))
+            Attempt(
+                kind=one.kind, target=one.target, at=self.now, outcome=outcomes(self._meet(one))
+            )
             for one in plan.calls
         ]
         kept = [one for one in plan.application.attempts if self.now - one.at < MEMORY]
@@ -157,7 +161,8 @@ class Wild(Story):
 
     def _do_stale(self, number: int) -> None:
         old = [one.endpoint for one in self.worlds[-20:] if isinstance(one.endpoint, Endpoint)]
-        self.stale = old[number % len(old)] if old and self.stale is None else None
+        self.stale = old[number % len(old)] if old else None
+        self.fresh_at = self.looks + 1 + number % 12
 
     def _do_errors(self, number: int) -> None:
         live = self.application.live
@@ -195,6 +200,3 @@ def adopted(*, first: bool = False) -> Wild:
     wild.application = replace(wild.application, spec=replace(SPEC, rollout=BRISK))
     wild.requests_per_look = 20_000
     return wild
-
-
-__all__ = ["MODEL", "START", "TABLE", "Action", "Wild", "adopted", "serving"]

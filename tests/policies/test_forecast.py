@@ -1,0 +1,45 @@
+from datetime import timedelta
+
+import pytest
+
+from policies.forecast import pin, time_needed
+from policies.rollout import ErrorGuard, Rollout
+
+GUARD = ErrorGuard()
+
+
+def test_the_least_time_of_a_step_follows_from_its_share_of_the_traffic() -> None:
+    assert time_needed(GUARD, 5, 10) == timedelta(seconds=276)
+    assert time_needed(GUARD, 50, 10) == timedelta(seconds=165.4)
+    assert time_needed(GUARD, 5, 0) is None
+
+
+def test_steps_stay_while_any_of_them_can_decide_within_patience() -> None:
+    rollout, because = pin(Rollout(), GUARD, 0.02)
+    assert rollout == Rollout()
+    assert because == "steps as configured, at 0.02 requests/s"
+
+
+@pytest.mark.parametrize("pace", [0.0, 0.001])
+def test_traffic_too_thin_to_compare_leaves_one_step_and_says_why(pace: float) -> None:
+    rollout, because = pin(Rollout(), GUARD, pace)
+    assert rollout.steps == (100,)
+    assert rollout.bake == Rollout().bake, "only the steps change"
+    assert because == (
+        f"no step below 100 can decide within 1 d at {pace:.3g} requests/s: steps are 100 alone"
+    )
+
+
+def test_traffic_never_seen_changes_nothing() -> None:
+    assert pin(Rollout(), GUARD, None)[0] == Rollout()
+
+
+def test_nothing_to_compare_stays_so() -> None:
+    alone = Rollout(steps=(100,))
+    assert pin(alone, GUARD, 50) == (alone, "the configured steps compare nothing")
+
+
+@pytest.mark.parametrize("steps", [(), (5, 25), (0, 100), (25, 5, 100), (5, 5, 100)])
+def test_steps_climb_to_100(steps: tuple[int, ...]) -> None:
+    with pytest.raises(AssertionError):
+        Rollout(steps=steps)

@@ -1,0 +1,279 @@
+"""Corners in which a release, or the endpoint, could be lost: each is told once here."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from states.plan import Serve, TagVersion
+from states.release import Application, Order
+from states.world import Absent, Endpoint, Serving, Share
+from tests.states.story import MODEL, QUICK, SPEC, TABLE, Story, serving
+
+
+@pytest.fixture
+def story() -> Story:
+    """An endpoint where version 1 has 100 %, adopted."""
+    story = Story()
+    story.look()
+    return story
+
+
+def test_versions_seen_while_adoption_was_held_do_not_start_after_it() -> None:
+    story = Story(alias="2")
+    story.register(2)
+    story.look(times=3)
+    assert len(story.application.releases) == 0
+    story.alias = "1"
+    story.look(times=5)
+    assert story.application.watermark == 2
+    assert [release.version for release in story.application.releases] == ["1"]
+
+
+def test_the_entity_that_has_the_traffic_is_adopted_though_another_serves_the_same_version() -> (
+    None
+):
+    story = Story()
+    both = Serving(
+        {
+            "current": Share(model=MODEL, version="1", weight=100),
+            "spare": Share(model=MODEL, version="1", weight=0),
+        }
+    )
+    story.endpoint = Endpoint(serving=both, config_version=1, ready=frozenset(both.shares))
+    story.look(times=3)
+    assert story.application.adopted
+    assert story.calls == []
+
+
+def test_a_first_release_aborted_before_its_endpoint_exists_comes_to_rest() -> None:
+    story = Story(endpoint=Absent(), alias=Absent(), obeys=False)
+    story.until("Provisioning")
+    story.order(Order.ABORT)
+    story.look(times=3)
+    assert story.application.live is None
+    assert story.release is not None
+    assert story.release.settled
+    assert isinstance(story.endpoint, Absent)
+
+
+def test_a_first_release_that_serves_although_it_was_given_up_is_known_to_serve() -> None:
+    story = Story(endpoint=Absent(), alias=Absent(), obeys=False)
+    story.until("Provisioning")
+    story.order(Order.ABORT)
+    story.look()
+    story.obey(Serve(serving(v1=100)))
+    story.look(times=3)
+    assert story.application.unproven == "1"
+    assert story.application.hold is None
+    story.obeys = True
+    story.register(2)
+    story.until("Canary")
+    assert Serve(serving(v1=100, v2=0)) in story.calls, "version 2 is tried beside it"
+
+
+def test_an_abort_during_a_long_deployment_is_no_strangers_change(story: Story) -> None:
+    """Calls are remembered for ten minutes; a deployment may take an hour."""
+    story.obeys = False
+    story.register(2)
+    story.look()
+    assert isinstance(story.endpoint, Endpoint)
+    story.endpoint = replace(story.endpoint, updating=True)
+    story.look(times=24)
+    story.order(Order.ABORT)
+    story.look()
+    story.obeys = True
+    story.edit(v1=100, v2=0)
+    story.look(times=3)
+    assert story.application.hold is None
+    assert story.endpoint.serving == serving(v1=100)
+    assert story.application.live is None
+
+
+@pytest.mark.parametrize("seen_gone", [True, False])
+def test_an_endpoint_made_anew_is_believed_though_its_versions_count_from_1(
+    story: Story, *, seen_gone: bool
+) -> None:
+    story.register(2)
+    story.until("Canary")
+    if seen_gone:
+        story.endpoint = Absent()
+        story.look(times=2)
+        assert "is gone: create it again" in (story.application.hold or "")
+    story.endpoint = Endpoint(
+        serving=serving(v1=100),
+        config_version=1,
+        ready=frozenset({"rag_chatbot-v1"}),
+        inference_table=TABLE,
+    )
+    story.look(times=30)
+    assert story.application.hold is None
+    assert story.release is not None
+    assert story.release.state == "RolledBack"
+    assert story.release.settled
+
+
+@pytest.mark.parametrize("why", ["pause", "environment", "fallback"])
+def test_the_deadline_of_the_tests_does_not_run_while_somebody_has_stopped_them(
+    story: Story, why: str
+) -> None:
+    story.register(2)
+    if why == "environment":
+        story.golden_fails = frozenset({"1", "2"})
+    elif why == "fallback":
+        assert isinstance(story.endpoint, Endpoint)
+        story.endpoint = replace(story.endpoint, fallback=True)
+    story.look()
+    if why == "pause":
+        story.order(Order.PAUSE)
+    story.look(times=200)
+    assert story.live.state == "Testing"
+    story.golden_fails = frozenset()
+    assert isinstance(story.endpoint, Endpoint)
+    story.endpoint = replace(story.endpoint, fallback=False)
+    story.order(Order.RUN)
+    story.until("Canary")
+
+
+def test_a_first_release_that_was_blind_goes_on_once_it_sees() -> None:
+    story = Story(endpoint=Absent(), alias=Absent())
+    story.until("Canary")
+    story.table_speaks = False
+    story.look(after=60, times=100)
+    assert "the probes' own rows do not arrive" in (story.live.hold or "")
+    story.table_speaks = True
+    story.until("Production")
+
+
+def test_resuming_unseen_still_starts_the_proof_anew(story: Story) -> None:
+    story.register(2)
+    story.until("Canary")
+    story.look(times=2)
+    story.order(Order.PAUSE)
+    story.look(times=20)
+    story.order(Order.RUN)
+    story.answers = False
+    story.look()
+    story.answers = True
+    story.look()
+    assert story.weight(2) == 5, "what was counted while paused opens nothing"
+
+
+def test_resuming_within_settle_does_not_cut_settle_short(story: Story) -> None:
+    story.register(2)
+    story.until("Canary")
+    story.look()
+    assert story.live.settled
+    begins = story.live.spans[-1].starts_at
+    story.order(Order.PAUSE)
+    story.look(after=5)
+    story.order(Order.RUN)
+    story.look(after=5)
+    assert story.now < begins
+    assert story.live.spans[-1].starts_at == begins
+
+
+def test_a_mark_that_cannot_be_set_keeps_no_other_waiting_and_has_an_end(story: Story) -> None:
+    story.register(2)
+    story.golden_fails = frozenset({"2", "3"})
+    story.until("RolledBack")
+    story.versions[2] = replace(story.versions[2], tags={})
+    story.application = story.application.with_release(
+        replace(story.application.releases[-1], tagged=False)
+    )
+    del story.versions[2]
+    story.register(3)
+    story.until("RolledBack")
+    story.look(times=5)
+    assert story.versions[3].tags == {"headgate.state": "RolledBack"}
+    sent = len(story.calls)
+    story.look(times=60)
+    assert [call for call in story.calls[sent:] if isinstance(call, TagVersion)] == []
+
+
+def test_a_hold_on_the_endpoint_does_not_keep_a_failing_version_before_users(story: Story) -> None:
+    story.register(2)
+    story.until("Canary")
+    story.look()
+    story.edit(v1=40, v2=60)
+    story.look()
+    assert "changed by someone else" in (story.application.hold or "")
+    story.error_rates["2"] = 0.2
+    story.look(times=4)
+    assert story.weight(2) == 0
+    assert story.application.hold is None
+
+
+def test_a_version_registered_while_another_goes_home_waits_for_it(story: Story) -> None:
+    story.register(2)
+    story.until("Canary")
+    story.error_rates["2"] = 0.2
+    story.obeys = False
+    story.until("RolledBack")
+    story.register(3)
+    story.look(times=5)
+    assert story.live.version == "2"
+    story.obeys = True
+    story.look(times=6)
+    assert story.live.version == "3"
+
+
+def test_aborted_before_it_began_it_never_begins(story: Story) -> None:
+    story.register(2, status="PENDING_REGISTRATION")
+    story.look()
+    story.order(Order.ABORT)
+    story.register(2)
+    story.look(times=3)
+    assert story.release is not None
+    assert (story.release.state, story.release.because) == ("Retired", "aborted before it began")
+
+
+def test_paused_before_it_began_it_begins_when_resumed(story: Story) -> None:
+    story.register(2, status="PENDING_REGISTRATION")
+    story.look()
+    story.order(Order.PAUSE)
+    story.register(2)
+    story.look(times=5)
+    assert story.application.live is None
+    story.order(Order.RUN)
+    story.until("Canary")
+
+
+def test_without_an_alias_of_ours_the_registry_is_left_alone() -> None:
+    spec = replace(SPEC, alias=None)
+    story = Story(application=Application(name="rag-chatbot", spec=spec), alias=None)
+    story.look()
+    story.register(2)
+    story.until("Production")
+    story.look(times=40)
+    assert story.application.stable == "2"
+    assert {call.kind for call in story.calls} == {"serve"}
+
+
+def test_a_failure_that_lingers_from_an_earlier_release_blames_not_the_next(story: Story) -> None:
+    story.register(2)
+    story.undeployable = frozenset({"2"})
+    story.until("RolledBack")
+    story.look(times=2)
+    story.obeys = False
+    story.register(3)
+    story.look()
+    unknown = [replace(one, outcome="open") for one in story.application.attempts]
+    story.application = replace(story.application, attempts=tuple(unknown))
+    story.look()
+    assert story.live.state == "Provisioning", "nothing of version 3 has failed"
+
+
+def test_removal_gives_way_to_the_next_release(story: Story) -> None:
+    spec = replace(SPEC, rollout=replace(QUICK, retain=timedelta(minutes=2)))
+    story.application = replace(story.application, spec=spec)
+    story.register(2)
+    story.golden_fails = frozenset({"2"})
+    story.until("RolledBack")
+    story.look()
+    story.register(3)
+    story.look(times=8)
+    assert story.live.version == "3"
+    story.until("Production")
+    story.look(times=40)
+    assert story.endpoint == replace(story.endpoint, serving=serving(v3=100))  # type: ignore[type-var]

@@ -1,0 +1,127 @@
+"""What the endpoint and the alias should be, state by state."""
+
+from dataclasses import replace
+
+import pytest
+
+from states.desired import desired, desired_alias
+from states.machine import State
+from states.release import ENTITY_NAME_LENGTH, Application, Pinned, Release, Spec
+from states.world import Serving, Share
+from tests.states.story import MODEL, QUICK, SPEC, START, serving
+
+PINNED = Pinned(
+    baseline="1",
+    incumbent="1",
+    rollout=QUICK,
+    errors=SPEC.errors,
+    tests=SPEC.tests,
+    max_lag=SPEC.max_lag,
+    provisioning_deadline=SPEC.provisioning_deadline,
+    testing_deadline=SPEC.testing_deadline,
+)
+STABLE = Release(
+    application="rag-chatbot",
+    version="1",
+    state=State.PRODUCTION,
+    confirmed=True,
+    since=START,
+)
+TRIED = Release(application="rag-chatbot", version="2", pinned=PINNED, since=START, settled=False)
+
+
+def with_trial(release: Release) -> Application:
+    """Version 1 is stable, and a release of version 2 is in some state."""
+    return Application(name="rag-chatbot", spec=SPEC, stable="1", releases=(STABLE, release))
+
+
+@pytest.mark.parametrize(
+    ("release", "served", "alias"),
+    [
+        (TRIED, serving(v1=100), "1"),
+        (replace(TRIED, state=State.PROVISIONING), serving(v1=100, v2=0), "1"),
+        (replace(TRIED, state=State.TESTING), serving(v1=100, v2=0), "1"),
+        (replace(TRIED, state=State.CANARY, step=1), serving(v1=95, v2=5), "1"),
+        (replace(TRIED, state=State.CANARY, step=3), serving(v1=50, v2=50), "1"),
+        (replace(TRIED, state=State.CANARY, step=3, shut=True), serving(v1=100, v2=0), "1"),
+        (replace(TRIED, state=State.CANARY, step=4), serving(v1=0, v2=100), "1"),
+        (replace(TRIED, state=State.PRODUCTION), serving(v1=0, v2=100), "2"),
+        (replace(TRIED, state=State.ROLLED_BACK), serving(v1=100, v2=0), "1"),
+        (replace(TRIED, state=State.ROLLED_BACK, removed=True), serving(v1=100), "1"),
+        (replace(TRIED, state=State.RETIRED, settled=True), serving(v1=100), "1"),
+    ],
+)
+def test_each_state_of_the_live_release_wants_its_row_of_the_table(
+    release: Release, served: Serving, alias: str
+) -> None:
+    application = with_trial(release)
+    assert desired(application) == served
+    assert desired_alias(application) == alias
+
+
+def test_nothing_is_wanted_while_nothing_is_known() -> None:
+    nothing = Application(name="rag-chatbot", spec=SPEC)
+    assert desired(nothing) is None
+    assert desired_alias(nothing) is None
+
+
+def test_a_first_release_has_all_users_from_creation() -> None:
+    alone = replace(PINNED, baseline=None, incumbent=None)
+    first = replace(TRIED, version="1", state=State.PROVISIONING, pinned=alone)
+    application = Application(name="rag-chatbot", spec=SPEC, releases=(first,))
+    assert desired(application) == serving(v1=100)
+    gone = replace(application, releases=(replace(first, state=State.ROLLED_BACK),))
+    assert desired(gone) is None, "what never served is asked for no more"
+
+
+def test_a_version_that_lost_its_traffic_is_kept_until_it_is_removed() -> None:
+    ended = replace(TRIED, state=State.ROLLED_BACK, settled=True, ended_at=START)
+    assert desired(with_trial(ended)) == serving(v1=100, v2=0)
+    assert desired(with_trial(replace(ended, removed=True))) == serving(v1=100)
+
+
+def test_what_others_put_there_at_0_percent_is_carried() -> None:
+    theirs = Serving({"theirs": Share(model="main.other.model", version="4", weight=0)})
+    application = replace(with_trial(replace(TRIED, state=State.CANARY, step=2)), carried=theirs)
+    wanted = desired(application)
+    assert wanted is not None
+    assert wanted.weight("theirs") == 0
+    assert set(wanted.shares) == {"theirs", "rag_chatbot-v1", "rag_chatbot-v2"}
+
+
+def test_a_stable_version_that_had_failed_before_still_has_the_traffic() -> None:
+    """An earlier attempt is retained at 0 %; the attempt that succeeded is what serves."""
+    failed = replace(TRIED, state=State.ROLLED_BACK, settled=True, ended_at=START)
+    again = replace(TRIED, attempt=2, state=State.PRODUCTION, confirmed=True)
+    third = replace(TRIED, version="3", state=State.CANARY, step=1)
+    application = Application(
+        name="rag-chatbot", spec=SPEC, stable="2", releases=(failed, again, third)
+    )
+    assert desired(application) == serving(v2=95, v3=5)
+
+
+def test_no_alias_is_wanted_where_it_is_not_ours_to_set() -> None:
+    spec = replace(SPEC, alias=None)
+    assert desired_alias(replace(with_trial(TRIED), spec=spec)) is None
+
+
+def test_entity_names_are_as_found_else_deterministic_and_short_enough() -> None:
+    long = Spec(model=f"main.schema.{'m' * 80}", endpoint="e")
+    application = Application(name="a", spec=long, names={"3": "current"})
+    assert application.entity("3") == "current"
+    assert application.entity("12").endswith("-v12")
+    assert len(application.entity("12")) == ENTITY_NAME_LENGTH
+
+
+def test_an_entity_name_that_somebody_took_for_another_version_is_not_used_twice() -> None:
+    application = Application(
+        name="a",
+        spec=SPEC,
+        stable="1",
+        names={"1": "rag_chatbot-v2"},
+        releases=(STABLE, replace(TRIED, state=State.CANARY, step=1)),
+    )
+    wanted = desired(application)
+    assert wanted is not None
+    assert wanted.shares["rag_chatbot-v2"] == Share(model=MODEL, version="1", weight=95)
+    assert sum(share.weight for share in wanted.shares.values()) == 100
