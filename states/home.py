@@ -57,6 +57,8 @@ def roll_back(turn: Turn, release: Release, because: str) -> Release:
 
 def come_home(turn: Turn, release: Release) -> None:
     """Settle a rollback once the traffic, and the alias, were seen where they belong."""
+    own_up(turn)
+    release = turn.application.live or release
     named = desired_alias(turn.application)
     at_home = converged(turn) if desired(turn.application) else _idle(turn.endpoint)
     if not at_home or named not in (None, turn.world.alias):

@@ -18,7 +18,8 @@ CONFIGURATION, PERSON, WORKSPACE, STORE = 2, 3, 5, 6
 WORST = (CONFIGURATION, STORE, WORKSPACE, PERSON)
 """In the order in which the daemon would meet them."""
 STYLES = {"ok": "green", "warn": "yellow", "stops": "red", "skip": "dim"}
-DENIED = "permission denied"
+DENIED = ("permission denied", "status 403")
+"""Words of an error that says who asks may not; a refused token is another matter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +95,8 @@ class Section:
     def trouble(self, what: str, error: WorkspaceError, remedy: str, *, warns: bool) -> None:
         """A look that failed; `remedy` is for a refused permission, where it is exact."""
         found, _, usual = str(error).rpartition(": ")
-        if isinstance(error, Denied) and DENIED in str(error):
-            found, usual = DENIED, remedy
+        if isinstance(error, Denied) and any(words in str(error) for words in DENIED):
+            found, usual = DENIED[0], remedy
         if warns:
             self.warn(what, found, usual)
         else:

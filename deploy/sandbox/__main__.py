@@ -11,7 +11,6 @@ import logging
 import signal
 import socket
 import sys
-import tempfile
 import textwrap
 import typing
 from collections.abc import Iterator, Sequence
@@ -21,10 +20,12 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from starlette.datastructures import State
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from deploy.sandbox import recorded
 from deploy.sandbox.app import Connections, build
+from deploy.sandbox.temporary import DATA_PREFIX, temporary
 from deploy.sandbox.workspace import Settings
 
 HOST = "127.0.0.1"
@@ -62,6 +63,17 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(",") if part.strip())
 
 
+def _switch(text: str) -> bool:
+    """Whether a switch is on."""
+    if text not in {"on", "off"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither on nor off")
+    return text == "on"
+
+
+_READ = {tuple[int, ...]: _numbers, bool: _switch}
+"""How a setting's text is read where its type is no function for that."""
+
+
 def _parser() -> argparse.ArgumentParser:
     """An option for every setting."""
     parser = argparse.ArgumentParser(
@@ -73,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
         kind = types[field.name]
         parser.add_argument(
             "--" + field.name.replace("_", "-"),
-            type=_numbers if kind == tuple[int, ...] else kind,
+            type=_READ.get(kind, kind),
+            metavar="on|off" if kind is bool else None,
             default=None if field.default is MISSING else field.default,
             help=help_of.get(field.name),
         )
@@ -102,11 +115,7 @@ def _data(directory: Path | None) -> Iterator[Path]:
     """The data directory, locked; a temporary one, removed at the end, where none is given."""
     with contextlib.ExitStack() as stack:
         if directory is None:
-            # Model processes may still write for a moment after they were told to end.
-            temporary = tempfile.TemporaryDirectory(
-                prefix="databricks-sandbox-", ignore_cleanup_errors=True
-            )
-            directory = Path(stack.enter_context(temporary))
+            directory = stack.enter_context(temporary(DATA_PREFIX))
         directory = directory.absolute()
         directory.mkdir(parents=True, exist_ok=True)
         lock = stack.enter_context((directory / "lock").open("w"))
@@ -140,16 +149,31 @@ def _bound(port: int) -> Iterator[socket.socket]:
 class Server(uvicorn.Server):
     """Uvicorn that says when it is ready, and how it was ended."""
 
-    def __init__(self, config: uvicorn.Config, ready: str) -> None:
+    def __init__(self, config: uvicorn.Config, state: State, ready: str) -> None:
         super().__init__(config)
+        self._state = state
         self._ready = ready
+        self._announcing: asyncio.Task[None] | None = None
         self.interrupted = False
+        self.failed = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start everything; then say so, unless a signal came meanwhile."""
+        """Answer as soon as possible; say so when the children are warm, too."""
         await super().startup(sockets)
-        if self.started and not self.should_exit:
+        if self.started:
+            self._announcing = asyncio.create_task(self._announce(self._state.warm))
+
+    async def _announce(self, warm: "asyncio.Task[None]") -> None:
+        """Say that everything is ready, unless a signal came meanwhile; end if it cannot be."""
+        await asyncio.wait({warm})
+        if warm.cancelled() or self.should_exit:
+            return
+        error = warm.exception()
+        if error is None:
             print(self._ready, flush=True)  # noqa: T201 - what the shell evaluates
+            return
+        logging.getLogger("sandbox").error("the sandbox cannot start", exc_info=error)
+        self.failed = self.should_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -163,8 +187,8 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end; a second Ctrl-C does not wait for requests in flight.
 
-        During the start, which takes seconds, it does not wait for the children to warm up: the
-        exception ends the event loop, which cancels the start and thereby stops the children.
+        Before the first answer is possible nothing waits for it: the exception ends the event
+        loop, which cancels the start.
         """
         self.interrupted = self.interrupted or sig == signal.SIGINT
         super().handle_exit(sig, frame)
@@ -175,8 +199,8 @@ class Server(uvicorn.Server):
 
     @property
     def status(self) -> int:
-        """The exit status of the process: that of Ctrl-C, or 0."""
-        return 128 + signal.SIGINT if self.interrupted else 0
+        """The exit status of the process: that of Ctrl-C, that of a failed start, or 0."""
+        return 128 + signal.SIGINT if self.interrupted else int(self.failed)
 
 
 def _protocol(connections: Connections) -> type[H11Protocol]:
@@ -215,6 +239,7 @@ def _run(options: dict[str, Any]) -> int:
         )
         server = Server(
             config,
+            app.state,
             f"export DATABRICKS_HOST=http://{HOST}:{port}\n"
             f"export DATABRICKS_TOKEN={settings.token}",
         )

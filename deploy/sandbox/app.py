@@ -14,10 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deploy.sandbox.faults import Fault, Faults, RequestLog
+from deploy.sandbox.faults import RequestLog, replaced
 from deploy.sandbox.files import Files
 from deploy.sandbox.identity import Identity
 from deploy.sandbox.registry import Registry
+from deploy.sandbox.rules import HttpFault
 from deploy.sandbox.serving import Serving
 from deploy.sandbox.tracking import Tracking
 from deploy.sandbox.warehouse import Warehouse
@@ -26,7 +27,7 @@ from deploy.sandbox.workspace import Clock, Database, Settings, Workspace
 
 _log = logging.getLogger("sandbox")
 
-_OPEN = ("/.well-known/", "/oidc/", "/_sandbox/", "/_storage/")
+_OPEN = ("/.well-known/", "/oidc/", "/_sandbox/", "/_storage/", "/_storage-parts/")
 """Paths that need no bearer token: discovery, tokens, the sandbox's controls, signed URLs."""
 
 
@@ -56,13 +57,12 @@ class Gate:
         app: ASGIApp,
         *,
         workspace: Workspace,
-        faults: Faults,
         log: RequestLog,
         connections: Connections,
     ) -> None:
         self.app = app
         self.identity = Identity(workspace)
-        self.faults = faults
+        self.faults = workspace.faults
         self.log = log
         self.connections = connections
         self._org = (b"x-databricks-org-id", workspace.workspace_id.encode())
@@ -83,13 +83,13 @@ class Gate:
             await send(message)
 
         fault = None
-        if self.faults.waiting and not path.startswith("/_sandbox/"):
-            fault = self.faults.take(method, path)
+        if "http" in self.faults.rules and not path.startswith("/_sandbox/"):
+            fault = self.faults.take("http", HttpFault, "request", method=method, path=path)
         try:
             if fault is None:
                 await self._handle(scope, receive, marked)
             else:
-                await self._suffer(fault, scope, receive, marked)
+                await self._suffer(fault[1], scope, receive, marked)
         finally:
             if path.startswith("/api/"):
                 self.log.add(method, path, status)
@@ -118,22 +118,22 @@ class Gate:
             )
             await failure.response()(scope, receive, noted)
 
-    async def _suffer(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _suffer(self, fault: HttpFault, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or do not, as the fault says."""
-        replaced = fault.drop_connection or fault.status is not None
+        lost = fault.drop_connection or fault.status is not None
         held: list[Message] = []
 
         async def hold(message: Message) -> None:
             held.append(message)
 
-        if fault.after_handler or not replaced:
+        if fault.after_handler or not lost:
             await self._handle(scope, receive, hold)
         if fault.delay_s:
             await asyncio.sleep(fault.delay_s)
         if fault.drop_connection:
             await self.connections.reset(scope, receive)
         elif fault.status is not None:
-            await fault.response()(scope, receive, send)
+            await replaced(fault)(scope, receive, send)
         else:
             for message in held:
                 await send(message)
@@ -160,11 +160,25 @@ def _unknown(request: Request, error: Exception) -> Response:
     return not_modelled(f"{request.method} {path}").response()
 
 
+async def _warm(workspace: Workspace) -> None:
+    """Wait until the children have imported what they need and serve what was served before."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(workspace.tracking.warm())
+        group.create_task(workspace.serving.warm())
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    """End a task that may still run; how it ended is its owner's to tell."""
+    task.cancel()
+    await asyncio.wait({task})
+
+
 def build(settings: Settings, clock: Clock = time.time) -> Starlette:
     """The workspace that these settings describe, as an application with a lifespan.
 
-    Its `state.workspace` is the workspace, and its `state.connections` is where the server that
-    runs it must register its TCP connections.
+    Its `state.workspace` is the workspace; its `state.connections` is where the server that runs
+    it must register its TCP connections; and its `state.warm`, once its lifespan has begun, is the
+    task that waits for the children.
     """
     database = Database(settings.data / "workspace.db")
     workspace = Workspace(settings, database, clock)
@@ -173,7 +187,7 @@ def build(settings: Settings, clock: Clock = time.time) -> Starlette:
     workspace.tracking = Tracking(workspace)
     workspace.serving = Serving(workspace)
     workspace.warehouse = Warehouse(workspace)
-    faults, log, connections = Faults(), RequestLog(workspace.clock), Connections()
+    log, connections = RequestLog(workspace.clock), Connections()
     # The data plane comes first: routes are matched in order.
     routes = [
         *workspace.serving.routes(),
@@ -181,32 +195,32 @@ def build(settings: Settings, clock: Clock = time.time) -> Starlette:
         *workspace.registry.routes(),
         *workspace.warehouse.routes(),
         *Identity(workspace).routes(),
-        *faults.routes(),
+        *workspace.faults.routes(),
         *log.routes(),
         *workspace.tracking.routes(),
     ]
 
     @contextlib.asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as parts:
             parts.callback(database.connection.close)
             # They stop in the reverse order: serving while the warehouse still takes its rows.
             parts.push_async_callback(workspace.tracking.stop)
             parts.push_async_callback(workspace.warehouse.stop)
             parts.push_async_callback(workspace.serving.stop)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(workspace.tracking.start())
-                await workspace.warehouse.start()
-                await workspace.serving.start()
+            await workspace.tracking.start()
+            await workspace.serving.start()
+            await workspace.warehouse.start()
+            # The control plane answers while the children import MLflow.
+            app.state.warm = asyncio.create_task(_warm(workspace))
+            parts.push_async_callback(_end, app.state.warm)
             yield
 
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
         exception_handlers={ApiError: _refusal, HTTPException: _unknown},
-        middleware=[
-            Middleware(Gate, workspace=workspace, faults=faults, log=log, connections=connections)
-        ],
+        middleware=[Middleware(Gate, workspace=workspace, log=log, connections=connections)],
     )
     app.router.redirect_slashes = False
     app.state.workspace = workspace

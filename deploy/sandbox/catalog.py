@@ -1,9 +1,12 @@
 """The store of registered models: what both dialects of the registry read and write."""
 
+import contextlib
 import json
 import re
 import sqlite3
 import uuid
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 from deploy.sandbox.wire import (
     Json,
@@ -51,8 +54,13 @@ CREATE TABLE IF NOT EXISTS model_version_tags (
         ON UPDATE CASCADE ON DELETE CASCADE);
 """
 
+_past: ContextVar[sqlite3.Connection | None] = ContextVar("past", default=None)
+"""What reads are answered from instead of the store, where a fault makes them stale."""
+
 _LEVEL = re.compile(r"[^./ \x00-\x1f\x7f]{1,255}")
 """One level of a name, as Unity Catalog documents it for catalogs, schemas and their content."""
+_EMPTY = "empty."
+"""Begins the token of a page that has nothing but a token."""
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _RESERVED_ALIAS = re.compile(r"(?i)latest|v\d+")
 """MLflow keeps these for itself: an alias must not look like a version."""
@@ -100,7 +108,16 @@ class Store:
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         """The rows that a query finds."""
         with self.lock:
-            return self.connection.execute(sql, values).fetchall()
+            return (_past.get() or self.connection).execute(sql, values).fetchall()
+
+    @contextlib.contextmanager
+    def reading(self, past: sqlite3.Connection) -> Iterator[None]:
+        """Let what this task reads come from another connection to the same store."""
+        token = _past.set(past)
+        try:
+            yield
+        finally:
+            _past.reset(token)
 
     def change(self, sql: str, *values: object) -> int:
         """The number of rows that a statement changed."""
@@ -295,10 +312,13 @@ class Store:
         """One page of a table's rows and the token of the next.
 
         The order is that of random ids, because the platform promises none: a client that
-        counts on the newest version first is wrong and should find out here.
+        counts on the newest version first is wrong and should find out here. A client that takes
+        an empty page for the end is as wrong: the second page is always empty, with a token.
         """
         size = min(whole(arguments, "max_results", 0) or PAGE, PAGE_MAX)
         after = str(arguments.get("page_token") or "")
+        if after.startswith(_EMPTY):
+            return [], after.removeprefix(_EMPTY)
         found = self.rows(
             f"SELECT * FROM {table} WHERE {where} AND id > ? ORDER BY id LIMIT ?",  # noqa: S608
             *values,
@@ -306,4 +326,6 @@ class Store:
             size + 1,
         )
         token = found[size - 1]["id"] if len(found) > size else None
+        if token is not None and not after:
+            token = _EMPTY + token
         return found[:size], token

@@ -121,7 +121,10 @@ class Legacy:
 
     async def search_models(self, request: Request) -> Response:
         """GET registered-models/search: all models, page by page."""
-        rows, token = self.store.page("models", "true", [], await read_arguments(request))
+        asked = await read_arguments(request)
+        if asked.get("filter"):
+            raise invalid("registered models of Unity Catalog cannot be searched by a filter")
+        rows, token = self.store.page("models", "true", [], asked)
         body: Json = {"registered_models": [self._model(row, whole_record=False) for row in rows]}
         return reply(body | ({"next_page_token": token} if token else {}))
 

@@ -124,6 +124,8 @@ class Record:
     """Why entities of a failed update failed, by served_entity_id."""
     tags: dict[str, str] = field(default_factory=dict)
     ai_gateway: Json | None = None
+    grants: dict[str, str] = field(default_factory=dict)
+    """Permission levels by "kind:name" of who has them."""
 
 
 def _as_model(entity: Json) -> Json:
@@ -178,7 +180,7 @@ def read_config(body: Json, workspace: Workspace, version: int) -> Config:
             "BAD_REQUEST",
             "Cannot create 2+ served entities with the same entity name and version.",
         )
-    routes = _routes(body.get("traffic_config"), names)
+    routes = read_routes(body.get("traffic_config"), names)
     return Config(version=version, entities=entities, routes=routes, start_ms=workspace.now_ms())
 
 
@@ -267,7 +269,7 @@ def _check_version(model: str, version: str, workspace: Workspace) -> None:
         raise invalid(f"Model version {model} version {version} has no signature.")
 
 
-def _routes(traffic: Any, names: list[str]) -> dict[str, int]:  # noqa: ANN401
+def read_routes(traffic: Any, names: list[str]) -> dict[str, int]:  # noqa: ANN401
     """Read the routes: they name entities, once each, and sum to 100."""
     if traffic is None:
         if len(names) > 1:

@@ -1,134 +1,109 @@
-"""Faults of the HTTP layer, asked for from outside, and the log of what clients called."""
+"""Faults on request, for every part of the workspace, and the log of what clients called."""
 
-import re
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from deploy.sandbox.rules import SCOPES, Effect, HttpFault, Rule, read_rule
 from deploy.sandbox.wire import Json, invalid, read_json, reply, whole
 
 LOG_LENGTH = 100_000
 """Requests that the log remembers: enough for a contract test, bounded for a long evening."""
 
-
-@dataclass(kw_only=True)
-class Fault:
-    """What befalls the next `times` requests whose method and path match.
-
-    With `after_handler` the request takes effect and only its answer is lost or replaced: the
-    case in which a client cannot know what happened.
-    """
-
-    method: str | None = None
-    """An HTTP method; none is any."""
-    path: str = ""
-    """A regular expression that is searched for in the path."""
-    status: int | None = None
-    """The status of the answer that replaces the real one; none leaves the real one."""
-    error_code: str = "TEMPORARILY_UNAVAILABLE"
-    message: str = "a fault that the sandbox was asked for"
-    retry_after: int | None = None
-    """The answer's Retry-After header, in seconds."""
-    after_handler: bool = False
-    times: int = 1
-    delay_s: float = 0.0
-    """How long the answer is held back, in seconds."""
-    drop_connection: bool = False
-    """Whether the TCP connection is reset instead of answered."""
-
-    def matches(self, method: str, path: str) -> bool:
-        """Whether this request is to suffer it."""
-        return self.method in (None, method) and re.search(self.path, path) is not None
-
-    def response(self) -> Response:
-        """The answer that the client sees in place of the real one."""
-        assert self.status is not None
-        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-        body = {"error_code": self.error_code, "message": self.message}
-        return JSONResponse(body, status_code=self.status, headers=headers)
+_Kind = TypeVar("_Kind", bound=Effect)
 
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "method": (str,),
-    "path": (str,),
-    "status": (int,),
-    "error_code": (str,),
-    "message": (str,),
-    "retry_after": (int,),
-    "after_handler": (bool,),
-    "times": (int,),
-    "delay_s": (int, float),
-    "drop_connection": (bool,),
-}
-assert set(_TYPES) == {field.name for field in fields(Fault)}
-
-
-def _fault(body: Any) -> Fault:  # noqa: ANN401 - anything may stand in a request
-    """The fault that one object of the request describes."""
-    if not isinstance(body, dict):
-        raise invalid("a fault must be a JSON object")
-    for key, value in body.items():
-        if key not in _TYPES:
-            raise invalid(f"a fault has no field {key!r}; it has {', '.join(sorted(_TYPES))}")
-        if not isinstance(value, _TYPES[key]):
-            raise invalid(f"the field {key!r} of a fault cannot be {value!r}")
-    fault = Fault(**body)
-    try:
-        re.compile(fault.path)
-    except re.error as error:
-        raise invalid(f"the path {fault.path!r} is no regular expression: {error}") from error
-    if fault.status is None and not fault.drop_connection and not fault.delay_s:
-        raise invalid("a fault must set a status, a delay_s, or drop_connection")
-    return fault
+def replaced(fault: HttpFault) -> Response:
+    """The answer that the client sees in place of the real one."""
+    assert fault.status is not None
+    headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+    body = {"error_code": fault.error_code, "message": fault.message}
+    return JSONResponse(body, status_code=fault.status, headers=headers)
 
 
 class Faults:
-    """The faults that are still to happen, oldest first."""
+    """The rules that were asked for, oldest first, and what is to be done when one comes or goes.
+
+    Parts of the workspace ask `take` at each event that a rule can befall, on the event loop.
+    """
 
     def __init__(self) -> None:
-        self.waiting: list[Fault] = []
+        self.rules: dict[str, list[Rule]] = {}
+        """The rules by their scope; a scope without any is not here, which costs a look only."""
+        self.came: list[Callable[[Rule], None]] = []
+        """Called with each new rule."""
+        self._last = 0
 
-    def take(self, method: str, path: str) -> Fault | None:
-        """The fault that befalls this request, counted as used."""
-        for fault in self.waiting:
-            if fault.matches(method, path):
-                fault.times -= 1
-                if fault.times <= 0:
-                    self.waiting.remove(fault)
-                return fault
+    def take(
+        self, scope: str, kind: type[_Kind], moment: str, /, **names: str
+    ) -> tuple[Rule, _Kind] | None:
+        """The first rule that befalls this event, counted as applied, and its effect."""
+        for rule in self.rules.get(scope, ()):
+            if rule.applies(moment, names):
+                assert isinstance(rule.effect, kind), "a scope has one kind of effects"
+                return rule, rule.effect
         return None
 
-    def _answer(self) -> Response:
-        return reply({"faults": [asdict(fault) for fault in self.waiting]})
+    def stands(self, rule: Rule) -> bool:
+        """Whether a rule has not been cleared, however often it has applied."""
+        return rule in self.rules.get(rule.scope, ())
 
-    async def add(self, request: Request) -> Response:
-        """POST {"faults": [...]}: put faults at the end of those that wait."""
-        asked = (await read_json(request)).get("faults")
-        if not isinstance(asked, list):
-            raise invalid('the body must be {"faults": [...]}')
-        self.waiting += [_fault(body) for body in asked]
-        return self._answer()
+    def put(self, body: Any) -> Rule:  # noqa: ANN401 - anything may stand in a request
+        """A new rule, after those that are there."""
+        rule = read_rule(body)
+        self._last += 1
+        rule.number = self._last
+        self.rules.setdefault(rule.scope, []).append(rule)
+        for told in self.came:
+            told(rule)
+        return rule
 
-    async def show(self, _request: Request) -> Response:
-        """GET: the faults that have not happened yet."""
-        return self._answer()
+    def clear(self, scope: str | None = None) -> None:
+        """No more faults, or no more of one scope."""
+        if scope is None:
+            self.rules.clear()
+        else:
+            self.rules.pop(scope, None)
 
-    async def clear(self, _request: Request) -> Response:
-        """DELETE: no more faults."""
-        self.waiting.clear()
-        return self._answer()
+    def _shown(self) -> Response:
+        rules = [rule for of_scope in self.rules.values() for rule in of_scope]
+        rules.sort(key=lambda rule: rule.number)
+        return reply({"faults": [rule.shown() for rule in rules]})
+
+    async def _add(self, request: Request) -> Response:
+        """POST {"faults": [...]}, or one fault alone: refused as a whole or put as a whole."""
+        body = await read_json(request)
+        asked = body.get("faults", [body])
+        if not isinstance(asked, list) or not ("scope" in body or "faults" in body):
+            raise invalid('the body must be {"faults": [...]}, or one fault with its scope')
+        for one in asked:
+            read_rule(one)
+        for one in asked:
+            self.put(one)
+        return self._shown()
+
+    async def _show(self, _request: Request) -> Response:
+        """GET: all rules, each with how often it matched and applied."""
+        return self._shown()
+
+    async def _clear(self, request: Request) -> Response:
+        """DELETE: no more faults; with ?scope= no more of that one."""
+        scope = request.query_params.get("scope")
+        if scope is not None and scope not in SCOPES:
+            raise invalid(f"there is no scope {scope!r}: {', '.join(SCOPES)}")
+        self.clear(scope)
+        return self._shown()
 
     def routes(self) -> list[Route]:
         """The control of the faults, which no Databricks client can reach by accident."""
         return [
-            Route("/_sandbox/faults", self.add, methods=["POST"]),
-            Route("/_sandbox/faults", self.show, methods=["GET"]),
-            Route("/_sandbox/faults", self.clear, methods=["DELETE"]),
+            Route("/_sandbox/faults", self._add, methods=["POST"]),
+            Route("/_sandbox/faults", self._show, methods=["GET"]),
+            Route("/_sandbox/faults", self._clear, methods=["DELETE"]),
         ]
 
 

@@ -12,11 +12,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from deploy.sandbox.parts import Parts
 from deploy.sandbox.wire import (
     ApiError,
     Json,
     invalid,
-    not_modelled,
     read_arguments,
     reply,
     text,
@@ -46,8 +46,9 @@ class Files:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self.root = (workspace.settings.data / "files").resolve()
-        self._incoming = self.root / ".incoming"
-        self._incoming.mkdir(parents=True, exist_ok=True)
+        self.incoming = self.root / ".incoming"
+        self.incoming.mkdir(parents=True, exist_ok=True)
+        self.parts = Parts(self)
 
     def path(self, name: str) -> Path:
         """Where the file of this name lies on this machine; never outside the root."""
@@ -90,27 +91,36 @@ class Files:
 
     async def _store(self, request: Request, name: str, *, overwrite: bool) -> None:
         """Write the request's body as this file, all of it or nothing."""
+        self.check_free(name, overwrite=overwrite)
+        descriptor, temporary = tempfile.mkstemp(dir=self.incoming)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                async for chunk in request.stream():
+                    file.write(chunk)
+            self.place(Path(temporary), name)
+        except ClientDisconnect as error:
+            raise ApiError(400, "ABORTED", f"the upload of {name} ended early") from error
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)  # noqa: PTH108
+
+    def check_free(self, name: str, *, overwrite: bool) -> None:
+        """Refuse to write a file where none may be written."""
         path = self.path(name)
         self.workspace.registry.check_writable(name)
         if path.is_dir():
             raise invalid(f"{name} is a directory")
         if path.exists() and not overwrite:
             raise ApiError(409, "ALREADY_EXISTS", f"The file {name} already exists")
-        descriptor, temporary = tempfile.mkstemp(dir=self._incoming)
+
+    def place(self, written: Path, name: str) -> None:
+        """Give a file that has been written whole its name."""
+        path = self.path(name)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                async for chunk in request.stream():
-                    file.write(chunk)
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except (FileExistsError, NotADirectoryError) as error:
-                raise invalid(f"a part of the path {name} is a file") from error
-            os.replace(temporary, path)  # noqa: PTH105 - by the name that mkstemp gave
-        except ClientDisconnect as error:
-            raise ApiError(400, "ABORTED", f"the upload of {name} ended early") from error
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)  # noqa: PTH108
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise invalid(f"a part of the path {name} is a file") from error
+        written.replace(path)
 
     async def download(self, request: Request) -> Response:
         """GET or HEAD a file, or with a Range header a part of it."""
@@ -204,13 +214,6 @@ class Files:
         self.workspace.registry.check_writable(name)
         return reply({"url": self.signed_url(request, "PUT", name), "headers": []})
 
-    async def multipart(self, request: Request) -> Response:
-        """POST to a file begins an upload in parts, which the SDK does above 50 MB."""
-        raise not_modelled(
-            "uploads in parts, which clients use for a file above 50 MB: "
-            f"{_name(request)} is too large"
-        )
-
     async def signed(self, request: Request) -> Response:
         """GET or PUT with the permission that the URL itself carries."""
         name = _name(request)
@@ -233,12 +236,12 @@ class Files:
             Route(files, self.upload, methods=["PUT"]),
             Route(files, self.download, methods=["GET", "HEAD"]),
             Route(files, self.delete, methods=["DELETE"]),
-            Route(files, self.multipart, methods=["POST"]),
             Route(directories, self.make_directory, methods=["PUT"]),
             Route(directories, self.read_directory, methods=["GET", "HEAD"]),
             Route(directories, self.delete_directory, methods=["DELETE"]),
             Route("/api/2.0/fs/create-download-url", self.create_download_url, methods=["POST"]),
             Route("/api/2.0/fs/create-upload-url", self.create_upload_url, methods=["POST"]),
+            *self.parts.routes(),
             Route("/_storage/{path:path}", self.signed, methods=["GET", "HEAD", "PUT"]),
         ]
 

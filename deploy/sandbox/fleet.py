@@ -4,16 +4,15 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deploy.sandbox.temporary import SOCKET_PREFIX, temporary
 from deploy.sandbox.worker import SIZES, Head, pack
 
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -89,12 +88,16 @@ class Process:
         if self.lost is not None:
             self.lost()
 
-    def kill(self) -> None:
-        """End the process at once. A dead connection means that the pid may be another's."""
-        self.lost = None
+    def crash(self) -> None:
+        """Kill the process as an accident would: its owner learns of it from the connection."""
         if self.alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """End the process at once. A dead connection means that the pid may be another's."""
+        self.lost = None
+        self.crash()
 
     async def retire(self) -> None:
         """End the process after it has answered what it has taken."""
@@ -124,6 +127,7 @@ class Fleet:
         self._log = log
         self._server: asyncio.Server | None = None
         self._directory: Path | None = None
+        self._stack = contextlib.ExitStack()
         self._zygote: asyncio.subprocess.Process | None = None
         self._zygote_line: Process | None = None
         self._expected: dict[str, asyncio.Future[Process]] = {}
@@ -138,10 +142,9 @@ class Fleet:
         return str(self._directory / "hub")
 
     async def start(self) -> None:
-        """Open the socket and warm the zygote."""
-        self._directory = Path(tempfile.mkdtemp(prefix="headgate-"))
+        """Open the socket; the zygote is warmed by `warm`, or by the first launch."""
+        self._directory = self._stack.enter_context(temporary(SOCKET_PREFIX))
         self._server = await asyncio.start_unix_server(self._connected, self.socket)
-        await self._warm()
 
     async def stop(self) -> None:
         """End every process and remove the socket."""
@@ -153,13 +156,12 @@ class Fleet:
         if self._server is not None:
             self._server.close()
         await asyncio.gather(*self._readers, return_exceptions=True)
-        if self._directory is not None:
-            shutil.rmtree(self._directory)
-            self._directory = None
+        self._stack.close()
+        self._directory = None
 
     async def launch(self, order: Order, limit_s: float) -> Process:
         """Fork a worker and wait until it has loaded its model; ProcessEnded says what failed."""
-        zygote = await self._warm()
+        zygote = await self.warm()
         ticket = uuid.uuid4().hex
         coming: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
         self._expected[ticket] = coming
@@ -187,7 +189,7 @@ class Fleet:
             raise ProcessEnded(str(opening["failed"]))
         return process
 
-    async def _warm(self) -> Process:
+    async def warm(self) -> Process:
         """The zygote's connection; a zygote that has died is replaced."""
         async with self._starting:
             line = self._zygote_line

@@ -10,11 +10,12 @@ import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from deploy.sandbox.endpoints import Entity, Record, payload_table
+from deploy.sandbox.rules import TableFault
 from deploy.sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -60,6 +61,17 @@ _LARGEST = 1 << 20
 """A request or response of more bytes than this is not logged."""
 
 
+@dataclass(frozen=True)
+class Delivery:
+    """How a row is delivered."""
+
+    lag_s: float
+    jitter_s: float
+    duplicates: float
+    drops: float
+    skip_statuses: tuple[int, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
     """One request and its response, as the router saw them."""
@@ -93,14 +105,19 @@ class Inference:
     def log(self, record: Record, exchange: Exchange) -> None:
         """Log an exchange, unless the endpoint has no table or its status is one left out."""
         place = payload_table(record.name, record.ai_gateway)
-        settings = self._workspace.settings
-        if place is None or exchange.status in settings.table_skip_statuses:
+        if place is None:
+            return
+        delivery = self._delivery(place, record.name)
+        if exchange.status in delivery.skip_statuses:
             return
         row = _payload_row(exchange)
-        twice = self._random.random() < settings.table_duplicate_share
+        twice = self._random.random() < delivery.duplicates
+        # Without drops no number is drawn: the sequence of a seed stays what it was.
+        if delivery.drops and self._random.random() < delivery.drops:
+            return
         with self._lock:
             for _ in range(1 + twice):
-                self._rows[place].append((*row, self._visible_from(exchange.time)))
+                self._rows[place].append((*row, self._visible_from(exchange.time, delivery)))
 
     def entities(
         self, record: Record, entities: Sequence[Entity], version: int, *, deleted: bool = False
@@ -109,11 +126,12 @@ class Inference:
         now = self._workspace.clock()
         time = datetime.fromtimestamp(now, UTC)
         identity = (_ACCOUNT, self._workspace.workspace_id)
+        delivery = self._delivery(SERVED_ENTITIES, record.name)
         with self._lock:
             for entity in entities:
                 model = (entity.name, "CUSTOM_MODEL", entity.entity_name, entity.entity_version)
                 row = (entity.served_entity_id, *identity, entity.creator, record.name, record.id)
-                times = (time, time if deleted else None, self._visible_from(now))
+                times = (time, time if deleted else None, self._visible_from(now, delivery))
                 self._rows[SERVED_ENTITIES].append((*row, *model, version, *times))
 
     @property
@@ -137,9 +155,26 @@ class Inference:
                 connection.executemany(f"INSERT INTO {_stored(place)} VALUES ({marks})", batch)  # noqa: S608
                 connection.execute("COMMIT")
 
-    def _visible_from(self, time: float) -> float:
+    def _delivery(self, place: Place, endpoint: str) -> "Delivery":
+        """How this row is delivered: as the settings say, or as a fault says."""
         settings = self._workspace.settings
-        return time + settings.table_lag_s + settings.table_lag_jitter_s * self._random.random()
+        usual = Delivery(
+            settings.table_lag_s,
+            settings.table_lag_jitter_s,
+            settings.table_duplicate_share,
+            settings.table_drop_share,
+            settings.table_skip_statuses,
+        )
+        taken = self._workspace.faults.take(
+            "table", TableFault, "row", table=".".join(place), endpoint=endpoint
+        )
+        if taken is None:
+            return usual
+        given = {key: value for key, value in asdict(taken[1]).items() if value is not None}
+        return replace(usual, **given)
+
+    def _visible_from(self, time: float, delivery: "Delivery") -> float:
+        return time + delivery.lag_s + delivery.jitter_s * self._random.random()
 
 
 def _payload_row(exchange: Exchange) -> tuple[Any, ...]:

@@ -56,7 +56,7 @@ def _to_integer(name: str, *, tries: bool) -> str:
         "malformed input.')"
     )
     return (
-        f"CREATE OR REPLACE MACRO {'try' if tries else 'to'}_{_INTEGERS[name]}(a) AS CASE "
+        f"{'try' if tries else 'to'}_{_INTEGERS[name]}(a) AS CASE "
         f"WHEN {_is('VARCHAR')} THEN CASE WHEN regexp_full_match({text}, '[+-]?[0-9]+') "
         f"THEN {cast}({text} AS {name}) WHEN a IS NOT NULL THEN {wrong} END "
         f"WHEN {_FLOATS} THEN {cast}(trunc(TRY_CAST(a AS DOUBLE)) AS {name}) "
@@ -76,45 +76,47 @@ _DECIMAL_QUOTIENT = (
     "AND typeof(b) NOT IN ('DOUBLE', 'FLOAT')"
 )
 _NO_DECIMALS = _refusal("the type of this quotient of decimals: cast one side to DOUBLE")
+_BEFORE = _refusal("a substring that begins before the text")
+_NO_INDEX = _refusal("an index into this type")
 
-MACROS = (
+_DEFINED = (
     *(_to_integer(name, tries=tries) for name in _INTEGERS for tries in (False, True)),
     # An ANSI warehouse raises where DuckDB answers infinity.
     (
-        f"CREATE OR REPLACE MACRO ansi_div(a, b) AS CASE WHEN {_DECIMAL_QUOTIENT} THEN {_NO_DECIMALS} "
+        f"ansi_div(a, b) AS CASE WHEN {_DECIMAL_QUOTIENT} THEN {_NO_DECIMALS} "
         f"WHEN b = 0 THEN {_ZERO} ELSE a / b END"
     ),
     (
-        f"CREATE OR REPLACE MACRO try_div(a, b) AS CASE WHEN {_DECIMAL_QUOTIENT} THEN {_NO_DECIMALS} "
+        f"try_div(a, b) AS CASE WHEN {_DECIMAL_QUOTIENT} THEN {_NO_DECIMALS} "
         "WHEN b = 0 THEN NULL ELSE a / b END"
     ),
     (
-        f"CREATE OR REPLACE MACRO ansi_idiv(a, b) AS CASE WHEN {_FLOATS} OR {_DECIMALS} "
+        f"ansi_idiv(a, b) AS CASE WHEN {_FLOATS} OR {_DECIMALS} "
         f"THEN {_refusal('div of other numbers than integers')} "
         f"WHEN b = 0 THEN {_ZERO} ELSE CAST(a // b AS BIGINT) END"
     ),
     # A whole number of 1/p as a decimal's text: DuckDB itself divides in doubles.
     (
-        "CREATE OR REPLACE MACRO scaled(n, p, s) AS (CASE WHEN n < 0 THEN '-' ELSE '' END) || "
+        "scaled(n, p, s) AS (CASE WHEN n < 0 THEN '-' ELSE '' END) || "
         "CAST(abs(n) // p AS VARCHAR) || '.' || lpad(CAST(abs(n) % p AS VARCHAR), s, '0')"
     ),
     # Databricks gives an INTERVAL, whose text is its own.
     (
-        "CREATE OR REPLACE MACRO ansi_sub(a, b) AS CASE WHEN typeof(a) = 'DATE' AND typeof(b) = 'DATE' "
+        "ansi_sub(a, b) AS CASE WHEN typeof(a) = 'DATE' AND typeof(b) = 'DATE' "
         f"THEN {_refusal('the difference of dates as an INTERVAL: use datediff')} ELSE a - b END"
     ),
     # Whole days keep a date a date; hours make it a timestamp.
     (
-        "CREATE OR REPLACE MACRO shift_days(a DATE, d INTERVAL) AS CAST(a + d AS DATE), "
+        "shift_days(a DATE, d INTERVAL) AS CAST(a + d AS DATE), "
         "(a TIMESTAMPTZ, d INTERVAL) AS a + d, (a TIMESTAMP, d INTERVAL) AS a + d"
     ),
     (
-        "CREATE OR REPLACE MACRO shift_time(a DATE, d INTERVAL) AS CAST(a AS TIMESTAMPTZ) + d, "
+        "shift_time(a DATE, d INTERVAL) AS CAST(a AS TIMESTAMPTZ) + d, "
         "(a TIMESTAMPTZ, d INTERVAL) AS a + d, (a TIMESTAMP, d INTERVAL) AS a + d"
     ),
     # A timestamp's text has no offset; Java writes large and small doubles with an exponent.
     (
-        "CREATE OR REPLACE MACRO as_text(a) AS CASE "
+        "as_text(a) AS CASE "
         f"WHEN {_is('TIMESTAMP WITH TIME ZONE')} "
         r"THEN regexp_replace(CAST(a AS VARCHAR), '\+00$', '') "
         f"WHEN {_FLOATS} AND NOT (abs(TRY_CAST(a AS DOUBLE)) >= 0.001 "
@@ -124,60 +126,60 @@ MACROS = (
         f"THEN {_refusal('the text of this type')} ELSE CAST(a AS VARCHAR) END"
     ),
     (
-        f"CREATE OR REPLACE MACRO ansi_round(a, n) AS CASE WHEN {_FLOATS} AND round(a, n) IS DISTINCT "
+        f"ansi_round(a, n) AS CASE WHEN {_FLOATS} AND round(a, n) IS DISTINCT "
         "FROM CAST(round(CAST(CAST(a AS VARCHAR) AS DECIMAL(38, 18)), n) AS DOUBLE) "
         f"THEN {_refusal('the rounding of this double, which lies between two')} "
         "ELSE round(a, n) END"
     ),
     (
-        "CREATE OR REPLACE MACRO mean_of(a) AS CASE WHEN typeof(a) LIKE 'DECIMAL%' "
+        "mean_of(a) AS CASE WHEN typeof(a) LIKE 'DECIMAL%' "
         f"THEN {_refusal('the type of the mean of decimals: cast to DOUBLE')} ELSE a END"
     ),
     (
-        "CREATE OR REPLACE MACRO item(a, i) AS CASE WHEN typeof(a) NOT LIKE '%]' AND a IS NOT NULL "
-        f"THEN {_refusal('an index into this type')} "
+        "item(a, i) AS CASE WHEN typeof(a) NOT LIKE '%]' AND a IS NOT NULL "
+        f"THEN {_NO_INDEX} "
         "WHEN i < 0 OR i >= len(a) THEN error('[INVALID_ARRAY_INDEX] The index ' || i || "
         "' is out of bounds. The array has ' || len(a) || ' elements. Use get() to tolerate it.') "
         "ELSE a[i + 1] END"
     ),
     (
-        "CREATE OR REPLACE MACRO element(a, i) AS CASE WHEN typeof(a) NOT LIKE '%]' AND a IS NOT NULL "
-        f"THEN {_refusal('an index into this type')} "
+        "element(a, i) AS CASE WHEN typeof(a) NOT LIKE '%]' AND a IS NOT NULL "
+        f"THEN {_NO_INDEX} "
         "WHEN i = 0 OR abs(i) > len(a) THEN error('[INVALID_ARRAY_INDEX_IN_ELEMENT_AT] The index ' "
         "|| i || ' is out of bounds. The array has ' || len(a) || ' elements. Use try_element_at.') "
         "ELSE a[i] END"
     ),
-    "CREATE OR REPLACE MACRO get_item(a, i) AS CASE WHEN i >= 0 THEN a[i + 1] END",
+    "get_item(a, i) AS CASE WHEN i >= 0 THEN a[i + 1] END",
     (
-        "CREATE OR REPLACE MACRO part(a, i) AS substring(a, CASE WHEN i = 0 THEN 1 "
-        f"WHEN -i > length(a) THEN {_refusal('a substring that begins before the text')} ELSE i END)"
+        "part(a, i) AS substring(a, CASE WHEN i = 0 THEN 1 "
+        f"WHEN -i > length(a) THEN {_BEFORE} ELSE i END)"
     ),
     (
-        "CREATE OR REPLACE MACRO part_of(a, i, n) AS substring(a, CASE WHEN i = 0 THEN 1 "
-        f"WHEN -i > length(a) THEN {_refusal('a substring that begins before the text')} ELSE i END, "
+        "part_of(a, i, n) AS substring(a, CASE WHEN i = 0 THEN 1 "
+        f"WHEN -i > length(a) THEN {_BEFORE} ELSE i END, "
         "n)"
     ),
     # Databricks answers NULL for text that is not JSON; DuckDB raises.
-    (
-        "CREATE OR REPLACE MACRO json_text(a, p) AS "
-        "CASE WHEN json_valid(a) THEN json_extract_string(a, p) END"
-    ),
+    ("json_text(a, p) AS CASE WHEN json_valid(a) THEN json_extract_string(a, p) END"),
     # `column:name` does not mind the case of a name, which DuckDB does.
     (
-        "CREATE OR REPLACE MACRO json_field(a, p) AS CASE WHEN NOT json_valid(a) THEN NULL "
-        "WHEN json_extract_string(a, p) IS NULL AND typeof(a) = 'VARCHAR' "
+        "json_field(a, p) AS CASE "
+        f"WHEN {_is('JSON')} THEN {_refusal('a field of a VARIANT without a cast')} "
+        "WHEN NOT json_valid(a) THEN NULL "
+        "WHEN json_extract_string(a, p) IS NULL "
         "AND json_extract_string(lower(CAST(a AS VARCHAR)), lower(p)) IS NOT NULL "
         f"THEN {_refusal('a field that is written in another case than in the JSON')} "
         "ELSE json_extract_string(a, p) END"
     ),
     (
-        "CREATE OR REPLACE MACRO json_list_length(a) AS CASE WHEN json_valid(a) "
+        "json_list_length(a) AS CASE WHEN json_valid(a) "
         "THEN CASE WHEN json_type(a) = 'ARRAY' THEN CAST(json_array_length(a) AS INTEGER) END END"
     ),
-    "CREATE OR REPLACE MACRO timestamp_seconds(s) AS to_timestamp(s)",
-    "CREATE OR REPLACE MACRO timestamp_millis(ms) AS to_timestamp(ms / 1000.0)",
-    "CREATE OR REPLACE MACRO timestamp_micros(us) AS to_timestamp(us / 1000000.0)",
+    "timestamp_seconds(s) AS to_timestamp(s)",
+    "timestamp_millis(ms) AS to_timestamp(ms / 1000.0)",
+    "timestamp_micros(us) AS to_timestamp(us / 1000000.0)",
 )
+MACROS = tuple(f"CREATE OR REPLACE MACRO {one}" for one in _DEFINED)
 """What the database must define before a translated statement can run."""
 
 SIMPLE_TYPES = frozenset(
@@ -216,6 +218,12 @@ class DatabricksSql(_Dialect):
             "DATEDIFF": _two_or_three,
             "DATE_DIFF": _two_or_three,
             "PERCENTILE": _percentile,
+        }
+        # It would read two arguments and forget the third.
+        FUNCTION_PARSERS = {  # noqa: RUF012
+            name: read
+            for name, read in _Dialect.Parser.FUNCTION_PARSERS.items()
+            if name != "PERCENTILE"
         }
 
 
@@ -351,7 +359,7 @@ def _divided(node: exp.Div, left_scale: int, right_scale: int, result: _Exact) -
 
     top, bottom = unscaled(node.this, left_scale), unscaled(node.expression, right_scale)
     grown = f"2 * abs({top}) * {power(scale - left_scale + right_scale)}"
-    rounded = f"({grown} + abs({bottom})) // (2 * abs({bottom}))"
+    rounded = f"({grown} + abs({bottom})) // nullif(2 * abs({bottom}), 0)"
     text = (
         f"CASE WHEN {bottom} = 0 THEN {_ZERO} ELSE CAST(scaled(sign({top}) * sign({bottom}) * "
         f"({rounded}), {power(scale)}, {scale}) AS DECIMAL({precision}, {scale})) END"
@@ -521,9 +529,9 @@ def _json(node: exp.JSONExtract | exp.JSONExtractScalar) -> exp.Expr:
     if "*" in path:
         raise unsupported("a wildcard in a JSON path")
     name = "json_field" if node.args.get("variant_extract") else "json_text"
-    if isinstance(node.this, exp.ParseJSON) and not isinstance(node.parent, exp.Cast):
-        raise unsupported("a field of a VARIANT without a cast")
-    return _call(name, node.this, exp.Literal.string(path))
+    # Once it is cast, a field of a VARIANT is what the same field of its text is.
+    given = _cast(node.this, "VARCHAR") if isinstance(node.parent, exp.Cast) else node.this
+    return _call(name, given, exp.Literal.string(path))
 
 
 def _from_json(node: exp.FromJson) -> exp.Expr:

@@ -1,19 +1,21 @@
 """The registry of models: what serving and the Files API ask of it, and its routes."""
 
+import contextlib
+import re
 import sqlite3
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from deploy.sandbox.catalog import FAILED, PENDING, READY, Store, directory
 from deploy.sandbox.dialects import Legacy, Native
-from deploy.sandbox.wire import (
-    ApiError,
-    Json,
-    invalid,
-)
+from deploy.sandbox.rules import RegistryFault, Rule
+from deploy.sandbox.wire import ApiError, Json, invalid, read_arguments
 from deploy.sandbox.workspace import Workspace
 
 
@@ -43,6 +45,20 @@ def _declares_signature(mlmodel: Path) -> bool:
     return bool(content.get("signature"))
 
 
+_Handler = Callable[[Request], Awaitable[Response]]
+_FILTERED = re.compile(r"""name\s*=\s*['"]([^'"]*)['"]""")
+
+
+async def _names(request: Request) -> dict[str, str]:
+    """The model and the alias that a request is about, in either dialect; empty where none."""
+    asked = {**await read_arguments(request), **request.path_params}
+    model = asked.get("full_name") or asked.get("name") or ""
+    if asked.get("filter"):
+        filtered = _FILTERED.search(str(asked["filter"]))
+        model = filtered[1] if filtered is not None else ""
+    return {"model": str(model), "alias": str(asked.get("alias") or "")}
+
+
 class Registry:
     """The registry's routes in both dialects, and what serving and the Files API ask of it."""
 
@@ -51,6 +67,9 @@ class Registry:
         self.store = Store(workspace)
         self.legacy = Legacy(self)
         self.native = Native(self)
+        self._past: dict[Rule, sqlite3.Connection] = {}
+        """What the store was when each fault of stale reads was asked for."""
+        workspace.faults.came.append(self._remember)
 
     def version(self, full_name: str, version: str) -> ModelVersion | None:
         """A version of a model; none where there is no such model or version."""
@@ -114,5 +133,52 @@ class Registry:
         self.workspace.files.remove_tree(directory(name, version))
 
     def routes(self) -> list[Route]:
-        """Both dialects."""
-        return [*self.legacy.routes(), *self.native.routes()]
+        """Both dialects, with the faults of the registry around each route."""
+        found = []
+        for route in (*self.legacy.routes(), *self.native.routes()):
+            methods = sorted((route.methods or set()) - {"HEAD"})
+            found.append(Route(route.path, self._suffering(route.endpoint), methods=methods))
+        return found
+
+    def _suffering(self, handler: "_Handler") -> "_Handler":
+        """The handler, as faults let it act."""
+
+        async def handle(request: Request) -> Response:
+            if "registry" not in self.workspace.faults.rules:
+                self._forget()
+                return await handler(request)
+            names = await _names(request)
+            with self._stale(request, names):
+                response = await handler(request)
+            faults = self.workspace.faults
+            moved = (
+                faults.take("registry", RegistryFault, "alias", **names) if names["alias"] else None
+            )
+            if moved is not None and moved[1].move_alias_to is not None:
+                self.store.set_alias(names["model"], names["alias"], moved[1].move_alias_to)
+            return response
+
+        return handle
+
+    @contextlib.contextmanager
+    def _stale(self, request: Request, names: dict[str, str]) -> Iterator[None]:
+        """Let a read see the past, if a fault asks for it."""
+        taken = None
+        if request.method == "GET":
+            taken = self.workspace.faults.take("registry", RegistryFault, "read", **names)
+        if taken is None:
+            yield
+            return
+        with self.store.reading(self._past[taken[0]]):
+            yield
+
+    def _remember(self, rule: Rule) -> None:
+        """Hold on to what the store is now, for a fault of stale reads."""
+        self._forget()
+        if "read" in rule.effect.moments() and isinstance(rule.effect, RegistryFault):
+            self._past[rule] = self.workspace.database.snapshot()
+
+    def _forget(self) -> None:
+        """Let go of what no fault reads any more."""
+        for rule in [rule for rule in self._past if not self.workspace.faults.stands(rule)]:
+            self._past.pop(rule).close()

@@ -92,7 +92,7 @@ class Router:
             if answer.status != _TOO_MANY and answer.status < _SERVER_ERROR:
                 break
         latency_ms = (time.perf_counter() - began) * 1000
-        endpoint.meter.add(workspace.clock(), answer.status, latency_ms)
+        endpoint.meter.add(workspace.clock(), entity.name, answer.status, latency_ms)
         exchange = Exchange(
             time=moment,
             entity=entity,

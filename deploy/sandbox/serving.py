@@ -1,14 +1,10 @@
-"""The control plane of Model Serving: endpoints, their configurations, and how these change.
-
-An update deploys what is new beside what serves, and swaps when all of it is ready. Entities that
-an update leaves as they are keep their process and their served_entity_id.
-"""
+"""The control plane of Model Serving: endpoints, their configurations, gateway and metrics."""
 
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from starlette.requests import Request
@@ -27,7 +23,9 @@ from deploy.sandbox.endpoints import (
 )
 from deploy.sandbox.fleet import Fleet
 from deploy.sandbox.inference import Inference
-from deploy.sandbox.metrics import Meter, Resources, exposition
+from deploy.sandbox.metrics import Group, Meter, Resources, Window, exposition, together
+from deploy.sandbox.permissions import Permissions
+from deploy.sandbox.rollout import IN_PROGRESS, UPDATE_CANCELED, Rollout, next_version
 from deploy.sandbox.router import Router
 from deploy.sandbox.units import ABORTED, CREATING, FAILED, READY, Unit, read_log
 from deploy.sandbox.wire import ApiError, Json, invalid, missing, not_modelled, read_json, reply
@@ -36,12 +34,8 @@ from deploy.sandbox.workspace import Workspace
 _log = logging.getLogger("sandbox")
 
 PREFIX = "/api/2.0/serving-endpoints"
-IN_PROGRESS, NOT_UPDATING, UPDATE_FAILED = "IN_PROGRESS", "NOT_UPDATING", "UPDATE_FAILED"
-
-_LOOK_S = 0.02
-"""How often an update looks at the workspace's clock, in real seconds."""
 _FLUSH_S = 0.5
-"""How often rows are written to the tables, in real seconds; a statement writes them at once."""
+"""How often rows are written and idle entities put to sleep, in real seconds."""
 _RESTORE_S = 30.0
 """How long a restart waits for the models that it had served, in real seconds."""
 _MEMORY = 4 * 2**30
@@ -57,8 +51,10 @@ class Endpoint:
     units: dict[str, Unit] = field(default_factory=dict)
     """Running entities by served_entity_id."""
     update: "asyncio.Task[None] | None" = None
-    cpu_seen: tuple[float, float] = (0.0, 0.0)
-    """The workspace's time and the CPU seconds at the last scrape."""
+    scraped: float = 0.0
+    """The workspace's time at the last scrape; 0 before the first."""
+    cpu_seen: dict[str, float] = field(default_factory=dict)
+    """The CPU seconds of each served entity at the last scrape, by its id."""
 
     def states(self, config: Config) -> dict[str, Json]:
         """The state of each entity of a configuration, by served_entity_id."""
@@ -80,8 +76,8 @@ class Endpoint:
         if entity.served_entity_id in failures:
             message = failures[entity.served_entity_id]
             return {"deployment": FAILED, "deployment_state_message": message}
-        if failures:
-            message = "Aborted because another served entity failed."
+        if failures or self.record.config_update == UPDATE_CANCELED:
+            message = "Aborted because the update failed or was canceled."
             return {"deployment": ABORTED, "deployment_state_message": message}
         return {"deployment": CREATING, "deployment_state_message": ""}
 
@@ -95,6 +91,8 @@ class Serving:
         self.inference = Inference(workspace)
         self.fleet = Fleet(workspace.settings.data / "serving" / "zygote.log")
         self.router = Router(self)
+        self.rollout = Rollout(self)
+        self.permissions = Permissions(self)
         self._tasks: set[asyncio.Task[None]] = set()
         with workspace.database.lock:
             workspace.database.connection.execute(
@@ -113,14 +111,15 @@ class Serving:
             ("PUT", one + "/ai-gateway", self._put_gateway),
             ("PATCH", one + "/tags", self._patch_tags),
             ("GET", one + "/metrics", self._metrics),
+            ("GET", one + "/openapi", self._open_api),
             ("GET", one + "/served-models/{entity}/logs", self._logs),
             ("GET", one + "/served-models/{entity}/build-logs", self._build_logs),
         ]
         control = [Route(path, call, methods=[verb]) for verb, path, call in handlers]
-        return [*self.router.routes(), *control]
+        return [*self.router.routes(), *control, *self.permissions.routes()]
 
     async def start(self) -> None:
-        """Warm the zygote, and serve again what was served before."""
+        """Know what was served before, and begin to serve it again."""
         await self.fleet.start()
         self.workspace.warehouse.feeders.append(self.inference.write)
         with self.workspace.database.lock:
@@ -129,13 +128,17 @@ class Serving:
             ).fetchall()
         for row in rows:
             self._restore(_record(json.loads(row["body"])))
+        self.spawn(self._flush())
+
+    async def warm(self) -> None:
+        """Wait until new entities can be deployed, and those of before serve again."""
+        await self.fleet.warm()
         running = [unit for one in self.endpoints.values() for unit in one.units.values()]
         if running:
             settled = [asyncio.create_task(unit.settled.wait()) for unit in running]
             _, late = await asyncio.wait(settled, timeout=_RESTORE_S)
             for task in late:
                 task.cancel()
-        self._spawn(self._flush())
 
     async def stop(self) -> None:
         """End the updates and all processes."""
@@ -176,7 +179,7 @@ class Serving:
         endpoint = Endpoint(record, self._meter())
         self.endpoints[name] = endpoint
         self._open_table(record)
-        self._begin(endpoint, config, principal)
+        self.rollout.begin(endpoint, config, principal)
         return reply(self._detail(endpoint))
 
     async def _list(self, _request: Request) -> Response:
@@ -185,7 +188,10 @@ class Serving:
         return reply({"endpoints": [_without(one, "pending_config") for one in shown]})
 
     async def _get(self, request: Request) -> Response:
-        return reply(self._detail(self.find(request.path_params["name"])))
+        endpoint = self.find(request.path_params["name"])
+        shown = self._detail(endpoint)
+        self.rollout.interfere(endpoint)
+        return reply(shown)
 
     async def _delete(self, request: Request) -> Response:
         endpoint = self.find(request.path_params["name"])
@@ -200,7 +206,7 @@ class Serving:
         if record.config is not None:
             entities, version = record.config.entities, record.config.version
             self.inference.entities(record, entities, version, deleted=True)
-        self._retire(endpoint, list(endpoint.units))
+        self.rollout.retire(endpoint, list(endpoint.units))
         return reply()
 
     async def _put_config(self, request: Request) -> Response:
@@ -211,9 +217,8 @@ class Serving:
             raise ApiError(
                 409, "RESOURCE_CONFLICT", f"Endpoint '{record.name}' is currently updating."
             )
-        last = max(c.version for c in (record.config, record.pending) if c is not None)
-        config = read_config(body, self.workspace, last + 1)
-        self._begin(endpoint, config, str(request.scope["principal"]))
+        config = read_config(body, self.workspace, next_version(endpoint))
+        self.rollout.begin(endpoint, config, str(request.scope["principal"]))
         return reply(self._detail(endpoint))
 
     async def _put_gateway(self, request: Request) -> Response:
@@ -221,7 +226,7 @@ class Serving:
         record = self.find(request.path_params["name"]).record
         record.ai_gateway = check_gateway(body, record.ai_gateway)
         self._open_table(record)
-        self._touch(record)
+        self.keep(record)
         return reply(record.ai_gateway)
 
     async def _patch_tags(self, request: Request) -> Response:
@@ -233,7 +238,7 @@ class Serving:
             record.tags[tag["key"]] = tag.get("value") or ""
         for key in body.get("delete_tags") or []:
             record.tags.pop(key, None)
-        self._touch(record)
+        self.keep(record)
         return reply({"tags": _tags(record)})
 
     def _meter(self) -> Meter:
@@ -242,20 +247,38 @@ class Serving:
     async def _metrics(self, request: Request) -> Response:
         endpoint = self.find(request.path_params["name"])
         now = self.workspace.clock()
-        processes = [unit.process for unit in endpoint.units.values() if unit.process is not None]
-        used = sum(process.cpu_s for process in processes)
-        since, before = endpoint.cpu_seen
-        endpoint.cpu_seen = (now, used)
-        cpu = 100 * (used - before) / (now - since) if since and now > since else 0.0
-        memory = 100 * max((process.rss for process in processes), default=0.0) / _MEMORY
-        concurrency = sum(unit.entity.max_concurrency for unit in endpoint.units.values())
         closed = endpoint.meter.closed(now)
-        if closed is None:
+        awake = [unit for unit in endpoint.units.values() if unit.process is not None]
+        used = {
+            unit.entity.served_entity_id: unit.process.cpu_s
+            for unit in awake
+            if unit.process is not None
+        }
+        spent = {key: cpu - endpoint.cpu_seen.get(key, 0.0) for key, cpu in used.items()}
+        passed = now - endpoint.scraped if endpoint.scraped else 0.0
+        endpoint.scraped, endpoint.cpu_seen = now, used
+        if closed is None or not awake:
+            # What has scaled to zero exports nothing.
             return PlainTextResponse("")
-        window, end_ms = closed
-        resources = Resources(concurrency, max(cpu, 0.0), memory)
-        text = exposition(endpoint.record.name, window, end_ms, resources)
-        return PlainTextResponse(text)
+        windows, end_ms = closed
+        labels = {"endpoint_name": endpoint.record.name}
+        if not self.workspace.settings.metrics_entity_labels:
+            resources = _resources(awake, spent, passed)
+            groups = [Group(labels, together(list(windows.values())), resources)]
+        else:
+            groups = [
+                Group(
+                    {**labels, "served_entity_name": name},
+                    windows.get(name, Window()),
+                    _resources([unit for unit in awake if unit.entity.name == name], spent, passed),
+                )
+                for name in sorted({unit.entity.name for unit in awake} | windows.keys())
+            ]
+        return PlainTextResponse(exposition(groups, end_ms))
+
+    async def _open_api(self, request: Request) -> Response:
+        self.find(request.path_params["name"])
+        raise not_modelled("the OpenAPI schema of an endpoint")
 
     async def _logs(self, request: Request) -> Response:
         return reply({"logs": self._log(request, "serve")})
@@ -272,84 +295,22 @@ class Serving:
                 return read_log(self.workspace, entity, kind)
         raise missing(f"Endpoint '{record.name}' has no served entity '{name}'.")
 
-    def _begin(self, endpoint: Endpoint, wanted: Config, principal: str) -> None:
-        """Start an update towards the wanted configuration."""
-        record = endpoint.record
-        kept = {e.wish(): e for e in (record.config.entities if record.config else ())}
-        now = self.workspace.now_ms()
-        entities, new = [], []
-        for entity in wanted.entities:
-            same = kept.get(entity.wish())
-            if same is None:
-                same = replace(entity, served_entity_id=new_id(), creator=principal, created_ms=now)
-                new.append(same)
-            entities.append(same)
-        record.pending = replace(wanted, entities=tuple(entities))
-        record.config_update = IN_PROGRESS
-        record.failures = {}
-        self._touch(record)
-        self.inference.entities(record, new, wanted.version)
-        endpoint.update = self._spawn(self._roll(endpoint, record.pending))
-
-    async def _roll(self, endpoint: Endpoint, pending: Config) -> None:
-        """Deploy what is new; swap when all of it is ready, else keep what serves."""
-        record = endpoint.record
-        new = [
-            self._unit(endpoint, entity)
-            for entity in pending.entities
-            if entity.served_entity_id not in endpoint.units
-        ]
-        try:
-            deployed = await asyncio.gather(*(unit.deploy() for unit in new))
-            until = pending.start_ms / 1000 + self.workspace.settings.update_s
-            while self.workspace.clock() < until:  # noqa: ASYNC110 - the clock may be a test's
-                await asyncio.sleep(_LOOK_S)
-        except asyncio.CancelledError:
-            for unit in new:
-                unit.kill()
-            raise
-        if all(deployed):
-            record.config, record.pending = pending, None
-            record.config_update = NOT_UPDATING
-            wanted = {entity.served_entity_id for entity in pending.entities}
-            self._retire(endpoint, [key for key in endpoint.units if key not in wanted])
-        else:
-            record.failures = {
-                unit.entity.served_entity_id: unit.message
-                for unit, good in zip(new, deployed, strict=True)
-                if not good
-            }
-            record.config_update = UPDATE_FAILED
-            self._retire(endpoint, [unit.entity.served_entity_id for unit in new])
-        endpoint.update = None
-        self._touch(record)
-
-    def _unit(self, endpoint: Endpoint, entity: Entity) -> Unit:
-        unit = Unit(self.workspace, self.fleet, endpoint.record.name, entity)
-        endpoint.units[entity.served_entity_id] = unit
-        return unit
-
-    def _retire(self, endpoint: Endpoint, keys: Sequence[str]) -> None:
-        """Take processes out of service, each after it has answered what it has taken."""
-        for key in keys:
-            self._spawn(endpoint.units.pop(key).retire())
-
     def _restore(self, record: Record) -> None:
         """Run an endpoint that an earlier life of this workspace has left."""
         endpoint = Endpoint(record, self._meter())
         self.endpoints[record.name] = endpoint
         self._open_table(record)
         for entity in record.config.entities if record.config is not None else ():
-            self._unit(endpoint, entity).recover()
+            self.rollout.unit(endpoint, entity).recover()
         if record.config_update == IN_PROGRESS and record.pending is not None:
-            endpoint.update = self._spawn(self._roll(endpoint, record.pending))
+            self.rollout.resume(endpoint, record.pending)
 
     def _open_table(self, record: Record) -> None:
         place = payload_table(record.name, record.ai_gateway)
         if place is not None:
             self.inference.open(place)
 
-    def _touch(self, record: Record) -> None:
+    def keep(self, record: Record) -> None:
         """Keep the record for a restart."""
         record.updated_ms = self.workspace.now_ms()
         with self.workspace.database.lock:
@@ -359,13 +320,16 @@ class Serving:
             )
 
     async def _flush(self) -> None:
-        """Write rows to the tables now and then, for ever."""
+        """Write rows to the tables, and put to sleep who has nothing to do, for ever."""
         while True:
             await asyncio.sleep(_FLUSH_S)
             if self.inference.unwritten:
                 await self.workspace.warehouse.feed()
+            for endpoint in self.endpoints.values():
+                for unit in endpoint.units.values():
+                    unit.doze()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Run work in the background; a failure that nobody awaits is told to the operator."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -403,6 +367,17 @@ class Serving:
         if record.ai_gateway is not None:
             shown["ai_gateway"] = record.ai_gateway
         return shown
+
+
+def _resources(units: list[Unit], spent: dict[str, float], passed_s: float) -> Resources:
+    """What these units have, and what they have used of it since the last scrape."""
+    processes = [unit.process for unit in units if unit.process is not None]
+    cpu = sum(spent[unit.entity.served_entity_id] for unit in units)
+    return Resources(
+        concurrency=sum(unit.entity.max_concurrency for unit in units),
+        cpu_percent=100 * max(cpu, 0.0) / passed_s if passed_s > 0 else 0.0,
+        memory_percent=100 * max((process.rss for process in processes), default=0.0) / _MEMORY,
+    )
 
 
 def _tags(record: Record) -> list[Json]:

@@ -87,7 +87,7 @@ class Child:
         self._idle: asyncio.Queue[Connection] = asyncio.Queue()
 
     async def start(self) -> None:
-        """Start the process and wait until it answers, which takes as long as importing MLflow."""
+        """Start the process; what is asked of it waits until it is warm."""
         self.directory.mkdir(parents=True, exist_ok=True)
         pairs = [socket.socketpair() for _ in range(CONNECTIONS)]
         theirs = [pair[1] for pair in pairs]
@@ -114,6 +114,9 @@ class Child:
                 end.close()
         for ours, _ in pairs:
             self._connections.append(Connection(*await asyncio.open_connection(sock=ours)))
+
+    async def warm(self) -> None:
+        """Wait until it answers, which takes as long as importing MLflow."""
         # A new connection is idle from the start; the first answer shows that all are served.
         answer = await self._ask(self._connections[0], {"method": "GET", "path": "/health"}, b"")
         if answer.status != 200:  # noqa: PLR2004
@@ -160,8 +163,12 @@ class Tracking:
         self._directories: dict[str, str] = {}
 
     async def start(self) -> None:
-        """Start the tracking server and wait until it answers."""
+        """Start the tracking server."""
         await self.child.start()
+
+    async def warm(self) -> None:
+        """Wait until the tracking server answers."""
+        await self.child.warm()
 
     async def stop(self) -> None:
         """End the tracking server."""

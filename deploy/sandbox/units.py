@@ -1,11 +1,13 @@
-"""A running served entity: its process, its state, its queue, and its return after a crash."""
+"""A running served entity: its process, its queue, its sleep, and its return after a crash."""
 
 import asyncio
-from dataclasses import dataclass, field
+import random
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deploy.sandbox.endpoints import Entity
 from deploy.sandbox.fleet import Answer, Fleet, Order, Process, ProcessEnded
+from deploy.sandbox.rules import EntityFault
 from deploy.sandbox.wire import ApiError, Json
 from deploy.sandbox.workspace import Workspace
 
@@ -14,6 +16,8 @@ READY = "DEPLOYMENT_READY"
 FAILED = "DEPLOYMENT_FAILED"
 ABORTED = "DEPLOYMENT_ABORTED"
 RECOVERING = "DEPLOYMENT_RECOVERING"
+ASLEEP = "Scaled to zero"
+"""What the state message of an entity without a process says; the entity stays ready."""
 
 _PAUSES_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Pauses before successive attempts to bring a crashed process back; the last one repeats."""
@@ -32,6 +36,11 @@ class Unit:
     taken: int = 0
     """Requests that are executing or queued."""
     process: Process | None = None
+    asleep: bool = False
+    """Whether it has scaled to zero: ready, without a process, until its next request."""
+    used: float = 0.0
+    """The workspace's time at which it last began a request, or came to serve."""
+    _waking: "asyncio.Task[None] | None" = None
     _recovery: "asyncio.Task[None] | None" = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the first attempt to load the model has ended, either way."""
@@ -54,6 +63,7 @@ class Unit:
 
     def recover(self) -> None:
         """Bring the process (back) in the background: after a crash, or a workspace's restart."""
+        self.process = None
         self.state, self.message = RECOVERING, "The served entity's process is being restarted."
         self._recovery = asyncio.create_task(self._bring_back())
 
@@ -61,7 +71,7 @@ class Unit:
         """Answer one request: 429 when the queue is full, 503 while there is no process."""
         settings = self.workspace.settings
         slots = self.entity.max_concurrency
-        if self.state != READY or self.process is None:
+        if self.state != READY or (self.process is None and not self.asleep):
             raise self._unavailable()
         if self.taken >= slots + slots * settings.queue_per_slot:
             raise ApiError(
@@ -71,8 +81,9 @@ class Unit:
                 "executing and the queue is full. Please try again later.",
             )
         self.taken += 1
+        self.used = self.workspace.clock()
         # The slot stays taken until the process has answered, even if the client was told 504.
-        asking = asyncio.ensure_future(self.process.ask(content_type, body))
+        asking = asyncio.ensure_future(self._ask(content_type, body))
         asking.add_done_callback(self._released)
         try:
             async with asyncio.timeout(settings.execution_limit_s):
@@ -85,6 +96,22 @@ class Unit:
             ) from error
         except ProcessEnded as ended:
             raise self._unavailable() from ended
+
+    def doze(self) -> None:
+        """Scale to zero if it may and nobody has asked it for long enough."""
+        idle_s = self.workspace.clock() - self.used
+        awake = self.state == READY and not self.asleep and self.process is not None
+        if not (self.entity.scale_to_zero and awake) or self.taken:
+            return
+        if idle_s >= self.workspace.settings.idle_s:
+            self.asleep, self.message = True, ASLEEP
+            self._end()
+
+    def stall(self) -> None:
+        """Take the process away, and let nothing bring it back but `recover`."""
+        self.state, self.message = RECOVERING, "The served entity is being updated."
+        self.asleep = False
+        self._end()
 
     async def retire(self) -> None:
         """End the process after it has answered what it has taken."""
@@ -106,6 +133,53 @@ class Unit:
         """What the process has written: `build` while it loaded the model, `serve` since."""
         return read_log(self.workspace, self.entity, name)
 
+    async def _ask(self, content_type: str, body: bytes) -> Answer:
+        """Ask the process, which may have to be woken, and let a fault have its way."""
+        if self.asleep:
+            await self._wake()
+        process = self.process
+        if process is None:
+            raise ProcessEnded("the process has ended")
+        taken = self._fault("request")
+        if taken is None:
+            return await process.ask(content_type, body)
+        fault, chance = taken
+        if fault.crash:
+            process.crash()
+        status = fault.failure(chance)
+        if status is None:
+            answer = await process.ask(content_type, body)
+        else:
+            error = ApiError(status, "INTERNAL_ERROR", "a fault that the sandbox was asked for")
+            answer = Answer(status, "application/json", bytes(error.response().body), 0.0)
+        if fault.latency_ms:
+            await asyncio.sleep(fault.latency_ms / 1000)
+        whole = len(answer.body)
+        shown = answer.body[: whole // 2] if fault.bad_payload else answer.body
+        return replace(answer, body=shown, execution_ms=answer.execution_ms + fault.latency_ms)
+
+    async def _wake(self) -> None:
+        """Start the process of an entity that sleeps; requests that come meanwhile wait for it."""
+        if self._waking is None or self._waking.done():
+            self._waking = asyncio.create_task(self._launch())
+        await asyncio.shield(self._waking)
+
+    def _fault(self, moment: str) -> tuple[EntityFault, random.Random] | None:
+        """The fault that befalls this entity now, and its source of chance."""
+        faults = self.workspace.faults
+        if "entity" not in faults.rules:
+            return None
+        names = {"endpoint": self.endpoint, "entity": self.entity.name}
+        taken = faults.take("entity", EntityFault, moment, **names)
+        return None if taken is None else (taken[1], taken[0].chance)
+
+    def _end(self) -> None:
+        """End the process at once and forget it."""
+        self._stop_recovery()
+        if self.process is not None:
+            self.process.kill()
+            self.process = None
+
     def _released(self, asked: "asyncio.Future[Answer]") -> None:
         """Free the slot; looking at the outcome marks it as seen when the client has left."""
         self.taken -= 1
@@ -122,6 +196,9 @@ class Unit:
 
     async def _launch(self) -> None:
         """Start the process and wait until it serves."""
+        taken = self._fault("start")
+        if taken is not None:
+            await asyncio.sleep(taken[0].slow_start_s)
         entity = self.entity
         version = self.workspace.registry.version(entity.entity_name, entity.entity_version)
         if version is None:
@@ -142,7 +219,8 @@ class Unit:
             raise ProcessEnded("the process ended as soon as it was ready")
         process.lost = self.recover
         self.process = process
-        self.state, self.message = READY, ""
+        self.state, self.message, self.asleep = READY, "", False
+        self.used = self.workspace.clock()
 
     async def _bring_back(self) -> None:
         """Try until the process serves again."""
@@ -160,8 +238,9 @@ class Unit:
             attempt += 1
 
     def _stop_recovery(self) -> None:
-        if self._recovery is not None:
-            self._recovery.cancel()
+        for task in (self._recovery, self._waking):
+            if task is not None:
+                task.cancel()
 
 
 def unit_directory(workspace: Workspace, entity: Entity) -> Path:

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from deploy.sandbox.meaning import unsupported
+from deploy.sandbox.rules import SqlFault
 from deploy.sandbox.translate import (
     MACROS,
     Context,
@@ -42,6 +43,8 @@ _log = logging.getLogger("sandbox")
 WAREHOUSE_ID = "sandbox"
 STATEMENTS = "/api/2.0/sql/statements"
 _THREADS = 4
+_LOOK_S = 0.02
+"""How often a statement looks whether the warehouse has started, in real seconds."""
 _KEPT = 1000
 """Finished statements that stay readable; the platform keeps results for an hour."""
 _SHORTEST_WAIT_S, _LONGEST_WAIT_S = 5, 50
@@ -109,6 +112,8 @@ class Table:
     columns: list[tuple[str, str, str]] = field(default_factory=list)
     rows: list[list[Cell]] = field(default_factory=list)
     truncated: bool = False
+    chunk_rows: int | None = None
+    """Rows per chunk, where a fault says other than the settings."""
 
 
 @dataclass
@@ -121,6 +126,7 @@ class Statement:
     row_limit: int | None
     pending_answers: int
     """How often it still answers PENDING before it runs."""
+    fault: SqlFault = field(default_factory=SqlFault)
     state: str = "PENDING"
     table: Table | None = None
     error: SqlError | None = None
@@ -130,13 +136,15 @@ class Statement:
 
 
 class Warehouse:
-    """One SQL warehouse, always running."""
+    """One SQL warehouse, always running unless a fault has stopped it."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self.feeders: list[Callable[[DuckDBPyConnection], None]] = []
         """Called before each statement, in its thread: they write what the platform logs."""
         self._statements: dict[str, Statement] = {}
+        self._starts = 0.0
+        """The workspace's time from which the warehouse runs; a fault may set it ahead."""
         self._connection: DuckDBPyConnection | None = None
         self._opening = threading.Lock()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="warehouse")
@@ -163,6 +171,8 @@ class Warehouse:
         for one in self._statements.values():
             if one.cursor is not None:
                 one.cursor.interrupt()
+            elif one.task is not None and one.state == "PENDING":
+                one.task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.feed()
         self._threads.shutdown()
@@ -240,12 +250,20 @@ class Warehouse:
             schema=body.get("schema") or "default",
             parameters=parameters,
         )
+        taken = self.workspace.faults.take(
+            "sql", SqlFault, "statement", statement=str(body["statement"])
+        )
+        fault = SqlFault() if taken is None else taken[1]
+        if fault.starting_s:
+            self._starts = self.workspace.clock() + fault.starting_s
+        polls = self.workspace.settings.sql_pending_polls
         return Statement(
             id=str(uuid.uuid4()),
             text=body["statement"],
             context=context,
             row_limit=body.get("row_limit"),
-            pending_answers=self.workspace.settings.sql_pending_polls,
+            pending_answers=polls if fault.pending_polls is None else fault.pending_polls,
+            fault=fault,
         )
 
     async def _get(self, request: Request) -> Response:
@@ -265,12 +283,32 @@ class Warehouse:
         return reply()
 
     async def _warehouses(self, _request: Request) -> Response:
-        return reply({"warehouses": [_described()]})
+        return reply({"warehouses": [self._described()]})
 
     async def _warehouse(self, request: Request) -> Response:
         if request.path_params["id"] != WAREHOUSE_ID:
             raise missing(f"SQL warehouse {request.path_params['id']} does not exist.")
-        return reply(_described())
+        return reply(self._described())
+
+    def _described(self) -> Json:
+        """The warehouse; one that a fault has stopped waits for a statement to start it."""
+        rules = self.workspace.faults.rules.get("sql", ())
+        waiting = (rule.effect for rule in rules if not rule.spent)
+        state = "RUNNING"
+        if self.workspace.clock() < self._starts:
+            state = "STARTING"
+        elif any(isinstance(effect, SqlFault) and effect.starting_s for effect in waiting):
+            state = "STOPPED"
+        return {
+            "id": WAREHOUSE_ID,
+            "name": "Sandbox warehouse (emulated)",
+            "state": state,
+            "cluster_size": "2X-Small",
+            "warehouse_type": "PRO",
+            "enable_serverless_compute": True,
+            "num_clusters": int(state == "RUNNING"),
+            **({"health": {"status": "HEALTHY"}} if state == "RUNNING" else {}),
+        }
 
     def _find(self, request: Request) -> Statement:
         statement = self._statements.get(request.path_params["id"])
@@ -284,6 +322,10 @@ class Warehouse:
     async def _run(self, statement: Statement) -> None:
         """Run the statement in a thread and keep what it gave."""
         loop = asyncio.get_running_loop()
+        while self.workspace.clock() < self._starts:  # noqa: ASYNC110 - the clock may be a test's
+            await asyncio.sleep(_LOOK_S)
+        if statement.state != "PENDING":
+            return
         statement.state = "RUNNING"
         try:
             table = await loop.run_in_executor(self._threads, self._compute, statement)
@@ -297,12 +339,21 @@ class Warehouse:
         else:
             if statement.state == "RUNNING":
                 statement.state, statement.table = "SUCCEEDED", table
+                table.chunk_rows = statement.fault.chunk_rows
         finally:
             statement.done.set()
 
     def _compute(self, statement: Statement) -> Table:
         """Run the statement; this is a thread."""
+        if statement.fault.failed is not None:
+            raise SqlError("XX000", statement.fault.failed)
         translated = translate(statement.text, statement.context)
+        if not self.workspace.settings.system_tables and '"system.' in translated.sql:
+            raise SqlError(
+                "42501",
+                "[INSUFFICIENT_PERMISSIONS] Insufficient privileges: "
+                "User does not have USE SCHEMA on Schema 'system.serving'.",
+            )
         with self._open().cursor() as cursor:
             self._feed(cursor)
             cursor.execute("SET VARIABLE sandbox_now = ?", [statement.context.now])
@@ -334,7 +385,7 @@ class Warehouse:
 
     def _chunks(self, table: Table) -> list[Json]:
         """How the rows are cut."""
-        size = self.workspace.settings.chunk_rows
+        size = table.chunk_rows or self.workspace.settings.chunk_rows
         return [
             {
                 "chunk_index": number,
@@ -402,19 +453,6 @@ def _wait(text: Any) -> int:  # noqa: ANN401 - it is whatever the client sent
     ):
         return int(seconds)
     raise invalid(f"wait_timeout must be 0s or between 5s and 50s, not {text!r}.")
-
-
-def _described() -> Json:
-    return {
-        "id": WAREHOUSE_ID,
-        "name": "Sandbox warehouse (emulated)",
-        "state": "RUNNING",
-        "cluster_size": "2X-Small",
-        "warehouse_type": "PRO",
-        "enable_serverless_compute": True,
-        "num_clusters": 1,
-        "health": {"status": "HEALTHY"},
-    }
 
 
 def _failure(error: duckdb.Error) -> SqlError:
@@ -485,20 +523,24 @@ def _cell(value: Any, kind: str = "") -> Cell:  # noqa: ANN401 - whatever DuckDB
         raise unsupported(f"a result of type {_type(kind)[1]}")
     if kind in {"HUGEINT", "UBIGINT"} and not -_LARGEST <= value < _LARGEST:
         raise SqlError("22003", "[ARITHMETIC_OVERFLOW] long overflow.")
-    if isinstance(value, float):
-        return _java(value, single=kind == "FLOAT")
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            return value.isoformat(timespec="milliseconds")
-        moment = value.astimezone(UTC).isoformat(timespec="milliseconds")
-        return moment.replace("+00:00", "Z")
     if isinstance(value, list | tuple | dict):
         return json.dumps(value, default=_plain)
-    return str(value)
+    return _time(value) if isinstance(value, datetime) else _scalar(value, kind)
+
+
+def _time(value: datetime) -> str:
+    if value.tzinfo is None:
+        return value.isoformat(timespec="milliseconds")
+    moment = value.astimezone(UTC).isoformat(timespec="milliseconds")
+    return moment.replace("+00:00", "Z")
+
+
+def _scalar(value: Any, kind: str) -> str:  # noqa: ANN401
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return _java(value, single=kind == "FLOAT")
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 def _java(value: float, *, single: bool) -> str:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deploy.sandbox.faults import Faults
+
 if TYPE_CHECKING:
     from deploy.sandbox.files import Files
     from deploy.sandbox.registry import Registry
@@ -37,12 +39,20 @@ class Settings:
     """Extra random age per row, uniform from 0 to this, in seconds: rows come out of order."""
     table_duplicate_share: float = 0.0
     """Share of rows that are delivered twice (the table is at least once)."""
+    table_drop_share: float = 0.0
+    """Share of rows that are never delivered (the table is best effort)."""
     table_skip_statuses: tuple[int, ...] = (401, 403, 429)
     """Responses with these statuses are not logged (documented as best effort)."""
+    system_tables: bool = True
+    """Whether the caller may read `system.serving`; off, a statement that does so fails."""
     update_s: float = 0.5
     """Least time that a configuration update stays IN_PROGRESS, in seconds."""
     metrics_window_s: float = 60.0
     """Length of the window that `/metrics` gauges cover; Databricks' is one minute."""
+    metrics_entity_labels: bool = False
+    """Whether the samples of `/metrics` name the served entity; that the platform's do is open."""
+    idle_s: float = 1800.0
+    """How long a served entity that may scale to zero waits for a request until it sleeps."""
     queue_per_slot: int = 8
     """Requests that may wait for each one that a served entity can execute; beyond them, 429."""
     execution_limit_s: float = 297.0
@@ -71,6 +81,16 @@ class Database:
         self.connection.row_factory = sqlite3.Row
         self.connection.execute("PRAGMA journal_mode=WAL")
         self.connection.execute("PRAGMA synchronous=OFF")
+
+    def snapshot(self) -> sqlite3.Connection:
+        """A connection that goes on seeing the database as it is now, until it is closed."""
+        with self.lock:
+            frozen = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            frozen.row_factory = sqlite3.Row
+            frozen.execute("BEGIN")
+            # The transaction begins at its first read.
+            frozen.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        return frozen
 
 
 @dataclass(frozen=True)
@@ -110,6 +130,7 @@ class Workspace:
     workspace_id: str = "1234567890123456"
     user_name: str = "sandbox@example.com"
     """The user whom the token of the settings belongs to."""
+    faults: Faults = field(default_factory=Faults)
     signer: Signer = field(init=False)
     files: "Files" = field(init=False)
     tracking: "Tracking" = field(init=False)

@@ -3,8 +3,9 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,19 @@ import requests
 import yaml
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.serving import (
-    AiGatewayConfig,
     AiGatewayInferenceTableConfig,
     FallbackConfig,
     ServingEndpointDetailed,
 )
 from typer.testing import CliRunner
 
-from controller.console import doctor
 from controller.console.cli import app
-from controller.console.findings import Report
 from controller.record.store import Store
-from controller.settings import Configuration, ProcessSettings
-from controller.workspace import metrics
+from controller.settings import load
+from controller.workspace import metrics, statements
 from controller.workspace.checks import Checks, Identity, Labels, Offset
 from controller.workspace.client import connect
-from controller.workspace.errors import Refused
-from controller.workspace.serving import Endpoints, ServingSettings
+from controller.workspace.serving import Endpoints, ServingSettings, TableLocation
 from controller.workspace.statements import Statements
 from deploy.sandbox import recorded
 from deploy.sandbox.__main__ import _options
@@ -102,8 +99,9 @@ def endpoint(running: Sandbox, model: str) -> str:
         patch.setenv("DATABRICKS_HOST", running.host)
         patch.setenv("DATABRICKS_TOKEN", running.token)
         endpoints, made = Endpoints(connect()), name()
-        table = replace(_settings(model), inference_table=doctor_table())
-        endpoints.serve(made, serving(model, v1=100), table)
+        table = TableLocation("main", "serving")
+        settings = ServingSettings(model=model, inference_table=table)
+        endpoints.serve(made, serving(model, v1=100), settings)
         settled(endpoints, made)
         with requests.Session() as users:
             users.headers["Authorization"] = f"Bearer {running.token}"
@@ -124,6 +122,8 @@ def case(
     tmp_path: Path, workspace: Workspace, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> Case:
     assert workspace.host
+    # The shared sandbox answers PENDING first, and a visit sends several statements.
+    monkeypatch.setattr(statements, "POLL_S", 0.01)
     monkeypatch.setenv("DATABRICKS_WAREHOUSE_ID", "sandbox")
     monkeypatch.setenv("HEADGATE_STORE", f"sqlite:///{tmp_path / 'headgate.db'}")
     return Case(tmp_path, endpoint)
@@ -133,7 +133,7 @@ def case(
 def bare(client: WorkspaceClient, model: str) -> Iterator[str]:
     """An endpoint without an inference table, which is deleted at the end."""
     endpoints, made = Endpoints(client), name()
-    endpoints.serve(made, serving(model, v1=100), _settings(model))
+    endpoints.serve(made, serving(model, v1=100), ServingSettings(model=model))
     settled(endpoints, made)
     yield made
     client.serving_endpoints.delete(made)
@@ -320,8 +320,9 @@ def test_a_permission_that_is_too_small_is_found(
     monkeypatch.setattr(Endpoints, "detail", lesser)
     visit = case.visit()
     assert visit.exit_code == 3
-    assert '{"user_name": "sandbox@example.com", "permission_level": "CAN_MANAGE"}' in (
-        visit.stops["permission"]
+    assert (
+        '{"user_name": "sandbox@example.com", "permission_level": "CAN_MANAGE"}'
+        in (visit.stops["permission"])
     )
     assert "route-optimised" in visit.stops["adoption"]
 
@@ -332,16 +333,15 @@ def test_undeclared_variables_of_an_endpoint_of_others_are_found(case: Case) -> 
     assert "environment: none" in visit.stops["environment"]
 
 
-def test_the_owner_alone_may_set_the_alias(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_owner_alone_may_set_the_alias(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABRICKS_TOKEN")
     monkeypatch.setenv("DATABRICKS_CLIENT_ID", "sandbox-client")
     monkeypatch.setenv("DATABRICKS_CLIENT_SECRET", "sandbox-secret")
     visit = case.visit()
     assert visit.exit_code == 3
-    assert "sandbox@example.com owns main.ml_models.obedient" in (
-        visit.stops["right to set the alias"]
+    assert (
+        "sandbox@example.com owns main.ml_models.obedient"
+        in (visit.stops["right to set the alias"])
     )
     assert "reached as sandbox-client, by oauth-m2m" in visit.marks("ok")["workspace"]
     assert case.but(alias="none").visit().exit_code == 0
@@ -433,7 +433,7 @@ def test_coverage_is_told_over_the_minute_that_the_metrics_show(
     table = f"main.serving.{case.endpoint}_payload"
     newest = Checks(connect(), "sandbox").health(table).newest
     assert newest is not None
-    text = "request_count_total{{served_entity_name=\"{0}\"}} {1} {2}\n"
+    text = 'request_count_total{{served_entity_name="{0}"}} {1} {2}\n'
     end = int(newest.timestamp() * 1000)
     for requested, mark in ((USERS // 2, "ok"), (100 * USERS, "warn")):
         shown = text.format(entity("v1"), requested, end)
@@ -534,12 +534,38 @@ def test_labels_of_an_export_are_read() -> None:
     assert labels.naming("b", frozenset({"2"})) is None
 
 
-def test_the_lag_is_read_from_the_change_data_feed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As Databricks documents `table_changes`; the sandbox has no change data feed."""
+def test_the_lag_is_asked_of_the_change_data_feed(
+    client: WorkspaceClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The statement as Databricks documents `table_changes`, which the sandbox does not have."""
+    asked: list[str] = []
+
+    def answer(_: Statements, _place: str, statement: str, _parameters: object) -> list[list[str]]:
+        asked.append(statement)
+        return [["40", "60.5", "300.0", "1500.0", "3000.0", "3500.25"]]
+
+    monkeypatch.setattr(Statements, "rows", answer)
+    lag = Checks(client, "sandbox").lag("main.o'hara.t_payload", datetime(2026, 11, 1, tzinfo=UTC))
+    assert lag == {"rows": 40, "p5": 60.5, "p50": 300, "p95": 1500, "p99": 3000, "max": 3500.25}
+    assert "table_changes('`main`.`o\\'hara`.`t_payload`', '2026-11-01 00:00:00')" in asked[0]
 
 
-def _settings(model: str) -> ServingSettings:
-    return ServingSettings(model=model)
+@contextmanager
+def _store(case: Case) -> Iterator[Store]:
+    """The store that the case's environment names."""
+    store = Store(f"sqlite:///{case.here / 'headgate.db'}")
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _adopt(store: Store, case: Case, *, hold: str | None) -> None:
+    """Record the application as one that a daemon looks after, on an endpoint of its own."""
+    spec = load(case.config).applications[NAME].spec()
+    fresh = store.load(NAME, spec)
+    adopted = replace(fresh.application, adopted=True, ours=True, stable="1", hold=hold)
+    store.commit(fresh, Plan(application=adopted))
 
 
 def _answers(file: Path) -> dict[str, dict[str, Any]]:

@@ -365,7 +365,12 @@ class Daemon:
 
     def start(self) -> Self:
         """Start it, and wait until it has begun to look after its applications."""
-        begun = self.count("daemon.started")
+        # By its number: after a kill, the last lines of the life before are told once more.
+        begun = {line["seq"] for line in self.told("daemon.started")}
+
+        def started() -> bool:
+            return any(line["seq"] not in begun for line in self.told("daemon.started"))
+
         command = [sys.executable, "-m", "controller", "run", "--config", str(self.config)]
         # The log goes through a pipe: a limit on the daemon's files must not reach the log.
         with self.errors.open("ab") as errors, self.log.open("ab") as log:
@@ -376,7 +381,7 @@ class Daemon:
                     command, env=self.environment, stdout=pipe, stderr=errors
                 )
         self._processes += [writer, process]
-        eventually(lambda: self._alive() and self.count("daemon.started") > begun, "it has started")
+        eventually(lambda: self._alive() and started(), "it has started")
         return self
 
     def _alive(self) -> bool:

@@ -23,11 +23,11 @@ def test_versions_seen_while_adoption_was_held_do_not_start_after_it() -> None:
     story = Story(alias="2")
     story.register(2)
     story.look(times=3)
-    assert len(story.application.releases) == 0
+    assert story.events[-1].name == "endpoint.foreign_change", "no release is registered yet"
     story.alias = "1"
     story.look(times=5)
     assert story.application.watermark == 2
-    assert [release.version for release in story.application.releases] == ["1"]
+    assert {release.version for release in story.application.releases} == {"1"}
 
 
 def test_the_entity_that_has_the_traffic_is_adopted_though_another_serves_the_same_version() -> (
@@ -70,6 +70,15 @@ def test_a_first_release_that_serves_although_it_was_given_up_is_known_to_serve(
     story.register(2)
     story.until("Canary")
     assert Serve(serving(v1=100, v2=0)) in story.calls, "version 2 is tried beside it"
+
+
+def test_a_first_release_aborted_the_moment_it_serves_is_known_to_serve() -> None:
+    story = Story(endpoint=Absent(), alias=Absent())
+    story.until("Provisioning")
+    story.order(Order.ABORT)
+    story.look(times=2)
+    assert story.application.unproven == "1"
+    assert story.application.live is None
 
 
 def test_an_abort_during_a_long_deployment_is_no_strangers_change(story: Story) -> None:

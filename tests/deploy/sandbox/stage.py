@@ -239,6 +239,7 @@ class Stage:
                 for part in (serving, warehouse):
                     parts.push_async_callback(part.stop)
                     await part.start()
+                await serving.warm()
                 yield
 
         app = Starlette(

@@ -2,6 +2,7 @@
 
 import io
 import uuid
+from pathlib import Path
 
 import pytest
 import requests
@@ -142,7 +143,69 @@ def test_only_a_version_of_a_model_takes_files_below_models(workspace: Workspace
         workspace.files.upload("/Models/main/files/MLmodel", io.BytesIO(b"x"))
 
 
-def test_an_upload_in_parts_is_not_modelled_and_says_so(sandbox: Sandbox, folder: str) -> None:
-    answer = _call(sandbox, "POST", f"/api/2.0/fs/files{folder}/big?action=initiate-upload")
-    assert answer.status_code == 501
-    assert "uploads in parts" in answer.json()["message"]
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 60 MB, which clients upload in parts; every mebibyte differs from the others."""
+    path = tmp_path_factory.mktemp("large") / "large.bin"
+    with path.open("wb") as file:
+        for number in range(60):
+            file.write(number.to_bytes(4) * (1 << 18))
+    return path
+
+
+def test_a_file_over_50_mb_is_uploaded_in_parts(
+    sandbox: Sandbox, workspace: WorkspaceClient, folder: str, large: Path
+) -> None:
+    since = sandbox.last()
+    with large.open("rb") as file:
+        workspace.files.upload(f"{folder}/large.bin", file)
+    asked = {entry["path"] for entry in sandbox.requests(since)}
+    assert "/api/2.0/fs/create-upload-part-urls" in asked
+    contents = workspace.files.download(f"{folder}/large.bin").contents
+    assert contents is not None
+    assert contents.read() == large.read_bytes()
+
+
+def _begin(sandbox: Sandbox, path: str) -> dict[str, str]:
+    """The arguments that name an upload in parts which has begun."""
+    url = f"/api/2.0/fs/files{path}?action=initiate-upload"
+    answer = _call(sandbox, "POST", url).json()["multipart_upload"]
+    return {"path": path, "session_token": answer["session_token"]}
+
+
+def test_an_upload_in_parts_is_whole_or_nothing(
+    sandbox: Sandbox, workspace: WorkspaceClient, folder: str
+) -> None:
+    path = f"{folder}/parts.bin"
+    upload = _begin(sandbox, path)
+    asked = {**upload, "start_part_number": 1, "count": 2}
+    urls = _call(sandbox, "POST", "/api/2.0/fs/create-upload-part-urls", json=asked).json()
+    tags = [
+        requests.put(one["url"], data=data, timeout=TIMEOUT_S).headers["ETag"]
+        for one, data in zip(urls["upload_part_urls"], (b"one ", b"two"), strict=True)
+    ]
+    with pytest.raises(NotFound):
+        workspace.files.get_metadata(path)
+    complete = {"action": "complete-upload", "session_token": upload["session_token"]}
+    parts = [{"part_number": number, "etag": tag} for number, tag in enumerate(tags, 1)]
+    target = f"/api/2.0/fs/files{path}"
+    unknown = {"parts": [{"part_number": 1, "etag": "00"}]}
+    assert _call(sandbox, "POST", target, params=complete, json=unknown).status_code == 400
+    assert _call(sandbox, "POST", target, params=complete, json={"parts": parts}).ok
+    assert workspace.files.get_metadata(path).content_length == 7
+    # The token has been used up, and never was one for another file.
+    assert _call(sandbox, "POST", target, params=complete, json={"parts": parts}).status_code == 404
+    other = f"{target}.other"
+    assert _call(sandbox, "POST", other, params=complete, json={"parts": parts}).status_code == 400
+
+
+def test_an_upload_in_parts_can_be_given_up(sandbox: Sandbox, folder: str) -> None:
+    upload = _begin(sandbox, f"{folder}/parts.bin")
+    answer = _call(sandbox, "POST", "/api/2.0/fs/create-abort-upload-url", json=upload).json()
+    url = answer["abort_upload_url"]["url"]
+    forged = url.replace("signature=", "signature=0")
+    assert requests.delete(forged, timeout=TIMEOUT_S).status_code == 403
+    assert requests.delete(url, timeout=TIMEOUT_S).ok
+    asked = {**upload, "start_part_number": 1, "count": 1}
+    late = _call(sandbox, "POST", "/api/2.0/fs/create-upload-part-urls", json=asked)
+    assert late.status_code == 404

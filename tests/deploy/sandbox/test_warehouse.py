@@ -63,7 +63,7 @@ def test_a_failure_of_sql_is_a_successful_response_that_says_failed(stage: Stage
         ("SELECT ms / (id - id) FROM main.facts.calls", "DIVIDE_BY_ZERO"),
         ("SELECT CAST('x' AS INT)", "CAST_INVALID_INPUT"),
         ("SELECT :unbound", "UNBOUND_SQL_PARAMETER"),
-        ("SELECT xxhash64('a')", "UNRESOLVED_ROUTINE"),
+        ("SELECT xxhash64('a')", "UNSUPPORTED_FEATURE"),
     ],
 )
 def test_statements_that_fail(stage: Stage, sql: str, words: str) -> None:
