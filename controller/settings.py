@@ -164,7 +164,6 @@ class ErrorSettings(Strict):
 
     margin: Share = ErrorGuard().margin
     limit: Share = ErrorGuard().limit
-    observe: bool = False
 
 
 class GuardSettings(Strict):

@@ -40,8 +40,6 @@ def harmful(guard: ErrorGuard, blocks: tuple[Block, ...]) -> Verdict | None:
     the candidate against stable's rate at the last compared step; and the hard limit on 5xx and
     timeouts, which blames nobody while stable fails as well.
     """
-    if guard.observe:
-        return None
     compared = harm(paired(blocks), guard.harm_margin)
     limit = _over_limit(guard, blocks)
     permitted = permitted_rate(guard, blocks)

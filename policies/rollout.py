@@ -44,8 +44,10 @@ class ErrorGuard:
     """Safety margin of the last compared step, in shares of requests (0.005 is 0.5 pp)."""
     limit: float = 0.05
     """Hard limit on 5xx and timeouts of the candidate alone, in shares of requests."""
-    observe: bool = False
-    """Report only; never decide."""
+
+    def __post_init__(self) -> None:
+        assert 0 < self.margin < 1, "without a margin nothing is ever shown to be within it"
+        assert 0 < self.limit < 1, "a limit is a share of requests"
 
     @property
     def harm_margin(self) -> float:

@@ -1,5 +1,7 @@
 """How a live release goes on, and its way up to the first users: provisioned, then tested."""
 
+from datetime import timedelta
+
 from policies.golden import Finding
 from policies.golden import judge as judge_golden
 from policies.words import duration
@@ -10,6 +12,9 @@ from states.machine import State, Trigger
 from states.release import Order, Release
 from states.turn import Turn
 from states.world import Endpoint
+
+FRESH = timedelta(seconds=10)
+"""So soon after a call, a failure that shows may still be that of an earlier one."""
 
 
 def go_on(turn: Turn, release: Release) -> None:
@@ -62,7 +67,8 @@ def _taken(turn: Turn, endpoint: Endpoint) -> bool:
     sent = [one for one in turn.application.attempts if one.kind == "serve"]
     if not sent or sent[-1].outcome != "done":
         return False
-    return sent[-1].target == str(desired(turn.application))
+    fresh = turn.world.now - sent[-1].at < FRESH
+    return sent[-1].target == str(desired(turn.application)) and not fresh
 
 
 def _testing(turn: Turn, release: Release) -> None:

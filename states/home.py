@@ -2,11 +2,15 @@
 
 from datetime import timedelta
 
+from policies.words import duration
 from states.desired import desired, desired_alias
 from states.machine import State, Trigger
 from states.release import Release, Span
 from states.turn import Turn
 from states.world import Endpoint
+
+ESCALATIONS = (timedelta(minutes=2), timedelta(minutes=10), timedelta(minutes=30))
+"""Stays in RolledBack, not yet home, at which a person is called; louder each time."""
 
 
 def converged(turn: Turn) -> bool:
@@ -62,13 +66,27 @@ def come_home(turn: Turn, release: Release) -> None:
     named = desired_alias(turn.application)
     at_home = converged(turn) if desired(turn.application) else _idle(turn.endpoint)
     if not at_home or named not in (None, turn.world.alias):
+        _escalate(turn, release)
         return
+    release = turn.free(release)
     base = turn.application.incumbent
     told = f"version {base} has 100 % of users" if base else "no version serves"
     settled = turn.settle(release, told)
     if turn.application.stable is None:
         why = "there is nothing to go back to: register a mended version"
         turn.hold(settled, why, needs_person=True)
+
+
+def _escalate(turn: Turn, release: Release) -> None:
+    """Say louder and louder that users cannot be brought home; it is tried all the same."""
+    passed = [limit for limit in ESCALATIONS if release.in_state >= limit]
+    if not passed:
+        return
+    endpoint = turn.endpoint
+    busy = endpoint is not None and endpoint.updating
+    reason = "Databricks is still updating the endpoint" if busy else "it is sent again and again"
+    why = f"not home after {duration(passed[-1])}: {reason}; put stable to 100 % by hand"
+    turn.hold(release, why, needs_person=True, level="error")
 
 
 def own_up(turn: Turn) -> None:

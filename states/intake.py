@@ -148,7 +148,8 @@ def _consider(turn: Turn, release: Release) -> None:
     if turn.world.versions is None or turn.unseen or not turn.application.adopted:
         return
     if version is None:
-        turn.move(release, Trigger.REFUSE, f"version {release.version} is no longer registered")
+        why = f"version {release.version} is not listed any more: abort it, if it was deleted"
+        turn.hold(release, why, needs_person=True)
         return
     finding, because = admit(
         version.status, version.tags, spec.required_tags, has_signature=version.has_signature

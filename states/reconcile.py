@@ -9,6 +9,7 @@ from datetime import timedelta
 from states.climb import go_on
 from states.home import own_up
 from states.intake import adopt, begin, mark_tagged, notice
+from states.machine import State
 from states.plan import Call, Plan
 from states.release import Application, Order, Release
 from states.supervise import supervise
@@ -24,6 +25,8 @@ def reconcile(application: Application, world: World) -> Plan:
     """One look: the next record, what became true, and what to send."""
     turn = Turn(application, world, _trusted(application, world))
     _take_in(turn)
+    if _made_by_others(turn):
+        turn.record(adopted=False, ours=False)
     if turn.application.adopted:
         supervise(turn)
         own_up(turn)
@@ -42,6 +45,13 @@ def reconcile(application: Application, world: World) -> Plan:
     calls = wishes(turn)
     _remember_asked(turn, calls)
     return Plan(application=turn.application, events=tuple(turn.events), calls=calls)
+
+
+def _made_by_others(turn: Turn) -> bool:
+    """There was no endpoint, we asked for none, and now there is one: it is adopted as found."""
+    application, endpoint = turn.application, turn.endpoint
+    untouched = application.seen is None and application.asked is None and not application.live
+    return application.adopted and untouched and bool(endpoint and endpoint.serving.shares)
 
 
 def _trusted(application: Application, world: World) -> Endpoint | None:
@@ -75,10 +85,11 @@ def _take_in(turn: Turn) -> None:
     if live is None:
         return
     waits = live.order is Order.RUN and live.hold is None and application.hold is None
+    homeward = live.state is State.ROLLED_BACK
     stays = elapsed if live.settled else timedelta()
     live = turn.put(
         live,
-        in_state=live.in_state + (elapsed if waits else timedelta()),
+        in_state=live.in_state + (elapsed if waits or homeward else timedelta()),
         on_step=live.on_step + stays,
         undecided=live.undecided + (stays if waits else timedelta()),
     )

@@ -74,10 +74,8 @@ def rfc3339(moment: datetime) -> str:
 
 def _weight(application: Application, release: Release) -> int:
     live = application.live
-    if release.version == application.stable and (live is None or live.version != release.version):
+    if application.newest(application.incumbent) == release and live != release:
         return 100 - (live.weight if live else 0)
-    if release.version == application.unproven and live is None:
-        return 100
     return release.weight
 
 

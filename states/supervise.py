@@ -73,9 +73,11 @@ def _tell_update(turn: Turn, endpoint: Endpoint) -> None:
 def _foreign(turn: Turn, endpoint: Endpoint) -> Finding:
     application, live = turn.application, turn.application.live
     if live is not None and live.state in (State.CANARY, State.PRODUCTION):
-        weight = endpoint.serving.weight(application.entity(live.version))
-        if weight < live.weight and live.pinned and live.pinned.baseline:
-            told = f"its weight was lowered by someone else, from {live.weight} to {weight} %"
+        entity = application.entity(live.version)
+        weight = endpoint.serving.weight(entity)
+        raised = application.seen is not None and weight > application.seen.weight(entity)
+        if weight < live.weight and not raised and live.pinned and live.pinned.baseline:
+            told = f"its weight was lowered by someone else, to {weight} % of {live.weight} %"
             roll_back(turn, live, told)
             turn.record(seen=endpoint.serving)
             return Finding()

@@ -94,12 +94,14 @@ class Turn:
         self.tell("release.settled", settled, because)
         return settled
 
-    def hold(self, release: Release, why: str, *, needs_person: bool = False) -> Release:
+    def hold(
+        self, release: Release, why: str, *, needs_person: bool = False, level: Level = "warning"
+    ) -> Release:
         """Stop going on, and say why; the same hold is told once."""
         if release.hold == why and release.needs_person == needs_person:
             return release
         held = self.put(release, hold=why, needs_person=needs_person)
-        self.tell("release.held", held, why, level="warning")
+        self.tell("release.held", held, why, level=level)
         return held
 
     def free(self, release: Release) -> Release:

@@ -29,9 +29,11 @@ def wishes(turn: Turn) -> tuple[Call, ...]:
 
 
 def exposed(application: Application, serving: Serving) -> bool:
-    """Users still get a version that was rolled back: that comes before anybody's edit."""
+    """Users still get a version that was closed to them: that comes before anybody's edit."""
     live = application.live
-    if live is None or live.state is not State.ROLLED_BACK or application.incumbent is None:
+    if live is None or application.incumbent is None:
+        return False
+    if live.state is not State.ROLLED_BACK and not live.shut:
         return False
     if application.incumbent == live.version:
         return False

@@ -2,7 +2,8 @@
 
 Every look is one line: `ok`; `warn`, which stops nothing; `stops`, which a release would meet; and
 `skip`, where nothing was looked at, and why. Nothing in the workspace is changed, and no model is
-asked unless `--probe` says so.
+asked unless `--probe` says so. Two traces stay: a warehouse that slept is awake, as after each look
+of the daemon, and Unity Catalog's lineage knows that MLflow has read a file of the newest version.
 """
 
 import logging

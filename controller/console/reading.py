@@ -174,11 +174,10 @@ class _Application:
 
     def _weight(self, key: Key) -> int:
         told, live = self.releases[key], self.live
-        if key[0] == self.facts.get("stable") and (live is None or live[0] != key[0]):
+        incumbent = self.facts.get("stable") or self.facts.get("unproven")
+        if key == self.newest(incumbent) and live != key:
             return 100 - (self.releases[live]["weight"] if live else 0)
-        if told["state"] == State.ROLLED_BACK:
-            return 100 if key[0] == self.facts.get("unproven") and live is None else 0
-        return told["weight"]
+        return 0 if told["state"] == State.ROLLED_BACK else told["weight"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -146,7 +146,7 @@ _DEFINED = (
         "element(a, i) AS CASE WHEN typeof(a) NOT LIKE '%]' AND a IS NOT NULL "
         f"THEN {_NO_INDEX} "
         "WHEN i = 0 OR abs(i) > len(a) THEN error('[INVALID_ARRAY_INDEX_IN_ELEMENT_AT] The index ' "
-        "|| i || ' is out of bounds. The array has ' || len(a) || ' elements. Use try_element_at.') "
+        "|| i || ' is out of bounds. The array has ' || len(a) || ' elements.') "
         "ELSE a[i] END"
     ),
     "get_item(a, i) AS CASE WHEN i >= 0 THEN a[i + 1] END",
@@ -159,21 +159,21 @@ _DEFINED = (
         f"WHEN -i > length(a) THEN {_BEFORE} ELSE i END, "
         "n)"
     ),
-    # Databricks answers NULL for text that is not JSON; DuckDB raises.
-    ("json_text(a, p) AS CASE WHEN json_valid(a) THEN json_extract_string(a, p) END"),
+    # Databricks answers NULL for text that is not JSON; DuckDB raises, ahead of any CASE around it.
+    "valid(a) AS CASE WHEN json_valid(a) THEN a END",
+    "json_text(a, p) AS json_extract_string(valid(a), p)",
     # `column:name` does not mind the case of a name, which DuckDB does.
     (
         "json_field(a, p) AS CASE "
         f"WHEN {_is('JSON')} THEN {_refusal('a field of a VARIANT without a cast')} "
-        "WHEN NOT json_valid(a) THEN NULL "
-        "WHEN json_extract_string(a, p) IS NULL "
-        "AND json_extract_string(lower(CAST(a AS VARCHAR)), lower(p)) IS NOT NULL "
+        "WHEN json_extract_string(valid(a), p) IS NULL "
+        "AND json_extract_string(lower(CAST(valid(a) AS VARCHAR)), lower(p)) IS NOT NULL "
         f"THEN {_refusal('a field that is written in another case than in the JSON')} "
-        "ELSE json_extract_string(a, p) END"
+        "ELSE json_extract_string(valid(a), p) END"
     ),
     (
-        "json_list_length(a) AS CASE WHEN json_valid(a) "
-        "THEN CASE WHEN json_type(a) = 'ARRAY' THEN CAST(json_array_length(a) AS INTEGER) END END"
+        "json_list_length(a) AS CASE WHEN json_type(valid(a)) = 'ARRAY' "
+        "THEN CAST(json_array_length(valid(a)) AS INTEGER) END"
     ),
     "timestamp_seconds(s) AS to_timestamp(s)",
     "timestamp_millis(ms) AS to_timestamp(ms / 1000.0)",
@@ -543,8 +543,7 @@ def _from_json(node: exp.FromJson) -> exp.Expr:
     except SqlglotError as error:
         raise SqlError("42601", f"[PARSE_SYNTAX_ERROR] {text!r} is not a schema.") from error
     structure = exp.Literal.string(json.dumps(_structure(kind)))
-    valid = _call("json_valid", node.this)
-    return exp.Paren(this=exp.If(this=valid, true=_call("from_json", node.this, structure)))
+    return _call("from_json", _call("valid", node.this), structure)
 
 
 def _structure(kind: exp.Expr) -> Any:  # noqa: ANN401 - a JSON value

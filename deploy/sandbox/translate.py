@@ -197,6 +197,9 @@ def _place_tables(tree: exp.Expr, context: Context) -> None:
         if column.args.get("db"):
             column.set("db", None)
             column.set("catalog", None)
+    for change in tree.find_all(exp.Update):
+        for setting in change.expressions:
+            setting.this.set("table", None)  # DuckDB takes the columns to set without their table
 
 
 def _name_table(table: exp.Table, name: str) -> None:

@@ -4,7 +4,11 @@ import pytest
 
 from tests.end_to_end.stage import Course, Daemon, Splits, Users, eventually
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.xdist_group("end_to_end"),
+    pytest.mark.timeout(240),
+]
 MOMENTS = (
     {"to_state": "Provisioning"},
     {"to_state": "Testing"},

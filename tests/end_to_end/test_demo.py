@@ -6,7 +6,11 @@ import pytest
 
 from tests.end_to_end.stage import Showing, eventually, headgate
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.xdist_group("end_to_end"),
+    pytest.mark.timeout(240),
+]
 
 
 def test_the_demo_shows_four_versions_and_leaves_nothing_behind(demo: Showing) -> None:

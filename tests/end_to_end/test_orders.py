@@ -4,7 +4,11 @@ import pytest
 
 from tests.end_to_end.stage import Course, Daemon, Splits, Users, ask_twice, eventually, headgate
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.xdist_group("end_to_end"),
+    pytest.mark.timeout(120),
+]
 Shared = tuple[Daemon, dict[str, Course]]
 
 

@@ -5,7 +5,11 @@ import pytest
 
 from tests.end_to_end.stage import Bridge, Course, Daemon, Splits, Users, Workspace, headgate
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.xdist_group("end_to_end"),
+    pytest.mark.timeout(120),
+]
 Shared = tuple[Daemon, dict[str, Course]]
 
 

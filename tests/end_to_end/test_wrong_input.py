@@ -13,7 +13,11 @@ from tests.end_to_end.stage import Course, Daemon, Said, Workspace, begin, finis
 if TYPE_CHECKING:
     from subprocess import Popen
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.xdist_group("end_to_end"),
+    pytest.mark.timeout(120),
+]
 Shared = tuple[Daemon, dict[str, Course]]
 Begun = dict[str, "Popen[str]"]
 NO_ROOM = ("bash", "-c", 'ulimit -S -f 0; exec "$@"', "bash")

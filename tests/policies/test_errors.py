@@ -105,11 +105,6 @@ def test_the_permitted_rate_is_what_stables_last_compared_step_allows_for() -> N
     assert permitted_rate(GUARD, (block(arm(1), arm(1, 1)),)) == 0.5
 
 
-def test_observing_never_closes() -> None:
-    watching = ErrorGuard(observe=True)
-    assert harmful(watching, minutes(9, (100, 90, 90), (1900, 0))) is None
-
-
 def test_a_clean_candidate_passes_and_the_sentence_says_within_what() -> None:
     verdict = no_worse(GUARD, minutes(10, (50, 0), (950, 2)), weight=5, pace=10)
     assert verdict.outcome is Outcome.PASS

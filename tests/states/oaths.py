@@ -5,7 +5,7 @@ import json
 from policies.errors import harmful, no_worse
 from policies.verdict import Outcome
 from states.desired import desired
-from states.machine import State
+from states.machine import State, Trigger
 from states.plan import Event, MoveAlias, Plan, Serve
 from states.release import Application, Order, Release
 from states.status import shown, status
@@ -22,10 +22,11 @@ def check(before: Application, world: World, plan: Plan) -> None:
     _ends_are_ends(before, after)
     _exposure_is_earned(before, world, plan)
     _no_way_up_after_the_way_back(after, plan)
-    _alias_last(after, plan)
+    _alias_last(after, world, plan)
     _settled_means_seen(after, world, plan)
     _harm_closes(before, world, after)
     _holds_hold(after, world, plan)
+    _moves_rest_on_what_is_there(before, world, plan)
     _tells(after)
 
 
@@ -101,12 +102,15 @@ def _no_way_up_after_the_way_back(after: Application, plan: Plan) -> None:
                     assert weight == 0 or one.version == after.incumbent, one.key
 
 
-def _alias_last(after: Application, plan: Plan) -> None:
+def _alias_last(after: Application, world: World, plan: Plan) -> None:
     live = after.live
     for call in plan.calls:
         if isinstance(call, MoveAlias) and call.version != after.stable:
             assert live is not None
             assert (live.state, live.version) == (State.PRODUCTION, call.version)
+            assert isinstance(world.endpoint, Endpoint)
+            weight = world.endpoint.serving.weight(after.entity(call.version))
+            assert weight == 100, "the alias waits for the traffic"
 
 
 def _settled_means_seen(after: Application, world: World, plan: Plan) -> None:
@@ -125,6 +129,21 @@ def _settled_means_seen(after: Application, world: World, plan: Plan) -> None:
         elif release.state is State.ROLLED_BACK and release.version != after.incumbent:
             assert not isinstance(endpoint, Endpoint) or endpoint.serving.weight(entity) == 0
             assert after.stable in (None, world.alias)
+
+
+def _moves_rest_on_what_is_there(before: Application, world: World, plan: Plan) -> None:
+    """Nothing goes up on a stale answer, in the middle of a change, or from anywhere else."""
+    for event in plan.events:
+        release = _told(plan.application, event)
+        up = event.fields.get("trigger") in (Trigger.PROVISIONED, Trigger.STEP, Trigger.PROMOTE)
+        if release is None or not up:
+            continue
+        endpoint = world.endpoint
+        assert isinstance(endpoint, Endpoint)
+        assert not endpoint.updating
+        assert endpoint.config_version >= before.config_version or before.behind_since
+        if event.fields["trigger"] != Trigger.PROVISIONED:
+            assert endpoint.serving == desired(before), "a step is taken from the step before it"
 
 
 def _harm_closes(before: Application, world: World, after: Application) -> None:
@@ -147,7 +166,7 @@ def _holds_hold(after: Application, world: World, plan: Plan) -> None:
         if isinstance(call, Serve):
             live = after.live
             assert live is not None
-            assert live.state is State.ROLLED_BACK
+            assert live.state is State.ROLLED_BACK or live.shut
             assert isinstance(world.endpoint, Endpoint)
             assert world.endpoint.serving.weight(after.entity(live.version)) > 0
 

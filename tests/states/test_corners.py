@@ -286,3 +286,56 @@ def test_removal_gives_way_to_the_next_release(story: Story) -> None:
     story.until("Production")
     story.look(times=40)
     assert story.endpoint == replace(story.endpoint, serving=serving(v3=100))  # type: ignore[type-var]
+
+
+def test_an_endpoint_that_others_make_first_is_adopted_and_not_disputed() -> None:
+    story = Story(endpoint=Absent(), alias=Absent())
+    story.versions.clear()
+    story.look()
+    story.register(1)
+    story.endpoint = Story().endpoint
+    story.look(times=2)
+    assert story.application.stable == "1"
+    assert not story.application.ours
+    assert story.application.hold is None
+    assert [call for call in story.calls if isinstance(call, Serve)] == []
+
+
+def test_a_version_that_is_missing_from_one_listing_is_not_given_up(story: Story) -> None:
+    story.register(2)
+    story.application = replace(story.application, hold="something else, for now")
+    story.look()
+    known = story.versions.pop(2)
+    story.look(times=2)
+    story.versions[2] = known
+    story.until("Canary")
+
+
+def test_raising_a_canary_by_hand_while_its_step_is_pending_is_shown_and_no_abort(
+    story: Story,
+) -> None:
+    story.register(2)
+    story.until("Canary")
+    story.look(times=2)
+    story.obeys = False
+    while story.live.step == 1:
+        story.look()
+    story.edit(v1=90, v2=10)
+    story.look()
+    assert story.live.state == "Canary"
+    assert "rag_chatbot-v2 10 %" in (story.application.hold or "")
+
+
+def test_a_way_back_that_is_blocked_calls_a_person_louder_and_louder(story: Story) -> None:
+    story.register(2)
+    story.until("Canary")
+    story.obeys = False
+    story.order(Order.ABORT)
+    story.look(times=30)
+    told = [event for event in story.events if event.name == "release.held"]
+    assert [event.level for event in told] == ["error", "error"]
+    assert "not home after 10 min" in told[-1].because
+    story.obeys = True
+    story.look(times=4)
+    assert story.weight(1) == 100
+    assert story.application.live is None
