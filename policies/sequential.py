@@ -64,10 +64,14 @@ def safety_wealths(pairs: Iterable[Pair], margin: float) -> list[float]:
     return wealths
 
 
-def excess(arms: Iterable[Arm], permitted: float, count: Callable[[Arm], int]) -> float:
+def excess(
+    arms: Iterable[Arm], permitted: float, count: Callable[[Arm], int], dispersion: float = 1.0
+) -> float:
     """Log evidence that an arm's rate is over `permitted` (one arm, likelihood ratio).
 
-    `count` picks what is counted of an arm: its errors, or its server errors.
+    `count` picks what is counted of an arm: its errors, or its server errors. Counts that come in
+    bursts have a `dispersion` above 1, which every gain is divided by: the root of a
+    supermartingale is one too, by Jensen's inequality.
     """
     assert 0 < permitted < 1, permitted
     highest = [min(permitted * times, (1 + permitted) / 2) for times in EXCESSES]
@@ -76,9 +80,12 @@ def excess(arms: Iterable[Arm], permitted: float, count: Callable[[Arm], int]) -
         bad = count(arm)
         good = arm.requests - bad
         return [
-            bad * math.log(rate / permitted)
-            + good * math.log1p(-rate)
-            - good * math.log1p(-permitted)
+            (
+                bad * math.log(rate / permitted)
+                + good * math.log1p(-rate)
+                - good * math.log1p(-permitted)
+            )
+            / dispersion
             for rate in highest
         ]
 

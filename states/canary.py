@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from policies import errors
+from policies.fuse import blown
 from policies.verdict import Outcome, Verdict
 from policies.words import duration
 from states.desired import desired_alias
@@ -17,9 +18,9 @@ def canary(turn: Turn, release: Release) -> None:
     assert release.pinned is not None, "a live release has a pinned plan"
     if _harmful(turn, release):
         return
-    blind = _blind(turn, release)
-    if blind is not None:
-        _retreat(turn, _journal(turn, release, blind), blind.because)
+    alarm = _blind(turn, release) or _fuse(release)
+    if alarm is not None:
+        _retreat(turn, release, alarm)
     elif release.shut:
         _reopen(turn, release)
     elif not release.settled:
@@ -47,9 +48,9 @@ def production(turn: Turn, release: Release) -> None:
             told = f"100 % and alias {alias} seen" if alias else "100 % seen"
             add_span(turn, turn.settle(release, told), settled=True)
         return
-    blind, watch = _blind(turn, release), release.pinned.rollout.watch
-    if blind is not None:
-        turn.hold(_journal(turn, release, blind), blind.because, needs_person=True)
+    alarm, watch = _blind(turn, release) or _fuse(release), release.pinned.rollout.watch
+    if alarm is not None:
+        turn.hold(_journal(turn, release, alarm), alarm.because, needs_person=True)
         return
     release = turn.free(release)
     watched = release.on_step >= watch and _covered(release, watch)
@@ -97,7 +98,9 @@ def _compare(turn: Turn, release: Release) -> None:
         stayed = release.on_step >= rollout.min_step
         if stayed and turn.may_advance(release) and converged(turn):
             told = f"{verdict.because}; opens {release.steps[release.step]} %"
-            stepped = turn.move(release, Trigger.STEP, told, step=release.step + 1)
+            stepped = turn.move(
+                release, Trigger.STEP, told, step=release.step + 1, **turn.set_fuse()
+            )
             add_span(turn, stepped, settled=False)
     elif release.undecided >= rollout.patience:
         told = f"undecided after {duration(rollout.patience)}: {verdict.because}"
@@ -138,35 +141,51 @@ def _blind(turn: Turn, release: Release) -> Verdict | None:
     return errors.blind(own, turn.world.now - last, release.pinned.max_lag)
 
 
-def _retreat(turn: Turn, release: Release, blind: str) -> None:
-    """Shut the gate while nothing can be seen; the second time, ask."""
+def _fuse(release: Release) -> Verdict | None:
+    """Whether the endpoint as a whole errs more than before the step; nobody is blamed by it."""
     assert release.pinned is not None, "a live release has a pinned plan"
+    if release.fuse is None or release.shut or release.pinned.baseline is None:
+        return None
+    return blown(release.fuse, release.minutes)
+
+
+def _retreat(turn: Turn, release: Release, alarm: Verdict) -> None:
+    """Shut the gate on an alarm that blames nobody yet; the second time, ask."""
+    assert release.pinned is not None, "a live release has a pinned plan"
+    blind, because = alarm.outcome is Outcome.BLIND, alarm.because
+    if blind:
+        release = _journal(turn, release, alarm)
     if release.pinned.baseline is None:
-        turn.hold(release, blind, needs_person=True)
+        turn.hold(release, because, needs_person=True)
         return
     if release.shut:
         if not release.settled and converged(turn):
             turn.settle(release, "0 % seen on the endpoint")
         return
-    turn.tell("evidence.blind", release, blind, level="warning")
+    name = "evidence.blind" if blind else "fuse.blown"
+    turn.tell(name, release, because, level="warning", **alarm.numbers)
     count = release.retreats + 1
-    shut = turn.move(release, Trigger.RETREAT, blind, shut=True, retreats=count)
+    shut = turn.move(release, Trigger.RETREAT, because, shut=True, retreats=count)
     shut = add_span(turn, shut, settled=False)
     if count > 1:
-        turn.hold(shut, f"blind for the second time: {blind}", needs_person=True)
+        turn.hold(shut, f"the gate was shut for the second time: {because}", needs_person=True)
 
 
 def _reopen(turn: Turn, release: Release) -> None:
+    """Open the same step again once the counts by version tell of all that led to the alarm."""
     if not converged(turn):
         return
     if not release.settled:
         turn.settle(release, "0 % seen on the endpoint")
         return
-    if not turn.may_advance(release):
+    spoken = release.watermark is not None and release.watermark >= release.spans[-1].starts_at
+    if not spoken or not turn.may_advance(release):
         return
-    turn.tell("evidence.seen", release, "the inference table speaks again")
-    told = f"the inference table speaks again; reopens {release.steps[release.step - 1]} %"
-    add_span(turn, turn.move(release, Trigger.STEP, told, shut=False), settled=False)
+    told = "the counts by version have arrived, and blame nobody"
+    turn.tell("evidence.seen", release, told)
+    step = f"{told}; reopens {release.steps[release.step - 1]} %"
+    reopened = turn.move(release, Trigger.STEP, step, shut=False, **turn.set_fuse())
+    add_span(turn, reopened, settled=False)
 
 
 def _confirm(turn: Turn, release: Release) -> None:

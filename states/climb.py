@@ -114,7 +114,7 @@ def _open(turn: Turn, release: Release, because: str) -> None:
         return
     told = f"{because}; opens {release.steps[0]} % of users"
     source = "inference_table" if turn.endpoint.inference_table else None
-    opened = turn.move(release, Trigger.OPEN, told, step=1, source=source)
+    opened = turn.move(release, Trigger.OPEN, told, step=1, source=source, **turn.set_fuse())
     add_span(turn, opened, settled=False)
 
 

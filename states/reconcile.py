@@ -4,8 +4,10 @@ Level-triggered: what to do follows from what is, never from what happened. The 
 as often as it likes; looking twice changes nothing but time.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 
+from policies.fuse import KEPT
 from states.climb import go_on
 from states.home import own_up
 from states.intake import adopt, begin, mark_tagged, notice
@@ -93,12 +95,24 @@ def _take_in(turn: Turn) -> None:
         on_step=live.on_step + stays,
         undecided=live.undecided + (stays if waits else timedelta()),
     )
-    _take_evidence(turn, live)
+    _take_evidence(turn, _with_minutes(live, world))
+
+
+def _with_minutes(live: Release, world: World) -> Release:
+    """The release with the endpoint's minutes that its fuse has not seen yet."""
+    if live.fuse is None:
+        return live
+    known = live.minutes[-1].ends_at if live.minutes else live.fuse.set_at
+    # A minute that began before the step was opened speaks of both.
+    opened = live.fuse.set_at + timedelta(minutes=1)
+    fresh = [one for one in world.minutes if one.ends_at > known and one.ends_at >= opened]
+    return replace(live, minutes=(*live.minutes, *fresh)[-KEPT:])
 
 
 def _take_evidence(turn: Turn, live: Release) -> None:
     evidence = turn.world.evidence
     if evidence is None:
+        turn.put(live)
         return
     for block in evidence.blocks:
         turn.tell(

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from policies.evidence import Block
+from policies.fuse import Fuse, Minute
 from policies.golden import GoldenQuery, Round
 from policies.rollout import ErrorGuard, Rollout
 from states.machine import State
@@ -102,6 +103,10 @@ class Release:
     """The counting source of the error guard, pinned in Testing."""
     paused: bool = False
     """The order was `pause` at the last look: resuming starts the step's safety anew."""
+    fuse: Fuse | None = None
+    """Set when the present step was opened; None where the endpoint had no history."""
+    minutes: tuple[Minute, ...] = ()
+    """The endpoint's minutes since then; the newest hours of them."""
     verdict: str | None = None
     """Outcome and sentence of the last verdict that was journalled."""
     in_state: timedelta = timedelta()

@@ -104,7 +104,7 @@ def _next(release: Release, hold: str | None) -> str | None:
 
 def _next_step(release: Release) -> str:
     if release.shut:
-        return "reopens, once the counting source speaks again"
+        return "reopens, once the counts by version have arrived and blame nobody"
     if release.baking:
         return "the alias, once the bake has ended"
     return f"{release.steps[release.step]} % of users, once shown to be no worse"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+from policies.fuse import fuse
 from states.machine import State, Trigger, advance
 from states.plan import Event, Level
 from states.release import Application, Order, Release
@@ -31,6 +32,10 @@ class Turn:
     def unseen(self) -> bool:
         """Nobody knows, at this look, what the endpoint is."""
         return self.endpoint is None and not isinstance(self.world.endpoint, Absent)
+
+    def set_fuse(self) -> dict[str, object]:
+        """What a release that opens, or opens further, gets for a fuse."""
+        return {"fuse": fuse(self.world.minutes, self.world.now), "minutes": ()}
 
     @property
     def shown(self) -> Release | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from policies.evidence import Block
+from policies.fuse import Minute
 from policies.golden import Round
 
 
@@ -102,5 +103,7 @@ class World:
     round: Round | None = None
     """Golden queries asked since the last look."""
     evidence: Evidence | None = None
+    minutes: tuple[Minute, ...] = ()
+    """Closed minutes of the endpoint's own metrics, as far as they are remembered."""
     requests_per_second: float | None = None
     """Of the whole endpoint, averaged over the closed minutes seen lately."""

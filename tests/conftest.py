@@ -3,13 +3,33 @@
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 ROOM = Path(__file__).parent
+SLOWEST_FIRST = ("end_to_end", "deploy", "contract")
+"""Folders whose tests share a workspace that takes long to start: each stays with one worker."""
 
 
+class ByFolder(LoadScopeScheduling):
+    """A folder that shares a workspace is one piece of work; elsewhere each file is one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        folder = file.removeprefix("tests/").split("/", 1)[0]
+        return folder if folder in SLOWEST_FIRST else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    """Spread the tests our way; called by pytest-xdist."""
+    return ByFolder(config, log)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a folder with one worker where its tests share a workspace that takes long to start."""
-    for item in items:
+    """Begin with what takes longest, so that the workers end together."""
+
+    def place(item: pytest.Item) -> int:
         folder = item.path.relative_to(ROOM).parts[0]
-        if folder in ("contract", "deploy", "end_to_end"):
-            item.add_marker(pytest.mark.xdist_group(folder))
+        return SLOWEST_FIRST.index(folder) if folder in SLOWEST_FIRST else len(SLOWEST_FIRST)
+
+    items.sort(key=place)

@@ -3,6 +3,7 @@
 import getpass
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,6 +75,9 @@ def _fail(sentence: str, code: int) -> NoReturn:
 @app.command()
 def run(config: Config) -> None:
     """Look after the applications of a configuration file, until SIGTERM."""
+    # Until it beats there is nothing to drain: it ends at once, with the same codes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     # The workspace's clients take seconds to import: only the daemon pays for them.
     from controller.daemon.main import run as run_daemon  # noqa: PLC0415
     from controller.record.logging import configure_logging  # noqa: PLC0415

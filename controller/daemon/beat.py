@@ -1,9 +1,10 @@
 """The beat: one scheduled job that starts the passes that are due, and the daemon's life."""
 
+import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import UTC, timedelta
 from queue import Empty, SimpleQueue
@@ -110,10 +111,15 @@ class Daemon:
 
     def _drain(self, ended: signal.Signals) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
-        deadline = time.monotonic() + DRAIN_S
-        for flying in self._flying.values():
-            if not flying.cancelled():
-                flying.exception(timeout=max(0.1, deadline - time.monotonic()))
-        told = f"{ended.name}: passes under way ended"
-        self._store.note(Event(name="daemon.stopped", because=told))
-        self._printer.print_new()
+        _, late = wait(self._flying.values(), timeout=DRAIN_S)
+        told = "passes under way ended"
+        if late:
+            told = f"{len(late)} passes were still under way after {DRAIN_S:.0f} s, and are cut off"
+        try:
+            self._store.note(Event(name="daemon.stopped", because=f"{ended.name}: {told}"))
+            self._printer.print_new()
+        except RecordError as error:
+            log.error("store.failed", because=str(error))
+        if late:
+            # Their threads would keep the process alive for as long as they hang.
+            os._exit(0 if ended == signal.SIGTERM else 130)

@@ -1,9 +1,7 @@
 """Building the daemon from its settings, and running it."""
 
-import signal
 import time
 from pathlib import Path
-from typing import NoReturn
 
 import structlog
 from databricks.sdk import WorkspaceClient
@@ -31,8 +29,6 @@ log = structlog.get_logger()
 
 def run(config: Path, process: ProcessSettings) -> int:
     """The daemon's whole life; the exit code."""
-    # Until it beats there is nothing to drain.
-    signal.signal(signal.SIGTERM, _leave)
     started = time.monotonic()
     store = Store(process.store)
     try:
@@ -65,10 +61,6 @@ def _run(config: Path, process: ProcessSettings, store: Store, started: float) -
     }
     log.info("daemon.ready", seconds=round(time.monotonic() - started, 2), store=process.store)
     return Daemon(store, printer, passes, process.poll).run()
-
-
-def _leave(*_: object) -> NoReturn:
-    raise SystemExit(0)
 
 
 def _warehouse(process: ProcessSettings) -> str:

@@ -13,6 +13,7 @@ from controller.workspace.metrics import Traffic
 from controller.workspace.probes import Probes
 from controller.workspace.registry import Registry
 from controller.workspace.serving import Endpoints
+from policies.fuse import Minute
 from policies.golden import Finding, Round, judge
 from states.home import converged
 from states.machine import State
@@ -38,6 +39,7 @@ class Observer:
     poll: timedelta
     scraped_at: datetime | None = None
     pace: float | None = None
+    minutes: tuple[Minute, ...] = ()
     troubles: dict[str, str] = field(default_factory=dict)
 
     def look(self, application: Application, now: datetime) -> World:
@@ -62,6 +64,7 @@ class Observer:
             alias=alias,
             round=asked,
             evidence=evidence,
+            minutes=self.minutes,
             requests_per_second=self.pace,
         )
 
@@ -104,7 +107,9 @@ class Observer:
         if self.scraped_at is not None and now - self.scraped_at < waits:
             return
         self.scraped_at = now
-        self.pace = self._try("metrics", lambda: self.traffic.requests_per_second(endpoint))
+        minutes = self._try("metrics", lambda: self.traffic.minutes(endpoint))
+        if minutes is not None:
+            self.minutes, self.pace = minutes, self.traffic.requests_per_second(endpoint)
 
     def _golden(self, application: Application, endpoint: Endpoint, now: datetime) -> Round | None:
         """Ask the golden queries while they are still to be passed, of an endpoint at rest."""

@@ -6,6 +6,7 @@ ends with a timestamp in milliseconds. Scrape at most once a minute gains nothin
 """
 
 import re
+from datetime import UTC, datetime
 
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import NotFound
@@ -13,9 +14,13 @@ from databricks.sdk.service.serving import ServingEndpointsAPI
 
 from controller.workspace.client import translated
 from controller.workspace.names import segment
+from policies.fuse import Minute
 
 REQUESTS = "request_count_total"
-WINDOW_MS = 10 * 60 * 1000
+ERRORS = ("request_4xx_count_total", "request_5xx_count_total")
+REMEMBERED_MS = 75 * 60 * 1000
+"""How long minutes are remembered: the hour before a step, and a little more."""
+PACE_MS = 10 * 60 * 1000
 """Over how long the rate is averaged."""
 MINUTE_S = 60
 
@@ -45,18 +50,28 @@ class Traffic:
 
     def __init__(self, client: WorkspaceClient) -> None:
         self._api = client.serving_endpoints
-        self._minutes: dict[str, dict[int, float]] = {}
+        self._minutes: dict[str, dict[int, Minute]] = {}
+
+    def minutes(self, endpoint: str) -> tuple[Minute, ...]:
+        """Scrape, and tell all closed minutes that are remembered, oldest first."""
+        text = self._scrape(endpoint)
+        failed = [samples(text, name) for name in ERRORS]
+        known = self._minutes.setdefault(endpoint, {})
+        for at, count in samples(text, REQUESTS).items():
+            errors = sum(one.get(at, 0.0) for one in failed)
+            ends_at = datetime.fromtimestamp(at / 1000, UTC)
+            known[at] = Minute(ends_at=ends_at, requests=round(count), errors=round(errors))
+        newest = max(known, default=0)
+        recent = {at: one for at, one in sorted(known.items()) if at > newest - REMEMBERED_MS}
+        self._minutes[endpoint] = recent
+        return tuple(recent.values())
 
     def requests_per_second(self, endpoint: str) -> float | None:
-        """The mean over the last ten minutes seen; None when no minute was ever seen."""
-        minutes = self._minutes.setdefault(endpoint, {})
-        minutes |= samples(self._scrape(endpoint), REQUESTS)
-        if not minutes:
-            return None
-        newest = max(minutes)
-        recent = {at: count for at, count in minutes.items() if at > newest - WINDOW_MS}
-        self._minutes[endpoint] = recent
-        return sum(recent.values()) / len(recent) / MINUTE_S
+        """The mean over the last ten minutes remembered; None when no minute was ever seen."""
+        known = self._minutes.get(endpoint, {})
+        newest = max(known, default=0)
+        recent = [one.requests for at, one in known.items() if at > newest - PACE_MS]
+        return sum(recent) / len(recent) / MINUTE_S if recent else None
 
     def _scrape(self, endpoint: str) -> str:
         return export(self._api, endpoint)

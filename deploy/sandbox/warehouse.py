@@ -159,6 +159,7 @@ class Warehouse:
             Route(one + "/cancel", self._cancel, methods=["POST"]),
             Route("/api/2.0/sql/warehouses", self._warehouses, methods=["GET"]),
             Route("/api/2.0/sql/warehouses/{id}", self._warehouse, methods=["GET"]),
+            Route("/api/2.1/unity-catalog/tables/{name}/exists", self._exists, methods=["GET"]),
         ]
 
     async def start(self) -> None:
@@ -309,6 +310,24 @@ class Warehouse:
             "num_clusters": int(state == "RUNNING"),
             **({"health": {"status": "HEALTHY"}} if state == "RUNNING" else {}),
         }
+
+    async def _exists(self, request: Request) -> Response:
+        """Whether there is a table of that name; `databricks-agents` asks before it chooses one."""
+        catalog, _, rest = request.path_params["name"].lower().partition(".")
+        schema, _, table = rest.partition(".")
+        question = (
+            "SELECT count(*) FROM information_schema.tables "
+            "WHERE lower(table_schema) = ? AND lower(table_name) = ?"
+        )
+
+        def ask() -> bool:
+            with self._open().cursor() as cursor:
+                self._feed(cursor)
+                found = cursor.execute(question, [f"{catalog}.{schema}", table]).fetchone()
+                return bool(found and found[0])
+
+        exists = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+        return reply({"table_exists": exists})
 
     def _find(self, request: Request) -> Statement:
         statement = self._statements.get(request.path_params["id"])

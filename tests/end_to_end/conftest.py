@@ -123,7 +123,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showing]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _early(request: pytest.FixtureRequest) -> None:
-    if any("demo" in getattr(item, "fixturenames", ()) for item in request.session.items):
+    # Of several workers, only the one that runs the demo's test may show it.
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    if alone and any("demo" in getattr(item, "fixturenames", ()) for item in request.session.items):
         request.getfixturevalue("demo")
 
 

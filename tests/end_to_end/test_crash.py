@@ -6,7 +6,6 @@ from tests.end_to_end.stage import Course, Daemon, Splits, Users, eventually
 
 pytestmark = [
     pytest.mark.end_to_end,
-    pytest.mark.xdist_group("end_to_end"),
     pytest.mark.timeout(240),
 ]
 MOMENTS = (

@@ -8,7 +8,6 @@ from tests.end_to_end.stage import Showing, eventually, headgate
 
 pytestmark = [
     pytest.mark.end_to_end,
-    pytest.mark.xdist_group("end_to_end"),
     pytest.mark.timeout(240),
 ]
 

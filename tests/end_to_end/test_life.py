@@ -8,7 +8,6 @@ from tests.end_to_end.stage import POLL_S, Course, Daemon, eventually
 
 pytestmark = [
     pytest.mark.end_to_end,
-    pytest.mark.xdist_group("end_to_end"),
     pytest.mark.timeout(120),
 ]
 Shared = tuple[Daemon, dict[str, Course]]

@@ -7,7 +7,6 @@ from tests.end_to_end.stage import Bridge, Course, Daemon, Splits, Users, Worksp
 
 pytestmark = [
     pytest.mark.end_to_end,
-    pytest.mark.xdist_group("end_to_end"),
     pytest.mark.timeout(120),
 ]
 Shared = tuple[Daemon, dict[str, Course]]

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.end_to_end,
-    pytest.mark.xdist_group("end_to_end"),
     pytest.mark.timeout(120),
 ]
 Shared = tuple[Daemon, dict[str, Course]]

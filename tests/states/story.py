@@ -3,12 +3,14 @@
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from controller.daemon.collect import span_at
 from policies.evidence import Arm, Block
+from policies.fuse import Minute
 from policies.golden import GoldenQuery, Round
 from policies.rollout import Rollout
 from states.plan import Call, Event, MoveAlias, Plan, Serve
 from states.reconcile import reconcile
-from states.release import Application, Attempt, Order, Release, Spec
+from states.release import Application, Attempt, Order, Release, Span, Spec
 from states.world import Absent, Endpoint, Evidence, ModelVersion, Serving, Share, World
 
 MODEL = "main.ml_models.rag_chatbot"
@@ -73,6 +75,8 @@ class Story:
     requests_per_look: int = 6000
     table_speaks: bool = True
     pace: float | None = 100.0
+    minutes: tuple[Minute, ...] = ()
+    """What the endpoint's own metrics remember."""
     answers: bool = True
     """The endpoint can be observed at all."""
 
@@ -109,6 +113,7 @@ class Story:
             alias=self.alias,
             round=self._round(),
             evidence=self._evidence(),
+            minutes=self.minutes,
             requests_per_second=self.pace,
         )
 
@@ -204,27 +209,36 @@ class Story:
         )
 
     def _evidence(self) -> Evidence | None:
+        """What the table tells: a block for each span since the last block, up to now."""
         live = self.application.live
         if live is None or not live.spans or not self.table_speaks:
             return None
-        span = [one for one in live.spans if one.starts_at <= self.now][-1]
+        blocks: list[Block] = []
         opened = live.blocks[-1].closed_at if live.blocks else live.spans[0].starts_at
-        if self.now <= opened or not isinstance(self.endpoint, Endpoint):
-            return None
-        weight = self.weight(int(live.version))
-        candidate = self.requests_per_look * weight // 100
-        block = Block(
-            number=len(live.blocks) + 1,
+        while opened < self.now:
+            span, until = span_at(live.spans, opened)
+            closed = min(until or self.now, self.now)
+            number = len(live.blocks) + len(blocks) + 1
+            blocks.append(self._block(number, span, opened, closed, live.version))
+            opened = closed
+        return Evidence(blocks=tuple(blocks), watermark=self.now)
+
+    def _block(
+        self, number: int, span: Span, opened: datetime, closed: datetime, version: str
+    ) -> Block:
+        requests = round(self.requests_per_look * ((closed - opened) / timedelta(seconds=30)))
+        candidate = requests * span.weight // 100
+        return Block(
+            number=number,
             source="inference_table",
             span=span.number,
             step=span.step,
             comparable=span.settled and 0 < span.weight < 100,
             opened_at=opened,
-            closed_at=self.now,
-            candidate=self._arm(live.version, candidate),
-            stable=self._arm("", self.requests_per_look - candidate),
+            closed_at=closed,
+            candidate=self._arm(version, candidate),
+            stable=self._arm("", requests - candidate),
         )
-        return Evidence(blocks=(block,), watermark=self.now)
 
     def _arm(self, number: str, requests: int) -> Arm:
         errors = round(requests * self.error_rates.get(number, 0.0))

@@ -21,7 +21,7 @@ NEXT = [
     (replace(TRIED, state=State.CANARY, step=3), "100 % of users, once shown to be no worse"),
     (
         replace(TRIED, state=State.CANARY, step=2, shut=True),
-        "reopens, once the counting source speaks again",
+        "reopens, once the counts by version have arrived and blame nobody",
     ),
     (replace(TRIED, state=State.CANARY, step=4), "the alias, once the bake has ended"),
     (replace(TRIED, state=State.PRODUCTION), "confirmed, once the watch has ended"),

@@ -17,7 +17,7 @@ from databricks.sdk.errors import InternalError, NotFound, ResourceConflict, Una
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from deploy.sandbox.__main__ import _parser
+from deploy.sandbox.__main__ import _options
 from deploy.sandbox.launch import Sandbox
 from deploy.sandbox.workspace import Settings
 
@@ -186,6 +186,26 @@ def test_a_fault_that_makes_no_sense_is_refused(sandbox: Sandbox) -> None:
         assert answer.status_code == 400, fault
 
 
+def test_faults_are_listed_with_what_they_did_until_they_are_cleared(
+    sandbox: Sandbox, workspace: WorkspaceClient
+) -> None:
+    since = sandbox.last()
+    match = {"method": "GET", "path": "scim/v2/Me$"}
+    fault = sandbox.fault("http", match=match, status=500, error_code="INTERNAL_ERROR", skip=1)
+    assert (fault["scope"], fault["matched"], fault["applied"]) == ("http", 0, 0)
+    workspace.current_user.me()
+    with pytest.raises(InternalError):
+        workspace.current_user.me()
+    workspace.current_user.me()
+    [listed] = [one for one in sandbox.faults() if one["number"] == fault["number"]]
+    assert (listed["matched"], listed["applied"]) == (2, 1)
+    assert [entry["status"] for entry in sandbox.requests(since)] == [200, 500, 200]
+    sandbox.clear_faults()
+    assert sandbox.faults() == []
+    with pytest.raises(RuntimeError, match="no scope 'nowhere'"):
+        sandbox.fault("nowhere")
+
+
 def _descendants(pid: int) -> set[int]:
     """All living processes below this one, by the kernel's own tables."""
     found: set[int] = set()
@@ -278,16 +298,22 @@ def test_a_signal_during_the_start_ends_it_at_once_and_leaves_nothing(
     assert _all_end(below)
 
 
-def test_every_setting_can_be_given_on_the_command_line() -> None:
-    assert set(vars(_parser().parse_args([]))) == {field.name for field in fields(Settings)}
-    given = _parser().parse_args(
+def test_every_setting_can_be_given_on_the_command_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert set(_options([])) == {field.name for field in fields(Settings)}
+    given = _options(
         ["--table-lag-s=3600", "--table-skip-statuses=401,429", "--data=some/where", "--seed=4"]
     )
-    assert (given.table_lag_s, given.table_skip_statuses) == (3600.0, (401, 429))
-    assert (given.data, given.seed) == (Path("some/where"), 4)
-    assert _parser().parse_args(["--table-skip-statuses="]).table_skip_statuses == ()
-    defaults = Settings(data=Path("some/where"))
-    assert Settings(**vars(_parser().parse_args(["--data=some/where"]))) == defaults
+    assert (given["table_lag_s"], given["table_skip_statuses"]) == (3600.0, (401, 429))
+    assert (given["data"], given["seed"]) == (Path("some/where"), 4)
+    assert _options(["--table-skip-statuses="])["table_skip_statuses"] == ()
+    assert _options(["--system-tables=off"])["system_tables"] is False
+    assert _options(["--metrics-entity-labels=on"])["metrics_entity_labels"] is True
+    assert Settings(**_options(["--data=some/where"])) == Settings(data=Path("some/where"))
+    with pytest.raises(SystemExit):
+        _options(["--system-tables=perhaps"])
+    assert "neither on nor off" in capsys.readouterr().err
 
 
 def _refused(*arguments: str) -> str:

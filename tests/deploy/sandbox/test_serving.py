@@ -169,6 +169,15 @@ def test_a_killed_process_comes_back(stage: Stage) -> None:
     assert _processes(stage, "killed", "v1") != [pid]
 
 
+def test_a_crash_of_one_entity_leaves_the_other_serving(stage: Stage) -> None:
+    stage.create("beside", serving(v1=50, v2=50))
+    kept, crashed = _processes(stage, "beside", "v1", "v2")
+    os.kill(int(crashed), signal.SIGKILL)
+    assert {stage.answer("beside", "pid", "v1") for _ in range(20)} == {kept}
+    until(lambda: stage.ask("beside", "hello", "v2").status_code == 200)
+    assert _processes(stage, "beside", "v1") == [kept]
+
+
 def test_a_zygote_that_has_died_is_replaced(stage: Stage) -> None:
     zygote = stage.workspace.serving.fleet._zygote
     assert zygote is not None

@@ -187,6 +187,11 @@ def test_names_have_three_levels_and_defaults(stage: Stage) -> None:
     assert stage.rows("SHOW TABLES IN main.facts") == [["facts", "calls", "false"]]
 
 
+def test_whether_a_table_exists_can_be_asked_for(stage: Stage) -> None:
+    assert stage.sdk.tables.exists("main.facts.calls").table_exists is True
+    assert stage.sdk.tables.exists("main.facts.nothing").table_exists is False
+
+
 def test_changes_say_how_many_rows_they_changed(stage: Stage) -> None:
     stage.rows("CREATE TABLE main.facts.small AS SELECT 1 AS id UNION ALL SELECT 2")
     assert stage.rows("UPDATE main.facts.small SET id = 3 WHERE id = 2") == [["1"]]

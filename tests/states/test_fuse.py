@@ -1,0 +1,107 @@
+"""The endpoint's own minutes shut the gate before the counts by version can accuse anyone."""
+
+from datetime import timedelta
+
+import pytest
+
+from policies.fuse import Minute
+from states.release import Order
+from tests.states.story import Story
+
+
+@pytest.fixture
+def story() -> Story:
+    """A canary at its first step, on an endpoint that had a calm hour; the table is silent."""
+    story = Story()
+    story.look()
+    calm(story, 60)
+    story.register(2)
+    story.table_speaks = False
+    story.until("Canary")
+    story.look()
+    assert story.weight(2) == 5
+    return story
+
+
+def tell(story: Story, count: int, errors: int) -> None:
+    """The metrics tell of more minutes, up to now."""
+    told = [
+        Minute(ends_at=story.now - timedelta(minutes=back), requests=6000, errors=errors)
+        for back in reversed(range(count))
+    ]
+    story.minutes = (*story.minutes, *told)
+
+
+def calm(story: Story, count: int) -> None:
+    tell(story, count, errors=30)
+
+
+def storm(story: Story) -> None:
+    """A few minutes pass in which the endpoint errs much more than before."""
+    for _ in range(3):
+        story.now += timedelta(minutes=1)
+        tell(story, 1, errors=300)
+    story.look(times=2)
+
+
+def test_a_blown_fuse_takes_the_users_away_at_once_and_accuses_nobody(story: Story) -> None:
+    storm(story)
+    assert story.weight(2) == 0
+    assert story.live.state == "Canary"
+    assert story.live.step == 1
+    [told] = [event for event in story.events if event.name == "fuse.blown"]
+    assert "nobody is blamed" in told.because
+
+
+def test_it_stays_shut_until_the_counts_by_version_tell_of_the_time_before_the_alarm(
+    story: Story,
+) -> None:
+    storm(story)
+    story.look(times=20)
+    assert story.weight(2) == 0
+    story.table_speaks = True
+    story.look(times=3)
+    assert story.weight(2) == 5, "they blame nobody: the same step opens again"
+    assert "evidence.seen" in story.names()
+
+
+def test_counts_that_blame_the_candidate_roll_it_back_out_of_the_shut_gate(story: Story) -> None:
+    storm(story)
+    story.table_speaks = True
+    story.error_rates["2"] = 0.5
+    story.look()
+    assert story.release is not None
+    assert story.release.state == "RolledBack"
+
+
+def test_the_second_alarm_asks_a_person(story: Story) -> None:
+    storm(story)
+    story.table_speaks = True
+    story.look(times=3)
+    assert story.weight(2) == 5
+    story.minutes = ()
+    calm(story, 60)
+    story.look(times=2)
+    for _ in range(40):
+        if story.live.retreats > 1:
+            break
+        storm(story)
+    assert story.live.retreats == 2
+    assert story.live.needs_person
+    assert story.weight(2) == 0
+
+
+def test_a_paused_canary_is_shut_all_the_same(story: Story) -> None:
+    story.order(Order.PAUSE)
+    storm(story)
+    assert story.weight(2) == 0
+
+
+def test_an_endpoint_without_history_has_no_fuse_and_goes_on() -> None:
+    story = Story()
+    story.look()
+    story.register(2)
+    story.until("Canary")
+    assert story.live.fuse is None
+    while story.application.stable == "1":
+        story.look()
