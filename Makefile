@@ -5,10 +5,10 @@ READY := .venv/ready
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
-.PHONY: demo test check lock sandbox run bench-daemon help
+.PHONY: demo test check lock sandbox run bench-daemon bench-sandbox compat help
 
 help:  ## Show this list.
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: $(READY)  ## Four versions of a RAG model, from registration to production or back.
 	@$(BIN)/headgate demo
@@ -24,6 +24,12 @@ sandbox: $(READY)  ## An emulated Databricks workspace on loopback, until Ctrl-C
 
 bench-daemon: $(READY)  ## Start-up time and memory of the daemon, with requirements.lock alone.
 	@$(BIN)/python -m tests.benchmarks.daemon
+
+bench-sandbox: $(READY)  ## Requests/s, latency and memory of the sandbox beside `mlflow models serve`.
+	@$(BIN)/python -m tests.benchmarks.sandbox
+
+compat: $(READY)  ## The newest clients, and MLflow 2, against the sandbox; needs a package registry.
+	@$(BIN)/python -m tests.compat.run
 
 CONFIG ?= headgate.yaml
 run: $(READY)  ## The daemon, with CONFIG=headgate.yaml.

@@ -152,10 +152,11 @@ def _fuse(release: Release) -> Verdict | None:
 def _retreat(turn: Turn, release: Release, alarm: Verdict) -> None:
     """Shut the gate on an alarm that blames nobody yet; the second time, ask."""
     assert release.pinned is not None, "a live release has a pinned plan"
+    comparable = release.pinned.baseline is not None
     blind, because = alarm.outcome is Outcome.BLIND, alarm.because
     if blind:
         release = _journal(turn, release, alarm)
-    if release.pinned.baseline is None:
+    if not comparable:
         turn.hold(release, because, needs_person=True)
         return
     if release.shut:

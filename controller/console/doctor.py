@@ -106,7 +106,7 @@ class Doctor:
             found, _, remedy = str(error).rpartition(": ")
             self.says.stops("workspace", found, remedy, WORKSPACE)
             return None
-        found = f"reached as {identity.name or 'a nameless identity'}, by {identity.method}"
+        found = f"reached as {identity.name}, by {identity.method}"
         if identity.method == "pat" and not identity.loopback:
             self.says.warn(
                 "workspace",

@@ -95,12 +95,14 @@ class Section:
     def trouble(self, what: str, error: WorkspaceError, remedy: str, *, warns: bool) -> None:
         """A look that failed; `remedy` is for a refused permission, where it is exact."""
         found, _, usual = str(error).rpartition(": ")
-        if isinstance(error, Denied) and any(words in str(error) for words in DENIED):
+        lacks = isinstance(error, Denied) and any(words in str(error) for words in DENIED)
+        if lacks:
             found, usual = DENIED[0], remedy
         if warns:
             self.warn(what, found, usual)
         else:
-            code = WORKSPACE if isinstance(error, Unreachable) else PERSON
+            unheard = isinstance(error, Unreachable | Denied) and not lacks
+            code = WORKSPACE if unheard else PERSON
             self.stops(what, found, usual, code)
 
     def look(

@@ -13,7 +13,7 @@ from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import NotFound
 
 from controller.workspace.client import translated
-from controller.workspace.errors import Refused
+from controller.workspace.errors import Refused, Unreachable
 from controller.workspace.names import identifier, segment
 from controller.workspace.statements import Row, Statements
 from states.world import Absent
@@ -194,9 +194,14 @@ class Checks:
         """Who the workspace says that we are."""
         with translated("the Databricks workspace"):
             me = self._client.current_user.me()
+        if not me.user_name:
+            raise Unreachable(
+                "the Databricks workspace: what answers does not know who asks: "
+                "check that DATABRICKS_HOST is a workspace"
+            )
         host = urlsplit(self._client.config.host or "").hostname or ""
         return Identity(
-            name=me.user_name or "",
+            name=me.user_name,
             groups=frozenset(group.display for group in me.groups or () if group.display),
             method=self._client.config.auth_type or "unknown",
             loopback=_loopback(host),

@@ -154,7 +154,7 @@ class Server(uvicorn.Server):
         self._state = state
         self._ready = ready
         self._announcing: asyncio.Task[None] | None = None
-        self.interrupted = False
+        self.told = self.interrupted = False
         self.failed = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -190,6 +190,7 @@ class Server(uvicorn.Server):
         Before the first answer is possible nothing waits for it: the exception ends the event
         loop, which cancels the start.
         """
+        self.told = True
         self.interrupted = self.interrupted or sig == signal.SIGINT
         super().handle_exit(sig, frame)
         if not self.started:
@@ -200,7 +201,9 @@ class Server(uvicorn.Server):
     @property
     def status(self) -> int:
         """The exit status of the process: that of Ctrl-C, that of a failed start, or 0."""
-        return 128 + signal.SIGINT if self.interrupted else int(self.failed)
+        if self.interrupted:
+            return 128 + signal.SIGINT
+        return int(self.failed or not (self.started or self.told))
 
 
 def _protocol(connections: Connections) -> type[H11Protocol]:

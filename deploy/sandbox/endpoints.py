@@ -168,7 +168,8 @@ def read_config(body: Json, workspace: Workspace, version: int) -> Config:
     if not isinstance(wanted, list) or not wanted:
         raise invalid("served_entities must be a list of at least one entity.")
     if len(wanted) > MOST_ENTITIES:
-        raise invalid(f"served_entities cannot contain more than {MOST_ENTITIES} elements.")
+        # The older name: the agents library looks for these words.
+        raise invalid(f"served_models cannot contain more than {MOST_ENTITIES} elements.")
     entities = tuple(_entity(one, workspace) for one in wanted)
     names = [entity.name for entity in entities]
     models = [(entity.entity_name, entity.entity_version) for entity in entities]
@@ -193,9 +194,11 @@ def _entity(wanted: Any, workspace: Workspace) -> Entity:  # noqa: ANN401
     model, version = wanted.get("entity_name"), wanted.get("entity_version")
     if not isinstance(model, str) or not model:
         raise invalid("A served entity needs an entity_name.")
+    if isinstance(version, int) and not isinstance(version, bool):
+        version = str(version)  # as Databricks' own agents library sends it
     if not isinstance(version, str) or not version.isascii() or not version.isdigit():
         raise invalid(
-            f"entity_version of {model} must be a version number as a string, not {version!r}; "
+            f"entity_version of {model} must be a version number, not {version!r}; "
             "aliases are not accepted."
         )
     if any(wanted.get(key) is not None for key in _THROUGHPUT):

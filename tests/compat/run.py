@@ -22,7 +22,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "newest": ("databricks-sdk", "mlflow"),
     # MLflow 2 imports pkg_resources, which newer setuptools do not have.
     "mlflow-2": ("databricks-sdk", "mlflow>=2.22,<2.23", "setuptools<81"),
-    # Its deploy() needs MLflow's models, which it does not depend on.
+    # Its deploy() creates the endpoint; what it calls after that is its review app's, and a 501.
     "agents": ("databricks-agents", "mlflow"),
 }
 

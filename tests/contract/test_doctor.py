@@ -366,7 +366,7 @@ DENIALS = {
     "model": ("GET", r"models/[^/]+/versions$", 3, "GRANT EXECUTE ON FUNCTION `main`"),
     "model's owner": ("GET", rf"models/{MODEL}$", 3, "GRANT USE SCHEMA"),
     "tags": ("GET", r"model-versions/get$", 3, "GRANT EXECUTE ON FUNCTION"),
-    "signature": ("POST", r"fs/create-download-url$", 3, "GRANT EXECUTE ON FUNCTION"),
+    "signature": ("HEAD", r"fs/directories/.*MLmodel$", 3, "GRANT EXECUTE ON FUNCTION"),
     "endpoint": ("GET", r"serving-endpoints/[^/]+$", 3, '"permission_level": "CAN_MANAGE"'),
     "metrics": ("GET", r"/metrics$", 0, '"permission_level": "CAN_MANAGE"'),
     "SQL warehouse": ("GET", r"warehouses/sandbox$", 3, '"permission_level": "CAN_USE"'),
@@ -387,6 +387,20 @@ def test_a_refused_call_is_told_with_what_to_grant(
     assert visit.exit_code == exit_code
     assert remedy in (visit.stops if exit_code else visit.marks("warn"))[what]
     assert "a fault that the sandbox" not in str(visit)
+
+
+def test_what_is_no_workspace_is_told(case: Case, workspace: Workspace) -> None:
+    workspace.fault(method="GET", path=r"scim/v2/Me$", status=200)
+    visit = case.visit()
+    assert visit.exit_code == 5
+    assert "check that DATABRICKS_HOST" in visit.stops["workspace"]
+
+
+def test_a_token_that_ends_meanwhile_is_the_workspaces(case: Case, workspace: Workspace) -> None:
+    workspace.fault(method="GET", path=r"serving-endpoints/[^/]+$", status=401)
+    visit = case.visit()
+    assert visit.exit_code == 5
+    assert "renew DATABRICKS_TOKEN" in visit.stops["endpoint"]
 
 
 def test_a_call_that_fails_for_now_is_the_workspaces(case: Case, workspace: Workspace) -> None:

@@ -16,13 +16,6 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         assert started.stop() == 0, "SIGTERM ends a sandbox with status 0"
 
 
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No client finds a workspace, or credentials, but those that its test gives it."""
-    for name in ("DATABRICKS_HOST", "DATABRICKS_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture
 def fresh_sandbox() -> Iterator[Callable[..., Sandbox]]:
     """Starts sandboxes with settings of their own, which end with the test."""
@@ -31,7 +24,7 @@ def fresh_sandbox() -> Iterator[Callable[..., Sandbox]]:
 
 
 @pytest.fixture
-def clients(sandbox: Sandbox, _no_environment: None, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+def clients(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """The environment in which the SDK and MLflow find the shared sandbox."""
     monkeypatch.setenv("DATABRICKS_HOST", sandbox.host)
     monkeypatch.setenv("DATABRICKS_TOKEN", sandbox.token)

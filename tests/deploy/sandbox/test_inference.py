@@ -82,6 +82,16 @@ def test_the_ids_of_rows_lead_to_versions_and_outlive_a_change_of_traffic(stage:
     assert joined == [["v1", "1", "1", "1"], ["v2", "2", "1", "2"], ["v2", "2", "4", "1"]]
 
 
+def test_the_list_of_served_entities_lags_too(stage: Stage) -> None:
+    stage.create("listed", serving(v1=100))
+    count = (
+        "SELECT count(*) AS n FROM system.serving.served_entities WHERE endpoint_name = 'listed'"
+    )
+    assert stage.rows(count) == [["0"]]
+    stage.time.ahead += LAG_S + 1
+    assert stage.rows(count) == [["1"]]
+
+
 def test_a_deleted_endpoint_is_marked_in_the_list_of_served_entities(stage: Stage) -> None:
     stage.create("gone", serving(v1=100))
     stage.sdk.serving_endpoints.delete("gone")

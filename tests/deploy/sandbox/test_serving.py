@@ -238,7 +238,7 @@ def test_environment_variables_reach_the_model_and_no_reader(stage: Stage) -> No
     ("entities", "words"),
     [
         ([entity("champion")], "aliases are not accepted"),
-        ([entity("1") | {"entity_version": 1}], "must be a version number as a string"),
+        ([entity("1") | {"entity_version": True}], "must be a version number"),
         ([entity("99")], "does not exist"),
         ([entity("4")], "PENDING_REGISTRATION, not READY"),
         ([entity("6")], "has no signature"),
@@ -280,6 +280,13 @@ def test_configurations_that_the_platform_refuses(
     refused = stage.call("POST", "", {"name": "never", "config": config})
     assert refused.status_code == 400
     assert words in refused.json()["message"]
+
+
+def test_a_version_may_come_as_a_number_and_is_told_as_text(stage: Stage) -> None:
+    config = serving(v1=100)
+    config["served_entities"][0]["entity_version"] = 1
+    [served] = stage.create("numbered", config)["config"]["served_entities"]
+    assert served["entity_version"] == "1"
 
 
 def test_names_that_are_taken_unfit_or_unknown(stage: Stage) -> None:
