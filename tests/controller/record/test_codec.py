@@ -31,7 +31,7 @@ PINNED = st.builds(
     baseline=st.none() | VERSIONS,
     incumbent=st.none() | VERSIONS,
     rollout=st.builds(Rollout, settle=SPANS_OF_TIME, steps=st.just((1, 100))),
-    errors=st.builds(ErrorGuard, margin=st.floats(0, 1)),
+    errors=st.builds(ErrorGuard, margin=st.floats(0.0001, 0.99)),
     tests=st.lists(st.builds(GoldenQuery, query=TEXTS), max_size=2).map(tuple),
     max_lag=SPANS_OF_TIME,
     provisioning_deadline=SPANS_OF_TIME,
