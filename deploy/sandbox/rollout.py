@@ -110,7 +110,7 @@ class Rollout:
             self._swap(endpoint, pending)
             if fault.partial and rule is not None:
                 units = new or list(endpoint.units.values())
-                self._serving.spawn(self._stall(units[-1], rule))
+                self._serving.spawn(self._stall(endpoint, units[-1], rule))
         else:
             if not fault.cancel:
                 record.failures = {
@@ -141,11 +141,13 @@ class Rollout:
         wanted = {entity.served_entity_id for entity in pending.entities}
         self.retire(endpoint, [key for key in endpoint.units if key not in wanted])
 
-    async def _stall(self, unit: Unit, rule: Rule) -> None:
+    async def _stall(self, endpoint: "Endpoint", unit: Unit, rule: Rule) -> None:
         """Take an entity's process away until the fault is cleared."""
         unit.stall()
         await self._cleared(rule)
-        unit.recover()
+        # An update, or the endpoint's end, may have taken the entity itself away.
+        if endpoint.units.get(unit.entity.served_entity_id) is unit:
+            unit.recover()
 
     async def _cleared(self, rule: Rule) -> None:
         while self._workspace.faults.stands(rule):  # noqa: ASYNC110 - a request clears it

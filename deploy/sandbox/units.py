@@ -162,7 +162,12 @@ class Unit:
         """Start the process of an entity that sleeps; requests that come meanwhile wait for it."""
         if self._waking is None or self._waking.done():
             self._waking = asyncio.create_task(self._launch())
-        await asyncio.shield(self._waking)
+        try:
+            await asyncio.shield(self._waking)
+        except asyncio.CancelledError:
+            if not self._waking.cancelled():
+                raise
+            raise ProcessEnded("the served entity was taken away while it woke") from None
 
     def _fault(self, moment: str) -> tuple[EntityFault, random.Random] | None:
         """The fault that befalls this entity now, and its source of chance."""

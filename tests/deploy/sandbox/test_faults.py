@@ -230,6 +230,22 @@ def test_an_update_can_end_with_an_entity_that_is_not_ready(
     assert stage.answer("partial", "hello", "v2") == "two"
 
 
+def test_an_entity_that_was_not_ready_and_has_left_does_not_come_back(
+    stage: Stage, fault: Callable[..., Any]
+) -> None:
+    stage.create("gone", serving(v1=100))
+    fault("rollout", match={"endpoint": "gone"}, partial=True)
+    _update(stage, "gone")
+    stage.settled("gone")
+    endpoint = stage.workspace.serving.endpoints["gone"]
+    [left] = [unit for unit in endpoint.units.values() if unit.entity.name == "v2"]
+    until(lambda: left.process is None)
+    stage.update("gone", serving(v1=100))
+    stage.workspace.faults.clear()
+    time.sleep(0.5)
+    assert left.process is None
+
+
 def test_an_update_can_take_its_time(stage: Stage, fault: Callable[..., Any]) -> None:
     stage.create("long", serving(v1=100))
     fault("rollout", match={"endpoint": "long"}, duration_s=3600)
