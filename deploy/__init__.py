@@ -1,1 +1,1 @@
-"""Where Headgate runs: container, cluster, workspace, and the sandbox that stands for Databricks."""
+"""Where Headgate runs: container, cluster, bundle, and the sandbox that stands for Databricks."""
