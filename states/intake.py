@@ -168,7 +168,8 @@ def _consider(turn: Turn, release: Release) -> None:
     if turn.application.hold is not None or release.order is Order.PAUSE:
         return
     if finding is Admission.WAIT:
-        turn.hold(release, because, needs_person=asks)
+        if asks:
+            turn.hold(release, because, needs_person=True)
         return
     _admit(turn, turn.free(release), because)
 

@@ -10,7 +10,7 @@ SLOWEST_FIRST = ("end_to_end", "deploy", "contract")
 """Folders whose tests share a workspace that takes long to start: each stays with one worker."""
 
 
-class ByFolder(LoadScopeScheduling):  # type: ignore[misc] - xdist has no types
+class ByFolder(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """A folder that shares a workspace is one piece of work; elsewhere each file is one."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -284,27 +284,6 @@ def test_a_listing_is_paged_and_complete(workspace: WorkspaceClient, name: str) 
     assert page.token
 
 
-def test_mlflow_speaks_the_native_dialect_too(
-    workspace: WorkspaceClient,
-    registered: Registered,
-    name: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("MLFLOW_ENABLE_UC_NATIVE_MODEL_REGISTRY", "true")
-    client = MlflowClient()
-    client.create_registered_model(name, tags={"team": "risk"}, description="native")
-    version = client.create_model_version(name, str(registered.local), tags={"a": "b"})
-    assert (version.version, version.status) == ("1", "READY")
-    client.set_model_version_tag(name, "1", "c", "d")
-    client.set_registered_model_alias(name, "champion", "1")
-    monkeypatch.delenv("MLFLOW_ENABLE_UC_NATIVE_MODEL_REGISTRY")
-    assert MlflowClient().get_model_version(name, "1").tags == {"a": "b", "c": "d"}
-    assert MlflowClient().get_registered_model(name).aliases == {"champion": "1"}
-    workspace.registered_models.delete(name)
-    with pytest.raises(NotFound):
-        workspace.registered_models.get(name)
-
-
 def test_grants_are_not_modelled_and_say_so(
     workspace: WorkspaceClient, registered: Registered
 ) -> None:

@@ -1,7 +1,7 @@
 """What a statement means on Databricks, worked out by hand: rows in, statement, cells as strings.
 
-The answers are the documentation's, or follow from it: nobody read them off the sandbox. A refusal
-is an answer too: it says that the sandbox does not know, where DuckDB would have said something.
+The answers follow from the language's rules: nobody read them off the sandbox. A refusal is an
+answer too: it says that the sandbox does not know, where DuckDB would have said something.
 """
 # ruff: noqa: S608 - statements are put together from this file's own constants
 
