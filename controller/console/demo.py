@@ -54,10 +54,46 @@ class DemoFailed(Exception):  # noqa: N818 - what happened
 
 
 @dataclass
+class Interrupts:
+    """Ctrl-C and SIGTERM end the demo, but never between starting a part and knowing of it."""
+
+    asked: bool = False
+    shielded: bool = False
+
+    @contextlib.contextmanager
+    def heard(self) -> Iterator[None]:
+        """Turn both signals into KeyboardInterrupt, as long as nothing is shielded."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(number, self._hear) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def shield(self) -> Iterator[None]:
+        """Finish this first; a signal that came meanwhile is raised at its end."""
+        self.shielded = True
+        try:
+            yield
+        finally:
+            self.shielded = False
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def _hear(self, *_: object) -> None:
+        self.asked = True
+        if not self.shielded:
+            raise KeyboardInterrupt
+
+
+@dataclass
 class Parts:
     """The processes that were started, ended in the reverse order."""
 
     folder: Path
+    interrupts: Interrupts
     started: list[tuple[str, subprocess.Popen[str]]] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
@@ -69,7 +105,7 @@ class Parts:
         stdout: int | None = None,
     ) -> subprocess.Popen[str]:
         """Start one part; what it says on stderr is kept beside the others'."""
-        with (self.folder / f"{name}.err").open("w") as errors:
+        with self.interrupts.shield(), (self.folder / f"{name}.err").open("w") as errors:
             process = subprocess.Popen(  # noqa: S603 - our own modules
                 [sys.executable, "-m", *command],
                 env=self.environment,
@@ -80,7 +116,7 @@ class Parts:
                 # Ctrl-C reaches this process alone, which then ends the parts in their order.
                 start_new_session=True,
             )
-        self.started.append((name, process))
+            self.started.append((name, process))
         return process
 
     def check(self) -> None:
@@ -93,6 +129,7 @@ class Parts:
 
     def stop(self) -> None:
         """End every part, last started first; one that does not listen is killed."""
+        self.interrupts.shielded = True
         while self.started:
             _, process = self.started.pop()
             process.terminate()
@@ -112,7 +149,8 @@ class Demo:
         self._folder = Path(tempfile.mkdtemp(prefix="headgate-demo-"))
         self._log = logs or self._folder / "headgate.log"
         self._keeps = logs is not None
-        self._parts = Parts(self._folder)
+        self._interrupts = Interrupts()
+        self._parts = Parts(self._folder, self._interrupts)
         self._read = 0
         self._lines: list[Line] = []
         self._said: set[str] = set()
@@ -120,9 +158,10 @@ class Demo:
     def run(self) -> int:
         """Show it; 0 only if every version went where it must and no other user was harmed."""
         if find_spec("deploy") is None or find_spec("duckdb") is None:
+            shutil.rmtree(self._folder, ignore_errors=True)
             self._console.print("headgate demo needs the sandbox: pip install 'headgate[sandbox]'")
             return 2
-        with _ended_by_signals():
+        with self._interrupts.heard():
             try:
                 self._show()
             except KeyboardInterrupt:
@@ -358,16 +397,6 @@ class Demo:
         shares = {route.served_entity_name: route.traffic_percentage for route in routes or ()}
         if shares.get("rag_chatbot-v2") != 100:  # noqa: PLR2004 - percent
             raise DemoFailed(f"version 2 does not have all the traffic: {shares}")
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does: with everything stopped and removed."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _served(request: Line) -> str | None:
