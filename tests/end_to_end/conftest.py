@@ -113,6 +113,13 @@ def daemon(workspace: Workspace, tmp_path: Path) -> Iterator[Callable[..., Daemo
         one.__exit__(None, None, None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def demo_begins_early(request: pytest.FixtureRequest) -> None:
+    """The demo takes over a minute: it begins with the first test, and is looked at by the last."""
+    if any("demo" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("demo")
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showing]:
     """The demo; it takes over a minute, so it runs beside the other tests."""
