@@ -42,9 +42,10 @@ pytestmark = [
 
 CODE = """
 import mlflow
+import pandas as pd
 
 class Chatbot(mlflow.pyfunc.PythonModel):
-    def predict(self, context, model_input, params=None):
+    def predict(self, context, model_input: pd.DataFrame, params=None):
         words = (params or {}).get("max_tokens", 3)
         return [
             {"answer": " ".join(query.split()[:words]), "total_tokens": len(query.split())}
