@@ -54,8 +54,6 @@ def _duration(value: object) -> object:
 
 
 def _share(value: object) -> object:
-    if isinstance(value, float):
-        return value
     found = SHARE.match(value) if isinstance(value, str) else None
     if found is None:
         raise ValueError("write a share such as 0.5pp or 5%")
@@ -162,7 +160,8 @@ class RolloutSettings(Strict):
 class ErrorSettings(Strict):
     """The guard on errors."""
 
-    margin: Share = ErrorGuard().margin
+    # Twenty times the margin is the widest that a step is judged by: it must stay a share.
+    margin: Annotated[Share, Field(lt=0.05)] = ErrorGuard().margin
     limit: Share = ErrorGuard().limit
 
 
@@ -242,6 +241,8 @@ def load(path: Path) -> Configuration:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: is not UTF-8 text") from error
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         value = yaml.safe_load(text)

@@ -33,26 +33,31 @@ MISJUDGED = FALSE_ROLLBACK / 10
 """Chance that stable's rate at the last compared step is judged lower than it is."""
 
 
-def harmful(guard: ErrorGuard, blocks: tuple[Block, ...]) -> Verdict | None:
+UNCOMPARED = 0.2
+"""Error rate, whoever's mistakes, that a version without any past to compare with is held to."""
+
+
+def harmful(
+    guard: ErrorGuard, blocks: tuple[Block, ...], past: float | None = None
+) -> Verdict | None:
     """FAIL once the evidence of harm, over the whole release, reaches its bound; else None.
 
     Three e-processes share one budget: the comparison with stable over the same minutes; at 100 %,
-    the candidate against stable's rate at the last compared step; and the hard limit on 5xx and
-    timeouts, which blames nobody while stable fails as well.
+    the candidate against stable's rate at the last compared step (without one, against `past`,
+    the rate that the hour before permits); and the hard limit on 5xx and timeouts, which blames
+    nobody while stable fails as well.
     """
     compared = harm(paired(blocks), guard.harm_margin)
     limit = _over_limit(guard, blocks)
-    permitted = permitted_rate(guard, blocks)
-    own_past = 0.0
-    if permitted is not None:
-        own_past = excess(_alone(blocks), permitted, _errors)
+    permitted = permitted_rate(guard, blocks) or past or UNCOMPARED
+    own_past = excess(_alone(blocks), permitted, _errors)
     shares = [(COMPARED, compared), (OWN_PAST, own_past), (LIMIT, limit)]
     evidence = weighted(shares)
     if evidence < CLOSES:
         return None
     reasons = (
         f"more errors than stable by over {points(guard.harm_margin)}",
-        f"more errors than the {percent(permitted or 0)} that stable's own past permits",
+        f"more errors than the {percent(permitted)} that the past permits",
         f"server errors above the limit of {percent(guard.limit)}",
     )
     heaviest = max(range(len(shares)), key=lambda index: weighted([shares[index]]))

@@ -24,18 +24,22 @@ def pin(
 ) -> tuple[Rollout, str]:
     """The rollout to pin at admission, and why.
 
-    If no step below 100 can decide within `patience`, comparing would only wait: the steps become
-    100 alone. Traffic that was never seen changes nothing: patience covers it.
+    A compared step that cannot decide within `patience` would only wait, and is left out; where
+    none can, the steps are 100 alone. Traffic that was never seen changes nothing: patience
+    covers it.
     """
     compared = [step for step in rollout.steps if step < WHOLE]
     if not compared:
         return rollout, "the configured steps compare nothing"
     if requests_per_second is None:
         return rollout, "the endpoint's traffic was not seen: steps as configured"
-    seen = f"{requests_per_second:.3g} requests/s"
-    times = [time_needed(guard, step, requests_per_second) for step in compared]
-    if any(time is not None and time <= rollout.patience for time in times):
+    seen, limit = f"{requests_per_second:.3g} requests/s", duration(rollout.patience)
+    times = {step: time_needed(guard, step, requests_per_second) for step in compared}
+    kept = [step for step, time in times.items() if time is not None and time <= rollout.patience]
+    if kept == compared:
         return rollout, f"steps as configured, at {seen}"
-    limit = duration(rollout.patience)
-    because = f"no step below 100 can decide within {limit} at {seen}: steps are 100 alone"
-    return replace(rollout, steps=(WHOLE,)), because
+    pinned = replace(rollout, steps=(*kept, WHOLE))
+    if not kept:
+        return pinned, f"no step below 100 can decide within {limit} at {seen}: steps are 100 alone"
+    left = ", ".join(f"{step} %" for step in compared if step not in kept)
+    return pinned, f"{left} cannot decide within {limit} at {seen}, and is left out"

@@ -61,7 +61,8 @@ def production(turn: Turn, release: Release) -> None:
 def _harmful(turn: Turn, release: Release) -> bool:
     """Roll back on harm; pause and hold do not stop it."""
     assert release.pinned is not None, "a live release has a pinned plan"
-    verdict = errors.harmful(release.pinned.errors, release.blocks)
+    past = release.fuse.permitted if release.fuse else None
+    verdict = errors.harmful(release.pinned.errors, release.blocks, past)
     if verdict is None:
         return False
     roll_back(turn, _journal(turn, release, verdict), verdict.because)

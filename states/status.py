@@ -91,6 +91,8 @@ def _next(release: Release, hold: str | None) -> str | None:
     """What comes by itself, and on what it waits; nothing while held or at rest."""
     if hold is not None or not (release.live or release.state is State.REGISTERED):
         return None
+    if release.order is Order.ABORT and release.state is not State.ROLLED_BACK:
+        return "home, at the next look"
     if release.order is Order.PAUSE and release.state is not State.ROLLED_BACK:
         return "waits for `headgate resume`"
     match release.state:

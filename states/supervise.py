@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from states.desired import desired, desired_alias
-from states.home import roll_back
+from states.home import add_span, roll_back
 from states.machine import State
-from states.release import Application
+from states.release import Application, Order
 from states.turn import Turn
 from states.wishes import exposed
 from states.world import Endpoint
@@ -24,9 +24,18 @@ def supervise(turn: Turn) -> None:
     findings = [_endpoint(turn), _alias(turn)]
     troubles = [finding.trouble for finding in findings if finding.trouble]
     if troubles:
+        if turn.application.hold is None:
+            _cut(turn)
         turn.hold_application("; ".join(troubles))
     elif not any(finding.unknown for finding in findings):
         turn.free_application()
+
+
+def _cut(turn: Turn) -> None:
+    """Somebody moved the weights: what is counted from here on proves nothing of this step."""
+    live = turn.application.live
+    if live is not None and live.state is State.CANARY and live.spans:
+        add_span(turn, turn.put(live, settled=False), settled=False)
 
 
 def _endpoint(turn: Turn) -> Finding:
@@ -78,6 +87,8 @@ def _foreign(turn: Turn, endpoint: Endpoint) -> Finding:
         raised = application.seen is not None and weight > application.seen.weight(entity)
         if weight < live.weight and not raised and live.pinned and live.pinned.baseline:
             told = f"its weight was lowered by someone else, to {weight} % of {live.weight} %"
+            if live.order is Order.ABORT:
+                told = "aborted by the operator"
             roll_back(turn, live, told)
             turn.record(seen=endpoint.serving)
             return Finding()

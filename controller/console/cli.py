@@ -242,7 +242,10 @@ def _book(logs: list[str] | None, store: str | None) -> reading.Book:
         raise SettingsError("give --logs or --store, not both")
     if logs:
         lines = reading.read_lines(logs)
-        book = reading.fold(lines)
+        found = list(lines)
+        if not found:
+            raise reading.UnreadableLog(f"{', '.join(logs)}: holds no line of Headgate's log")
+        book = reading.fold(found)
         if lines.skipped and sys.stderr.isatty():
             sys.stderr.write(f"headgate: {lines.skipped} lines were not Headgate's, and skipped\n")
         return book

@@ -127,3 +127,15 @@ def test_process_settings_come_from_the_environment_alone() -> None:
 def test_a_wrong_process_setting_names_its_variable(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"{name}={value}: "):
         ProcessSettings.read({name: value})
+
+
+def test_a_file_that_is_no_text_is_a_sentence(file: Path) -> None:
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match="is not UTF-8 text"):
+        load(file)
+
+
+@pytest.mark.parametrize("margin", ["0.5", "5pp", "50%"])
+def test_a_margin_that_would_let_anything_pass_is_refused(file: Path, margin: str) -> None:
+    told = refusal(file, LEAST + f"    guards: {{errors: {{margin: {margin}}}}}\n")
+    assert "guards.errors.margin" in told

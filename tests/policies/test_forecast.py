@@ -14,10 +14,17 @@ def test_the_least_time_of_a_step_follows_from_its_share_of_the_traffic() -> Non
     assert time_needed(GUARD, 5, 0) is None
 
 
-def test_steps_stay_while_any_of_them_can_decide_within_patience() -> None:
-    rollout, because = pin(Rollout(), GUARD, 0.02)
+def test_steps_stay_while_all_of_them_can_decide_within_patience() -> None:
+    rollout, because = pin(Rollout(), GUARD, 0.04)
     assert rollout == Rollout()
-    assert because == "steps as configured, at 0.02 requests/s"
+    assert because == "steps as configured, at 0.04 requests/s"
+
+
+def test_a_step_that_cannot_decide_within_patience_is_left_out_and_named() -> None:
+    """The first step is the slowest here: 138 requests at 5 % are 2,760 of the endpoint's."""
+    rollout, because = pin(Rollout(), GUARD, 0.02)
+    assert rollout.steps == (25, 50, 100)
+    assert because == "5 % cannot decide within 1 d at 0.02 requests/s, and is left out"
 
 
 @pytest.mark.parametrize("pace", [0.0, 0.001])

@@ -154,7 +154,8 @@ def _harm_closes(before: Application, world: World, after: Application) -> None:
         return
     new = _same(after, live)
     assert new is not None
-    if harmful(live.pinned.errors, new.blocks) is not None:
+    past = live.fuse.permitted if live.fuse else None
+    if harmful(live.pinned.errors, new.blocks, past) is not None:
         assert new.state is State.ROLLED_BACK, "neither pause nor hold silences the alarm"
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from policies.fuse import Minute
 from states.plan import Serve, TagVersion
 from states.release import Application, Order
 from states.world import Absent, Endpoint, Serving, Share
@@ -339,3 +340,52 @@ def test_a_way_back_that_is_blocked_calls_a_person_louder_and_louder(story: Stor
     story.look(times=4)
     assert story.weight(1) == 100
     assert story.application.live is None
+
+
+def test_a_first_release_that_raises_on_every_question_is_never_promoted() -> None:
+    """An exception in `predict` is a 400: no hard limit counts it, and nothing is compared."""
+    story = Story(endpoint=Absent(), alias=Absent())
+    story.error_rates["1"] = 1.0
+    release = story.until("RolledBack")
+    assert "6,000 of 6,000 failed" in release.because
+    assert isinstance(story.alias, Absent)
+
+
+def test_a_version_that_was_never_compared_is_held_to_the_endpoints_own_past(story: Story) -> None:
+    story.pace = 0.0001
+    story.minutes = tuple(
+        Minute(ends_at=story.now - timedelta(minutes=back), requests=600, errors=3)
+        for back in range(60)
+    )
+    story.register(2)
+    story.error_rates["2"] = 0.1
+    release = story.until("RolledBack")
+    assert release.steps == (100,)
+    assert "that the past permits" in release.because
+
+
+def test_what_was_counted_under_a_strangers_weights_opens_no_step(story: Story) -> None:
+    story.register(2)
+    story.until("Canary")
+    story.look(times=2)
+    before = story.live.spans[-1].number
+    story.edit(v1=60, v2=40)
+    story.look(times=10)
+    assert story.application.hold is not None
+    story.edit(v1=95, v2=5)
+    story.look()
+    assert story.weight(2) == 5, "nothing of that stretch speaks for this step"
+    assert story.live.spans[-1].number > before + 1
+    story.look(times=4)
+    assert story.weight(2) > 5
+
+
+def test_an_abort_that_was_given_is_named_even_if_somebody_was_quicker(story: Story) -> None:
+    story.register(2)
+    story.until("Canary")
+    story.look(times=2)
+    story.order(Order.ABORT)
+    story.edit(v1=100, v2=0)
+    story.look()
+    assert story.release is not None
+    assert story.release.because == "aborted by the operator"
