@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from policies.golden import GoldenQuery
-from policies.rollout import ErrorGuard, Rollout
+from policies.rollout import WHOLE, ErrorGuard, Rollout, margin_at
 from states.release import Spec
 
 NAME = re.compile(r"^[A-Za-z0-9_-]{1,63}$")
@@ -160,8 +160,7 @@ class RolloutSettings(Strict):
 class ErrorSettings(Strict):
     """The guard on errors."""
 
-    # Twenty times the margin is the widest that a step is judged by: it must stay a share.
-    margin: Annotated[Share, Field(lt=0.05)] = ErrorGuard().margin
+    margin: Share = ErrorGuard().margin
     limit: Share = ErrorGuard().limit
 
 
@@ -200,6 +199,18 @@ class ApplicationSettings(Strict):
         if not NAME.match(name):
             raise ValueError("use 1 to 63 letters, digits, - and _")
         return name
+
+    @model_validator(mode="after")
+    def _margin_means_something(self) -> Self:
+        """The first step is judged by a multiple of the margin, which must stay under the whole."""
+        first = self.rollout.steps[0]
+        wide = margin_at(first, ErrorGuard(**dict(self.guards.errors)))
+        if first < WHOLE and wide >= 1:
+            raise ValueError(
+                f"guards.errors.margin: the step at {first} % would be judged by "
+                f"{100 * wide:.0f} pp, which lets anything pass; state a smaller margin"
+            )
+        return self
 
     def spec(self) -> Spec:
         """The part that the states decide by."""

@@ -135,7 +135,7 @@ def test_a_file_that_is_no_text_is_a_sentence(file: Path) -> None:
         load(file)
 
 
-@pytest.mark.parametrize("margin", ["0.5", "5pp", "50%"])
+@pytest.mark.parametrize("margin", ["0.5", "20pp", "50%"])
 def test_a_margin_that_would_let_anything_pass_is_refused(file: Path, margin: str) -> None:
     told = refusal(file, LEAST + f"    guards: {{errors: {{margin: {margin}}}}}\n")
     assert "guards.errors.margin" in told

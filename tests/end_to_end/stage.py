@@ -190,7 +190,7 @@ class Course:
             "endpoint": self.endpoint,
             "serving": {"environment": "none"},
             "evidence": {"every": "200ms"},
-            "guards": {"errors": {"margin": "30pp"}},
+            "guards": {"errors": {"margin": "16pp"}},
             "rollout": {
                 "steps": [20, 50, 100],
                 "settle": "0s",
