@@ -22,8 +22,8 @@ from states.release import Order
 if TYPE_CHECKING:
     from controller.record.store import Store
 
-USAGE, WORKSPACE, STORE = 2, 5, 6
-"""Exit codes for bad usage or configuration, an unreachable workspace, an unusable store."""
+USAGE, STORE = 2, 6
+"""Exit codes for bad usage or configuration, and for an unusable store."""
 
 app = typer.Typer(
     help="An event-driven release controller for models on Databricks Model Serving.",

@@ -153,7 +153,6 @@ class Demo:
         self._parts = Parts(self._folder, self._interrupts)
         self._read = 0
         self._lines: list[Line] = []
-        self._said: set[str] = set()
 
     def run(self) -> int:
         """Show it; 0 only if every version went where it must and no other user was harmed."""

@@ -5,7 +5,8 @@ watermark, before which everything has arrived. Bounds are the warehouse's times
 spans are translated by the offset that the same statement shows.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -24,7 +25,7 @@ SOURCE = "inference_table"
 LOOKS = 6
 """Most windows closed in one pass: a span ends, the next begins, and so on."""
 SKEW = timedelta(milliseconds=500)
-"""An offset that moved by more than this is measured again before a window is closed by it."""
+"""A measure of the offset that is lower by more than this is a better one."""
 log = structlog.get_logger()
 
 
@@ -58,9 +59,12 @@ class Collector:
 
     table: Table
     beats: Beats
+    clock: Callable[[], datetime]
+    """The store's clock: how far the warehouse's is ahead of it is measured at each look."""
     beat_at: datetime | None = None
     looked_at: datetime | None = None
-    offset: timedelta = field(default=timedelta())
+    offset: timedelta | None = None
+    """The least that was measured: whatever is above it was the statement's own waiting."""
 
     def collect(
         self, application: Application, endpoint: Endpoint, now: datetime
@@ -79,7 +83,7 @@ class Collector:
             return None
         self.looked_at = now
         try:
-            return self._look(application, live, endpoint.inference_table, now)
+            return self._look(application, live, endpoint.inference_table)
         except WorkspaceError as error:
             log.warning("evidence.unread", application=application.name, because=str(error))
             return Evidence(trouble=str(error))
@@ -98,25 +102,32 @@ class Collector:
             if not answered:
                 log.warning("probe.failed", application=application.name, entity=entity)
 
-    def _look(self, application: Application, live: Release, table: str, now: datetime) -> Evidence:
+    def _look(self, application: Application, live: Release, table: str) -> Evidence:
         blocks: list[Block] = []
         watermark: datetime | None = None
         for _ in range(LOOKS):
             seen = (*live.blocks, *blocks)
-            since = seen[-1].closed_at if seen else live.spans[0].starts_at + self.offset
-            span, until = span_at(live.spans, since - self.offset)
-            look = self._ask(application, live, table, since, until and until + self.offset)
-            offset = look.now - now
-            if abs(offset - self.offset) > SKEW and not seen:
-                self.offset = offset
+            offset = self.offset or timedelta()
+            since = seen[-1].closed_at if seen else live.spans[0].starts_at + offset
+            span, until = span_at(live.spans, since - offset)
+            asked_at = self.clock()
+            look = self._ask(application, live, table, since, until and until + offset)
+            if self._measured(look.now - asked_at):
                 continue
-            watermark = look.watermark and look.watermark - self.offset
+            watermark = look.watermark and look.watermark - offset
             if look.closed is None or look.closed <= since:
                 break
             blocks.append(_block(len(seen) + 1, span, since, look.closed, look))
-            if until is None or look.closed < until + self.offset:
+            if until is None or look.closed < until + offset:
                 break
         return Evidence(blocks=tuple(blocks), watermark=watermark)
+
+    def _measured(self, offset: timedelta) -> bool:
+        """Take a better measure of the offset; what was just asked with the old one is void."""
+        if self.offset is not None and offset > self.offset - SKEW:
+            return False
+        self.offset = offset
+        return True
 
     def _ask(
         self,

@@ -92,7 +92,7 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         registry=registry,
         probes=probes,
         traffic=Traffic(client),
-        collector=Collector(table, probes),
+        collector=Collector(table, probes, store.now),
         poll=process.poll,
     )
     actor = Actor(endpoints, registry, store, _serving(settings))

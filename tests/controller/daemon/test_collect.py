@@ -25,6 +25,8 @@ class Warehouse:
     time: datetime = START
     asked: list[tuple[datetime | None, datetime | None]] = field(default_factory=list)
     broken: bool = False
+    takes: timedelta = timedelta()
+    """How long a statement waits before it runs."""
 
     def look(  # noqa: PLR0913 - one statement's parameters
         self,
@@ -45,7 +47,7 @@ class Warehouse:
         self.asked.append((since, until))
         if self.broken:
             raise Unreachable("the warehouse is asleep")
-        now = self.time + self.ahead
+        now = self.time + self.ahead + self.takes
         watermark = now - self.lag
         closed = max(since, min(until or watermark, watermark))
         arm = Arm(requests=int((closed - since).total_seconds()), errors=0, server_errors=0)
@@ -61,6 +63,11 @@ class Probes:
         assert marker.startswith("headgate/")
         self.beaten.append(entity)
         return True
+
+
+def collector(warehouse: Warehouse, probes: Probes | None = None) -> Collector:
+    """A collector that was just made, as after a restart, on the store's clock."""
+    return Collector(warehouse, probes or Probes(), lambda: warehouse.time)
 
 
 @pytest.fixture
@@ -84,14 +91,14 @@ def endpoint(story: Story) -> Endpoint:
 
 
 def gather(
-    collector: Collector, warehouse: Warehouse, story: Story, *, seconds: int, step: int = 10
+    collecting: Collector, warehouse: Warehouse, story: Story, *, seconds: int, step: int = 10
 ) -> list[Block]:
     """Look every `step` seconds, and keep what each look closes in the record."""
     blocks: list[Block] = []
     now = story.now
     for passed in range(0, seconds, step):
         warehouse.time = now + passed * SECOND
-        evidence = collector.collect(story.application, endpoint(story), warehouse.time)
+        evidence = collecting.collect(story.application, endpoint(story), warehouse.time)
         if evidence is None:
             continue
         blocks += evidence.blocks
@@ -106,7 +113,7 @@ def test_windows_follow_each_other_without_gap_or_overlap_up_to_the_watermark(
     story: Story,
 ) -> None:
     warehouse = Warehouse()
-    blocks = gather(Collector(warehouse, Probes()), warehouse, story, seconds=120)
+    blocks = gather(collector(warehouse), warehouse, story, seconds=120)
     assert blocks[0].opened_at == story.live.spans[0].starts_at
     for before, after in pairwise(blocks):
         assert after.opened_at == before.closed_at
@@ -119,7 +126,7 @@ def test_a_block_never_reaches_over_a_change_of_weight(story: Story) -> None:
     settled = story.live.spans[-1]
     assert settled.settled
     warehouse = Warehouse()
-    blocks = gather(Collector(warehouse, Probes()), warehouse, story, seconds=150)
+    blocks = gather(collector(warehouse), warehouse, story, seconds=150)
     spans = {block.span for block in blocks}
     assert len(spans) == 2
     for block in blocks:
@@ -131,29 +138,27 @@ def test_a_block_never_reaches_over_a_change_of_weight(story: Story) -> None:
 @pytest.mark.parametrize("hours", [-3, 2])
 def test_a_warehouse_whose_clock_is_off_counts_the_same_stretch(story: Story, hours: int) -> None:
     warehouse = Warehouse(ahead=timedelta(hours=hours))
-    blocks = gather(Collector(warehouse, Probes()), warehouse, story, seconds=60)
+    blocks = gather(collector(warehouse), warehouse, story, seconds=60)
     assert blocks[0].opened_at == story.live.spans[0].starts_at + warehouse.ahead
     assert sum(block.candidate.requests for block in blocks) > 0
 
 
 def test_the_watermark_is_told_on_the_stores_clock(story: Story) -> None:
     warehouse = Warehouse(ahead=timedelta(hours=5), time=story.now + 60 * SECOND)
-    evidence = Collector(warehouse, Probes()).collect(
-        story.application, endpoint(story), warehouse.time
-    )
+    evidence = collector(warehouse).collect(story.application, endpoint(story), warehouse.time)
     assert evidence is not None
     assert evidence.watermark == warehouse.time - warehouse.lag
 
 
 def test_both_versions_are_probed_at_the_sources_pace_not_at_every_look(story: Story) -> None:
     warehouse, probes = Warehouse(), Probes()
-    gather(Collector(warehouse, probes), warehouse, story, seconds=40, step=1)
+    gather(collector(warehouse, probes), warehouse, story, seconds=40, step=1)
     assert probes.beaten == ["rag_chatbot-v2", "rag_chatbot-v1"] * 4
 
 
 def test_a_warehouse_that_does_not_answer_brings_no_evidence_and_says_so(story: Story) -> None:
     warehouse = Warehouse(broken=True)
-    evidence = Collector(warehouse, Probes()).collect(story.application, endpoint(story), story.now)
+    evidence = collector(warehouse).collect(story.application, endpoint(story), story.now)
     assert evidence is not None
     assert evidence.blocks == ()
     assert evidence.watermark is None
@@ -165,7 +170,7 @@ def test_nothing_is_asked_while_no_release_has_users() -> None:
     story.look()
     warehouse = Warehouse()
     assert (
-        Collector(warehouse, Probes()).collect(
+        collector(warehouse).collect(
             Application(name="idle", spec=story.application.spec), endpoint(story), story.now
         )
         is None
@@ -183,3 +188,32 @@ def test_a_later_decision_overrules_a_span_that_was_still_to_begin() -> None:
     assert (current.number, until) == (1, START + 20 * SECOND)
     current, until = span_at(spans, START + 100 * SECOND)
     assert (current.number, until) == (3, None)
+
+
+@pytest.mark.parametrize("seconds", [1, 20])
+def test_a_warehouse_whose_statements_wait_brings_evidence_all_the_same(
+    story: Story, seconds: int
+) -> None:
+    warehouse = Warehouse(takes=timedelta(seconds=seconds))
+    blocks = gather(collector(warehouse), warehouse, story, seconds=120)
+    assert sum(block.candidate.requests for block in blocks) > 0
+
+
+def test_a_daemon_that_was_restarted_measures_the_clocks_anew(story: Story) -> None:
+    """Else a warehouse ahead by hours would seem to have told of the whole bake already."""
+    warehouse = Warehouse(ahead=timedelta(hours=2))
+    assert gather(collector(warehouse), warehouse, story, seconds=60)
+    warehouse.time += timedelta(seconds=30)
+    evidence = collector(warehouse).collect(story.application, endpoint(story), warehouse.time)
+    assert evidence is not None
+    assert evidence.watermark == warehouse.time - warehouse.lag
+
+
+def test_the_least_offset_is_kept_so_that_one_slow_start_is_forgotten(story: Story) -> None:
+    warehouse = Warehouse(takes=timedelta(minutes=3))
+    collecting = collector(warehouse)
+    gather(collecting, warehouse, story, seconds=20)
+    warehouse.takes = timedelta()
+    story.now += timedelta(minutes=1)
+    gather(collecting, warehouse, story, seconds=20)
+    assert collecting.offset == timedelta()
