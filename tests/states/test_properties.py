@@ -95,8 +95,10 @@ def test_no_day_breaks_a_promise_and_every_healed_world_comes_to_rest(
 
 
 def at_rest(wild: Wild) -> bool:
-    """Every release has ended, or waits for a person and says why."""
+    """Nothing is under way outside; every release has ended, or waits for a person and says why."""
     application = wild.application
+    if wild.in_flight:
+        return False
     if application.hold is not None:
         return True
     waiting = [one for one in application.releases if one.state is State.REGISTERED]
