@@ -1,8 +1,64 @@
 """What was counted: two arms over the same closed window, immutable once written down."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
+
+Number = TypeVar("Number", int, float)
+GRID = 20
+"""Parts that [0, 1] is cut into where a mean is judged: 21 points, 0 to 1 by 0.05."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """How a number that answers carry is counted; fixed before the first answer is.
+
+    An answer counts above an edge as it is. For a mean it is divided by `cap`, cut off at 1, and
+    shared between the two grid points next to it, the nearer one getting more: its distance to
+    one, in grid steps, is what the other gets.
+    """
+
+    edges: tuple[float, ...] = ()
+    """Rising; how many answers were above each is counted."""
+    cap: float | None = None
+    """The number that counts as 1 in the mean; None: no mean is taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """What a measure counted of one arm in one window."""
+
+    seen: int = 0
+    """Answers that had the number."""
+    counts: tuple[int, ...] = ()
+    """How many of them were above each edge; or, of answers that are checked, how many failed
+    any check, and then each check."""
+    mass: tuple[float, ...] = ()
+    """For a mean: what fell to each of the `GRID` + 1 points; together `seen`."""
+
+    def __post_init__(self) -> None:
+        assert all(0 <= count <= self.seen for count in self.counts), self
+        assert not self.mass or len(self.mass) == GRID + 1, self
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            seen=self.seen + other.seen,
+            counts=_added(self.counts, other.counts),
+            mass=_added(self.mass, other.mass),
+        )
+
+    @property
+    def mean(self) -> float:
+        """The mean as a share of the cap, from 0 to 1."""
+        told = sum(part * index for index, part in enumerate(self.mass))
+        return told / GRID / self.seen if self.seen else 0.0
+
+
+def _added(one: tuple[Number, ...], other: tuple[Number, ...]) -> tuple[Number, ...]:
+    if not one or not other:
+        return one or other
+    return tuple(left + right for left, right in zip(one, other, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,15 +70,25 @@ class Arm:
     """Timeouts and every status of 400 or more, but 401, 403, 404 and 429."""
     server_errors: int
     """Timeouts and 5xx only: what no client can have caused."""
+    rejected: int = 0
+    """Status 429: a matter of capacity, and nobody's error."""
+    tallies: Mapping[str, Tally] = field(default_factory=dict)
+    """By guard, what was counted of the answers."""
 
     def __post_init__(self) -> None:
-        assert 0 <= self.server_errors <= self.errors <= self.requests, self
+        assert 0 <= self.server_errors <= self.errors <= self.requests - self.rejected, self
 
     def __add__(self, other: "Arm") -> "Arm":
+        empty = Tally()
         return Arm(
             requests=self.requests + other.requests,
             errors=self.errors + other.errors,
             server_errors=self.server_errors + other.server_errors,
+            rejected=self.rejected + other.rejected,
+            tallies={
+                name: self.tallies.get(name, empty) + other.tallies.get(name, empty)
+                for name in sorted({*self.tallies, *other.tallies})
+            },
         )
 
     @property
@@ -33,6 +99,28 @@ class Arm:
 
 NOTHING = Arm(requests=0, errors=0, server_errors=0)
 """An arm that saw no request."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """The same whole minutes of the endpoint, as the source and as the metrics tell of them."""
+
+    requests: int
+    """In the metrics, all versions together, Headgate's own probes too."""
+    failed: int
+    """In the metrics: every 4xx and 5xx."""
+    seen: int
+    """Of those requests, the ones that the source has."""
+    seen_failed: int
+    """In the source: every 4xx, 5xx and missing status."""
+
+    def __add__(self, other: "Coverage") -> "Coverage":
+        return Coverage(
+            requests=self.requests + other.requests,
+            failed=self.failed + other.failed,
+            seen=self.seen + other.seen,
+            seen_failed=self.seen_failed + other.seen_failed,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +141,10 @@ class Block:
     stable: Arm
     unattributed: int = 0
     """Requests whose served entity no source could name."""
+    late: int = 0
+    """Rows of earlier windows that arrived after those were closed; told, never added."""
+    coverage: Coverage | None = None
+    """None where the metrics had no whole minute of this window."""
 
 
 Pair = tuple[Arm, Arm]

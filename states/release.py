@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from policies.evidence import Block
+from policies.evidence import Block, Measure
 from policies.fuse import Fuse, Minute
 from policies.golden import GoldenQuery, Round
-from policies.rollout import ErrorGuard, Rollout
+from policies.guards import Guards, History
+from policies.rollout import Rollout
 from states.machine import State
 from states.world import Serving
 
@@ -32,7 +33,7 @@ class Spec:
     endpoint: str
     alias: str | None = "production"
     rollout: Rollout = field(default_factory=Rollout)
-    errors: ErrorGuard = field(default_factory=ErrorGuard)
+    guards: Guards = field(default_factory=Guards)
     tests: tuple[GoldenQuery, ...] = ()
     required_tags: tuple[str, ...] = ()
     environment_declared: bool = False
@@ -53,7 +54,7 @@ class Pinned:
     incumbent: str | None
     """The version that had the traffic at admission: the baseline, or one without proof."""
     rollout: Rollout
-    errors: ErrorGuard
+    guards: Guards
     tests: tuple[GoldenQuery, ...]
     max_lag: timedelta
     provisioning_deadline: timedelta
@@ -98,9 +99,14 @@ class Release:
     spans: tuple[Span, ...] = ()
     rounds: tuple[Round, ...] = ()
     blocks: tuple[Block, ...] = ()
-    watermark: datetime | None = None
-    source: str | None = None
-    """The counting source of the error guard, pinned in Testing."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """The counting source of each guard, pinned in Testing; a guard that has none is not here."""
+    watermarks: Mapping[str, datetime] = field(default_factory=dict)
+    """By source: everything before this has arrived."""
+    history: History | None = None
+    """Stable's last day, pinned in Testing."""
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    """By guard, how what answers carry is counted; pinned with the history."""
     paused: bool = False
     """The order was `pause` at the last look: resuming starts the step's safety anew."""
     fuse: Fuse | None = None

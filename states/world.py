@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from policies.evidence import Block
 from policies.fuse import Minute
 from policies.golden import Round
+from policies.guards import History
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,8 @@ class Endpoint:
     route_optimized: bool = False
     inference_table: str | None = None
     """`catalog.schema.table` of the AI Gateway inference table, if enabled."""
+    concurrency: Mapping[str, int] = field(default_factory=dict)
+    """By name, how many requests an active entity may have in flight at most, where told."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,9 @@ class Evidence:
 
     blocks: tuple[Block, ...] = ()
     """Windows closed since the last look, in order."""
-    watermark: datetime | None = None
-    """Everything before this time (store's clock) has arrived, by the newest marked probe."""
+    watermarks: Mapping[str, datetime] = field(default_factory=dict)
+    """By source: everything before this time (store's clock) has arrived. For the inference table
+    that is the newest marked probe's; for the metrics, the newest minute's."""
     trouble: str | None = None
     """Why this look brought nothing, in one sentence."""
 
@@ -103,7 +107,11 @@ class World:
     round: Round | None = None
     """Golden queries asked since the last look."""
     evidence: Evidence | None = None
+    history: History | None = None
+    """Stable's last day, asked for while a release is in Testing and has none pinned."""
     minutes: tuple[Minute, ...] = ()
     """Closed minutes of the endpoint's own metrics, as far as they are remembered."""
     requests_per_second: float | None = None
     """Of the whole endpoint, averaged over the closed minutes seen lately."""
+    labelled: bool = False
+    """The metrics' labels name the served entity: they can count by version."""
