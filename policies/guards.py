@@ -167,9 +167,10 @@ def measures(guards: Guards, history: History | None, steps: tuple[int, ...]) ->
     Edges come from the past alone, so that no count can move what it is compared with.
     """
     found = {name: Measure(cap=1.0) for name in guards.scores}
-    found[ANSWERS] = Measure()
     if history is None or history.answers < FEWEST:
         return found
+    if history.checked >= FEWEST:
+        found[ANSWERS] = Measure()
     if history.latency_ms:
         found[LATENCY] = Measure(edges=_latency_edges(guards.latency, history, steps))
     if guards.tokens is not None and history.tokens:

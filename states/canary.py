@@ -1,13 +1,16 @@
 """From the first users to all of them: compared steps, the bake at 100 %, and the watch."""
 
+import math
 from datetime import timedelta
 
-from policies import errors
-from policies.fuse import blown
+from policies.holds import crowded
+from policies.judge import no_worse, of_source
+from policies.telling import tell
 from policies.verdict import Outcome, Verdict
 from policies.words import duration
 from states.desired import desired_alias
 from states.home import add_span, converged, roll_back
+from states.judging import alarm_of, covered, guards_of, harm_of, journal, obstacle
 from states.machine import Trigger
 from states.release import Order, Release
 from states.turn import Turn
@@ -18,7 +21,7 @@ def canary(turn: Turn, release: Release) -> None:
     assert release.pinned is not None, "a live release has a pinned plan"
     if _harmful(turn, release):
         return
-    alarm = _blind(turn, release) or _fuse(release)
+    alarm = alarm_of(turn, release)
     if alarm is not None:
         _retreat(turn, release, alarm)
     elif release.shut:
@@ -48,106 +51,101 @@ def production(turn: Turn, release: Release) -> None:
             told = f"100 % and alias {alias} seen" if alias else "100 % seen"
             add_span(turn, turn.settle(release, told), settled=True)
         return
-    alarm, watch = _blind(turn, release) or _fuse(release), release.pinned.rollout.watch
+    alarm, watch = alarm_of(turn, release), release.pinned.rollout.watch
     if alarm is not None:
-        turn.hold(_journal(turn, release, alarm), alarm.because, needs_person=True)
+        turn.hold(journal(turn, release, alarm), alarm.because, needs_person=True)
         return
     release = turn.free(release)
-    watched = release.on_step >= watch and _covered(release, watch)
+    watched = release.on_step >= watch and covered(release, watch)
     if watched and turn.may_advance(release) and converged(turn):
         _confirm(turn, release)
 
 
 def _harmful(turn: Turn, release: Release) -> bool:
     """Roll back on harm; pause and hold do not stop it."""
-    assert release.pinned is not None, "a live release has a pinned plan"
-    past = release.fuse.permitted if release.fuse else None
-    verdict = errors.harmful(release.pinned.errors, release.blocks, past)
+    verdict = harm_of(release)
     if verdict is None:
         return False
-    roll_back(turn, _journal(turn, release, verdict), verdict.because)
+    past = release.fuse.permitted if release.fuse else None
+    told = journal(turn, release, verdict, past=past)
+    roll_back(turn, told, f"{verdict.guard}: {verdict.because}")
     return True
 
 
-def _journal(turn: Turn, release: Release, verdict: Verdict) -> Release:
-    """Tell a verdict when it changes or decides; its numbers move at every look."""
-    mark = f"{verdict.outcome} at step {release.step}"
-    if release.verdict == mark:
-        return release
-    told = turn.put(release, verdict=mark)
-    turn.tell(
-        "gate.verdict",
-        told,
-        verdict.because,
-        level="error" if verdict.outcome is Outcome.FAIL else "info",
-        guard=verdict.guard,
-        verdict=verdict.outcome.value,
-        **verdict.numbers,
-    )
-    return told
-
-
 def _compare(turn: Turn, release: Release) -> None:
+    """Open one step further once every deciding guard has shown safety on this step alone."""
     assert release.pinned is not None, "a live release has a pinned plan"
-    rollout, span = release.pinned.rollout, release.spans[-1].number
-    own = tuple(block for block in release.blocks if block.span == span and block.comparable)
-    pace = turn.world.requests_per_second
-    verdict = errors.no_worse(release.pinned.errors, own, weight=release.weight, pace=pace)
-    release = _journal(turn, release, verdict)
-    if verdict.outcome is Outcome.PASS:
-        release = turn.free(release)
-        stayed = release.on_step >= rollout.min_step
-        if stayed and turn.may_advance(release) and converged(turn):
-            told = f"{verdict.because}; opens {release.steps[release.step]} %"
-            stepped = turn.move(
-                release, Trigger.STEP, told, step=release.step + 1, **turn.set_fuse()
-            )
-            add_span(turn, stepped, settled=False)
-    elif release.undecided >= rollout.patience:
-        told = f"undecided after {duration(rollout.patience)}: {verdict.because}"
+    rollout = release.pinned.rollout
+    release, verdicts = _verdicts(turn, release)
+    waiting = [one for one in verdicts if one.outcome is not Outcome.PASS]
+    why = obstacle(release)
+    if why is None and not waiting:
+        why = _crowded(turn, release)
+    if why is not None:
+        turn.hold(release, why[0], needs_person=why[1])
+        return
+    if not waiting:
+        _open_further(turn, turn.free(release), verdicts)
+    elif release.undecided < rollout.patience:
+        turn.free(release)
+    else:
+        longest = max(waiting, key=lambda one: one.numbers.get("missing", math.inf))
+        told = f"undecided after {duration(rollout.patience)}: {longest.guard}: {longest.because}"
         if rollout.on_undecided == "roll_back":
             roll_back(turn, release, told)
         elif release.hold is None:
             turn.hold(release, told, needs_person=True)
 
 
+def _verdicts(turn: Turn, release: Release) -> tuple[Release, list[Verdict]]:
+    """What each guard says of this step, journalled; those that only observe decide nothing."""
+    number, pace = release.spans[-1].number, turn.world.requests_per_second
+    own = tuple(one for one in release.blocks if one.span == number and one.comparable)
+    found: list[Verdict] = []
+    for criterion in guards_of(release):
+        verdict = no_worse(criterion, own, weight=release.weight, pace=pace)
+        observed = {"observe": True} if criterion.observe else {}
+        release = journal(
+            turn, release, verdict, span=number, weight=release.weight, pace=pace, **observed
+        )
+        if not criterion.observe:
+            found.append(verdict)
+    return release, found
+
+
+def _crowded(turn: Turn, release: Release) -> tuple[str, bool] | None:
+    """Whether the next step's share of the peak would not fit the candidate's concurrency."""
+    assert turn.endpoint is not None, "checked by go_on"
+    room = turn.endpoint.concurrency.get(turn.application.entity(release.version))
+    why = crowded(release.steps[release.step], turn.world.peak_concurrency, room)
+    return None if why is None else (why, True)
+
+
+def _open_further(turn: Turn, release: Release, verdicts: list[Verdict]) -> None:
+    assert release.pinned is not None, "a live release has a pinned plan"
+    stayed = release.on_step >= release.pinned.rollout.min_step
+    if not stayed or not turn.may_advance(release) or not converged(turn):
+        return
+    shown = "; ".join(f"{one.guard}: {one.because}" for one in verdicts)
+    told = f"{shown}; opens {release.steps[release.step]} %"
+    stepped = turn.move(release, Trigger.STEP, told, step=release.step + 1, **turn.set_fuse())
+    add_span(turn, stepped, settled=False)
+
+
 def _bake(turn: Turn, release: Release) -> None:
     assert release.pinned is not None, "a live release has a pinned plan"
     bake = release.pinned.rollout.bake
     release = turn.free(release)
-    baked = release.on_step >= bake and _covered(release, bake)
+    baked = release.on_step >= bake and covered(release, bake)
     if not baked or not turn.may_advance(release) or not converged(turn):
         return
     span = release.spans[-1].number
     own = tuple(block for block in release.blocks if block.span == span)
-    told = f"{duration(bake)} at 100 % within its limits: {errors.tell(own)}"
+    shown = "; ".join(
+        f"{one.guard}: {tell(one, of_source(one, own))}" for one in guards_of(release)
+    )
+    told = f"{duration(bake)} at 100 % within its limits: {shown or 'no source counts'}"
     turn.move(release, Trigger.PROMOTE, told)
-
-
-def _covered(release: Release, stay: timedelta) -> bool:
-    """The counting source has spoken of the whole stay; where there is none, time must do."""
-    if release.source is None:
-        return True
-    end = release.spans[-1].starts_at + stay
-    return release.watermark is not None and release.watermark >= end
-
-
-def _blind(turn: Turn, release: Release) -> Verdict | None:
-    """Whether the counting source is broken; without one there is nothing to be blind of."""
-    assert release.pinned is not None, "a live release has a pinned plan"
-    if release.source is None:
-        return None
-    last = release.watermark or release.spans[0].starts_at
-    own = tuple(block for block in release.blocks if block.span == release.spans[-1].number)
-    return errors.blind(own, turn.world.now - last, release.pinned.max_lag)
-
-
-def _fuse(release: Release) -> Verdict | None:
-    """Whether the endpoint as a whole errs more than before the step; nobody is blamed by it."""
-    assert release.pinned is not None, "a live release has a pinned plan"
-    if release.fuse is None or release.shut or release.pinned.baseline is None:
-        return None
-    return blown(release.fuse, release.minutes)
 
 
 def _retreat(turn: Turn, release: Release, alarm: Verdict) -> None:
@@ -156,7 +154,7 @@ def _retreat(turn: Turn, release: Release, alarm: Verdict) -> None:
     comparable = release.pinned.baseline is not None
     blind, because = alarm.outcome is Outcome.BLIND, alarm.because
     if blind:
-        release = _journal(turn, release, alarm)
+        release = journal(turn, release, alarm)
     if not comparable:
         turn.hold(release, because, needs_person=True)
         return
@@ -180,8 +178,7 @@ def _reopen(turn: Turn, release: Release) -> None:
     if not release.settled:
         turn.settle(release, "0 % seen on the endpoint")
         return
-    spoken = release.watermark is not None and release.watermark >= release.spans[-1].starts_at
-    if not spoken or not turn.may_advance(release):
+    if not covered(release, timedelta()) or not turn.may_advance(release):
         return
     told = "the counts by version have arrived, and blame nobody"
     turn.tell("evidence.seen", release, told)

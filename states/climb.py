@@ -1,13 +1,19 @@
 """How a live release goes on, and its way up to the first users: provisioned, then tested."""
 
+from dataclasses import replace
 from datetime import timedelta
 
+from policies.blindness import named
+from policies.forecast import pin
+from policies.fuse import clusters
 from policies.golden import Finding
 from policies.golden import judge as judge_golden
+from policies.guards import CAPACITY, ERRORS
 from policies.words import duration
 from states.canary import canary, production
 from states.desired import desired
 from states.home import add_span, come_home, converged, roll_back
+from states.judging import bench, guards_of, pin_guards, sources
 from states.machine import State, Trigger
 from states.release import Order, Release
 from states.turn import Turn
@@ -104,28 +110,53 @@ def _testing(turn: Turn, release: Release) -> None:
 
 
 def _open(turn: Turn, release: Release, because: str) -> None:
+    """Give the first users to a tested version, with its guards, sources and fuse pinned."""
     assert turn.endpoint is not None, "checked by go_on"
+    if release.history is None and turn.world.history is not None:
+        release = turn.put(release, history=turn.world.history)
     why = _not_openable(turn, release)
     if why is not None:
-        turn.hold(release, why, needs_person=True)
+        turn.hold(release, why[0], needs_person=why[1])
         return
-    release = turn.free(release)
+    release, world = turn.free(release), turn.world
+    assert release.pinned is not None, "a live release has a pinned plan"
     if not turn.may_advance(release) or not converged(turn):
         return
-    told = f"{because}; opens {release.steps[0]} % of users"
-    source = "inference_table" if turn.endpoint.inference_table else None
-    opened = turn.move(release, Trigger.OPEN, told, step=1, source=source, **turn.set_fuse())
+    found = sources(turn.application, turn.endpoint, labelled=world.labelled)
+    dispersion = 1.0 if turn.application.spec.by_session else clusters(world.minutes)
+    pinned = turn.put(release, **pin_guards(release, found), dispersion=dispersion)
+    lag = (pinned.history and pinned.history.lag) or timedelta()
+    planned = release.pinned
+    rollout, chosen = pin(planned.rollout, guards_of(pinned), world.requests_per_second, lag)
+    left = f"; {chosen}" if rollout != planned.rollout else ""
+    pinned = turn.put(pinned, pinned=replace(planned, rollout=rollout))
+    told = f"{because}{left}; opens {rollout.steps[0]} % of users"
+    opened = turn.move(pinned, Trigger.OPEN, told, step=1, **turn.set_fuse())
+    turn.tell("release.judged", opened, _judged(pinned), **bench(pinned))
     add_span(turn, opened, settled=False)
 
 
-def _not_openable(turn: Turn, release: Release) -> str | None:
-    """Why a comparison would be blind on this endpoint, with the remedy; None if it can see."""
+def _judged(release: Release) -> str:
+    """Which guards judge, by which source, and which cannot."""
+    judged = {one.guard: one.source for one in guards_of(release)}
+    told = ", ".join(f"{guard} by {named(source)}" for guard, source in judged.items())
+    lacking = [guard for guard in release.sources if guard not in (*judged, CAPACITY)]
+    past = release.history.answers if release.history else 0
+    few = f"; stable's last day ({past:,} answers) is too little to judge {', '.join(lacking)}"
+    return (f"judged: {told}" if told else "no source counts by version") + (few if lacking else "")
+
+
+def _not_openable(turn: Turn, release: Release) -> tuple[str, bool] | None:
+    """Why a comparison would be blind on this endpoint, and whether a person must act."""
     assert turn.endpoint is not None, "checked by go_on"
     if release.steps == (100,):
         return None
     if turn.endpoint.fallback:
-        return "AI Gateway's fallback hides a canary's errors: switch fallback_config off"
-    if turn.endpoint.inference_table is None:
+        return "AI Gateway's fallback hides a canary's errors: switch fallback_config off", True
+    if ERRORS not in sources(turn.application, turn.endpoint, labelled=turn.world.labelled):
         name = turn.application.spec.endpoint
-        return f"no source counts errors per version: enable {name}'s AI Gateway inference table"
+        told = f"no source counts errors per version: enable {name}'s AI Gateway inference table"
+        return told, True
+    if turn.endpoint.inference_table is not None and release.history is None:
+        return "stable's last day is not known yet: the inference table is asked for it", False
     return None

@@ -1,7 +1,9 @@
 """How things begin: an endpoint is adopted, a version is noticed, a release is admitted."""
 
 from policies.admission import Admission, admit
+from policies.criteria import criteria
 from policies.forecast import pin
+from policies.guards import ERRORS
 from policies.rollout import WHOLE, Rollout
 from states.machine import State, Trigger
 from states.release import Application, Order, Pinned, Release
@@ -180,12 +182,13 @@ def _admit(turn: Turn, release: Release, because: str) -> None:
     if baseline is None:
         rollout, chosen = _first(spec.rollout), "first release: nothing to compare with"
     else:
-        rollout, chosen = pin(spec.rollout, spec.errors, turn.world.requests_per_second)
+        first = criteria(spec.guards, {}, None, {ERRORS: ""})
+        rollout, chosen = pin(spec.rollout, first, turn.world.requests_per_second)
     pinned = Pinned(
         baseline=baseline,
         incumbent=application.incumbent,
         rollout=rollout,
-        errors=spec.errors,
+        guards=spec.guards,
         tests=spec.tests,
         max_lag=spec.max_lag,
         provisioning_deadline=spec.provisioning_deadline,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from policies.fuse import KEPT
+from states.blocks import told
 from states.climb import go_on
 from states.home import own_up
 from states.intake import adopt, begin, mark_tagged, notice
@@ -115,28 +116,12 @@ def _take_evidence(turn: Turn, live: Release) -> None:
         turn.put(live)
         return
     for block in evidence.blocks:
-        turn.tell(
-            "evidence.block",
-            live,
-            f"{block.source}, {block.opened_at:%H:%M:%S} to {block.closed_at:%H:%M:%S} UTC",
-            number=block.number,
-            source=block.source,
-            step=block.step,
-            span=block.span,
-            comparable=block.comparable,
-            opened_at=block.opened_at.isoformat(),
-            closed_at=block.closed_at.isoformat(),
-            candidate_requests=block.candidate.requests,
-            candidate_errors=block.candidate.errors,
-            candidate_server_errors=block.candidate.server_errors,
-            stable_requests=block.stable.requests,
-            stable_errors=block.stable.errors,
-            stable_server_errors=block.stable.server_errors,
-            unattributed=block.unattributed,
-        )
-    marks = [mark for mark in (live.watermark, evidence.watermark) if mark is not None]
-    blocks = (*live.blocks, *evidence.blocks)
-    turn.put(live, blocks=blocks, watermark=max(marks, default=None))
+        because = f"{block.source}, {block.opened_at:%H:%M:%S} to {block.closed_at:%H:%M:%S} UTC"
+        turn.tell("evidence.block", live, because, level="info", **told(block))
+    watermarks = dict(live.watermarks)
+    for source, mark in evidence.watermarks.items():
+        watermarks[source] = max(mark, watermarks.get(source, mark))
+    turn.put(live, blocks=(*live.blocks, *evidence.blocks), watermarks=watermarks)
 
 
 def _clear_away(turn: Turn) -> None:

@@ -36,6 +36,10 @@ class Spec:
     guards: Guards = field(default_factory=Guards)
     tests: tuple[GoldenQuery, ...] = ()
     required_tags: tuple[str, ...] = ()
+    queries: Mapping[str, str] = field(default_factory=dict)
+    """Configured queries by name, and what each counts: errors, latency or score."""
+    by_session: bool = False
+    """Errors are counted by session, so that a session's retries are one."""
     environment_declared: bool = False
     """`serving.environment` was stated: a full-state PUT cannot lose variables unknowingly."""
     evidence_every: timedelta = timedelta(minutes=5)
@@ -113,8 +117,10 @@ class Release:
     """Set when the present step was opened; None where the endpoint had no history."""
     minutes: tuple[Minute, ...] = ()
     """The endpoint's minutes since then; the newest hours of them."""
-    verdict: str | None = None
-    """Outcome and sentence of the last verdict that was journalled."""
+    dispersion: float = 1.0
+    """How much more than chance the endpoint's errors come in clusters; pinned when it opened."""
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    """By guard, outcome and step of the last verdict that was journalled."""
     in_state: timedelta = timedelta()
     """Accumulated time in this state while the world was seen, and nobody had stopped it."""
     on_step: timedelta = timedelta()

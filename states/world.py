@@ -113,5 +113,7 @@ class World:
     """Closed minutes of the endpoint's own metrics, as far as they are remembered."""
     requests_per_second: float | None = None
     """Of the whole endpoint, averaged over the closed minutes seen lately."""
+    peak_concurrency: float | None = None
+    """The most requests in flight at once, on average over a minute, in the hour seen."""
     labelled: bool = False
     """The metrics' labels name the served entity: they can count by version."""

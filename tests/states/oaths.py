@@ -2,9 +2,10 @@
 
 import json
 
-from policies.errors import harmful, no_worse
+from policies.judge import no_worse
 from policies.verdict import Outcome
 from states.desired import desired
+from states.judging import guards_of, harm_of
 from states.machine import State, Trigger
 from states.plan import Event, MoveAlias, Plan, Serve
 from states.release import Application, Order, Release
@@ -88,9 +89,11 @@ def _exposure_is_earned(before: Application, world: World, plan: Plan) -> None:
         span = [one for one in live.blocks if one.span == old.spans[-1].number and one.comparable]
         assert live.pinned is not None
         weight = live.steps[old.step - 1]
-        verdict = no_worse(live.pinned.errors, tuple(span), weight=weight, pace=None)
-        assert verdict.outcome is Outcome.PASS, "a step is left only by proof of its own"
-        assert live.verdict == f"PASS at step {old.step}", "the proof was journalled"
+        for guard in guards_of(old):
+            verdict = no_worse(guard, tuple(span), weight=weight, pace=None)
+            assert verdict.outcome is Outcome.PASS, "a step is left only by proof of its own"
+            told = live.verdicts[guard.guard]
+            assert told == f"PASS at step {old.step}", "the proof was journalled"
 
 
 def _no_way_up_after_the_way_back(after: Application, plan: Plan) -> None:
@@ -154,8 +157,7 @@ def _harm_closes(before: Application, world: World, after: Application) -> None:
         return
     new = _same(after, live)
     assert new is not None
-    past = live.fuse.permitted if live.fuse else None
-    if harmful(live.pinned.errors, new.blocks, past) is not None:
+    if harm_of(new) is not None:
         assert new.state is State.ROLLED_BACK, "neither pause nor hold silences the alarm"
 
 

@@ -7,6 +7,7 @@ from controller.daemon.collect import span_at
 from policies.evidence import Arm, Block
 from policies.fuse import Minute
 from policies.golden import GoldenQuery, Round
+from policies.guards import History
 from policies.rollout import Rollout
 from states.plan import Call, Event, MoveAlias, Plan, Serve
 from states.reconcile import reconcile
@@ -77,6 +78,8 @@ class Story:
     pace: float | None = 100.0
     minutes: tuple[Minute, ...] = ()
     """What the endpoint's own metrics remember."""
+    history: History | None = field(default_factory=History)
+    """Stable's last day; as it stands, too little to judge anything but errors by."""
     answers: bool = True
     """The endpoint can be observed at all."""
 
@@ -114,6 +117,7 @@ class Story:
             round=self._round(),
             evidence=self._evidence(),
             minutes=self.minutes,
+            history=self.history,
             requests_per_second=self.pace,
         )
 
@@ -221,7 +225,7 @@ class Story:
             number = len(live.blocks) + len(blocks) + 1
             blocks.append(self._block(number, span, opened, closed, live.version))
             opened = closed
-        return Evidence(blocks=tuple(blocks), watermark=self.now)
+        return Evidence(blocks=tuple(blocks), watermarks={"inference_table": self.now})
 
     def _block(
         self, number: int, span: Span, opened: datetime, closed: datetime, version: str

@@ -1,0 +1,10 @@
+"""The error rates that Headgate promises, and the evidence that they ask for."""
+
+import math
+
+FALSE_ROLLBACK = 0.01
+"""Chance that a release no worse than stable is ever rolled back on its evidence."""
+FALSE_PASS = 0.05
+"""Chance that a step opens for a candidate that is worse by the step's margin; by guard."""
+CLOSES = math.log(1 / FALSE_ROLLBACK)
+OPENS = math.log(1 / FALSE_PASS)

@@ -1,0 +1,275 @@
+"""What each guard asks of the counts: its null hypotheses, as data for one way of judging.
+
+The null hypotheses and margins are those of the study that the README cites; all of them compare
+observations in [0, 1] that an arm's counts hold exactly, so that no test interpolates.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from policies.criterion import Alone, Criterion, Limit, Observed, Question, Telling
+from policies.evidence import Arm, Measure, Tally
+from policies.guards import (
+    ANSWERS,
+    ERRORS,
+    JUDGED,
+    LATENCY,
+    PEACE,
+    QUANTILES,
+    TOKENS,
+    AnswerGuard,
+    ErrorGuard,
+    Guards,
+    History,
+    LatencyGuard,
+    ScoreGuard,
+    TokenGuard,
+    slower,
+    widening,
+)
+from policies.sequential import Comparison, Values, binary, spread
+from policies.words import percent, points
+
+USUAL = 1 / 8
+"""The mean, as a share of its cap, that is guessed before any was seen."""
+LEAST_SLOW = 0.01
+"""Slack, in shares of answers, of those that take twice as long as stable's p95 ever since."""
+
+
+def criteria(
+    guards: Guards,
+    measures: Mapping[str, Measure],
+    history: History | None,
+    sources: Mapping[str, str],
+    dispersion: float = 1.0,
+) -> tuple[Criterion, ...]:
+    """The guards that something counts for, errors first."""
+    makers: dict[str, Callable[[str], Criterion]] = {
+        ERRORS: partial(_errors, guards.errors, dispersion)
+    }
+    if history is not None and LATENCY in measures:
+        makers[LATENCY] = partial(_latency, guards.latency, measures[LATENCY], history)
+    if ANSWERS in measures:
+        makers[ANSWERS] = partial(_answers, guards.answers, history)
+    if guards.tokens is not None and TOKENS in measures:
+        makers[TOKENS] = partial(_tokens, guards.tokens, measures[TOKENS])
+    for name, guard in guards.scores.items():
+        makers[name] = partial(_score, name, guard)
+    return tuple(make(sources[name]) for name, make in makers.items() if name in sources)
+
+
+def _errors(guard: ErrorGuard, dispersion: float, source: str) -> Criterion:
+    def question(margin: float) -> Question:
+        return Question(
+            candidate=_failed,
+            stable=_failed,
+            comparison=Comparison(margin=margin, dispersion=dispersion),
+            expected=(_share(0.0), _share(0.0)),
+            words=f"more errors than stable by over {points(margin)}",
+        )
+
+    return Criterion(
+        guard=ERRORS,
+        source=source,
+        observe=guard.observe,
+        margin=guard.margin,
+        relative=False,
+        harm=(question(guard.harm_margin),),
+        safety=lambda weight: question(guard.margin * widening(weight)),
+        alone=Alone(observed=_failed, slack=guard.harm_margin, words="more errors than"),
+        limit=Limit(
+            observed=_server_failed,
+            permitted=guard.limit,
+            words=f"server errors above the limit of {percent(guard.limit)}",
+        ),
+        telling=Telling(observed=_failed, noun="failed"),
+    )
+
+
+def _failed(arm: Arm) -> Values:
+    return binary(arm.requests, arm.errors)
+
+
+def _server_failed(arm: Arm) -> Values:
+    return binary(arm.requests, arm.server_errors)
+
+
+def _latency(guard: LatencyGuard, measure: Measure, history: History, source: str) -> Criterion:
+    past = [float(round(threshold)) for threshold in history.latency_ms]
+
+    def question(index: int, rise: float) -> Question:
+        return Question(
+            candidate=_over(measure, slower(past[index], rise)),
+            stable=_over(measure, past[index]),
+            comparison=Comparison(guess=1 - QUANTILES[index]),
+            expected=(
+                _share(_beyond(past, slower(past[index], rise))),
+                _share(1 - QUANTILES[index]),
+            ),
+            words=f"slower than stable by over {percent(rise)}",
+        )
+
+    doubled, limit = 2 * past[JUDGED], None
+    if guard.limit_ms is not None:
+        told = f"more than one answer in twenty above the limit of {guard.limit_ms:,.0f} ms"
+        over = _over(measure, guard.limit_ms)
+        limit = Limit(observed=over, permitted=1 - QUANTILES[JUDGED], words=told)
+    return Criterion(
+        guard=LATENCY,
+        source=source,
+        observe=guard.observe,
+        margin=guard.margin,
+        relative=True,
+        harm=tuple(question(index, guard.margin / PEACE) for index in range(len(past))),
+        safety=lambda weight: question(JUDGED, guard.margin * widening(weight)),
+        alone=Alone(
+            observed=_over(measure, doubled),
+            slack=LEAST_SLOW,
+            otherwise=1 - QUANTILES[JUDGED],
+            words=f"more answers above {doubled:,.0f} ms, twice stable's p95, than",
+        ),
+        limit=limit,
+        telling=Telling(observed=_over(measure, past[JUDGED]), noun=f"over {past[JUDGED]:,.0f} ms"),
+    )
+
+
+def _share(bad: float) -> Values:
+    return ((0.0, 1 - bad), (1.0, bad))
+
+
+def _beyond(past: list[float], edge: float) -> float:
+    """The share of answers above an edge, guessed from the quantiles for a forecast; never tested.
+
+    Between two quantiles, and beyond the last two, the share falls as a power of the latency.
+    """
+    known = [(value, 1 - share) for value, share in zip(past, QUANTILES, strict=True)]
+    below = max((i for i, (value, _) in enumerate(known[:-1]) if value <= edge), default=0)
+    (low, share), (high, less) = known[below], known[below + 1]
+    if high <= low or low <= 0:
+        return less
+    power = math.log(less / share) / math.log(high / low)
+    return min(share, share * math.exp(power * math.log(edge / low)))
+
+
+def _over(measure: Measure, edge: float) -> Observed:
+    index = measure.edges.index(edge)
+
+    def observed(arm: Arm) -> Values:
+        tally = arm.tallies.get(LATENCY)
+        return binary(tally.seen, tally.counts[index]) if tally else ()
+
+    return observed
+
+
+def _answers(guard: AnswerGuard, history: History | None, source: str) -> Criterion:
+    known = history is not None and history.checked > 0
+    usual = history.faulty / history.checked if history is not None and known else 0.0
+
+    def question(margin: float) -> Question:
+        return Question(
+            candidate=_faulty,
+            stable=_faulty,
+            comparison=Comparison(margin=margin, guess=usual),
+            expected=(_share(usual), _share(usual)),
+            words="more empty, unsourced, cut-off or refused answers than stable by over "
+            f"{points(margin)}",
+        )
+
+    return Criterion(
+        guard=ANSWERS,
+        source=source,
+        observe=guard.observe,
+        margin=guard.margin,
+        relative=False,
+        harm=(question(guard.margin / PEACE),),
+        safety=lambda weight: question(guard.margin * widening(weight)),
+        alone=Alone(
+            observed=_faulty,
+            slack=guard.margin,
+            otherwise=min(0.5, 2 * usual + guard.margin) if known else None,
+            words="more faulty answers than",
+        ),
+        limit=None,
+        telling=Telling(observed=_faulty, noun="answers faulty"),
+    )
+
+
+def _faulty(arm: Arm) -> Values:
+    tally = arm.tallies.get(ANSWERS)
+    return binary(tally.seen, tally.counts[0]) if tally and tally.counts else ()
+
+
+def _tokens(guard: TokenGuard, measure: Measure, source: str) -> Criterion:
+    assert measure.cap is not None, "tokens are judged by their mean"
+
+    def observed(arm: Arm) -> Values:
+        return _spread(arm, TOKENS)
+
+    def question(rise: float) -> Question:
+        return Question(
+            candidate=observed,
+            stable=observed,
+            comparison=Comparison(ratio=1 + rise, guess=USUAL),
+            expected=(((USUAL, 1.0),), ((USUAL, 1.0),)),
+            words=f"more tokens per answer than stable by over {percent(rise)}",
+        )
+
+    def exceeds(index: int) -> Question:
+        def over(arm: Arm) -> Values:
+            tally = arm.tallies.get(TOKENS)
+            return binary(tally.seen, tally.counts[index]) if tally and tally.counts else ()
+
+        share = 1 - QUANTILES[min(index, len(QUANTILES) - 1)]
+        return Question(
+            candidate=over,
+            stable=over,
+            comparison=Comparison(margin=LEAST_SLOW, guess=share),
+            expected=(_share(share), _share(share)),
+            words=f"more answers of over {measure.edges[index]:,.0f} tokens than stable",
+        )
+
+    return Criterion(
+        guard=TOKENS,
+        source=source,
+        observe=guard.observe,
+        margin=guard.margin,
+        relative=True,
+        harm=(question(guard.margin / PEACE), exceeds(len(measure.edges) - 1)),
+        safety=lambda weight: question(guard.margin * widening(weight)),
+        alone=Alone(observed=observed, rise=guard.margin, words="more tokens per answer than"),
+        limit=None,
+        telling=Telling(observed=observed, noun="tokens", scale=measure.cap),
+    )
+
+
+def _score(name: str, guard: ScoreGuard, source: str) -> Criterion:
+    def loss(arm: Arm) -> Values:
+        return tuple((1 - value, count) for value, count in _spread(arm, name))
+
+    def question(margin: float) -> Question:
+        return Question(
+            candidate=loss,
+            stable=loss,
+            comparison=Comparison(margin=min(margin, 0.99), guess=2 * USUAL),
+            expected=(((2 * USUAL, 1.0),), ((2 * USUAL, 1.0),)),
+            words=f"{name} lower than stable's by over {margin:.3g}",
+        )
+
+    return Criterion(
+        guard=name,
+        source=source,
+        observe=guard.observe,
+        margin=guard.margin,
+        relative=False,
+        harm=(question(guard.margin / PEACE * 2),),
+        safety=lambda weight: question(guard.margin * widening(weight)),
+        alone=Alone(observed=loss, slack=guard.margin, words=f"{name} lower than"),
+        limit=None,
+        telling=Telling(observed=lambda arm: _spread(arm, name), noun=name, scale=1.0),
+    )
+
+
+def _spread(arm: Arm, name: str) -> Values:
+    tally: Tally | None = arm.tallies.get(name)
+    return spread(tally) if tally else ()

@@ -1,0 +1,122 @@
+"""A guard ready to judge by: its null hypotheses, as data for one way of judging."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from policies.evidence import Arm, Block
+from policies.guards import widening
+from policies.sequential import Comparison, Pair, Values, seen
+from policies.words import percent, points
+
+Observed = Callable[[Arm], Values]
+"""What an arm's counts say, as observations in [0, 1] of which more is worse."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A two-arm comparison, and how it is said that the candidate lost it."""
+
+    candidate: Observed
+    stable: Observed
+    comparison: Comparison
+    expected: Pair
+    """One observation of each arm, in parts, of a candidate that does as stable does: for telling
+    how long a proof takes before anything is seen."""
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alone:
+    """A one-arm test for where nothing is left to compare with: against stable's own past."""
+
+    observed: Observed
+    slack: float = 0.0
+    rise: float = 0.0
+    """The permitted mean is the highest that the past allows for, times 1 + rise, plus slack."""
+    otherwise: float | None = None
+    """Permitted where no step was compared; None: nothing can be said then."""
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """A hard limit on one arm, whatever stable does, unless stable breaks it as well."""
+
+    observed: Observed
+    permitted: float
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Telling:
+    """How a guard's counts are shown: how many of how many, or a mean."""
+
+    observed: Observed
+    noun: str
+    scale: float | None = None
+    """For a mean: what 1 stands for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criterion:
+    """One guard of a release, ready to judge by."""
+
+    guard: str
+    source: str
+    observe: bool
+    margin: float
+    """Safety's, of the last compared step; in the guard's own terms."""
+    relative: bool
+    harm: tuple[Question, ...]
+    """Averaged evenly."""
+    safety: Callable[[int], Question]
+    """The question at a weight in percent."""
+    alone: Alone
+    limit: Limit | None
+    telling: Telling
+
+    def margin_at(self, weight: int) -> float:
+        """The safety margin of a step."""
+        return self.margin * widening(weight)
+
+    def within(self, weight: int) -> str:
+        """The safety margin of a step in words."""
+        margin = self.margin_at(weight)
+        return f"{percent(margin) if self.relative else points(margin)} of stable"
+
+
+def pairs(question: Question, blocks: Iterable[Block]) -> list[Pair]:
+    """The blocks as pairs in which both arms have observations."""
+    return pairs_of(question.candidate, question.stable, blocks)
+
+
+def pairs_of(candidate: Observed, stable: Observed, blocks: Iterable[Block]) -> list[Pair]:
+    """The blocks as pairs in which both arms have observations.
+
+    A one-sided block waits for the next one of its span; it is never joined across a change of
+    weight, where the two arms would speak of different minutes.
+    """
+    found: list[Pair] = []
+    ours: Values = ()
+    theirs: Values = ()
+    span = None
+    for block in blocks:
+        if block.span != span:
+            ours, theirs, span = (), (), block.span
+        ours += candidate(block.candidate)
+        theirs += stable(block.stable)
+        if seen(ours) and seen(theirs):
+            found.append((ours, theirs))
+            ours, theirs = (), ()
+    return found
+
+
+def charged(block: Block) -> Block:
+    """The block with errors that only the metrics saw put on the candidate: for opening alone."""
+    cover = block.coverage
+    unseen = max(0, cover.failed - cover.seen_failed) if cover else 0
+    if not unseen:
+        return block
+    arm = block.candidate
+    more = replace(arm, requests=arm.requests + unseen, errors=arm.errors + unseen)
+    return replace(block, candidate=more)

@@ -1,0 +1,97 @@
+"""What stops a climb without blaming the candidate: the environment, routing and capacity.
+
+Rolling back helps against none of these: a bad world is bad for stable too, a router that does not
+do as it was told says nothing of a version, and a full queue wants more concurrency.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from policies.bounds import CLOSES
+from policies.evidence import Arm, Block, total
+from policies.guards import PEACE, CapacityGuard, ErrorGuard
+from policies.sequential import Comparison, Values, binary, excess, harm
+from policies.words import percent
+
+LATELY = timedelta(minutes=15)
+"""How far back the environment is looked at: an outage that is over holds nothing."""
+TOLERANCE = 1.25
+"""Factor by which the candidate's observed share may differ from its weight: routers round."""
+ROOM = 1.0
+"""Part of the provisioned concurrency that the wanted share of the peak may fill."""
+
+
+def environment(guard: ErrorGuard, blocks: Sequence[Block]) -> str | None:
+    """Why nobody can be judged now: stable itself is over the hard limit, lately; else None."""
+    if not blocks:
+        return None
+    since = blocks[-1].closed_at - LATELY
+    lately = [one for one in blocks if one.opened_at >= since] or [blocks[-1]]
+    failed = [binary(one.stable.requests, one.stable.server_errors) for one in lately]
+    if excess(failed, guard.limit) < CLOSES:
+        return None
+    _, stable = total(lately)
+    rate = stable.server_errors / stable.requests
+    return (
+        f"stable itself fails with server errors ({stable.server_errors:,} of "
+        f"{stable.requests:,}, {percent(rate)}, above the limit of {percent(guard.limit)}): the "
+        "environment is at fault, and nobody is blamed until it is well"
+    )
+
+
+def sample_ratio(blocks: Iterable[Block], weight: int) -> str | None:
+    """Why routing is in doubt: the candidate's share is shown to be far from its weight."""
+    found = [one for one in blocks if one.comparable]
+    share = weight / 100
+    counts = [
+        (one.candidate.requests, one.candidate.requests + one.stable.requests) for one in found
+    ]
+    more = excess([binary(both, own) for own, both in counts], min(0.99, share * TOLERANCE))
+    less_than = 1 - share / TOLERANCE
+    less = excess([binary(both, both - own) for own, both in counts], less_than)
+    if max(more, less) - math.log(2) < CLOSES:
+        return None
+    candidate, stable = total(found)
+    both = candidate.requests + stable.requests
+    return (
+        f"the candidate got {candidate.requests:,} of {both:,} requests "
+        f"({percent(candidate.requests / both)}) at a weight of {weight} %: the endpoint does not "
+        "route as it was told, or the counts leave requests out"
+    )
+
+
+def rejected(guard: CapacityGuard, blocks: Iterable[Block]) -> str | None:
+    """Why the candidate has too little room: it rejects (429) more than stable, by the margin."""
+    if guard.observe:
+        return None
+    found = [one for one in blocks if one.candidate.requests and one.stable.requests]
+    pairs = [(_rejected(one.candidate), _rejected(one.stable)) for one in found]
+    if harm(Comparison(margin=guard.margin / PEACE), pairs) < CLOSES:
+        return None
+    candidate, stable = total(found)
+    return (
+        f"the candidate rejected {candidate.rejected:,} of {candidate.requests:,} requests with "
+        f"429, stable {stable.rejected:,} of {stable.requests:,}: give it more provisioned "
+        "concurrency"
+    )
+
+
+def crowded(weight: int, peak: float | None, concurrency: int | None) -> str | None:
+    """Why a step would not fit: its share of the peak of requests in flight, and the room.
+
+    `peak` is the endpoint's, of the last hour; where either is unknown nothing is said.
+    """
+    if peak is None or not concurrency:
+        return None
+    wanted = peak * weight / 100
+    if wanted <= ROOM * concurrency:
+        return None
+    return (
+        f"{weight} % of the last hour's peak is {wanted:.3g} requests in flight, and the candidate "
+        f"is provisioned for {concurrency}: give it more concurrency, or wait for less traffic"
+    )
+
+
+def _rejected(arm: Arm) -> Values:
+    return binary(arm.requests, arm.rejected)

@@ -1,0 +1,75 @@
+"""The sentence: both counts and both rates, the bound, and what is missing; one for all readers.
+
+The log, `explain` and the tree print what these functions say, and nothing else.
+"""
+
+import math
+from collections.abc import Iterable
+
+from policies.criterion import Criterion
+from policies.evidence import Arm, Block, total
+from policies.sequential import mean, seen
+from policies.words import duration, percent
+
+
+def tell(criterion: Criterion, blocks: Iterable[Block]) -> str:
+    """Both arms' counts and rates in words; the same in log, `explain` and tree."""
+    candidate, stable = total(blocks)
+    told = f"candidate {_share(criterion, candidate)}"
+    beside = seen(criterion.telling.observed(stable)) > 0
+    return f"{told}, stable {_share(criterion, stable)}" if beside else told
+
+
+def counts(criterion: Criterion, blocks: Iterable[Block]) -> dict[str, float | int]:
+    """Both arms' counts and rates as numbers."""
+    found: dict[str, float | int] = {}
+    for name, arm in zip(("candidate", "stable"), total(blocks), strict=True):
+        values = criterion.telling.observed(arm)
+        rate = mean(values)
+        found[f"{name}_requests"] = round(seen(values))
+        if criterion.telling.scale is None:
+            found[f"{name}_{criterion.guard}"] = round(rate * seen(values))
+            found[f"{name}_rate"] = round(rate, 6)
+        else:
+            found[f"{name}_mean"] = float(f"{rate * criterion.telling.scale:.6g}")
+    return found
+
+
+def wait(
+    missing: int | None, weight: int, pace: float | None, numbers: dict[str, float | int]
+) -> str:
+    """What is missing and when it may come, in words; the numbers are added."""
+    if missing is None:
+        return "it does not come at the rates seen so far"
+    numbers["missing"] = missing
+    told = f"about {missing:,} more requests are missing"
+    if not pace:
+        return told
+    seconds = missing / (pace * weight / 100)
+    numbers["seconds_missing"] = round(seconds)
+    return f"{told}, {duration(seconds)} at {pace:.3g} requests/s"
+
+
+def _share(criterion: Criterion, arm: Arm) -> str:
+    telling, values = criterion.telling, criterion.telling.observed(arm)
+    rate, number = mean(values), round(seen(values))
+    if telling.scale is not None:
+        return f"mean {rate * telling.scale:.3g} {telling.noun} over {number:,} answers"
+    return f"{round(rate * number):,} of {number:,} {telling.noun} ({percent(rate)})"
+
+
+def rate_in_words(criterion: Criterion, rate: float) -> str:
+    """A share as a percentage; a mean in what it is counted in."""
+    scale = criterion.telling.scale
+    return percent(rate) if scale is None else f"{rate * scale:.3g}"
+
+
+def odds(log: float) -> str:
+    """Log evidence as odds, as people read them."""
+    times = shown(log)
+    return f"{times:,.0f}:1" if times >= 10 else f"{times:.2g}:1"  # noqa: PLR2004 - two digits
+
+
+def shown(log: float) -> float:
+    """Evidence for people: the odds themselves, to three digits, capped where digits end."""
+    return float(f"{math.exp(min(log, math.log(1e6))):.3g}")

@@ -1,0 +1,146 @@
+"""A release's guards, their sources, and what they say of it: the judges' table of one look."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from policies.blindness import blind, incomplete
+from policies.criteria import criteria
+from policies.criterion import Criterion
+from policies.fuse import blown
+from policies.guards import CAPACITY, ERRORS, LATENCY, measures
+from policies.holds import environment, rejected, sample_ratio
+from policies.judge import harmful
+from policies.verdict import Outcome, Verdict
+from states.release import Application, Release
+from states.turn import Turn
+from states.world import Endpoint
+
+TABLE, METRICS = "inference_table", "metrics"
+
+
+def sources(application: Application, endpoint: Endpoint, *, labelled: bool) -> dict[str, str]:
+    """The one counting source of each guard that has one, best first.
+
+    Metrics whose labels name the version are a minute old; a configured query is the user's own
+    word; the inference table is up to an hour late.
+    """
+    spec, found = application.spec, dict[str, str]()
+    table = TABLE if endpoint.inference_table else None
+    queries = {counts: f"query:{name}" for name, counts in spec.queries.items()}
+    errors = (METRICS if labelled else None) or queries.get("errors") or table
+    latency = queries.get("latency") or table
+    for guard, source in ((ERRORS, errors), (LATENCY, latency)):
+        if source:
+            found[guard] = source
+    if table:
+        found |= {"answers": table, "tokens": table, CAPACITY: table}
+    scores = [name for name, counts in spec.queries.items() if counts == "score"]
+    return found | {name: f"query:{name}" for name in scores}
+
+
+def pin_guards(release: Release, found: Mapping[str, str]) -> dict[str, object]:
+    """What is fixed when a release opens: sources, and how what they count is counted."""
+    assert release.pinned is not None, "a live release has a pinned plan"
+    counted = measures(release.pinned.guards, release.history, release.steps)
+    return {"sources": dict(found), "measures": counted}
+
+
+def bench(release: Release) -> dict[str, Any]:
+    """What a release is judged by, as the fields of an event: enough to judge again by the log."""
+    assert release.pinned is not None, "a live release has a pinned plan"
+    return {
+        "sources": dict(release.sources),
+        "guards": asdict(release.pinned.guards),
+        "measures": {name: asdict(one) for name, one in release.measures.items()},
+        "history": asdict(release.history) if release.history else None,
+        "dispersion": release.dispersion,
+    }
+
+
+def guards_of(release: Release) -> tuple[Criterion, ...]:
+    """The guards of a release, ready to judge by."""
+    assert release.pinned is not None, "a live release has a pinned plan"
+    return criteria(
+        release.pinned.guards,
+        release.measures,
+        release.history,
+        release.sources,
+        release.dispersion,
+    )
+
+
+def harm_of(release: Release) -> Verdict | None:
+    """FAIL on harm, over the whole release; None until then."""
+    past = release.fuse.permitted if release.fuse else None
+    return harmful(guards_of(release), release.blocks, past)
+
+
+def alarm_of(turn: Turn, release: Release) -> Verdict | None:
+    """What shuts the gate without blaming anybody: a blind source, or the blown fuse."""
+    assert release.pinned is not None, "a live release has a pinned plan"
+    for source in deciding_sources(release):
+        last = release.watermarks.get(source) or release.spans[0].starts_at
+        own = tuple(block for block in release.blocks if block.source == source)
+        present = tuple(block for block in own if block.span == release.spans[-1].number)
+        silence, limit = turn.world.now - last, release.pinned.max_lag
+        verdict = blind(source, present, silence, limit)
+        if verdict is None and source == release.sources.get(ERRORS):
+            verdict = incomplete(source, own)
+        if verdict is not None:
+            return verdict
+    if release.fuse is None or release.shut or release.pinned.baseline is None:
+        return None
+    return blown(release.fuse, release.minutes)
+
+
+def obstacle(release: Release) -> tuple[str, bool] | None:
+    """Why the climb waits although nobody is to blame, and whether it waits for a person."""
+    assert release.pinned is not None, "a live release has a pinned plan"
+    guards = release.pinned.guards
+    errors = tuple(one for one in release.blocks if one.source == release.sources.get(ERRORS))
+    why = environment(guards.errors, errors)
+    if why is not None:
+        return why, False
+    present = tuple(one for one in errors if one.span == release.spans[-1].number)
+    counted = [one for one in release.blocks if one.source == release.sources.get(CAPACITY)]
+    why = sample_ratio(present, release.weight) or rejected(guards.capacity, counted)
+    return None if why is None else (why, True)
+
+
+def deciding_sources(release: Release) -> list[str]:
+    """The sources that something waits for."""
+    return sorted({one.source for one in guards_of(release) if not one.observe})
+
+
+def covered(release: Release, stay: timedelta) -> bool:
+    """Every deciding source has spoken of the whole stay; where there is none, time must do."""
+    end = release.spans[-1].starts_at + stay
+    return all(
+        (mark := release.watermarks.get(source)) is not None and mark >= end
+        for source in deciding_sources(release)
+    )
+
+
+def journal(turn: Turn, release: Release, verdict: Verdict, **inputs: object) -> Release:
+    """Tell a verdict when it changes or decides; its numbers move at every look.
+
+    `inputs` are what it rests on besides the blocks up to `as_of_block`: enough to derive it again.
+    """
+    mark = f"{verdict.outcome} at step {release.step}"
+    if release.verdicts.get(verdict.guard) == mark:
+        return release
+    told = turn.put(release, verdicts={**release.verdicts, verdict.guard: mark})
+    turn.tell(
+        "gate.verdict",
+        told,
+        verdict.because,
+        level="error" if verdict.outcome is Outcome.FAIL else "info",
+        guard=verdict.guard,
+        verdict=verdict.outcome.value,
+        as_of_block=len(release.blocks),
+        **inputs,
+        **verdict.numbers,
+    )
+    return told
