@@ -21,6 +21,8 @@ def canary(turn: Turn, release: Release) -> None:
     assert release.pinned is not None, "a live release has a pinned plan"
     if _harmful(turn, release):
         return
+    if release.paused and release.order is Order.RUN:
+        release = _resume(turn, release)
     alarm = alarm_of(turn, release)
     if alarm is not None:
         _retreat(turn, release, alarm)
@@ -30,9 +32,6 @@ def canary(turn: Turn, release: Release) -> None:
         if converged(turn):
             settled = turn.settle(release, f"{release.weight} % seen on the endpoint")
             add_span(turn, settled, settled=True, delay=release.pinned.rollout.settle)
-    elif release.paused and release.order is Order.RUN:
-        unsettled = release.spans[-1].starts_at - turn.world.now
-        add_span(turn, release, settled=True, delay=max(unsettled, timedelta()))
     elif release.baking:
         _bake(turn, release)
     else:
@@ -59,6 +58,15 @@ def production(turn: Turn, release: Release) -> None:
     watched = release.on_step >= watch and covered(release, watch)
     if watched and turn.may_advance(release) and converged(turn):
         _confirm(turn, release)
+
+
+def _resume(turn: Turn, release: Release) -> Release:
+    """A person has looked: what was held goes on, with its patience and the step's proof anew."""
+    release = turn.put(turn.free(release), undecided=timedelta(), paused=False)
+    if release.shut or not release.settled:
+        return release
+    unsettled = release.spans[-1].starts_at - turn.world.now
+    return add_span(turn, release, settled=True, delay=max(unsettled, timedelta()))
 
 
 def _harmful(turn: Turn, release: Release) -> bool:
@@ -161,6 +169,8 @@ def _retreat(turn: Turn, release: Release, alarm: Verdict) -> None:
     if release.shut:
         if not release.settled and converged(turn):
             turn.settle(release, "0 % seen on the endpoint")
+        elif release.on_step >= release.pinned.max_lag and release.hold is None:
+            turn.hold(release, f"still shut: {because}", needs_person=True)
         return
     name = "evidence.blind" if blind else "fuse.blown"
     turn.tell(name, release, because, level="warning", **alarm.numbers)

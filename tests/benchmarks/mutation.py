@@ -1,0 +1,107 @@
+"""How much of what `policies/` and `states/` say is held by a test: `make mutate`.
+
+Every statement is changed in small ways, one at a time (mutmut), and the tests of the two rooms are
+run on each change. A change that no test notices is a survivor; all of them are listed, with the
+score, in build/bench/mutation.json. Changes that only touch the words of a sentence are counted
+apart: a wrong word misleads a reader, a wrong number users.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).parents[2]
+FOUND = ROOT / "build/bench/mutation.json"
+MUTMUT = Path(sys.executable).with_name("mutmut")
+CAUGHT = ("killed", "timeout", "segfault", "suspicious")
+"""What the tests noticed: a change that never ends, or crashes, is noticed too."""
+LINE = re.compile(r"^\s*(?P<name>\S+__mutmut_\d+): (?P<outcome>.+?)\s*$")
+
+
+def run(*arguments: str) -> str:
+    """A command of mutmut's, and what it printed."""
+    done = subprocess.run(
+        [str(MUTMUT), *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def outcomes() -> dict[str, str]:
+    """What became of each change, by its name."""
+    found = map(LINE.match, run("results", "--all", "true").splitlines())
+    return {one["name"]: one["outcome"] for one in found if one}
+
+
+def difference(name: str) -> tuple[str, str]:
+    """The lines that a change takes away, and those that it puts there."""
+    shown = run("show", name).splitlines()
+    gone = [line[1:] for line in shown if line.startswith("-") and not line.startswith("---")]
+    new = [line[1:] for line in shown if line.startswith("+") and not line.startswith("+++")]
+    return "\n".join(gone).strip(), "\n".join(new).strip()
+
+
+def of_words(gone: str, new: str) -> bool:
+    """Only the text of a sentence changed: marked by XX, or in other letters."""
+    return new.replace("XX", "") == gone or (gone != new and gone.lower() == new.lower())
+
+
+def survivors(found: dict[str, str]) -> list[dict[str, object]]:
+    """The changes that no test noticed."""
+    told: list[dict[str, object]] = []
+    for name, outcome in sorted(found.items()):
+        if outcome in CAUGHT:
+            continue
+        gone, new = difference(name)
+        told.append(
+            {
+                "name": name,
+                "file": "/".join(name.split(".")[:2]) + ".py",
+                "outcome": outcome,
+                "was": gone,
+                "became": new,
+                "words": of_words(gone, new),
+            }
+        )
+    return told
+
+
+def main() -> None:
+    """Run the whole campaign, print the survivors by file, and write everything down."""
+    subprocess.run([str(MUTMUT), "run", "--max-children", "2"], cwd=ROOT, check=True)
+    found = outcomes()
+    left = survivors(found)
+    grave = [one for one in left if not one["words"]]
+    words = len(left) - len(grave)
+    score = 1 - len(left) / len(found)
+    without = 1 - len(grave) / (len(found) - words)
+    figures = {
+        "mutants": len(found),
+        "survivors": len(left),
+        "survivors_of_words": words,
+        "score": round(score, 4),
+        "score_without_words": round(without, 4),
+        "all_survivors": left,
+    }
+    FOUND.parent.mkdir(parents=True, exist_ok=True)
+    FOUND.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    table = Table("file", "survivors", "of words alone")
+    by_file, by_words = Counter(one["file"] for one in left), Counter[object]()
+    by_words.update(one["file"] for one in left if one["words"])
+    for name, number in by_file.most_common():
+        table.add_row(str(name), str(number), str(by_words[name]))
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(
+        f"{len(found)} changes, {len(left)} survive: score {score:.1%}; "
+        f"{without:.1%} without the words of sentences. All of them: {FOUND.relative_to(ROOT)}"
+    )
+
+
+if __name__ == "__main__":
+    main()
