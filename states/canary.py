@@ -10,7 +10,7 @@ from policies.verdict import Outcome, Verdict
 from policies.words import duration
 from states.desired import desired_alias
 from states.home import add_span, converged, roll_back
-from states.judging import alarm_of, covered, guards_of, harm_of, journal, obstacle
+from states.judging import alarm_of, covered, guards_of, harm_of, journal, observed_harm, obstacle
 from states.machine import Trigger
 from states.release import Order, Release
 from states.turn import Turn
@@ -18,11 +18,11 @@ from states.turn import Turn
 
 def canary(turn: Turn, release: Release) -> None:
     """Close on harm, shut when blind, open one step on proof; else wait."""
-    assert release.pinned is not None, "a live release has a pinned plan"
     if _harmful(turn, release):
         return
     if release.paused and release.order is Order.RUN:
         release = _resume(turn, release)
+    assert release.pinned is not None, "a live release has a pinned plan"
     alarm = alarm_of(turn, release)
     if alarm is not None:
         _retreat(turn, release, alarm)
@@ -70,7 +70,9 @@ def _resume(turn: Turn, release: Release) -> Release:
 
 
 def _harmful(turn: Turn, release: Release) -> bool:
-    """Roll back on harm; pause and hold do not stop it."""
+    """Roll back on harm; pause and hold do not stop it. A guard that observes reports its own."""
+    for seen in observed_harm(release):
+        release = journal(turn, release, seen, observe=True)
     verdict = harm_of(release)
     if verdict is None:
         return False
@@ -161,6 +163,7 @@ def _retreat(turn: Turn, release: Release, alarm: Verdict) -> None:
     assert release.pinned is not None, "a live release has a pinned plan"
     comparable = release.pinned.baseline is not None
     blind, because = alarm.outcome is Outcome.BLIND, alarm.because
+    limit = release.pinned.max_lag
     if blind:
         release = journal(turn, release, alarm)
     if not comparable:
@@ -169,7 +172,7 @@ def _retreat(turn: Turn, release: Release, alarm: Verdict) -> None:
     if release.shut:
         if not release.settled and converged(turn):
             turn.settle(release, "0 % seen on the endpoint")
-        elif release.on_step >= release.pinned.max_lag and release.hold is None:
+        elif release.on_step >= limit and release.hold is None:
             turn.hold(release, f"still shut: {because}", needs_person=True)
         return
     name = "evidence.blind" if blind else "fuse.blown"

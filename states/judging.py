@@ -1,7 +1,7 @@
 """A release's guards, their sources, and what they say of it: the judges' table of one look."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
@@ -77,6 +77,13 @@ def harm_of(release: Release) -> Verdict | None:
     return harmful(guards_of(release), release.blocks, past)
 
 
+def observed_harm(release: Release) -> list[Verdict]:
+    """What guards that only observe would have rolled back for, each by itself."""
+    alone = [replace(one, observe=False) for one in guards_of(release) if one.observe]
+    found = [harmful([one], release.blocks) for one in alone]
+    return [verdict for verdict in found if verdict is not None]
+
+
 def alarm_of(turn: Turn, release: Release) -> Verdict | None:
     """What shuts the gate without blaming anybody: a blind source, or the blown fuse."""
     assert release.pinned is not None, "a live release has a pinned plan"
@@ -128,15 +135,18 @@ def journal(turn: Turn, release: Release, verdict: Verdict, **inputs: object) ->
 
     `inputs` are what it rests on besides the blocks up to `as_of_block`: enough to derive it again.
     """
+    failed = verdict.outcome is Outcome.FAIL
     mark = f"{verdict.outcome} at step {release.step}"
-    if release.verdicts.get(verdict.guard) == mark:
+    observed = "observe" in inputs
+    key = f"{verdict.guard}, observed" if observed and failed else verdict.guard
+    if release.verdicts.get(key) == mark:
         return release
-    told = turn.put(release, verdicts={**release.verdicts, verdict.guard: mark})
+    told = turn.put(release, verdicts={**release.verdicts, key: mark})
     turn.tell(
         "gate.verdict",
         told,
         verdict.because,
-        level="error" if verdict.outcome is Outcome.FAIL else "info",
+        level=("warning" if observed else "error") if failed else "info",
         guard=verdict.guard,
         verdict=verdict.outcome.value,
         as_of_block=len(release.blocks),
