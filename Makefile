@@ -5,7 +5,7 @@ READY := .venv/ready
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
-.PHONY: demo test check lock sandbox run bench-daemon bench-sandbox mutate compat help
+.PHONY: demo test check lock sandbox run bench-daemon bench-sandbox bench-judging mutate compat help
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,9 @@ bench-daemon: $(READY)  ## Start-up time and memory of the daemon, with requirem
 
 bench-sandbox: $(READY)  ## Requests/s, latency and memory of the sandbox beside `mlflow models serve`.
 	@$(BIN)/python -m tests.benchmarks.sandbox
+
+bench-judging: $(READY)  ## Headgate and its peers on the same traces; half an hour or so.
+	@$(BIN)/python -m tests.benchmarks.judging
 
 mutate: $(READY)  ## Mutation score of policies/ and states/, with every survivor; an hour or so.
 	@$(BIN)/python -m tests.benchmarks.mutation

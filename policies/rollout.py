@@ -16,8 +16,9 @@ class Rollout:
     """Percent of users per step. 5 % bounds the harm of a bad start; 50 % decides fastest."""
     settle: timedelta = timedelta(seconds=60)
     """Left out of safety after a weight change: longer than most requests are in flight."""
-    min_step: timedelta = timedelta(minutes=5)
-    """Least stay on a compared step: an upset that needs minutes of load still shows."""
+    min_step: timedelta = timedelta(minutes=3)
+    """Least stay on a compared step: an upset that needs minutes of load still shows, and a
+    busy endpoint is through within ten."""
     bake: timedelta = timedelta(minutes=30)
     """Stay at 100 % before the alias moves."""
     watch: timedelta = timedelta(hours=1)

@@ -23,24 +23,25 @@ from block to block as it likes.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from math import exp, log1p
 
 from policies.evidence import GRID, Tally
 
 Values = tuple[tuple[float, float], ...]
-"""Observations in [0, 1], each with how often it was met. Parts of an observation may be shared
-between its two neighbours: the logarithm is concave, so that only ever lowers a wealth."""
+"""Observations in [0, 1], each with how often it was met. One may be shared between its two
+neighbours: the logarithm is concave, so that only ever lowers a wealth."""
 Pair = tuple[Values, Values]
 """The candidate's and stable's observations over the same minutes."""
 
-EFFECTS = tuple(2.0**power for power in range(-2, 8))
-"""Relative harms that are bet on: rates from 1.25 to 129 times stable's."""
+EFFECTS = (0.3, 1.0, 3.0, 9.0, 27.0)
+"""Relative harms that are bet on. Where harm is large a coarse grid costs a request or two; where
+it is small each bet more costs the others a share."""
 STAKES = (0.15, 0.3, 0.5, 0.7, 0.85, 0.97)
 """Shares of the wealth that safety stakes on the candidate's doing no worse."""
 EXCESSES = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0)
 """Multiples of the permitted rate that the one-arm test bets on."""
-START = 0.5
+START = 0.7
 """Share of the wealth that bets from the first block on; the rest waits for a later onset."""
 LATE = 1 / 64
 """Share of the waiting wealth that enters with each block that has requests."""
@@ -52,8 +53,7 @@ MEMORY = 0.9
 """What the guess of stable's mean keeps of its weight from block to block."""
 PRIOR = 50.0
 """Observations that the first guess is worth."""
-HALVINGS = 60
-"""Of an interval between 0 and 1, until floats cannot be told apart."""
+HALVINGS = 60  # of an interval between 0 and 1, until floats cannot be told apart
 
 
 def binary(seen: int, bad: int) -> Values:
@@ -107,22 +107,29 @@ class Comparison:
     """How much more than chance observations come in clusters; every gain is divided by it. The
     root of a supermartingale is one too, by Jensen's inequality."""
 
+    @property
+    def effects(self) -> tuple[float, ...]:
+        """Bets on harm that can win: a mean of a half cannot rise to eight times that."""
+        return tuple(effect for effect in EFFECTS if effect * self.guess <= 1)
+
 
 def harm(comparison: Comparison, pairs: Iterable[Pair]) -> float:
     """Log evidence that the candidate is worse by more than the comparison's margins."""
-    return reduce(lambda had, pair: harm_after(comparison, had, pair), pairs, unharmed()).evidence
+    start = unharmed(comparison)
+    return reduce(lambda had, pair: harm_after(comparison, had, pair), pairs, start).evidence
 
 
-def unharmed() -> Wealth:
-    """The wealth of a harm test before the first block."""
-    return _start(len(EFFECTS))
+def unharmed(comparison: Comparison) -> Wealth:
+    """Before the first block."""
+    return _start(len(comparison.effects))
 
 
 def harm_after(comparison: Comparison, had: Wealth, pair: Pair) -> Wealth:
-    """Fold one more pair; a pair in which an arm saw nothing must not be here."""
+    """Fold one more pair, in which both arms saw something."""
     ratio, guess = _ratio(comparison, pair), _guess(comparison, had)
     highest = _highest(comparison, ratio, guess)
-    stakes = [min(effect / (1 + ratio * (1 + effect)), highest) for effect in EFFECTS]
+    effects = comparison.effects
+    stakes = [min(effect / (1 + ratio * (1 + effect)), highest) for effect in effects]
     return _learned(_entered(had, _gains(comparison, pair, stakes, ratio, guess)), pair[1])
 
 
@@ -137,13 +144,13 @@ def safety_wealth(comparison: Comparison, pairs: Iterable[Pair]) -> Wealth:
 
 
 def unproven() -> Wealth:
-    """The wealth of a safety test before the first block: all of it bets from the start."""
+    """Before the first block: all of it bets from the start."""
     share = -math.log(len(STAKES))
     return Wealth((share,) * len(STAKES), -math.inf, 0.0, 0.0)
 
 
 def safety_after(comparison: Comparison, had: Wealth, pair: Pair) -> Wealth:
-    """Fold one more pair; a pair in which an arm saw nothing must not be here."""
+    """Fold one more pair, in which both arms saw something."""
     ratio, guess = _ratio(comparison, pair), _guess(comparison, had)
     lowest = -BOUND / (ratio * guess) if guess >= RARE else -1.0
     stakes = [max(-stake, lowest) for stake in STAKES]
@@ -153,17 +160,21 @@ def safety_after(comparison: Comparison, had: Wealth, pair: Pair) -> Wealth:
 
 
 def excess(arms: Iterable[Values], permitted: float, dispersion: float = 1.0) -> float:
-    """Log evidence that one arm's mean is over `permitted`.
+    """Log evidence that one arm's mean is over `permitted`; for rates, a likelihood ratio."""
+    folded = (values for values in arms if seen(values))
+    after = partial(excess_after, permitted, dispersion=dispersion)
+    return reduce(after, folded, unexceeded()).evidence
 
-    The stakes are those of a likelihood ratio between two rates; on binary observations the gains
-    are too.
-    """
-    wealth = _start(len(EXCESSES))
+
+def unexceeded() -> Wealth:
+    """Before the first block."""
+    return _start(len(EXCESSES))
+
+
+def excess_after(permitted: float, had: Wealth, values: Values, dispersion: float = 1.0) -> Wealth:
+    """Fold one more block; one in which nothing was seen must not be here."""
     stakes = _one_arm_stakes(permitted)
-    for values in arms:
-        if seen(values):
-            wealth = _entered(wealth, _one_arm_gains(values, permitted, stakes, dispersion))
-    return wealth.evidence
+    return _entered(had, _one_arm_gains(values, permitted, stakes, dispersion))
 
 
 def _one_arm_stakes(permitted: float) -> list[float]:
@@ -207,7 +218,7 @@ def highest_rate(bad: float, observations: float, miss: float) -> float:
 def weighted(evidence: Iterable[tuple[float, float]]) -> float:
     """Log of the weighted average of e-processes, from (weight, log evidence) pairs.
 
-    An average of e-processes is an e-process under any dependence between them.
+    It is an e-process itself, however they depend on each other.
     """
     return _log_sum([math.log(weight) + log for weight, log in evidence])
 

@@ -10,7 +10,18 @@ from policies.verdict import Outcome, Verdict
 from policies.words import duration
 from states.desired import desired_alias
 from states.home import add_span, converged, roll_back
-from states.judging import alarm_of, covered, guards_of, harm_of, journal, observed_harm, obstacle
+from states.judging import (
+    alarm_of,
+    covered,
+    explained,
+    fuse_of,
+    guards_of,
+    harm_of,
+    journal,
+    observed_harm,
+    obstacle,
+    suspected,
+)
 from states.machine import Trigger
 from states.release import Order, Release
 from states.turn import Turn
@@ -22,6 +33,7 @@ def canary(turn: Turn, release: Release) -> None:
         return
     if release.paused and release.order is Order.RUN:
         release = _resume(turn, release)
+    release = _reset_fuse(turn, release)
     assert release.pinned is not None, "a live release has a pinned plan"
     alarm = alarm_of(turn, release)
     if alarm is not None:
@@ -58,6 +70,13 @@ def production(turn: Turn, release: Release) -> None:
     watched = release.on_step >= watch and covered(release, watch)
     if watched and turn.may_advance(release) and converged(turn):
         _confirm(turn, release)
+
+
+def _reset_fuse(turn: Turn, release: Release) -> Release:
+    """Set the fuse anew where the counts by version tell of all that blew it, and blame nobody."""
+    if not explained(release) or fuse_of(release) is None:
+        return release
+    return turn.put(release, **turn.set_fuse())
 
 
 def _resume(turn: Turn, release: Release) -> Release:
@@ -134,7 +153,7 @@ def _crowded(turn: Turn, release: Release) -> tuple[str, bool] | None:
 def _open_further(turn: Turn, release: Release, verdicts: list[Verdict]) -> None:
     assert release.pinned is not None, "a live release has a pinned plan"
     stayed = release.on_step >= release.pinned.rollout.min_step
-    if not stayed or not turn.may_advance(release) or not converged(turn):
+    if not stayed or not turn.may_advance(release) or not converged(turn) or suspected(release):
         return
     shown = "; ".join(f"{one.guard}: {one.because}" for one in verdicts)
     told = f"{shown}; opens {release.steps[release.step]} %"

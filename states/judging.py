@@ -5,14 +5,15 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
-from policies.blindness import blind, incomplete
 from policies.criteria import criteria
 from policies.criterion import Criterion
+from policies.fuse import GUARD as FUSE
 from policies.fuse import blown
 from policies.guards import CAPACITY, ERRORS, LATENCY, measures
 from policies.holds import environment, rejected, sample_ratio
-from policies.judge import harmful
+from policies.judge import harmful, leaning
 from policies.verdict import Outcome, Verdict
+from states.rejudging import unbelieved
 from states.release import Application, Release
 from states.turn import Turn
 from states.world import Endpoint
@@ -50,11 +51,14 @@ def pin_guards(release: Release, found: Mapping[str, str]) -> dict[str, object]:
 def bench(release: Release) -> dict[str, Any]:
     """What a release is judged by, as the fields of an event: enough to judge again by the log."""
     assert release.pinned is not None, "a live release has a pinned plan"
+    past = release.history
+    late = past.lag.total_seconds() if past and past.lag else None
     return {
-        "sources": dict(release.sources),
+        # Pairs: what stands under a key like `tokens` would be taken for a secret.
+        "sources": [list(pair) for pair in release.sources.items()],
         "guards": asdict(release.pinned.guards),
         "measures": {name: asdict(one) for name, one in release.measures.items()},
-        "history": asdict(release.history) if release.history else None,
+        "history": asdict(past) | {"lag": late} if past else None,
         "dispersion": release.dispersion,
     }
 
@@ -77,6 +81,12 @@ def harm_of(release: Release) -> Verdict | None:
     return harmful(guards_of(release), release.blocks, past)
 
 
+def suspected(release: Release) -> bool:
+    """Whether harm is more likely than not, so that no step opens until that has gone."""
+    past = release.fuse.permitted if release.fuse else None
+    return leaning(guards_of(release), release.blocks, past)
+
+
 def observed_harm(release: Release) -> list[Verdict]:
     """What guards that only observe would have rolled back for, each by itself."""
     alone = [replace(one, observe=False) for one in guards_of(release) if one.observe]
@@ -87,19 +97,63 @@ def observed_harm(release: Release) -> list[Verdict]:
 def alarm_of(turn: Turn, release: Release) -> Verdict | None:
     """What shuts the gate without blaming anybody: a blind source, or the blown fuse."""
     assert release.pinned is not None, "a live release has a pinned plan"
-    for source in deciding_sources(release):
-        last = release.watermarks.get(source) or release.spans[0].starts_at
-        own = tuple(block for block in release.blocks if block.source == source)
-        present = tuple(block for block in own if block.span == release.spans[-1].number)
-        silence, limit = turn.world.now - last, release.pinned.max_lag
-        verdict = blind(source, present, silence, limit)
-        if verdict is None and source == release.sources.get(ERRORS):
-            verdict = incomplete(source, own)
-        if verdict is not None:
-            return verdict
+    verdict = unbelieved(
+        release.sources,
+        release.blocks,
+        release.spans[-1].number,
+        _silences(turn, release),
+        release.pinned.max_lag,
+    )
+    if verdict is not None:
+        return verdict
+    return fuse_of(release)
+
+
+def fuse_of(release: Release) -> Verdict | None:
+    """FAIL where the endpoint errs more than before the step; None where nothing watches that."""
+    assert release.pinned is not None, "a live release has a pinned plan"
     if release.fuse is None or release.shut or release.pinned.baseline is None:
         return None
     return blown(release.fuse, release.minutes)
+
+
+def explained(release: Release) -> bool:
+    """Whether all that the fuse has seen was told by version already: then it alarms nobody."""
+    sources = deciding_sources(release)
+    if not sources or not release.minutes:
+        return False
+    marks = [release.watermarks.get(source) for source in sources]
+    newest = release.minutes[-1].ends_at
+    return all(mark is not None and mark >= newest for mark in marks)
+
+
+def _silences(turn: Turn, release: Release) -> dict[str, timedelta]:
+    """How long each source that something waits for has told nothing."""
+    begun = release.spans[0].starts_at
+    return {
+        source: turn.world.now - (release.watermarks.get(source) or begun)
+        for source in deciding_sources(release)
+    }
+
+
+def _rests_on(turn: Turn, release: Release, verdict: Verdict) -> dict[str, object]:
+    """What an alarm rests on besides blocks: times, or the endpoint's minutes."""
+    assert release.pinned is not None, "a live release has a pinned plan"
+    if verdict.outcome is Outcome.BLIND:
+        silences = _silences(turn, release)
+        return {
+            "span": release.spans[-1].number,
+            "silences": {name: one.total_seconds() for name, one in silences.items()},
+            "max_lag": release.pinned.max_lag.total_seconds(),
+        }
+    if verdict.guard == FUSE and release.fuse is not None:
+        return {
+            "fuse": asdict(release.fuse) | {"set_at": release.fuse.set_at.isoformat()},
+            "minutes": [
+                [one.ends_at.isoformat(), one.requests, one.errors] for one in release.minutes
+            ],
+        }
+    return {}
 
 
 def obstacle(release: Release) -> tuple[str, bool] | None:
@@ -151,6 +205,7 @@ def journal(turn: Turn, release: Release, verdict: Verdict, **inputs: object) ->
         verdict=verdict.outcome.value,
         as_of_block=len(release.blocks),
         **inputs,
+        **_rests_on(turn, release, verdict),
         **verdict.numbers,
     )
     return told

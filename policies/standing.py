@@ -1,0 +1,279 @@
+"""Where a release stands: the wealth of every test for harm, as a fold of its blocks.
+
+Each block is folded in once. Folding on from any point gives bit for bit what folding all blocks
+anew gives, so whoever keeps a standing keeps nothing but time.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
+
+from policies.bounds import FALSE_ROLLBACK
+from policies.criterion import Criterion, Observed
+from policies.evidence import Block
+from policies.guards import ERRORS
+from policies.sequential import (
+    Comparison,
+    Pair,
+    Values,
+    Wealth,
+    excess_after,
+    harm_after,
+    highest_rate,
+    mean,
+    seen,
+    unexceeded,
+    unharmed,
+    weighted,
+)
+from policies.telling import rate_in_words
+
+MISJUDGED = 0.05
+"""Part of the false-rollback budget for judging stable's past lower than it was."""
+OTHERS = 0.3
+"""Part of the budget for all guards but errors, which find most and do most harm."""
+LIMITED = 0.1
+"""Of a guard's part, what its hard limit has: the comparison finds nearly all of it before."""
+UNCOMPARED = 0.2
+"""Error rate, whoever's mistakes, that a version without any past to compare with is held to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clue:
+    """One e-process: its part of the budget, its log evidence, and what it says."""
+
+    guard: str
+    share: float
+    evidence: float
+    words: str
+
+    @property
+    def weight(self) -> float:
+        """Log of what it adds to the average."""
+        return math.log(self.share) + self.evidence
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Observations that wait for the other arm's, within one span."""
+
+    span: int = 0
+    candidate: Values = ()
+    stable: Values = ()
+
+    def after(self, block: Block, candidate: Observed, stable: Observed) -> "Waiting":
+        """With one more block; what waited in another span spoke of another weight, and is gone."""
+        ours, theirs = candidate(block.candidate), stable(block.stable)
+        if block.span != self.span:
+            return Waiting(block.span, ours, theirs)
+        return Waiting(self.span, self.candidate + ours, self.stable + theirs)
+
+    @property
+    def pair(self) -> Pair | None:
+        """Both arms' observations, once both have some."""
+        both = seen(self.candidate) and seen(self.stable)
+        return (self.candidate, self.stable) if both else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One comparison with stable, and what has come of it."""
+
+    waiting: Waiting = Waiting()
+    worse: Wealth
+    over: Wealth = field(default_factory=unexceeded)
+    """For a hard limit: the candidate's own evidence, over the same pairs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """Where one guard stands."""
+
+    harm: tuple[Compared, ...]
+    limit: Compared
+    limit_alone: Wealth = field(default_factory=unexceeded)
+    step: int = 0
+    """The last compared one."""
+    past: Values = ()
+    """Stable's observations on it."""
+    permitted: float | None = None
+    """What that past permits, once there is nothing left to compare with."""
+    alone: Wealth = field(default_factory=unexceeded)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """All deciding guards, with what has come of each."""
+
+    criteria: tuple[Criterion, ...]
+    past: float | None
+    """The error rate that the hour before permits, for a release that compares nothing."""
+    positions: Mapping[str, Position]
+
+    @classmethod
+    def start(cls, criteria: Sequence[Criterion], past: float | None = None) -> "Standing":
+        """Before the first block."""
+        deciding = tuple(one for one in criteria if not one.observe)
+        positions = {one.guard: _before(one) for one in deciding}
+        return cls(criteria=deciding, past=past, positions=positions)
+
+    def after(self, block: Block) -> "Standing":
+        """With one more block."""
+        positions = dict(self.positions)
+        for one in self.criteria:
+            if one.source == block.source:
+                moved = _compared(one, positions[one.guard], block)
+                positions[one.guard] = self._unaccompanied(one, moved, block)
+        return replace(self, positions=positions)
+
+    def after_all(self, blocks: Iterable[Block]) -> "Standing":
+        """With several more blocks."""
+        return reduce(Standing.after, blocks, self)
+
+    def clues(self) -> list[Clue]:
+        """Every e-process of the release, with its part of the one budget."""
+        shares = _shares(self.criteria)
+        found: list[Clue] = []
+        for one in self.criteria:
+            found += _clues(one, self.positions[one.guard], shares[one.guard])
+        return found
+
+    def evidence(self) -> float:
+        """Log of the weighted average of all evidence; of no guard at all it is 0."""
+        clues = self.clues()
+        return weighted((clue.share, clue.evidence) for clue in clues) if clues else 0.0
+
+    def _unaccompanied(self, criterion: Criterion, at: Position, block: Block) -> Position:
+        """The candidate at 100 %, where stable has no users to compare with."""
+        if block.step <= at.step or block.stable.requests:
+            return at
+        permitted = at.permitted
+        if permitted is None:
+            permitted = self._permitted(criterion, at)
+        alone, limit = at.alone, at.limit_alone
+        dispersion = criterion.harm[0].comparison.dispersion
+        values = criterion.alone.observed(block.candidate)
+        if permitted is not None and seen(values):
+            alone = excess_after(permitted, alone, values, dispersion)
+        if criterion.limit is not None and seen(criterion.limit.observed(block.candidate)):
+            values = criterion.limit.observed(block.candidate)
+            limit = excess_after(criterion.limit.permitted, limit, values, dispersion)
+        return replace(at, permitted=permitted, alone=alone, limit_alone=limit)
+
+    def _permitted(self, criterion: Criterion, at: Position) -> float | None:
+        miss = FALSE_ROLLBACK * MISJUDGED / len(self.criteria)
+        permitted = permitted_by(criterion, at.past, miss)
+        if permitted is not None or criterion.guard != ERRORS:
+            return criterion.alone.otherwise if permitted is None else permitted
+        return self.past or UNCOMPARED
+
+
+def permitted_by(criterion: Criterion, past: Values, miss: float) -> float | None:
+    """The mean that stable's past permits at 100 %; None without one.
+
+    Stable's mean is only known from a sample. The highest that this sample allows for is taken
+    (the chance that it was higher is `miss`): against the sample's own, hours at 100 % would prove
+    its chance error, and call that harm.
+    """
+    number, alone = seen(past), criterion.alone
+    if not number:
+        return None
+    highest = highest_rate(mean(past) * number, number, miss)
+    return min(0.5, highest * (1 + alone.rise) + alone.slack)
+
+
+def _before(criterion: Criterion) -> Position:
+    harm = tuple(Compared(worse=unharmed(question.comparison)) for question in criterion.harm)
+    return Position(harm=harm, limit=Compared(worse=unharmed(_fair(criterion))))
+
+
+def _fair(criterion: Criterion) -> Comparison:
+    """The comparison that a hard limit is held beside: no margin, the same clusters."""
+    return Comparison(dispersion=criterion.harm[0].comparison.dispersion)
+
+
+def _compared(criterion: Criterion, at: Position, block: Block) -> Position:
+    """The comparisons with stable, and stable's observations on the last compared step."""
+    asked = zip(criterion.harm, at.harm, strict=True)
+    harm = tuple(
+        _after(had, block, question.candidate, question.stable, question.comparison)
+        for question, had in asked
+    )
+    limit = at.limit
+    if criterion.limit is not None:
+        observed = criterion.limit.observed
+        fair, permitted = _fair(criterion), criterion.limit.permitted
+        limit = _after(limit, block, observed, observed, fair, permitted)
+    step, past = at.step, at.past
+    if block.comparable and block.step >= at.step:
+        own = criterion.alone.observed(block.stable)
+        step, past = block.step, own + past if block.step == at.step else own
+    return replace(at, harm=harm, limit=limit, step=step, past=_merged(past))
+
+
+def _after(  # noqa: PLR0913, PLR0917 - one comparison's parts
+    had: Compared,
+    block: Block,
+    candidate: Observed,
+    stable: Observed,
+    comparison: Comparison,
+    permitted: float | None = None,
+) -> Compared:
+    waiting = had.waiting.after(block, candidate, stable)
+    pair = waiting.pair
+    if pair is None:
+        return replace(had, waiting=waiting)
+    over = had.over
+    if permitted is not None:
+        over = excess_after(permitted, over, pair[0], comparison.dispersion)
+    worse = harm_after(comparison, had.worse, pair)
+    return Compared(waiting=Waiting(block.span), worse=worse, over=over)
+
+
+def _merged(values: Values) -> Values:
+    """The same observations, each value once."""
+    together: dict[float, float] = {}
+    for value, count in values:
+        together[value] = together.get(value, 0.0) + count
+    return tuple(together.items())
+
+
+def _clues(criterion: Criterion, at: Position, share: float) -> list[Clue]:
+    """A guard's e-processes.
+
+    What is won at 100 % multiplies what the comparison left: no block is in both, and each factor
+    is fair given all before it.
+    """
+    limit = LIMITED * share if criterion.limit else 0.0
+    each, alone = (share - limit) / len(criterion.harm), at.alone.evidence
+    past = criterion.alone.words
+    if at.permitted is not None:
+        past = f"{past} the {rate_in_words(criterion, at.permitted)} that the past permits"
+    found = [
+        Clue(
+            guard=criterion.guard,
+            share=each,
+            evidence=had.worse.evidence + alone,
+            words=past if alone > had.worse.evidence else question.words,
+        )
+        for question, had in zip(criterion.harm, at.harm, strict=True)
+    ]
+    if criterion.limit is not None:
+        # Beside stable both must be shown, over the limit and worse than stable; the weaker of two
+        # e-processes is one against either null.
+        beside = min(at.limit.over.evidence, at.limit.worse.evidence)
+        over = weighted([(0.5, at.limit_alone.evidence), (0.5, beside)])
+        told = criterion.limit.words
+        found.append(Clue(guard=criterion.guard, share=limit, evidence=over, words=told))
+    return found
+
+
+def _shares(criteria: Sequence[Criterion]) -> dict[str, float]:
+    """Each guard's part of what is left of the budget, by its name."""
+    left = 1 - MISJUDGED
+    others = [one.guard for one in criteria if one.guard != ERRORS]
+    if len(others) == len(criteria):
+        return dict.fromkeys(others, left / len(others)) if others else {}
+    shares = {ERRORS: left - OTHERS if others else left}
+    return shares | {name: OTHERS / len(others) for name in others}
