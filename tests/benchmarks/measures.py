@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
 from scipy.stats import beta  # type: ignore[import-untyped]
 
 from tests.benchmarks.arena import Outcome
@@ -26,29 +27,44 @@ def divergence(one: float, other: float) -> float:
     return found
 
 
-def evidence(candidate: float, stable: float, share: float) -> float:
+def evidence(candidate: float, stable: float, share: float, margin: float = 0.0) -> float:
     """Nats that one candidate request brings, at best, when both error rates are unknown.
 
-    Against the worst case of "the candidate is no worse": both have the pooled rate at this share.
+    Against the worst case of "the candidate is worse by no more than the margin". Without one, both
+    then have the pooled rate at this share; with one, the worst case is searched for.
     """
     ratio = share / (1 - share)
-    pooled = (ratio * candidate + stable) / (1 + ratio)
-    return divergence(candidate, pooled) + divergence(stable, pooled) / ratio
+
+    def against(rate: float) -> float:
+        return divergence(candidate, rate + margin) + divergence(stable, rate) / ratio
+
+    if not margin:
+        return against((ratio * candidate + stable) / (1 + ratio))
+    if candidate - stable <= margin:
+        return 0.0
+    found = minimize_scalar(against, bounds=(stable / 2, candidate), method="bounded")
+    return float(found.fun)
 
 
-def wald_bound(candidate: float, stable: float, share: float, alpha: float = ALPHA) -> float:
+def wald_bound(
+    candidate: float, stable: float, share: float, alpha: float = ALPHA, margin: float = 0.0
+) -> float:
     """Candidate requests that any test at this level needs in the mean, at one share."""
-    return math.log(1 / alpha) / evidence(candidate, stable, share)
+    return math.log(1 / alpha) / evidence(candidate, stable, share, margin)
 
 
 def bound_on_a_ramp(
-    candidate: float, stable: float, offered: Sequence[tuple[float, float]], alpha: float = ALPHA
+    candidate: float,
+    stable: float,
+    offered: Sequence[tuple[float, float]],
+    alpha: float = ALPHA,
+    margin: float = 0.0,
 ) -> float:
     """The same along steps, each a share and the candidate requests that it offers; may be inf."""
     missing, spent = math.log(1 / alpha), 0.0
     for share, requests in offered:
-        each = evidence(candidate, stable, share)
-        if missing <= each * requests:
+        each = evidence(candidate, stable, share, margin)
+        if each and missing <= each * requests:
             return spent + missing / each
         missing, spent = missing - each * requests, spent + requests
     return math.inf

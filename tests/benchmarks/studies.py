@@ -10,6 +10,7 @@ from tests.benchmarks.headgate import (
     BY_DISPERSION,
     BY_SESSION,
     ERROR_MARGIN,
+    GUARDS,
     LATENCY_MARGIN,
     LOOK_S,
     NO_FUSE,
@@ -144,12 +145,15 @@ def exposure(plan: Plan) -> Study:
         for size in SIZES:
             bound = bound_on_a_ramp(size, BASE, offered)
             known = bound <= sum(requests for _, requests in offered) / 2
-            least = bound + STEPS[0] * rate * LOOK_S
+            look = STEPS[0] * rate * LOOK_S
+            tested = bound_on_a_ramp(size, BASE, offered, margin=GUARDS.errors.harm_margin)
             case = Case(constant(rate), Effect(extra=size - BASE), horizon_s=RAMP_S)
             for name in (*ours(PLAIN), *PEERS):
                 row = {"errors": size, "bound": bound if known else None, **plan.run(name, case)}
                 for which in ("median", "p90"):
-                    row[f"times_bound_{which}"] = row[f"exposed_{which}"] / least if known else None
+                    cost = row[f"exposed_{which}"]
+                    row[f"times_bound_{which}"] = cost / (bound + look) if known else None
+                    row[f"times_tested_{which}"] = cost / (tested + look) if known else None
                 study.rows.append(row)
     mine = [row for row in study.of(system=PLAIN) if row["bound"] is not None]
     for which, most in (("median", 1.6), ("p90", 4.0)):
@@ -158,6 +162,10 @@ def exposure(plan: Plan) -> Study:
             f"{which} at most {most:g} times the two-arm bound and one look",
             times,
             at_most(most),
+        )
+        harmful = [row[f"times_tested_{which}"] for row in mine]
+        study.expect(
+            f"... {which}, the bound being that of the margin of harm", harmful, at_most(most)
         )
     _against_argo(study)
     return study
