@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploy.sandbox.endpoints import Entity, Record, payload_table
 from deploy.sandbox.rules import TableFault
+from deploy.sandbox.translate import CHANGES
 from deploy.sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -219,6 +220,17 @@ def _create(connection: "DuckDBPyConnection", place: Place, columns: dict[str, s
     connection.execute(
         f"CREATE VIEW IF NOT EXISTS {_quoted(f'{catalog}.{schema}', table)} AS "  # noqa: S608
         f"SELECT {shown} FROM {_stored(place)} WHERE visible_from <= getvariable('sandbox_now')"
+    )
+    if columns is not PAYLOAD_COLUMNS:
+        return
+    # A row is committed when it becomes visible: each such moment is a version of the table.
+    changes = _quoted("sandbox", CHANGES + ".".join(place).lower())
+    connection.execute(
+        f"CREATE VIEW IF NOT EXISTS {changes} AS "  # noqa: S608
+        f"SELECT {shown}, 'insert' AS _change_type, "
+        "dense_rank() OVER (ORDER BY visible_from) AS _commit_version, "
+        "to_timestamp(visible_from) AS _commit_timestamp "
+        f"FROM {_stored(place)} WHERE visible_from <= getvariable('sandbox_now')"
     )
 
 

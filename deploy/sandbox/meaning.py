@@ -694,6 +694,7 @@ _NAMED: dict[str, Callable[[exp.Anonymous], exp.Expr | None]] = {
     "timestamp_micros": _same,
     "identifier": _same,
     "range": _same,
+    "table_changes": _same,
 }
 
 _MENDED: dict[type[exp.Expr], Callable[[Any], exp.Expr | None]] = {

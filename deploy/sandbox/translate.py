@@ -29,6 +29,12 @@ __all__ = ["MACROS", "Context", "Parameter", "SqlError", "Translated", "check_ty
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 _SHOW_TABLES = re.compile(r"\s*TABLES(?:\s+(?:IN|FROM)\s+(?P<place>[\w.`-]+))?\s*", re.IGNORECASE)
+CHANGES = "changes of "
+"""How the view of a table's commits is called, in the schema `sandbox`."""
+_LATER_THAN_ALL = (
+    "[DELTA_TIMESTAMP_GREATER_THAN_COMMIT] The provided timestamp is after the latest version "
+    "available to this table."
+)
 _TYPE = re.compile(r"[A-Z_]+(\(\s*\d+\s*(,\s*\d+\s*)?\))?")
 
 
@@ -170,7 +176,11 @@ def check_type(wanted: str) -> str:
 
 
 def _is_identifier_call(node: exp.Expr | None) -> bool:
-    return isinstance(node, exp.Anonymous) and node.name.lower() == "identifier"
+    return _is_call(node, "identifier")
+
+
+def _is_call(node: object, name: str) -> bool:
+    return isinstance(node, exp.Anonymous) and node.name.lower() == name
 
 
 def _place_tables(tree: exp.Expr, context: Context) -> None:
@@ -184,6 +194,9 @@ def _place_tables(tree: exp.Expr, context: Context) -> None:
     for table in list(tree.find_all(exp.Table)):
         if _is_identifier_call(table.this):
             _name_table(table, table.this.expressions[0].name)
+        elif _is_call(table.this, "table_changes"):
+            _read_changes(table, context)
+            continue
         elif not is_schema and not isinstance(table.this, exp.Identifier):
             _name_range(table)
             continue  # a function that makes rows
@@ -207,6 +220,28 @@ def _name_table(table: exp.Table, name: str) -> None:
     named = exp.to_table(name, dialect="databricks")
     for part in ("this", "db", "catalog"):
         table.set(part, named.args.get(part))
+
+
+def _read_changes(table: exp.Table, context: Context) -> None:
+    """`table_changes('table', 'from')`: the rows of an inference table with their commits."""
+    arguments = table.this.expressions
+    literal = all(isinstance(one, exp.Literal) and one.is_string for one in arguments)
+    if len(arguments) != 2 or not literal:  # noqa: PLR2004 - the table and the first time
+        raise unsupported("table_changes() but from a time on, of a table and a time as literals")
+    named = exp.to_table(arguments[0].name, dialect="databricks")
+    place = (named.catalog or context.catalog, named.db or context.schema, named.name)
+    changes = exp.to_table(f'sandbox."{CHANGES}{".".join(place).lower()}"', dialect="duckdb")
+    since = exp.cast(arguments[1].copy(), "TIMESTAMP", dialect="databricks")
+    newest = exp.select(exp.Max(this=exp.column("_commit_timestamp"))).from_(changes.copy())
+    shown = exp.column("_commit_timestamp") >= since
+    late = exp.Literal.string(_LATER_THAN_ALL)
+    condition = exp.Case(
+        ifs=[exp.If(this=newest.subquery() < since.copy(), true=exp.func("error", late))],
+        default=shown,
+    )
+    query = exp.select("*").from_(changes).where(condition)
+    alias = table.alias or "table_changes"
+    table.replace(query.subquery(alias))
 
 
 def _name_range(table: exp.Table) -> None:

@@ -22,6 +22,7 @@ from starlette.routing import Route
 from deploy.sandbox.meaning import unsupported
 from deploy.sandbox.rules import SqlFault
 from deploy.sandbox.translate import (
+    CHANGES,
     MACROS,
     Context,
     Parameter,
@@ -73,6 +74,7 @@ _TYPES = {
 """Databricks' type name and type text for DuckDB's types."""
 
 _FAILURES = (
+    (duckdb.CatalogException, CHANGES, "0A000", "UNSUPPORTED_FEATURE"),
     (duckdb.CatalogException, "Table with name", "42P01", "TABLE_OR_VIEW_NOT_FOUND"),
     (duckdb.CatalogException, "Schema with name", "42704", "SCHEMA_NOT_FOUND"),
     (duckdb.CatalogException, "already exists", "42P07", "TABLE_OR_VIEW_ALREADY_EXISTS"),
@@ -94,6 +96,7 @@ _FAILURES = (
 _RAISED = re.compile(r"\[(?P<name>[A-Z_]+)\] .*", re.DOTALL)
 _SQL_STATES = {
     "CAST_INVALID_INPUT": "22018",
+    "DELTA_TIMESTAMP_GREATER_THAN_COMMIT": "42816",
     "DIVIDE_BY_ZERO": "22012",
     "INVALID_ARRAY_INDEX": "22003",
     "INVALID_ARRAY_INDEX_IN_ELEMENT_AT": "22003",

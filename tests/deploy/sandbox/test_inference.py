@@ -41,6 +41,48 @@ def test_rows_are_the_requests_and_appear_only_after_the_lag(stage: Stage) -> No
     assert stage.rows(count) == [["20", "20"]]
 
 
+def test_the_change_data_feed_tells_when_each_row_was_committed(stage: Stage) -> None:
+    stage.create("feed", serving(v1=100), ai_gateway=_table("feed"))
+    changes = (
+        "SELECT _change_type, unix_millis(_commit_timestamp) - unix_millis(request_time) AS lag_ms "
+        "FROM table_changes('`main`.`rag`.`feed_payload`', '2020-01-01 00:00:00')"
+    )
+    stage.ask("feed", "hello")
+    assert stage.rows(changes) == []
+    stage.time.ahead += LAG_S + 1
+    [[kind, lag_ms]] = stage.rows(changes)
+    assert (kind, round(int(lag_ms or 0) / 1000)) == ("insert", LAG_S)
+    version = stage.rows(
+        "SELECT _commit_version FROM table_changes('main.rag.feed_payload', '2020-01-01')"
+    )
+    assert version == [["1"]]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("'main.rag.none_payload', '2020-01-01'", "[UNSUPPORTED_FEATURE]"),
+        ("'main.rag.fed_payload', '2100-01-01'", "[DELTA_TIMESTAMP_GREATER_THAN_COMMIT]"),
+        ("'main.rag.fed_payload', 3", "[UNSUPPORTED_FEATURE]"),
+        ("'main.rag.fed_payload', '2020-01-01', '2021-01-01'", "[UNSUPPORTED_FEATURE]"),
+    ],
+)
+def test_a_change_data_feed_that_the_sandbox_does_not_have_is_refused(
+    stage: Stage, call: str, words: str
+) -> None:
+    if "fed" not in {one.name for one in stage.sdk.serving_endpoints.list()}:
+        stage.create("fed", serving(v1=100), ai_gateway=_table("fed"))
+        stage.ask("fed", "hello")
+        stage.time.ahead += LAG_S + 1
+    answer = stage.sdk.statement_execution.execute_statement(
+        f"SELECT * FROM table_changes({call})",  # noqa: S608 - the test's own
+        "sandbox",
+    )
+    assert answer.status is not None
+    assert answer.status.error is not None
+    assert str(answer.status.error.message).startswith(words)
+
+
 def test_a_row_tells_what_was_asked_and_answered(stage: Stage) -> None:
     stage.create("row", serving(v1=100), ai_gateway=_table("row"))
     stage.ask("row", "hello", client_request_id="mine")
