@@ -1,13 +1,82 @@
-"""Whether a climb can decide at all, from the endpoint's own traffic, before it starts."""
+"""How long each step of a climb takes, what it can find and whom it may cost, before it starts.
+
+All of it follows from the endpoint's own traffic and lag, and expects that both go on as they are.
+"""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from policies.criterion import Criterion
+from policies.guards import ERRORS
 from policies.outlook import requests_needed
+from policies.prospect import Traffic, failure_found, rate_of, smallest_regression
 from policies.rollout import WHOLE, Rollout
 from policies.words import duration
+
+AWAKE, AUTO_STOP = timedelta(minutes=1), timedelta(minutes=10)
+"""What a statement is taken to keep a warehouse busy for, and how long it then stays awake."""
+ENTITIES = 2
+"""Both versions are provisioned while a release is live."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """What a guard needs to let a step go on, for a candidate that does as stable does."""
+
+    guard: str
+    requests: int | None
+    """The candidate's; None: no number of them is enough."""
+    time: timedelta | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepForecast:
+    """A compared step: what it needs, what it finds, and whom it exposes meanwhile."""
+
+    weight: int
+    needs: tuple[Need, ...]
+    """Of the guards that decide."""
+    slowest: str
+    """The guard that needs the longest; empty where none decides."""
+    time: timedelta | None
+    """From the weight being seen until the step can go on; None: it never can."""
+    stay: timedelta
+    """The same, but no longer than patience."""
+    decides: bool
+    """Within patience, at stable's own rate of errors."""
+    smallest: float | None
+    """The lowest error rate that harm is expected to find by the end of the stay; None: not even
+    a total failure is, undetectable in principle."""
+    found: timedelta | None
+    """When a candidate that fails every request is shut out; None: not on this step."""
+    by: str
+    """What shuts it out: the fuse, or the counts by version."""
+    failing: float
+    """Requests that such a candidate answers until then, on this step."""
+    undetected: float
+    """Requests of the whole stay: what a candidate answers that is too little worse to be found."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """A climb, foretold."""
+
+    steps: tuple[StepForecast, ...]
+    """As configured, below 100 %."""
+    pinned: tuple[int, ...]
+    """The steps that admission would keep, and 100."""
+    because: str
+    to_whole: timedelta
+    """From the first users to all of them; updates of the endpoint itself are not counted."""
+    to_production: timedelta
+    to_confirmed: timedelta
+    looks: int
+    """Statements that the warehouse is asked until then."""
+    warehouse: timedelta
+    """How long it is awake for them."""
+    provisioning: timedelta
+    """Entity-hours of both versions until then."""
 
 
 def time_needed(criterion: Criterion, weight: int, requests_per_second: float) -> timedelta | None:
@@ -15,28 +84,21 @@ def time_needed(criterion: Criterion, weight: int, requests_per_second: float) -
 
     For a candidate that does as stable does; before anything is seen, for one without errors.
     """
-    pace = requests_per_second * weight / 100
     question = criterion.safety(weight)
     needed = requests_needed(question.comparison, question.expected, weight)
-    if pace <= 0 or needed is None:
-        return None
-    return timedelta(seconds=needed / pace)
+    return _time(needed, weight, requests_per_second)
 
 
 def slowest(
     criteria: Sequence[Criterion], weight: int, requests_per_second: float
 ) -> tuple[timedelta | None, str]:
     """The time that a compared step needs, and the guard that needs it."""
-    worst, name = timedelta(), ""
-    for criterion in criteria:
-        if criterion.observe:
-            continue
-        needed = time_needed(criterion, weight, requests_per_second)
-        if needed is None:
-            return None, criterion.guard
-        if needed >= worst:
-            worst, name = needed, criterion.guard
-    return worst, name
+    needs = [
+        Need(guard=one.guard, requests=None, time=time_needed(one, weight, requests_per_second))
+        for one in criteria
+        if not one.observe
+    ]
+    return _slowest(needs)
 
 
 def pin(
@@ -70,3 +132,95 @@ def pin(
         return pinned, f"no step below 100 can decide {where}: steps are 100 alone"
     left = ", ".join(f"{step} %" for step in compared if step not in kept)
     return pinned, f"{left} cannot decide {where}, and is left out"
+
+
+def forecast(
+    rollout: Rollout, criteria: Sequence[Criterion], traffic: Traffic, every: timedelta
+) -> Forecast:
+    """What a release at this traffic would take, could find, and might cost.
+
+    `every` is the pace of evidence. A step takes max(min_step, settle + proof + lag + every / 2):
+    min_step runs from the weight being seen, and the proof's last rows are read that much later.
+    """
+    pace, late = traffic.requests_per_second, traffic.lag + every / 2
+    pinned, because = pin(rollout, criteria, pace, traffic.lag)
+    compared = [weight for weight in rollout.steps if weight < WHOLE]
+    steps = tuple(_step(rollout, criteria, traffic, every, weight) for weight in compared)
+    kept = [one for one in steps if one.weight in pinned.steps]
+    to_whole = sum((one.stay for one in kept), timedelta())
+    to_production = to_whole + rollout.bake + late
+    to_confirmed = to_production + rollout.watch + late
+    looks = max(1, round(to_confirmed / every)) if pace > 0 and every else 0
+    return Forecast(
+        steps=steps,
+        pinned=pinned.steps,
+        because=because,
+        to_whole=to_whole,
+        to_production=to_production,
+        to_confirmed=to_confirmed,
+        looks=looks,
+        warehouse=looks * min(every, AWAKE + AUTO_STOP),
+        provisioning=ENTITIES * to_confirmed,
+    )
+
+
+def _step(
+    rollout: Rollout,
+    criteria: Sequence[Criterion],
+    traffic: Traffic,
+    every: timedelta,
+    weight: int,
+) -> StepForecast:
+    needs = tuple(_need(one, weight, traffic) for one in criteria if not one.observe)
+    proof, name = _slowest(needs)
+    late = traffic.lag + every / 2
+    time = None if proof is None else max(rollout.min_step, rollout.settle + proof + late)
+    stay = rollout.patience if time is None else min(time, rollout.patience)
+    pace = traffic.requests_per_second * weight / 100
+    counted = max(timedelta(), stay - late).total_seconds() * pace
+    found = failure_found(criteria, weight, traffic, every)
+    if found is not None and found[0] > stay:
+        found = None
+    return StepForecast(
+        weight=weight,
+        needs=needs,
+        slowest=name,
+        time=time,
+        stay=stay,
+        decides=proof is not None and proof + traffic.lag <= rollout.patience,
+        smallest=smallest_regression(criteria, counted, weight, traffic),
+        found=found[0] if found else None,
+        by=found[1] if found else "",
+        failing=(found[0] if found else stay).total_seconds() * pace,
+        undetected=stay.total_seconds() * pace,
+    )
+
+
+def _need(criterion: Criterion, weight: int, traffic: Traffic) -> Need:
+    """What a guard needs; errors at the rate that stable is known to have."""
+    question = criterion.safety(weight)
+    expected = question.expected
+    if criterion.guard == ERRORS:
+        expected = (rate_of(traffic.errors, 1.0), rate_of(traffic.errors, 1.0))
+    needed = requests_needed(question.comparison, expected, weight)
+    time = _time(needed, weight, traffic.requests_per_second)
+    return Need(guard=criterion.guard, requests=needed, time=time)
+
+
+def _slowest(needs: Sequence[Need]) -> tuple[timedelta | None, str]:
+    """The longest time of all, and whose it is; one that never comes is longer than any."""
+    worst, name = timedelta(), ""
+    for need in needs:
+        if need.time is None:
+            return None, need.guard
+        if need.time >= worst:
+            worst, name = need.time, need.guard
+    return worst, name
+
+
+def _time(requests: int | None, weight: int, requests_per_second: float) -> timedelta | None:
+    """How long so many of the candidate's requests take to come."""
+    pace = requests_per_second * weight / WHOLE
+    if pace <= 0 or requests is None:
+        return None
+    return timedelta(seconds=requests / pace)

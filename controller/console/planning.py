@@ -1,0 +1,260 @@
+"""`headgate plan`: the forecast of a release, from the endpoint's own traffic and lag.
+
+What the workspace tells is read; what it does not tell is assumed, and each assumption is said.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from controller.settings import ApplicationSettings, ProcessSettings, SettingsError, load
+from controller.units import Duration, Share
+from policies.blindness import named
+from policies.criteria import criteria
+from policies.criterion import Criterion
+from policies.forecast import AUTO_STOP, AWAKE, Forecast, StepForecast, forecast
+from policies.guards import CAPACITY, History, measures
+from policies.prospect import Traffic
+from policies.rollout import WHOLE
+from policies.words import duration, percent
+from states.judging import sources
+from states.release import Application
+from states.world import Absent, Endpoint, Serving
+
+if TYPE_CHECKING:
+    from controller.console.surroundings import Surroundings
+
+PROMISED = timedelta(hours=1)
+"""The longest lag of an inference table by Databricks' documentation; assumed if none was seen."""
+DAY_S = 86400
+_SOMEWHERE = Endpoint(serving=Serving(), inference_table="assumed")
+
+
+_DURATION: Final = TypeAdapter[timedelta](Duration)
+_SHARE: Final = TypeAdapter[float](Share)
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What was read of an application's endpoint; None: not read, or not told."""
+
+    endpoint: Endpoint | Absent | None = None
+    requests_per_second: float | None = None
+    """By the metrics, lately."""
+    history: History | None = None
+    labelled: bool = False
+    troubles: tuple[str, ...] = ()
+    """Why something was not read; one sentence each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What the command line says instead of the workspace; None: nothing."""
+
+    requests_per_second: float | None = None
+    lag: timedelta | None = None
+    errors: float | None = None
+
+    @classmethod
+    def read(cls, rps: float | None, lag: str | None, errors: str | None) -> Self:
+        """The options as they were written, or a sentence that names the wrong one."""
+        if rps is not None and not 0 <= rps < math.inf:
+            raise SettingsError(f"--rps {rps:g}: write requests per second, such as 12.5")
+        return cls(
+            requests_per_second=rps,
+            lag=None if lag is None else _option("--lag", lag, _DURATION),
+            errors=None if errors is None else _option("--errors", errors, _SHARE),
+        )
+
+    @property
+    def enough(self) -> bool:
+        """The workspace is not needed."""
+        return self.requests_per_second is not None and self.lag is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One application's forecast, what it rests on, and what was assumed."""
+
+    application: str
+    endpoint: str
+    traffic: Traffic
+    sources: dict[str, str]
+    """Of each guard that the forecast speaks of."""
+    forecast: Forecast
+    assumed: tuple[str, ...] = field(default=())
+
+    def as_json(self) -> dict[str, Any]:
+        """The plan as `--json` prints it; times in seconds, rates as shares of one."""
+        told = self.forecast
+        return {
+            "schema": 1,
+            "application": self.application,
+            "endpoint": self.endpoint,
+            "requests_per_second": self.traffic.requests_per_second,
+            "lag_s": self.traffic.lag.total_seconds(),
+            "error_rate": self.traffic.errors,
+            "guards": self.sources,
+            "steps": [_step(one) for one in told.steps],
+            "pinned_steps": list(told.pinned),
+            "because": told.because,
+            "to_whole_s": told.to_whole.total_seconds(),
+            "to_production_s": told.to_production.total_seconds(),
+            "to_confirmed_s": told.to_confirmed.total_seconds(),
+            "looks": told.looks,
+            "warehouse_h": round(told.warehouse / timedelta(hours=1), 3),
+            "provisioning_h": round(told.provisioning / timedelta(hours=1), 3),
+            "assumed": list(self.assumed),
+        }
+
+
+def _step(one: StepForecast) -> dict[str, Any]:
+    return {
+        "weight": one.weight,
+        "decides": one.decides,
+        "time_s": _seconds(one.time),
+        "slowest": one.slowest,
+        "needs": [
+            {"guard": need.guard, "requests": need.requests, "time_s": _seconds(need.time)}
+            for need in one.needs
+        ],
+        "smallest_error_rate": one.smallest,
+        "failure_found_s": _seconds(one.found),
+        "failure_found_by": one.by or None,
+        "requests_failing": round(one.failing, 1),
+        "requests_undetected": round(one.undetected, 1),
+    }
+
+
+def _seconds(time: timedelta | None) -> float | None:
+    return None if time is None else round(time.total_seconds(), 1)
+
+
+def plans(
+    config: Path, application: str | None, process: ProcessSettings, given: Given
+) -> Iterator[Plan]:
+    """The forecast of each application, or of one; `WorkspaceError`, where none can be read."""
+    loaded = load(config).applications
+    if application is not None and application not in loaded:
+        raise SettingsError(f"{config}: has no application {application}: {', '.join(loaded)}")
+    surroundings = None if given.enough else _connected(process)
+    for name, settings in loaded.items():
+        if application in (None, name):
+            known = surroundings.look(name, settings) if surroundings else Known()
+            yield plan(name, settings, known, given)
+
+
+def _option(name: str, text: str, kind: TypeAdapter[Value]) -> Value:
+    try:
+        return kind.validate_python(text)
+    except ValidationError as error:
+        told = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{name} {text}: {told}") from error
+
+
+def _connected(process: ProcessSettings) -> "Surroundings":
+    # The workspace's clients take seconds to import: a plan by figures needs none.
+    from controller.console.surroundings import Surroundings  # noqa: PLC0415
+
+    return Surroundings.connected(process)
+
+
+def plan(name: str, settings: ApplicationSettings, known: Known, given: Given) -> Plan:
+    """The forecast by what is known of an application and what is given."""
+    spec = settings.spec()
+    application = Application(name=name, spec=spec)
+    endpoint = known.endpoint if isinstance(known.endpoint, Endpoint) else _SOMEWHERE
+    found = sources(application, endpoint, labelled=known.labelled)
+    rollout = spec.rollout
+    counted = measures(spec.guards, known.history, rollout.steps)
+    judged = criteria(spec.guards, counted, known.history, found)
+    traffic, assumed = _traffic(known, given)
+    assumed += [*known.troubles, *_guards_left_out(found, judged)]
+    if isinstance(known.endpoint, Absent):
+        rollout = replace(rollout, steps=(WHOLE,))
+        assumed.append(
+            "there is no endpoint yet: a first release has all users from the start, and compares "
+            "nothing"
+        )
+    told = forecast(rollout, judged, traffic, spec.evidence_every)
+    return Plan(
+        application=name,
+        endpoint=spec.endpoint,
+        traffic=traffic,
+        sources={one.guard: one.source for one in judged},
+        forecast=told,
+        assumed=(*assumed, *_always(told, spec.evidence_every)),
+    )
+
+
+def _traffic(known: Known, given: Given) -> tuple[Traffic, list[str]]:
+    """Pace, lag and stable's errors: as given, else as read, else assumed."""
+    past, assumed = known.history, list[str]()
+    pace = given.requests_per_second
+    if pace is None and known.requests_per_second:
+        pace = known.requests_per_second
+        assumed.append(f"traffic goes on at the {pace:.3g} requests/s that the metrics saw lately")
+    if pace is None and past is not None and past.requests:
+        pace = past.requests / DAY_S
+        assumed.append(f"the metrics saw no request: stable's last day had {pace:.3g} requests/s")
+    if pace is None:
+        pace = 0.0
+        assumed.append("no request was seen: say --rps if there will be some")
+    lag = given.lag if given.lag is not None else past.lag if past else None
+    if lag is None:
+        lag = PROMISED
+        assumed.append(f"how late counts arrive was not seen: {duration(lag)}, as promised")
+    errors = given.errors
+    if errors is None and past is not None and past.requests:
+        errors = 1 - past.answers / past.requests
+        assumed.append(
+            f"stable errs as in its last day, in {percent(errors)} of requests at most: that is "
+            "the share of all that were not answered, clients' mistakes among them"
+        )
+    if errors is None:
+        errors = 0.0
+        assumed.append(
+            "stable is without errors, as admission takes it: with --errors 0.5% a step takes "
+            "longer, and finds less"
+        )
+    return Traffic(requests_per_second=pace, lag=lag, errors=errors), assumed
+
+
+def _guards_left_out(found: dict[str, str], judged: tuple[Criterion, ...]) -> list[str]:
+    """Which guards the forecast says nothing of, and why."""
+    there = {one.guard for one in judged}
+    lacking = [name for name in found if name not in there and name not in (CAPACITY, "tokens")]
+    told = [f"{one.guard} only observes, and nothing waits for it" for one in judged if one.observe]
+    if lacking:
+        told.append(
+            f"nothing is said of {', '.join(lacking)}: their thresholds come from stable's last "
+            "day, which is not known, or too little"
+        )
+    if not judged:
+        told.append("no source counts by version: nothing is compared")
+    return told
+
+
+def _always(told: Forecast, every: timedelta) -> list[str]:
+    """What every forecast takes for granted."""
+    going = (
+        "a candidate does as stable does; requests come evenly; building its image, golden queries "
+        "and Databricks' own updates are not counted"
+    )
+    awake = (
+        f"each of {told.looks:,} looks, every {duration(every)}, keeps the warehouse busy for "
+        f"{duration(AWAKE)} and awake for {duration(AUTO_STOP)} more (its auto-stop), unless the "
+        "next comes first; both versions stay provisioned until the watch ends"
+    )
+    return [going, awake]
+
+
+def judged_by(one: Plan) -> str:
+    """Guards and their sources in words."""
+    return ", ".join(f"{guard} by {named(source)}" for guard, source in one.sources.items())

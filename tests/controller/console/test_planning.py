@@ -1,0 +1,163 @@
+"""`headgate plan` tells what a release would take, find and cost, and says what it assumed."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from controller.console.cli import app
+from controller.console.planning import Given, Known, Plan, plan
+from controller.settings import load
+from policies.guards import QUANTILES, History
+from states.world import Absent, Endpoint, Serving
+
+CONFIGURATION = """
+applications:
+  rag-chatbot:
+    model: main.ml_models.rag_chatbot
+    endpoint: rag-chatbot-endpoint
+    tests: [{query: "What is Delta Lake?"}]
+"""
+PAST = History(
+    requests=864_000,
+    answers=859_680,
+    latency_ms=tuple(100.0 * (1 + index) for index in range(len(QUANTILES))),
+    checked=859_680,
+    faulty=8_600,
+    lag=timedelta(minutes=20),
+)
+TABLE = Endpoint(serving=Serving(), inference_table="main.ml_models.rag_payload")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "headgate.yaml"
+    path.write_text(CONFIGURATION)
+    return path
+
+
+def run(config: Path, *options: str) -> Result:
+    return CliRunner().invoke(app, ["plan", "--config", str(config), *options])
+
+
+def planned(config: Path, known: Known, given: Given | None = None) -> Plan:
+    settings = load(config).applications["rag-chatbot"]
+    return plan("rag-chatbot", settings, known, given or Given())
+
+
+def test_figures_are_enough_for_a_plan(config: Path) -> None:
+    told = run(config, "--rps", "10", "--lag", "15m")
+    assert told.exit_code == 0
+    assert "rag-chatbot  rag-chatbot-endpoint, at 10 requests/s and 15 min of lag" in told.output
+    assert "steps 5 %, 25 %, 50 %, 100 %: steps as configured" in told.output
+    assert "assumed: stable is without errors" in told.output
+    assert "nothing is said of latency, answers" in told.output
+
+
+def test_a_plan_in_json_has_a_step_for_each_weight(config: Path) -> None:
+    told = run(config, "rag-chatbot", "--rps", "10", "--lag", "15m", "--errors", "0.5%", "--json")
+    (found,) = json.loads(told.output)
+    assert (found["requests_per_second"], found["lag_s"], found["error_rate"]) == (10, 900, 0.005)
+    assert [one["weight"] for one in found["steps"]] == [5, 25, 50]
+    first: dict[str, Any] = found["steps"][0]
+    assert first["slowest"] == "errors"
+    assert first["time_s"] > first["needs"][0]["time_s"]
+    assert 0.005 < first["smallest_error_rate"] < 0.2
+    assert first["requests_failing"] < first["requests_undetected"]
+    assert found["to_whole_s"] < found["to_production_s"] < found["to_confirmed_s"]
+    assert found["provisioning_h"] == pytest.approx(2 * found["to_confirmed_s"] / 3600, abs=1e-3)
+
+
+def test_a_step_that_cannot_decide_within_patience_is_named(config: Path) -> None:
+    told = run(config, "--rps", "0.02", "--lag", "15m").output
+    assert "5 % cannot decide within 1 d at 0.02 requests/s and 15 min of lag" in told
+    assert "5 % cannot decide within patience: errors: 138 requests take 1.6 d" in told
+    assert "  steps 25 %, 50 %, 100 %:" in told
+
+
+def test_what_is_undetectable_in_principle_is_called_so(config: Path) -> None:
+    told = run(config, "--rps", "0.0001", "--lag", "15m").output
+    assert "steps 100 %: no step below 100 can decide" in told
+    assert "undetectable" in told
+
+
+def test_stables_last_day_brings_lag_errors_and_the_other_guards(config: Path) -> None:
+    found = planned(config, Known(endpoint=TABLE, requests_per_second=25.0, history=PAST))
+    assert found.traffic.requests_per_second == 25
+    assert found.traffic.lag == timedelta(minutes=20)
+    assert found.traffic.errors == pytest.approx(0.005)
+    assert set(found.sources) == {"errors", "latency", "answers"}
+    assert not any("nothing is said" in one for one in found.assumed)
+
+
+def test_without_a_minute_seen_the_last_days_mean_is_the_pace(config: Path) -> None:
+    found = planned(config, Known(endpoint=TABLE, history=PAST))
+    assert found.traffic.requests_per_second == 10
+    assert any("stable's last day had 10 requests/s" in one for one in found.assumed)
+
+
+def test_figures_given_go_before_figures_read(config: Path) -> None:
+    given = Given(requests_per_second=1.0, lag=timedelta(minutes=1), errors=0.1)
+    found = planned(config, Known(endpoint=TABLE, requests_per_second=25.0, history=PAST), given)
+    assert (found.traffic.requests_per_second, found.traffic.errors) == (1, 0.1)
+    assert found.traffic.lag == timedelta(minutes=1)
+
+
+def test_where_nothing_is_known_the_promise_is_taken_and_said(config: Path) -> None:
+    found = planned(config, Known(endpoint=TABLE, troubles=("the warehouse is gone: make one",)))
+    assert found.traffic.lag == timedelta(hours=1)
+    assert found.forecast.pinned == (100,)
+    assert "no request was seen: say --rps if there will be some" in found.assumed
+    assert "the warehouse is gone: make one" in found.assumed
+
+
+def test_a_first_release_compares_nothing(config: Path) -> None:
+    found = planned(config, Known(endpoint=Absent()), Given(requests_per_second=10.0))
+    assert found.forecast.steps == ()
+    assert any("there is no endpoint yet" in one for one in found.assumed)
+
+
+def test_an_endpoint_without_a_table_has_nothing_to_judge_by(config: Path) -> None:
+    bare = Known(endpoint=Endpoint(serving=Serving()))
+    found = planned(config, bare, Given(requests_per_second=10.0))
+    assert found.sources == {}
+    assert "no source counts by version: nothing is compared" in found.assumed
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--rps", "10", "--lag", "15"), "--lag 15: write a duration such as 30s, 10m, 1h or 7d"),
+        (("--rps", "-1", "--lag", "15m"), "--rps -1: write requests per second, such as 12.5"),
+        (("--rps", "nan", "--lag", "15m"), "--rps nan: write requests per second"),
+        (("--errors", "often"), "--errors often: write a share such as 0.5pp or 5%"),
+        (("nobody", "--rps", "1", "--lag", "1m"), "has no application nobody: rag-chatbot"),
+    ],
+)
+def test_a_wrong_figure_is_a_sentence(config: Path, options: tuple[str, ...], told: str) -> None:
+    answer = run(config, *options)
+    assert answer.exit_code == 2
+    assert told in answer.output
+
+
+def test_without_credentials_the_remedy_is_told(
+    config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("DATABRICKS_HOST", "DATABRICKS_TOKEN", "DATABRICKS_CONFIG_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(tmp_path / "none"))
+    answer = run(config)
+    assert answer.exit_code == 2
+    assert "no usable Databricks credentials" in answer.output
+
+
+def test_an_unreachable_workspace_ends_with_5(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABRICKS_HOST", "http://127.0.0.1:9")
+    monkeypatch.setenv("DATABRICKS_TOKEN", "none")
+    assert run(config).exit_code == 5
