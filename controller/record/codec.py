@@ -11,13 +11,15 @@ from pydantic import TypeAdapter
 from sqlalchemy import RowMapping
 
 from controller.record.times import micros, moment
-from policies.evidence import Arm, Block
+from policies.evidence import Arm, Block, Coverage, Tally
 from states.plan import Call
 from states.release import Application, Release, Spec
 
 _APPLICATION: Final = TypeAdapter(Application)
 _RELEASE: Final = TypeAdapter(Release)
 _CALL: Final[TypeAdapter[Call]] = TypeAdapter(Call)
+_TALLIES: Final = TypeAdapter(Mapping[str, Tally])
+_COVERAGE: Final = TypeAdapter(Coverage)
 
 _NOT_IN_APPLICATION: Final = {"name", "spec", "releases", "attempts"}
 _RELEASE_COLUMNS: Final = (
@@ -82,11 +84,14 @@ def block_row(block: Block) -> Row:
         **_arm_columns("candidate", block.candidate),
         **_arm_columns("stable", block.stable),
         "unattributed": block.unattributed,
+        "late": block.late,
+        "coverage": block.coverage and _COVERAGE.dump_python(block.coverage, mode="json"),
     }
 
 
 def block_of(row: Stored) -> Block:
     """A block from its columns."""
+    cover = row["coverage"]
     return Block(
         number=row["number"],
         source=row["source"],
@@ -98,6 +103,8 @@ def block_of(row: Stored) -> Block:
         candidate=_arm("candidate", row),
         stable=_arm("stable", row),
         unattributed=row["unattributed"],
+        late=row["late"],
+        coverage=_COVERAGE.validate_python(cover) if cover is not None else None,
     )
 
 
@@ -117,6 +124,8 @@ def _arm_columns(name: str, arm: Arm) -> Row:
         f"{name}_requests": arm.requests,
         f"{name}_errors": arm.errors,
         f"{name}_server_errors": arm.server_errors,
+        f"{name}_rejected": arm.rejected,
+        f"{name}_tallies": _TALLIES.dump_python(arm.tallies, mode="json"),
     }
 
 
@@ -125,4 +134,6 @@ def _arm(name: str, row: Stored) -> Arm:
         requests=row[f"{name}_requests"],
         errors=row[f"{name}_errors"],
         server_errors=row[f"{name}_server_errors"],
+        rejected=row[f"{name}_rejected"],
+        tallies=_TALLIES.validate_python(row[f"{name}_tallies"]),
     )

@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "0001"
+VERSION = "0002"
 """The schema that this code reads and writes: the last migration."""
 
 SEQ = "seq"
@@ -103,6 +103,13 @@ BLOCKS = Table(
     Column("stable_errors", BigInteger, nullable=False),
     Column("stable_server_errors", BigInteger, nullable=False),
     Column("unattributed", BigInteger, nullable=False),
+    # From here on since 0002; blocks of before counted none of it.
+    Column("candidate_rejected", BigInteger, nullable=False, server_default=text("0")),
+    Column("stable_rejected", BigInteger, nullable=False, server_default=text("0")),
+    Column("late", BigInteger, nullable=False, server_default=text("0")),
+    Column("candidate_tallies", JSON, nullable=False, server_default=text("'{}'")),
+    Column("stable_tallies", JSON, nullable=False, server_default=text("'{}'")),
+    Column("coverage", JSON(none_as_null=True)),
 )
 
 JOURNAL = Table(

@@ -8,7 +8,8 @@ from pathlib import Path
 from controller.record.loading import Loaded
 from controller.record.store import Committed, Store
 from policies.evidence import Arm, Block
-from policies.rollout import ErrorGuard, Rollout
+from policies.guards import Guards
+from policies.rollout import Rollout
 from states.machine import State
 from states.plan import Call, Event, Plan
 from states.release import Application, Pinned, Release, Spec
@@ -41,7 +42,7 @@ def pinned(baseline: str | None = "1") -> Pinned:
         baseline=baseline,
         incumbent=baseline,
         rollout=Rollout(),
-        errors=ErrorGuard(),
+        guards=Guards(),
         tests=(),
         max_lag=timedelta(minutes=90),
         provisioning_deadline=timedelta(hours=1),

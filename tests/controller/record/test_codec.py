@@ -1,12 +1,22 @@
+import json
 from datetime import UTC, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.record import codec, times
-from policies.evidence import Arm, Block
+from policies.evidence import GRID, Arm, Block, Coverage, Measure, Tally
 from policies.golden import GoldenQuery, Round
-from policies.rollout import ErrorGuard, Rollout
+from policies.guards import (
+    AnswerGuard,
+    ErrorGuard,
+    Guards,
+    History,
+    LatencyGuard,
+    ScoreGuard,
+    TokenGuard,
+)
+from policies.rollout import Rollout
 from states.plan import Call, MoveAlias, Serve, TagVersion
 from states.release import Application, Pinned, Release, Span, Spec
 from states.world import Serving, Share
@@ -20,18 +30,53 @@ COUNTS = st.integers(0, 10**9)
 SERVINGS = st.dictionaries(TEXTS, st.builds(Share, version=VERSIONS, model=TEXTS), max_size=3).map(
     Serving
 )
-ARMS = st.lists(COUNTS, min_size=3, max_size=3).map(
-    lambda counts: Arm(
-        **dict(zip(("server_errors", "errors", "requests"), sorted(counts), strict=True))
-    )
+NUMBERS = st.floats(0, 1e12)
+TALLIES = st.builds(
+    lambda counts, mass: Tally(seen=max(counts, default=0), counts=counts, mass=mass),
+    counts=st.lists(COUNTS, max_size=4).map(tuple),
+    mass=st.just(()) | st.lists(NUMBERS, min_size=GRID + 1, max_size=GRID + 1).map(tuple),
 )
-BLOCKS = st.builds(Block, opened_at=TIMES, closed_at=TIMES, candidate=ARMS, stable=ARMS)
+ARMS = st.builds(
+    lambda counts, rejected, tallies: Arm(
+        server_errors=counts[0],
+        errors=counts[1],
+        requests=counts[2] + rejected,
+        rejected=rejected,
+        tallies=tallies,
+    ),
+    counts=st.lists(COUNTS, min_size=3, max_size=3).map(sorted),
+    rejected=COUNTS,
+    tallies=st.dictionaries(TEXTS, TALLIES, max_size=3),
+)
+COVERAGE = st.builds(Coverage, requests=COUNTS, failed=COUNTS, seen=COUNTS, seen_failed=COUNTS)
+BLOCKS = st.builds(
+    Block,
+    opened_at=TIMES,
+    closed_at=TIMES,
+    candidate=ARMS,
+    stable=ARMS,
+    late=COUNTS,
+    coverage=st.none() | COVERAGE,
+)
+SHARES = st.floats(0.0001, 0.99)
+GUARDS = st.builds(
+    Guards,
+    errors=st.builds(ErrorGuard, margin=SHARES, observe=st.booleans()),
+    latency=st.builds(LatencyGuard, margin=SHARES, limit_ms=st.none() | NUMBERS),
+    answers=st.builds(AnswerGuard, margin=SHARES),
+    tokens=st.none() | st.builds(TokenGuard, margin=SHARES),
+    scores=st.dictionaries(TEXTS, st.builds(ScoreGuard, margin=SHARES), max_size=2),
+)
+EDGES = st.lists(NUMBERS, max_size=5).map(tuple)
+HISTORIES = st.builds(
+    History, requests=COUNTS, latency_ms=EDGES, tokens=EDGES, lag=st.none() | SPANS_OF_TIME
+)
 PINNED = st.builds(
     Pinned,
     baseline=st.none() | VERSIONS,
     incumbent=st.none() | VERSIONS,
     rollout=st.builds(Rollout, settle=SPANS_OF_TIME, steps=st.just((1, 100))),
-    errors=st.builds(ErrorGuard, margin=st.floats(0.0001, 0.99)),
+    guards=GUARDS,
     tests=st.lists(st.builds(GoldenQuery, query=TEXTS), max_size=2).map(tuple),
     max_lag=SPANS_OF_TIME,
     provisioning_deadline=SPANS_OF_TIME,
@@ -49,7 +94,13 @@ RELEASES = st.builds(
     spans=st.lists(st.builds(Span, starts_at=TIMES), max_size=2).map(tuple),
     rounds=st.lists(st.builds(Round, why=TEXTS), max_size=2).map(tuple),
     blocks=st.lists(BLOCKS, max_size=2).map(tuple),
-    watermark=st.none() | TIMES,
+    sources=st.dictionaries(TEXTS, TEXTS, max_size=3),
+    watermarks=st.dictionaries(TEXTS, TIMES, max_size=3),
+    history=st.none() | HISTORIES,
+    measures=st.dictionaries(
+        TEXTS, st.builds(Measure, edges=EDGES, cap=st.none() | NUMBERS), max_size=3
+    ),
+    verdicts=st.dictionaries(TEXTS, TEXTS, max_size=3),
     in_state=SPANS_OF_TIME,
     on_step=SPANS_OF_TIME,
     undecided=SPANS_OF_TIME,
@@ -73,15 +124,21 @@ CALLS = st.one_of(
 )
 
 
+def kept(row: codec.Row) -> codec.Row:
+    """A row as a database gives it back: what is no plain column went through JSON text."""
+    structured = {key: value for key, value in row.items() if isinstance(value, dict)}
+    return {**row, **json.loads(json.dumps(structured))}
+
+
 @given(RELEASES)
 def test_a_release_is_read_as_it_was_written(release: Release) -> None:
-    row = codec.release_row(release)
+    row = kept(codec.release_row(release))
     assert codec.release_of(row, release.blocks) == release
 
 
 @given(BLOCKS)
 def test_a_block_is_read_as_it_was_written(block: Block) -> None:
-    assert codec.block_of(codec.block_row(block)) == block
+    assert codec.block_of(kept(codec.block_row(block))) == block
 
 
 @given(APPLICATIONS)

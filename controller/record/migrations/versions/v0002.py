@@ -1,0 +1,53 @@
+"""Blocks count more than errors, and a release has a source for each guard."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+_RELEASES = sa.table("releases", sa.column("id", sa.Integer), sa.column("body", sa.JSON))
+
+
+def upgrade() -> None:
+    """Add what older blocks did not count, and rewrite what releases had of one guard alone.
+
+    Columns are added, and no table is made anew: the triggers that keep blocks immutable stay.
+    """
+    for name in ("candidate_rejected", "stable_rejected", "late"):
+        _add(sa.Column(name, sa.BigInteger(), nullable=False, server_default=sa.text("0")))
+    for name in ("candidate_tallies", "stable_tallies"):
+        _add(sa.Column(name, sa.JSON(), nullable=False, server_default=sa.text("'{}'")))
+    _add(sa.Column("coverage", sa.JSON()))
+    connection = op.get_bind()
+    for id_, body in connection.execute(sa.select(_RELEASES.c.id, _RELEASES.c.body)).all():
+        change = sa.update(_RELEASES).where(_RELEASES.c.id == id_).values(body=rewritten(body))
+        connection.execute(change)
+
+
+def _add(column: sa.Column[Any]) -> None:
+    op.add_column("blocks", column)
+
+
+def rewritten(body: dict[str, Any]) -> dict[str, Any]:
+    """A release's body as 0002 has it: `guards` by name, a source and a watermark for each.
+
+    Guards that 0001 did not know have no source, so that they judge no release of before.
+    """
+    gone = ("source", "watermark", "verdict")
+    kept = {name: value for name, value in body.items() if name not in gone}
+    source, watermark, verdict = (body.get(name) for name in gone)
+    if source is not None:
+        kept["sources"] = {"errors": source}
+        kept["watermarks"] = {source: watermark} if watermark is not None else {}
+    if verdict is not None:
+        kept["verdicts"] = {"errors": verdict}
+    pinned = body.get("pinned")
+    if pinned is not None:
+        left = {name: value for name, value in pinned.items() if name != "errors"}
+        kept["pinned"] = left | {"guards": {"errors": pinned["errors"]}}
+    return kept
