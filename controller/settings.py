@@ -1,22 +1,16 @@
-"""The configuration file, and the process settings from the environment.
+"""The configuration file, and the process settings from the environment."""
 
-Unknown keys are refused with the line and the nearest known key: a misspelt guard must never be a
-guard that is silently not there.
-"""
-
-import difflib
 import os
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -24,16 +18,31 @@ from pydantic import (
     model_validator,
 )
 
+from controller.places import meant, refusal, sentences, twice
+from controller.units import Duration, JsonPathText, Rise, Share, SomeTime, duration
 from policies.golden import GoldenQuery
-from policies.rollout import WHOLE, ErrorGuard, Rollout, margin_at
+from policies.guards import (
+    ERRORS,
+    LATENCY,
+    AnswerGuard,
+    CapacityGuard,
+    ErrorGuard,
+    Guards,
+    LatencyGuard,
+    ScoreGuard,
+    TokenGuard,
+    widening,
+)
+from policies.rollout import WHOLE, Rollout
 from states.release import Spec
 
 NAME = re.compile(r"^[A-Za-z0-9_-]{1,63}$")
 """Databricks' alphabet and length for endpoints; ours for applications."""
 MODEL_PARTS = 3
-DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
-UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-SHARE = re.compile(r"^(\d+(?:\.\d+)?)\s*(%|pp)$")
+SELECT = re.compile(r"(?is)\s*(?:SELECT|WITH)\b[^;]*")
+STEEPEST = 7.0
+"""A relative rise of this much lets anything pass: the mean of tokens is about an eighth of the
+most that is counted of an answer (`policies.criteria.USUAL`): nothing could be eight times that."""
 
 
 LogMode = Literal["json", "text", "auto"]
@@ -44,24 +53,6 @@ class SettingsError(Exception):
     """The configuration cannot be used; the sentence names the place and the remedy."""
 
 
-def _duration(value: object) -> object:
-    if isinstance(value, timedelta):
-        return value
-    found = DURATION.match(value) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError("write a duration such as 30s, 10m, 1h or 7d")
-    return timedelta(seconds=float(found[1]) * UNITS[found[2]])
-
-
-def _share(value: object) -> object:
-    found = SHARE.match(value) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError("write a share such as 0.5pp or 5%")
-    return float(found[1]) / 100
-
-
-Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta())]
-Share = Annotated[float, BeforeValidator(_share), Field(gt=0, lt=1)]
 DEFAULTS = Rollout()
 SPEC = Spec(model="", endpoint="")
 
@@ -116,17 +107,64 @@ class TableSettings(Strict):
 
 
 class ResponseSettings(Strict):
-    """Where an answer and its sources stand in a response."""
+    """Where a response has what is counted of it; JSONPath, for tests, replay and SQL alike."""
 
-    answer: str = "$.predictions[0].answer"
-    sources: str = "$.predictions[0].sources"
+    answer: JsonPathText = "$.predictions[0].answer"
+    sources: JsonPathText = "$.predictions[0].sources"
+    tokens: JsonPathText | None = None
+    """A number; without it tokens are not guarded."""
+    finish: JsonPathText | None = None
+    """Why the answer ended; `length` and `max_tokens` are answers that were cut off."""
+
+
+class RequestSettings(Strict):
+    """Where a request has what is counted of it."""
+
+    session: JsonPathText | None = None
+    """With it, errors are counted by session, so that a session's retries are one."""
+
+
+class QuerySettings(Strict):
+    """A counting source of the user's own: one row for each request.
+
+    Its columns are `served_entity_name`, `request_time` (TIMESTAMP) and `value`: 0 or 1 for errors,
+    milliseconds for latency, 0 to 1 for a score.
+    """
+
+    sql: str
+    counts: Literal["errors", "latency", "score"]
+
+    @field_validator("sql")
+    @classmethod
+    def _one_select(cls, sql: str) -> str:
+        text = sql.strip().removesuffix(";").strip()
+        if SELECT.fullmatch(text) is None:
+            raise ValueError("write one SELECT, without a semicolon in it")
+        return text
 
 
 class EvidenceSettings(Strict):
-    """How often the counting source is asked, and when its silence means that it is broken."""
+    """How often the counting sources are asked, and when their silence means that they broke."""
 
-    every: Duration = SPEC.evidence_every
+    every: SomeTime = SPEC.evidence_every
     max_lag: Duration = SPEC.max_lag
+    queries: dict[str, QuerySettings] = {}
+
+    @field_validator("queries")
+    @classmethod
+    def _one_source_each(cls, queries: dict[str, QuerySettings]) -> dict[str, QuerySettings]:
+        owners: dict[str, str] = {}
+        for name, query in queries.items():
+            if not NAME.match(name):
+                raise refusal((name,), "name a query with 1 to 63 letters, digits, - and _")
+            if query.counts == "score" and name in GuardSettings.model_fields:
+                told = f"{name} is a guard of its own: name the score otherwise"
+                raise refusal((name,), told)
+            if query.counts != "score" and query.counts in owners:
+                told = f"{owners[query.counts]} counts {query.counts} already: keep one of the two"
+                raise refusal((name,), told)
+            owners[query.counts] = name
+        return queries
 
 
 class AdmissionSettings(Strict):
@@ -160,14 +198,67 @@ class RolloutSettings(Strict):
 class ErrorSettings(Strict):
     """The guard on errors."""
 
-    margin: Share = ErrorGuard().margin
-    limit: Share = ErrorGuard().limit
+    margin: Share = ErrorGuard.margin
+    limit: Share = ErrorGuard.limit
+    observe: bool = False
 
 
-class GuardSettings(Strict):
-    """The guards; each default has its reason in `policies.rollout`."""
+class LatencySettings(Strict):
+    """The guard on latency; without a limit, what is slow is stable's to say."""
+
+    margin: Rise = LatencyGuard.margin
+    limit: SomeTime | None = None
+    observe: bool = False
+
+    def guard(self) -> LatencyGuard:
+        """As the policies have it."""
+        limit_ms = self.limit / timedelta(milliseconds=1) if self.limit is not None else None
+        return LatencyGuard(margin=self.margin, limit_ms=limit_ms, observe=self.observe)
+
+
+class AnswerSettings(Strict):
+    """The guard on answers that are empty, without sources, cut off, or refusals."""
+
+    margin: Share = AnswerGuard.margin
+    observe: bool = False
+
+
+class TokenSettings(Strict):
+    """The guard on tokens per answer."""
+
+    margin: Rise = TokenGuard.margin
+    observe: bool = False
+
+
+class CapacitySettings(Strict):
+    """The guard on rejected requests (429)."""
+
+    margin: Share = CapacityGuard.margin
+    observe: bool = False
+
+
+class ScoreSettings(Strict):
+    """The guard on a score that a configured query brings."""
+
+    margin: Share = ScoreGuard.margin
+    observe: bool = False
+
+
+class GuardSettings(BaseModel):
+    """The guards; each default has its reason in `policies.guards`. Other keys name scores."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, ScoreSettings] = Field(init=False)
 
     errors: ErrorSettings = ErrorSettings()
+    latency: LatencySettings = LatencySettings()
+    answers: AnswerSettings = AnswerSettings()
+    tokens: TokenSettings = TokenSettings()
+    capacity: CapacitySettings = CapacitySettings()
+
+    def score(self, name: str) -> ScoreSettings:
+        """The guard of a score, as configured or by default."""
+        return self.__pydantic_extra__.get(name, ScoreSettings())
 
 
 class ApplicationSettings(Strict):
@@ -179,6 +270,7 @@ class ApplicationSettings(Strict):
     serving: ServingSettings = ServingSettings()
     inference_table: TableSettings | None = None
     response: ResponseSettings = ResponseSettings()
+    request: RequestSettings = RequestSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     tests: tuple[Test, ...] = Field(min_length=1)
     admission: AdmissionSettings = AdmissionSettings()
@@ -200,17 +292,59 @@ class ApplicationSettings(Strict):
             raise ValueError("use 1 to 63 letters, digits, - and _")
         return name
 
-    @model_validator(mode="after")
-    def _margin_means_something(self) -> Self:
-        """The first step is judged by a multiple of the margin, which must stay under the whole."""
-        first = self.rollout.steps[0]
-        wide = margin_at(first, ErrorGuard(**dict(self.guards.errors)))
-        if first < WHOLE and wide >= 1:
-            raise ValueError(
-                f"guards.errors.margin: the step at {first} % would be judged by "
-                f"{100 * wide:.0f} pp, which lets anything pass; state a smaller margin"
+    @model_validator(mode="before")
+    @classmethod
+    def _every_guard_counts_something(cls, value: object) -> object:
+        """A guard that nothing counts for would be one that is silently not there."""
+        guards, queries = _mapping(value, "guards"), _mapping(value, "evidence", "queries")
+        for name in guards:
+            if name in GuardSettings.model_fields:
+                continue
+            if name not in queries:
+                known = [*GuardSettings.model_fields, *map(str, queries)]
+                told = "no such guard, and no query in evidence.queries brings a score of that name"
+                raise refusal(("guards", str(name)), told + meant(str(name), known))
+            counts = _mapping(queries, name).get("counts")
+            if counts in (ERRORS, LATENCY):
+                told = f"query {name} counts {counts}: set its margin in guards.{counts}"
+                raise refusal(("guards", str(name)), told)
+        if "tokens" in guards and _mapping(value, "response").get("tokens") is None:
+            told = (
+                "nothing counts tokens: say in response.tokens where a response has their number, "
+                "such as $.usage.completion_tokens"
             )
+            raise refusal(("guards", "tokens"), told)
+        return value
+
+    @model_validator(mode="after")
+    def _margins_mean_something(self) -> Self:
+        """The first step is judged by a multiple of each margin, which must still exclude much."""
+        first = self.rollout.steps[0]
+        if first == WHOLE:
+            return self
+        for name, margin, most, unit in self._margins():
+            wide = margin * widening(first)
+            if wide >= most:
+                raise refusal(
+                    ("guards", name, "margin"),
+                    f"the step at {first} % would be judged by {100 * wide:.0f} {unit}, which lets "
+                    "anything pass; state a smaller margin",
+                )
         return self
+
+    def _margins(self) -> Iterator[tuple[str, float, float, str]]:
+        """Each judging guard's margin, what it must stay under when widened, and its unit."""
+        guards = self.guards
+        yield "errors", guards.errors.margin, 1, "pp"
+        yield "latency", guards.latency.margin, STEEPEST, "%"
+        yield "answers", guards.answers.margin, 1, "pp"
+        if self.response.tokens is not None:
+            yield "tokens", guards.tokens.margin, STEEPEST, "%"
+        for name in self._scores():
+            yield name, guards.score(name).margin, 1, "pp"
+
+    def _scores(self) -> list[str]:
+        return [name for name, one in self.evidence.queries.items() if one.counts == "score"]
 
     def spec(self) -> Spec:
         """The part that the states decide by."""
@@ -219,13 +353,34 @@ class ApplicationSettings(Strict):
             endpoint=self.endpoint,
             alias=None if self.alias == "none" else self.alias,
             rollout=Rollout(**dict(self.rollout)),
-            errors=ErrorGuard(**dict(self.guards.errors)),
+            guards=self._guards(),
             tests=tuple(GoldenQuery(query=test.query, **dict(test.expect)) for test in self.tests),
             required_tags=self.admission.required_tags,
+            queries={name: query.counts for name, query in self.evidence.queries.items()},
+            by_session=self.request.session is not None,
             environment_declared=self.serving.environment is not None,
             evidence_every=self.evidence.every,
             max_lag=self.evidence.max_lag,
         )
+
+    def _guards(self) -> Guards:
+        guards = self.guards
+        counts_tokens = self.response.tokens is not None
+        return Guards(
+            errors=ErrorGuard(**dict(guards.errors)),
+            latency=guards.latency.guard(),
+            answers=AnswerGuard(**dict(guards.answers)),
+            tokens=TokenGuard(**dict(guards.tokens)) if counts_tokens else None,
+            capacity=CapacityGuard(**dict(guards.capacity)),
+            scores={name: ScoreGuard(**dict(guards.score(name))) for name in self._scores()},
+        )
+
+
+def _mapping(value: object, *keys: object) -> Mapping[Any, Any]:
+    """What stands below some keys of a file, where that is a mapping; else nothing."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
 
 
 class Configuration(Strict):
@@ -264,95 +419,12 @@ def load(path: Path) -> Configuration:
         raise SettingsError(f"{path}{line}: {problem}") from error
     if not isinstance(value, Mapping):
         raise SettingsError(f"{path}: start with `applications:` and name one below it")
-    lines = _lines(node, ()) if node else {}
-    if twice := _twice(node):
-        raise SettingsError(f"{path}:{twice[1]}: key {twice[0]} is given twice")
+    if doubled := twice(node):
+        raise SettingsError(f"{path}:{doubled[1]}: key {doubled[0]} is given twice")
     try:
         return Configuration.model_validate(value)
     except ValidationError as error:
-        told = [_sentence(path, lines, detail) for detail in _deepest(error.errors())]
-        raise SettingsError("\n".join(told)) from error
-
-
-def _lines(node: yaml.Node, at: tuple[str | int, ...]) -> dict[tuple[str | int, ...], int]:
-    """The line (from 1) of every key and item, by its place."""
-    found = {at: node.start_mark.line + 1}
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            place = (*at, str(key.value))
-            found |= _lines(value, place)
-            found[place] = key.start_mark.line + 1
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            found |= _lines(value, (*at, index))
-    return found
-
-
-def _twice(node: yaml.Node | None) -> tuple[str, int] | None:
-    """The first key that stands twice in one mapping, with its line."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[Hashable] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                return str(key.value), key.start_mark.line + 1
-            seen.add(key.value)
-            if found := _twice(value):
-                return found
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            if found := _twice(value):
-                return found
-    return None
-
-
-def _sentence(path: Path, lines: Mapping[tuple[str | int, ...], int], detail: Any) -> str:  # noqa: ANN401 - pydantic's
-    place = tuple(detail["loc"])
-    known = place
-    while known and known not in lines:
-        known = known[:-1]
-    where = f"{path}:{lines.get(known, 1)}: {'.'.join(str(part) for part in place) or 'file'}"
-    if detail["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(place[-1]), _keys(place[:-1]), n=1)
-        meant = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(_keys(place[:-1]))}"
-        return f"{where}: unknown key{meant}"
-    if detail["type"] == "missing":
-        return f"{where}: is missing; state it"
-    return f"{where}: {detail['msg'].removeprefix('Value error, ')}"
-
-
-def _deepest(details: Sequence[Any]) -> list[Any]:
-    """The complaints without those that only follow from one further down, as of an empty list."""
-    places = [tuple(detail["loc"]) for detail in details]
-    return [
-        detail
-        for detail, place in zip(details, places, strict=True)
-        if not any(len(other) > len(place) and other[: len(place)] == place for other in places)
-    ]
-
-
-def _keys(place: tuple[str | int, ...]) -> list[str]:
-    """The keys that a place in the file knows."""
-    model: type[BaseModel] | None = Configuration
-    for part in place:
-        if model is None:
-            return []
-        if model is Configuration:
-            model = Configuration if part == "applications" else ApplicationSettings
-            continue
-        if isinstance(part, int):
-            continue
-        field = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
-        model = _model_of(field.annotation) if field else None
-    if model is None:
-        return []
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _model_of(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - a type expression
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    inner = [_model_of(part) for part in getattr(annotation, "__args__", ())]
-    return next((model for model in inner if model is not None), None)
+        raise SettingsError(sentences(path, node, error.errors(), Configuration)) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -369,7 +441,7 @@ class ProcessSettings:
         """The settings of this process, or a sentence that names the variable."""
         poll, log = environ.get("HEADGATE_POLL", "30s"), environ.get("HEADGATE_LOG", "auto")
         try:
-            pace = _duration(poll)
+            pace = duration(poll)
         except ValueError as error:
             raise SettingsError(f"HEADGATE_POLL={poll}: {error}") from error
         assert isinstance(pace, timedelta), "checked above"

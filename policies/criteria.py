@@ -33,6 +33,8 @@ from policies.words import percent, points
 
 USUAL = 1 / 8
 """The mean, as a share of its cap, that is guessed before any was seen."""
+MOST_FAILED = 0.5
+"""Share of requests that may fail at 100 %, however few of stable's the past has."""
 LEAST_SLOW = 0.01
 """Slack, in shares of answers, of those that take twice as long as stable's p95 ever since."""
 
@@ -77,7 +79,9 @@ def _errors(guard: ErrorGuard, dispersion: float, source: str) -> Criterion:
         relative=False,
         harm=(question(guard.harm_margin),),
         safety=lambda weight: question(guard.margin * widening(weight)),
-        alone=Alone(observed=_failed, slack=guard.harm_margin, words="more errors than"),
+        alone=Alone(
+            observed=_failed, slack=guard.harm_margin, most=MOST_FAILED, words="more errors than"
+        ),
         limit=Limit(
             observed=_server_failed,
             permitted=guard.limit,
@@ -138,6 +142,11 @@ def _share(bad: float) -> Values:
     return ((0.0, 1 - bad), (1.0, bad))
 
 
+def _wide(mean: float) -> Values:
+    """One observation in parts, as far around its mean as token counts and scores are."""
+    return ((0.0, 0.5), (2 * mean, 0.5))
+
+
 def _beyond(past: list[float], edge: float) -> float:
     """The share of answers above an edge, guessed from the quantiles for a forecast; never tested.
 
@@ -157,7 +166,7 @@ def _over(measure: Measure, edge: float) -> Observed:
 
     def observed(arm: Arm) -> Values:
         tally = arm.tallies.get(LATENCY)
-        return binary(tally.seen, tally.counts[index]) if tally else ()
+        return binary(tally.seen, tally.counts[index]) if tally and tally.counts else ()
 
     return observed
 
@@ -211,7 +220,7 @@ def _tokens(guard: TokenGuard, measure: Measure, source: str) -> Criterion:
             candidate=observed,
             stable=observed,
             comparison=Comparison(ratio=1 + rise, guess=USUAL),
-            expected=(((USUAL, 1.0),), ((USUAL, 1.0),)),
+            expected=(_wide(USUAL), _wide(USUAL)),
             words=f"more tokens per answer than stable by over {percent(rise)}",
         )
 
@@ -252,7 +261,7 @@ def _score(name: str, guard: ScoreGuard, source: str) -> Criterion:
             candidate=loss,
             stable=loss,
             comparison=Comparison(margin=min(margin, 0.99), guess=2 * USUAL),
-            expected=(((2 * USUAL, 1.0),), ((2 * USUAL, 1.0),)),
+            expected=(_wide(2 * USUAL), _wide(2 * USUAL)),
             words=f"{name} lower than stable's by over {margin:.3g}",
         )
 

@@ -33,6 +33,8 @@ class Alone:
     slack: float = 0.0
     rise: float = 0.0
     """The permitted mean is the highest that the past allows for, times 1 + rise, plus slack."""
+    most: float = 1 - 1e-9
+    """Permitted at most, whatever the past; all but 1, where nothing could be shown."""
     otherwise: float | None = None
     """Permitted where no step was compared; None: nothing can be said then."""
     words: str
@@ -82,7 +84,11 @@ class Criterion:
     def within(self, weight: int) -> str:
         """The safety margin of a step in words."""
         margin = self.margin_at(weight)
-        return f"{percent(margin) if self.relative else points(margin)} of stable"
+        if self.relative:
+            told = percent(margin)
+        else:
+            told = points(margin) if self.telling.scale is None else f"{margin:.3g}"
+        return f"{told} of stable"
 
 
 def pairs(question: Question, blocks: Iterable[Block]) -> list[Pair]:

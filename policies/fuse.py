@@ -25,8 +25,10 @@ HISTORY, KEPT = 60, 240
 """Minutes before a step that its fuse is set by, and minutes of a step that it looks back on."""
 PRIOR = 20.0
 """Pseudo-counts that hold the dispersion of a short history near 1; the A/A study has 20."""
-TRIMMED, LEFT_OF_CHANCE = 0.1, 0.58
+TRIMMED, LEFT_OF_CHANCE = 0.2, 0.438
 """Part of the differences that is left out, and what is left of a chi-square's mean without it."""
+HEAVIEST = 3.0
+"""Times the median that a pair of minutes may weigh: those within an outage have most errors."""
 BLOWS = math.log(1 / FALSE_FUSE)
 
 
@@ -72,7 +74,7 @@ def clusters(before: Iterable[Minute]) -> float:
     """How much more than chance errors come in clusters, by the minutes before a release; from 1.
 
     Neighbouring minutes stand for the two arms: what changes slowly, and an outage that both arms
-    share, cancels between them, while retries of one failure do not. The largest tenth of the
+    share, cancels between them, while retries of one failure do not. The largest fifth of the
     differences is left out, because an outage begins and ends between two minutes.
     """
     minutes = sorted(before, key=lambda one: one.ends_at)[-HISTORY:]
@@ -83,9 +85,12 @@ def clusters(before: Iterable[Minute]) -> float:
             share = one.requests / requests
             terms.append(((one.errors - errors * share) ** 2, errors * share * (1 - share)))
     terms.sort(key=lambda term: term[0] / term[1])
-    kept = terms[: math.ceil(len(terms) * (1 - TRIMMED))]
-    spread = sum(square for square, _ in kept) / LEFT_OF_CHANCE
-    return max(1.0, (PRIOR + spread) / (PRIOR + sum(expected for _, expected in kept)))
+    most = HEAVIEST * sorted(expected for _, expected in terms)[len(terms) // 2] if terms else 0.0
+    spread = chance = 0.0
+    for square, expected in terms[: math.ceil(len(terms) * (1 - TRIMMED))]:
+        spread += square * min(1.0, most / expected) / LEFT_OF_CHANCE
+        chance += min(expected, most)
+    return max(1.0, (PRIOR + spread) / (PRIOR + chance))
 
 
 def blown(setting: Fuse, since: Iterable[Minute]) -> Verdict | None:

@@ -15,7 +15,7 @@ from policies.sequential import Comparison, Values, binary, excess, harm
 from policies.words import percent
 
 LATELY = timedelta(minutes=15)
-"""How far back the environment is looked at: an outage that is over holds nothing."""
+"""How far back is looked: an outage that is over, and a queue that has room again, hold nothing."""
 TOLERANCE = 1.25
 """Factor by which the candidate's observed share may differ from its weight: routers round."""
 ROOM = 1.0
@@ -24,10 +24,7 @@ ROOM = 1.0
 
 def environment(guard: ErrorGuard, blocks: Sequence[Block]) -> str | None:
     """Why nobody can be judged now: stable itself is over the hard limit, lately; else None."""
-    if not blocks:
-        return None
-    since = blocks[-1].closed_at - LATELY
-    lately = [one for one in blocks if one.opened_at >= since] or [blocks[-1]]
+    lately = _lately(blocks)
     failed = [binary(one.stable.requests, one.stable.server_errors) for one in lately]
     if excess(failed, guard.limit) < CLOSES:
         return None
@@ -61,11 +58,11 @@ def sample_ratio(blocks: Iterable[Block], weight: int) -> str | None:
     )
 
 
-def rejected(guard: CapacityGuard, blocks: Iterable[Block]) -> str | None:
-    """Why the candidate has too little room: it rejects (429) more than stable, by the margin."""
+def rejected(guard: CapacityGuard, blocks: Sequence[Block]) -> str | None:
+    """Why the candidate has too little room: it rejects (429) more than stable, lately."""
     if guard.observe:
         return None
-    found = [one for one in blocks if one.candidate.requests and one.stable.requests]
+    found = [one for one in _lately(blocks) if one.candidate.requests and one.stable.requests]
     pairs = [(_rejected(one.candidate), _rejected(one.stable)) for one in found]
     if harm(Comparison(margin=guard.margin / PEACE), pairs) < CLOSES:
         return None
@@ -91,6 +88,12 @@ def crowded(weight: int, peak: float | None, concurrency: int | None) -> str | N
         f"{weight} % of the last hour's peak is {wanted:.3g} requests in flight, and the candidate "
         f"is provisioned for {concurrency}: give it more concurrency, or wait for less traffic"
     )
+
+
+def _lately(blocks: Sequence[Block]) -> Sequence[Block]:
+    """The newest blocks; what holds the climb must be able to go away."""
+    since = blocks[-1].closed_at - LATELY if blocks else None
+    return [one for one in blocks if since and one.opened_at >= since] or blocks[-1:]
 
 
 def _rejected(arm: Arm) -> Values:

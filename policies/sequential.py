@@ -291,18 +291,3 @@ def _log_sum(logs: Iterable[float]) -> float:
     logs = tuple(logs)
     high = max(logs)
     return high + math.log(math.fsum(exp(log - high) for log in logs))
-
-
-def paired_differences(differences: Iterable[tuple[float, float]], margin: float) -> float:
-    """Log evidence that paired differences (candidate's minus stable's) average over `margin`.
-
-    For answers to the same questions, each difference in [-1, 1] with how often it was met:
-    log e = sum log(1 + L (d - margin)) with L < 1 / (1 + margin), averaged over bets.
-    """
-    found = tuple(differences)
-    stakes = [share / (1 + margin) for share in STAKES]
-    return _log_sum(
-        sum(count * log1p(stake * (value - margin)) for value, count in found)
-        - math.log(len(stakes))
-        for stake in stakes
-    )

@@ -123,8 +123,10 @@ class Standing:
         positions = dict(self.positions)
         for one in self.criteria:
             if one.source == block.source:
-                moved = _compared(one, positions[one.guard], block)
-                positions[one.guard] = self._unaccompanied(one, moved, block)
+                at = positions[one.guard]
+                beside = block.comparable or block.stable.requests or not block.candidate.requests
+                after = _compared if beside or block.step <= at.step else self._unaccompanied
+                positions[one.guard] = after(one, at, block)
         return replace(self, positions=positions)
 
     def after_all(self, blocks: Iterable[Block]) -> "Standing":
@@ -146,8 +148,6 @@ class Standing:
 
     def _unaccompanied(self, criterion: Criterion, at: Position, block: Block) -> Position:
         """The candidate at 100 %, where stable has no users to compare with."""
-        if block.step <= at.step or block.stable.requests:
-            return at
         permitted = at.permitted
         if permitted is None:
             permitted = self._permitted(criterion, at)
@@ -176,11 +176,12 @@ def permitted_by(criterion: Criterion, past: Values, miss: float) -> float | Non
     (the chance that it was higher is `miss`): against the sample's own, hours at 100 % would prove
     its chance error, and call that harm.
     """
-    number, alone = seen(past), criterion.alone
+    # Clusters make the sample worth fewer observations than it has.
+    number, alone = seen(past) / criterion.harm[0].comparison.dispersion, criterion.alone
     if not number:
         return None
     highest = highest_rate(mean(past) * number, number, miss)
-    return min(0.5, highest * (1 + alone.rise) + alone.slack)
+    return min(alone.most, highest * (1 + alone.rise) + alone.slack)
 
 
 def _before(criterion: Criterion) -> Position:
@@ -203,13 +204,15 @@ def _compared(criterion: Criterion, at: Position, block: Block) -> Position:
     limit = at.limit
     if criterion.limit is not None:
         observed = criterion.limit.observed
-        fair, permitted = _fair(criterion), criterion.limit.permitted
-        limit = _after(limit, block, observed, observed, fair, permitted)
-    step, past = at.step, at.past
+        fair, most = _fair(criterion), criterion.limit.permitted
+        limit = _after(limit, block, observed, observed, fair, most)
+    step, past, permitted = at.step, at.past, at.permitted
     if block.comparable and block.step >= at.step:
         own = criterion.alone.observed(block.stable)
-        step, past = block.step, own + past if block.step == at.step else own
-    return replace(at, harm=harm, limit=limit, step=step, past=_merged(past))
+        if block.step > at.step:
+            past, permitted = (), None
+        step, past = block.step, own + past
+    return replace(at, harm=harm, limit=limit, step=step, past=_merged(past), permitted=permitted)
 
 
 def _after(  # noqa: PLR0913, PLR0917 - one comparison's parts

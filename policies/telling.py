@@ -11,6 +11,9 @@ from policies.evidence import Arm, Block, total
 from policies.sequential import mean, seen
 from policies.words import duration, percent
 
+MOST = 1_000_000
+"""Odds above which nobody counts."""
+
 
 def tell(criterion: Criterion, blocks: Iterable[Block]) -> str:
     """Both arms' counts and rates in words; the same in log, `explain` and tree."""
@@ -53,6 +56,8 @@ def wait(
 def _share(criterion: Criterion, arm: Arm) -> str:
     telling, values = criterion.telling, criterion.telling.observed(arm)
     rate, number = mean(values), round(seen(values))
+    if not number:
+        return "not counted yet"
     if telling.scale is not None:
         return f"mean {rate * telling.scale:.3g} {telling.noun} over {number:,} answers"
     return f"{round(rate * number):,} of {number:,} {telling.noun} ({percent(rate)})"
@@ -67,9 +72,11 @@ def rate_in_words(criterion: Criterion, rate: float) -> str:
 def odds(log: float) -> str:
     """Log evidence as odds, as people read them."""
     times = shown(log)
+    if times >= MOST:
+        return f"over {MOST:,}:1"
     return f"{times:,.0f}:1" if times >= 10 else f"{times:.2g}:1"  # noqa: PLR2004 - two digits
 
 
 def shown(log: float) -> float:
     """Evidence for people: the odds themselves, to three digits, capped where digits end."""
-    return float(f"{math.exp(min(log, math.log(1e6))):.3g}")
+    return float(f"{math.exp(min(log, math.log(MOST))):.3g}")

@@ -64,7 +64,8 @@ def production(turn: Turn, release: Release) -> None:
         return
     alarm, watch = alarm_of(turn, release), release.pinned.rollout.watch
     if alarm is not None:
-        turn.hold(journal(turn, release, alarm), alarm.because, needs_person=True)
+        release = journal(turn, release, alarm)
+        turn.hold(release, alarm.because, needs_person=True, recounted=True)
         return
     release = turn.free(release)
     watched = release.on_step >= watch and covered(release, watch)
@@ -111,19 +112,26 @@ def _compare(turn: Turn, release: Release) -> None:
     if why is None and not waiting:
         why = _crowded(turn, release)
     if why is not None:
-        turn.hold(release, why[0], needs_person=why[1])
+        turn.hold(release, why[0], needs_person=why[1], recounted=True)
         return
-    if not waiting:
+    if not waiting and not suspected(release):
         _open_further(turn, turn.free(release), verdicts)
     elif release.undecided < rollout.patience:
         turn.free(release)
     else:
-        longest = max(waiting, key=lambda one: one.numbers.get("missing", math.inf))
-        told = f"undecided after {duration(rollout.patience)}: {longest.guard}: {longest.because}"
+        told = f"undecided after {duration(rollout.patience)}: {_undecided(waiting)}"
         if rollout.on_undecided == "roll_back":
             roll_back(turn, release, told)
         elif release.hold is None:
             turn.hold(release, told, needs_person=True)
+
+
+def _undecided(waiting: list[Verdict]) -> str:
+    """What keeps a step from being opened."""
+    if not waiting:
+        return "every guard has shown safety, yet harm is more likely than not by what was counted"
+    longest = max(waiting, key=lambda one: one.numbers.get("missing", math.inf))
+    return f"{longest.guard}: {longest.because}"
 
 
 def _verdicts(turn: Turn, release: Release) -> tuple[Release, list[Verdict]]:
@@ -153,7 +161,7 @@ def _crowded(turn: Turn, release: Release) -> tuple[str, bool] | None:
 def _open_further(turn: Turn, release: Release, verdicts: list[Verdict]) -> None:
     assert release.pinned is not None, "a live release has a pinned plan"
     stayed = release.on_step >= release.pinned.rollout.min_step
-    if not stayed or not turn.may_advance(release) or not converged(turn) or suspected(release):
+    if not stayed or not turn.may_advance(release) or not converged(turn):
         return
     shown = "; ".join(f"{one.guard}: {one.because}" for one in verdicts)
     told = f"{shown}; opens {release.steps[release.step]} %"
@@ -186,7 +194,7 @@ def _retreat(turn: Turn, release: Release, alarm: Verdict) -> None:
     if blind:
         release = journal(turn, release, alarm)
     if not comparable:
-        turn.hold(release, because, needs_person=True)
+        turn.hold(release, because, needs_person=True, recounted=True)
         return
     if release.shut:
         if not release.settled and converged(turn):

@@ -100,13 +100,25 @@ class Turn:
         return settled
 
     def hold(
-        self, release: Release, why: str, *, needs_person: bool = False, level: Level = "warning"
+        self,
+        release: Release,
+        why: str,
+        *,
+        needs_person: bool = False,
+        level: Level = "warning",
+        recounted: bool = False,
     ) -> Release:
-        """Stop going on, and say why; the same hold is told once."""
+        """Stop going on, and say why; the same hold is told once.
+
+        `recounted`: it is the same with other numbers too, which are written down and not told.
+        """
         if release.hold == why and release.needs_person == needs_person:
             return release
+        before = release.hold or ""
+        same = recounted and _wording(before) == _wording(why)
         held = self.put(release, hold=why, needs_person=needs_person)
-        self.tell("release.held", held, why, level=level)
+        if not same or release.needs_person != needs_person:
+            self.tell("release.held", held, why, level=level)
         return held
 
     def free(self, release: Release) -> Release:
@@ -136,3 +148,8 @@ class Turn:
         """Exposure may rise: nobody paused it and nothing holds it."""
         held = release.hold is not None or self.application.hold is not None
         return release.order is Order.RUN and not held
+
+
+def _wording(why: str) -> str:
+    """A sentence without its numbers."""
+    return "".join(one for one in why if not one.isdigit() and one not in ".,")

@@ -74,20 +74,33 @@ def test_the_diagram_is_printed_from_the_table() -> None:
 
 
 def test_the_log_alone_answers_the_questions_of_the_readme(log: Path) -> None:
-    script = block("with a log of the same story", "sh")
+    told = _run(block("with a log of the same story", "sh"), log.parent)
+    assert "rag-chatbot/3" in told
+    assert "more errors than stable" in told
+    assert "replaced by version 2" in told
+    assert "verdicts derived again, bit for bit" in told
+
+
+def test_a_plan_and_a_backtest_are_made_as_the_readme_says(log: Path) -> None:
+    (log.parent / "headgate.yaml").write_text(block("headgate validate", "yaml"))
+    told = _run(block("with a configuration, and the store of the same story", "sh"), log.parent)
+    assert "finds errors from" in told
+    assert "past releases, judged anew on their own counts" in told
+    assert "splits of stable's own counts, 10 of each kind" in told
+
+
+def _run(script: str, folder: Path) -> str:
     environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "200"}
     answer = subprocess.run(
         ["/bin/sh", "-e", "-c", script],
-        cwd=log.parent,
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
     assert answer.returncode == 0, answer.stderr
-    assert "rag-chatbot/3" in answer.stdout
-    assert "more errors than stable" in answer.stdout
-    assert "replaced by version 2" in answer.stdout
+    return answer.stdout
 
 
 def test_every_link_leads_somewhere_and_every_promise_to_its_test() -> None:

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from controller.console import reading, render
+from controller.console.guarding import guards_in_words
 from controller.record.errors import OrderRefused, RecordError
 from controller.settings import ProcessSettings, SettingsError, load
 from states.release import Order
@@ -22,8 +23,9 @@ from states.release import Order
 if TYPE_CHECKING:
     from controller.record.store import Store
 
-USAGE, STORE = 2, 6
-"""Exit codes for bad usage or configuration, and for an unusable store."""
+DIFFERENT, USAGE, WORKSPACE, STORE = 1, 2, 5, 6
+"""Exit codes: a verdict that does not follow, bad usage or configuration, a workspace that cannot
+be read, an unusable store."""
 
 app = typer.Typer(
     help="An event-driven release controller for models on Databricks Model Serving.",
@@ -104,11 +106,73 @@ def validate(config: Config) -> None:
             sys.stdout.write(
                 f"{name}: {spec.model} on {spec.endpoint}, alias {spec.alias or 'none'}\n"
                 f"  steps {steps}; {len(spec.tests)} golden queries\n"
-                f"  errors: margin {100 * spec.errors.margin:g} pp, counted by SQL on the "
-                "endpoint's AI Gateway inference table\n"
             )
+            sys.stdout.writelines(f"  {line}\n" for line in guards_in_words(name, spec))
         if ProcessSettings.read().warehouse is None:
             sys.stdout.write("note: DATABRICKS_WAREHOUSE_ID is not set here; the daemon needs it\n")
+
+
+@app.command()
+def plan(  # noqa: PLR0913, PLR0917 - typer's way: its options
+    config: Config,
+    application: Annotated[str | None, typer.Argument(metavar="[APP]")] = None,
+    rps: Annotated[
+        float | None, typer.Option("--rps", help="The endpoint's requests per second.")
+    ] = None,
+    lag: Annotated[
+        str | None, typer.Option("--lag", metavar="15m", help="How late counts by version are.")
+    ] = None,
+    errors: Annotated[
+        str | None, typer.Option("--errors", metavar="0.5%", help="How often stable fails.")
+    ] = None,
+    as_json: Json = False,  # noqa: FBT002
+) -> None:
+    """What a release would take, find and cost; with --rps and --lag, without a workspace."""
+    from controller.console import tables  # noqa: PLC0415 - with the judging, which others need not
+    from controller.console.planning import Given, plans  # noqa: PLC0415
+    from controller.workspace.errors import Unconfigured, WorkspaceError  # noqa: PLC0415
+
+    with _told():
+        given = Given.read(rps, lag, errors)
+        try:
+            found = list(plans(config, application, ProcessSettings.read(), given))
+        except Unconfigured as error:
+            _fail(str(error), USAGE)
+        except WorkspaceError as error:
+            _fail(str(error), WORKSPACE)
+        if as_json:
+            sys.stdout.write(json.dumps([one.as_json() for one in found], indent=2) + "\n")
+            return
+        for one in found:
+            tables.show_plan(Console(highlight=False), one)
+
+
+@app.command()
+def backtest(  # noqa: PLR0913, PLR0917 - typer's way: its options
+    config: Config,
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="FILE", help="Another policy, beside it.")
+    ] = None,
+    store: StoreUrl = None,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Of the splits; the same gives the same.")
+    ] = 0,
+    splits: Annotated[
+        int, typer.Option("--splits", min=1, help="How many, for each kind of candidate.")
+    ] = 100,
+    as_json: Json = False,  # noqa: FBT002
+) -> None:
+    """What this configuration would have done with what the store has counted."""
+    from controller.console import tables  # noqa: PLC0415 - with the judging, which others need not
+    from controller.console.backtest import backtest as replayed  # noqa: PLC0415
+
+    with _told():
+        url = store or ProcessSettings.read().store
+        report = replayed(config, against, url, seed=seed, number=splits)
+        if as_json:
+            sys.stdout.write(json.dumps(report.as_json(), indent=2) + "\n")
+        else:
+            tables.show_backtest(Console(highlight=False), report)
 
 
 @app.command()
@@ -200,7 +264,8 @@ def status(
             for name, why in waiting.items():
                 sys.stderr.write(f"headgate: {name}: {why}\n")
         else:
-            render.print_statuses(Console(highlight=False), told, waiting, datetime.now(UTC))
+            console, now = Console(highlight=False), datetime.now(UTC)
+            render.print_statuses(console, told, waiting, now, book.verdicts)
     raise typer.Exit(reading.exit_code(told, waiting))
 
 
@@ -225,15 +290,36 @@ def explain(
     selection: Release,
     logs: Logs = None,
     store: StoreUrl = None,
-    as_json: Json = False,  # noqa: FBT002 - typer's way
+    as_json: Json = False,  # noqa: FBT002
+    again: Annotated[  # noqa: FBT002 - typer's way
+        bool, typer.Option("--recompute", help="Derive every verdict again from its lines.")
+    ] = False,
 ) -> None:
-    """Why a release is where it is: verdict, numbers, tests, holds, and its way there."""
+    """Why a release is where it is: verdicts, numbers, tests, holds, and its way there.
+
+    With --recompute, whether each verdict follows from what was written down; exit 1 if one does
+    not.
+    """
     with _told():
-        told = _book(logs, store).explain(selection)
+        book = _book(logs, store)
+        if again:
+            raise typer.Exit(_recompute(book, selection, as_json=as_json))
+        told = book.explain(selection)
         if as_json:
             sys.stdout.write(json.dumps(told.__dict__, indent=2) + "\n")
         else:
             render.print_explanation(Console(highlight=False), told, datetime.now(UTC))
+
+
+def _recompute(book: reading.Book, selection: str, *, as_json: bool) -> int:
+    from controller.console.recompute import recompute  # noqa: PLC0415 - with the judging
+
+    found = recompute(*book.attempt(selection))
+    if as_json:
+        sys.stdout.write(json.dumps(found.as_json(), indent=2) + "\n")
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in (*found.differences, found.sentence))
+    return DIFFERENT if found.differences else 0
 
 
 def _book(logs: list[str] | None, store: str | None) -> reading.Book:

@@ -8,7 +8,7 @@ from functools import partial
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.serving import ServingEndpointDetailed
 
-from controller.console.findings import CONFIGURATION, Section
+from controller.console.findings import Section
 from controller.settings import ApplicationSettings
 from controller.workspace import decode, metrics
 from controller.workspace.checks import (
@@ -17,7 +17,6 @@ from controller.workspace.checks import (
     Checks,
     Health,
     Identity,
-    Labels,
     ServedEntity,
 )
 from controller.workspace.errors import Refused, WorkspaceError
@@ -317,7 +316,7 @@ class Examination:
                 "look again after some requests; until then steps are planned without its rate",
             )
             return
-        label = Labels.read(found).naming(metrics.REQUESTS, frozenset(endpoint.serving.shares))
+        label = metrics.entity_label(found, frozenset(endpoint.serving.shares))
         rate = f"{counted[1] / MINUTE_S:.2f} requests/s in the last minute shown"
         split = f"label {label} names the entity" if label else "no label names the entity"
         self.says.ok("metrics", f"{rate}; {split}")
@@ -454,14 +453,10 @@ class Examination:
     def _probe(self, endpoint: Endpoint) -> None:
         """A golden query to the entity with all traffic, marked as Headgate's own."""
         what, tests = "golden query", self.known.spec.tests
-        try:
-            paths = ResponsePaths(
-                answer=JsonPath.parse(self.settings.response.answer),
-                sources=JsonPath.parse(self.settings.response.sources),
-            )
-        except ValueError as error:
-            self.says.stops("response", str(error), "correct `response`", CONFIGURATION)
-            return
+        paths = ResponsePaths(
+            answer=JsonPath.parse(self.settings.response.answer),
+            sources=JsonPath.parse(self.settings.response.sources),
+        )
         full = [one for one, share in endpoint.serving.shares.items() if share.weight == WHOLE]
         if not self.probe:
             self.says.skip(what, "it is a request to the model; `--probe` sends it")

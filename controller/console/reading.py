@@ -185,8 +185,8 @@ class Explanation:
     """Why a release is where it is."""
 
     status: Status
-    verdict: Line | None
-    """The last verdict of its guards, which decided or is still short of deciding."""
+    verdicts: tuple[Line, ...]
+    """Of each guard the last verdict, which decided or is still short of deciding."""
     tests: tuple[Line, ...]
     holds: tuple[Line, ...]
     history: tuple[Line, ...]
@@ -275,15 +275,26 @@ class Book:
             (status,) = self.statuses(selection)
         rows = self.history(status["release"])
         own = [line for line in rows if line.get("attempt") == status["attempt"]]
-        verdicts = [line for line in own if line["event"] == "gate.verdict"]
         held = ("release.held", "release.freed", "endpoint.foreign_change", "evidence.blind")
         return Explanation(
             status=status,
-            verdict=verdicts[-1] if verdicts else None,
+            verdicts=_last_verdicts(own),
             tests=tuple(line for line in own if line["event"] == "tests.finished"),
             holds=tuple(line for line in own if line["event"] in held),
             history=tuple(rows),
         )
+
+    def attempt(self, selection: str) -> tuple[str, list[Line]]:
+        """The release that `explain` would explain, and all lines of its attempt."""
+        told = self.explain(selection)
+        own = [line for line in told.history if line.get("attempt") == told.status["attempt"]]
+        return told.status["release"], own
+
+    def verdicts(self, status: Status) -> tuple[Line, ...]:
+        """Of each guard of a release the last verdict that the lines tell of."""
+        key = status["release"], status["attempt"]
+        rows = [line for line in self.rows if (line.get("release"), line.get("attempt")) == key]
+        return _last_verdicts(rows)
 
     def _foremost(self, application: str) -> list[Status]:
         shown = self.statuses(application)
@@ -345,6 +356,23 @@ def fold(lines: Iterable[Line]) -> Book:
                 "or of the time since its restore, can be read"
             )
     return Book(rows, heartbeats)
+
+
+def _last_verdicts(rows: Iterable[Line]) -> tuple[Line, ...]:
+    """The last verdict of each guard, in the order in which the guards first spoke."""
+    last: dict[str, Line] = {}
+    for line in rows:
+        if line["event"] == "gate.verdict":
+            # Harm that is only observed ends nothing: the guard goes on to speak of safety.
+            harm = line.get("observe") and line.get("verdict") == "FAIL"
+            last[f"{line.get('guard')}{', observed' if harm else ''}"] = line
+    return tuple(last.values())
+
+
+def own(line: Line, name: str) -> Any:  # noqa: ANN401 - any JSON value
+    """An event's own field: where the status has one of that name, the event's noun is in front."""
+    noun = str(line["event"]).rsplit(".", 1)[-1]
+    return line.get(f"{noun}_{name}", line.get(name))
 
 
 def exit_code(statuses: Iterable[Status], waiting: Iterable[str] = ()) -> int:

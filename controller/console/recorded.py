@@ -33,7 +33,7 @@ from typing import TypedDict
 from controller.console.examination import Examination
 from controller.settings import SettingsError
 from controller.workspace import metrics
-from controller.workspace.checks import Identity, Labels
+from controller.workspace.checks import Identity
 from controller.workspace.errors import WorkspaceError
 from states.status import rfc3339
 
@@ -95,7 +95,7 @@ def _of_metrics(one: Examination) -> dict[str, Answer]:
     if one.endpoint is None or not one.export:
         why = "the endpoint exports no metrics now"
         return {"metrics_labels": _unknown(why), "metrics_entity_label": _unknown(why)}
-    labels = Labels.read(one.export)
+    labels = metrics.Labels.read(one.export)
     names = frozenset(one.endpoint.serving.shares)
     told = {metric: sorted(by_name) for metric, by_name in sorted(labels.by_metric.items())}
     return {

@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from controller.console.reading import Explanation
+from controller.console.reading import Explanation, own
 from controller.record.lines import STATUS, Line
 from controller.record.redaction import printable
 from states.machine import State
@@ -27,15 +27,22 @@ LEVELS = {"warning": "yellow", "error": "red"}
 _NOT_NUMBERS = {
     *STATUS,
     *("timestamp", "level", "event", "seq", "live", "unproven", "application_hold"),
-    *("state_because", "guard", "verdict"),
+    *("state_because", "guard", "verdict", "observe", "silences", "fuse", "verdict_weight"),
 }
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def print_statuses(
-    console: Console, statuses: Sequence[Status], waiting: Mapping[str, str], now: datetime
+    console: Console,
+    statuses: Sequence[Status],
+    waiting: Mapping[str, str],
+    now: datetime,
+    verdicts: Callable[[Status], Iterable[Line]] = lambda _: (),
 ) -> None:
-    """Print one block for each application: its releases, the live one first."""
+    """Print one block for each application: its releases, the live one first.
+
+    Under a release in Canary stands what each of its guards said last.
+    """
     names = sorted({one["application"] for one in statuses} | set(waiting))
     if not names:
         _say(console, Text("No application has a release yet."))
@@ -46,7 +53,9 @@ def print_statuses(
         own = [one for one in statuses if one["application"] == name]
         for one in sorted(own, key=lambda told: int(told["version"]), reverse=True):
             _say(console, Text("  ").append_text(_headline(one)))
-            _labelled(console, _details(one, now), 4)
+            guards = verdicts(one) if one["state"] == State.CANARY else ()
+            said = [(str(line.get("guard")), _said(line)) for line in guards]
+            _labelled(console, [*_details(one, now), *said], 4)
 
 
 def print_history(console: Console, rows: Iterable[Line]) -> None:
@@ -59,11 +68,12 @@ def print_explanation(console: Console, told: Explanation, now: datetime) -> Non
     """Print why a release is where it is, and then the way there."""
     _say(console, _headline(told.status))
     _labelled(console, _details(told.status, now), 2)
-    if told.verdict is not None:
-        verdict = told.verdict
-        _title(console, f"Last verdict: {verdict.get('guard')} {verdict.get('verdict')}")
-        numbers = [(name, str(value)) for name, value in _numbers(verdict).items()]
-        _labelled(console, [("because", str(verdict.get("because", ""))), *numbers], 2)
+    if told.verdicts:
+        _title(console, "Last verdicts")
+    for verdict in told.verdicts:
+        _say(console, Text("  ").append(printable(_judged(verdict)), style="bold"))
+        numbers = [(name, _shortly(value)) for name, value in _numbers(verdict).items()]
+        _labelled(console, [("because", str(verdict.get("because", ""))), *numbers], 4)
     for title, rows in (("Golden queries", told.tests), ("Holds", told.holds)):
         if rows:
             _title(console, title)
@@ -76,6 +86,23 @@ def in_words(line: Line) -> str:
     """What a journal line tells, in words and without its reason."""
     tell = _WORDS.get(line["event"])
     return tell(line) if tell else str(line["event"])
+
+
+def _judged(line: Line) -> str:
+    """A verdict; one on a step's safety with the weight that it speaks of."""
+    observed = ", observed" if line.get("observe") else ""
+    safety = line.get("verdict") in ("PASS", "INSUFFICIENT")
+    at = f" at {own(line, 'weight')} %" if safety and own(line, "weight") else ""
+    return f"{line.get('guard')} {line.get('verdict')}{at}{observed}"
+
+
+def _said(line: Line) -> str:
+    return f"{line.get('verdict')}: {line.get('because', '')}"
+
+
+def _shortly(value: object) -> str:
+    """A number in full; of a list, such as the minutes that a fuse saw, how long it is."""
+    return f"{len(value)} of them" if isinstance(value, list) else str(value)
 
 
 def _headline(one: Status) -> Text:
@@ -163,7 +190,11 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
     "evidence.block": _block,
     "evidence.blind": lambda _: "blind",
     "evidence.seen": lambda _: "sees again",
-    "gate.verdict": lambda line: f"{line.get('guard')} {line.get('verdict')}",
+    "gate.verdict": lambda line: (
+        f"{line.get('guard')} {line.get('verdict')}{', observed' if line.get('observe') else ''}"
+    ),
+    "release.judged": lambda _: "guards and sources are pinned",
+    "fuse.blown": lambda _: "the fuse has blown",
     "endpoint.update": _update,
     "endpoint.foreign_change": lambda _: "somebody else changed the endpoint",
     "alias.moved": lambda line: (

@@ -1,49 +1,65 @@
-"""Collecting evidence: the marked probes that keep the table's time, and the windows they close.
+"""Collecting evidence: windows of every counting source, closed at that source's own pace.
 
-Blocks are cut where the weight changed, in the order of the release's spans; a window ends at the
-watermark, before which everything has arrived. Bounds are the warehouse's times: the record's
-spans are translated by the offset that the same statement shows.
+Blocks are cut where the weight changed, in the order of the release's spans; a window ends at its
+source's watermark, before which everything has arrived. Bounds are the platform's times: the
+record's spans are translated by the offset that the same statement shows.
+
+The inference table's watermark is that of the marked probes, which are sent at the table's pace.
+They are requests like any other, so the metrics see them, the table is asked, and a bake ends also
+on an endpoint that has no users: once a probe's row from after the bake has arrived. Where not even
+probes are seen to arrive, the table is asked every half hour all the same.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
 
-from controller.workspace.errors import WorkspaceError
-from controller.workspace.inference import Look
+from controller.daemon.windows import (
+    METRICS,
+    QUERY,
+    TABLE,
+    Stretch,
+    block_of,
+    coverage,
+    minute_windows,
+    phase_of,
+    quiet,
+    span_at,
+    stretch,
+)
+from controller.workspace.errors import Refused, WorkspaceError
+from controller.workspace.inference import Answer, Ask, Paths, QueryAsk, Window
 from controller.workspace.markers import marker
+from controller.workspace.metrics import EntityMinute
 from policies.evidence import Block
-from policies.rollout import WHOLE
+from policies.fuse import Minute
 from states.machine import State
-from states.release import Application, Release, Span
+from states.release import Application, Release
 from states.world import Endpoint, Evidence
 
-SOURCE = "inference_table"
-LOOKS = 6
-"""Most windows closed in one pass: a span ends, the next begins, and so on."""
+__all__ = ["Collector", "span_at"]
+
+MEASURES = 3
+"""Statements in one look, at most: each but the last showed that the clocks were misjudged."""
 SKEW = timedelta(milliseconds=500)
 """A measure of the offset that is lower by more than this is a better one."""
+LATE = timedelta(hours=6)
+"""How far back windows are counted again for rows that came late: a table is promised in one."""
+QUIET = timedelta(minutes=30)
+"""Longest that nothing is asked because the endpoint is seen to get no request."""
+FRESH = timedelta(minutes=3)
+"""The metrics' newest minute is no older than this, or they are unseen: scraped once a minute."""
 log = structlog.get_logger()
 
 
 class Table(Protocol):
-    """The counting source, as `controller.workspace.inference` brings it."""
+    """The inference table and the queries, as `controller.workspace.inference` brings them."""
 
-    def look(  # noqa: PLR0913 - one statement's parameters
-        self,
-        *,
-        table: str,
-        application: str,
-        candidate_entity: str,
-        stable_entity: str | None,
-        endpoint: str,
-        since: datetime | None,
-        until: datetime | None,
-    ) -> Look:
-        """Count one window."""
+    def look(self, ask: Ask) -> Answer:
+        """Count the windows that are asked for."""
 
 
 class Beats(Protocol):
@@ -53,74 +69,166 @@ class Beats(Protocol):
         """Ask one served entity a marked question; its row is the table's heartbeat."""
 
 
+class Metrics(Protocol):
+    """The endpoint's minutes by version, as `controller.workspace.metrics` remembers them."""
+
+    def minutes_by_entity(self, endpoint: str) -> tuple[EntityMinute, ...]:
+        """Those whose labels name the served entities, oldest first."""
+
+
+class Query(Protocol):
+    """A configured query, as the settings have it."""
+
+    @property
+    def sql(self) -> str:
+        """One SELECT."""
+
+    @property
+    def counts(self) -> str:
+        """Errors, latency or score."""
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One application's release and endpoint as they are looked at now."""
+
+    application: Application
+    live: Release
+    endpoint: Endpoint
+    now: datetime
+    minutes: tuple[Minute, ...]
+
+    @property
+    def entities(self) -> tuple[str, str | None]:
+        """The candidate's served entity, and stable's where there is one to compare with."""
+        assert self.live.pinned is not None, "a live release has a pinned plan"
+        baseline = self.live.pinned.baseline
+        entity = self.application.entity
+        return entity(self.live.version), entity(baseline) if baseline else None
+
+    @property
+    def table(self) -> str:
+        """The endpoint's inference table, which the queries are asked with."""
+        if self.endpoint.inference_table is None:
+            raise Refused(
+                f"endpoint {self.application.spec.endpoint} has no inference table: nothing is "
+                "asked of the warehouse without it; enable it in AI Gateway"
+            )
+        return self.endpoint.inference_table
+
+    def of(self, source: str) -> list[Block]:
+        """The blocks of a source so far."""
+        return [block for block in self.live.blocks if block.source == source]
+
+    def due(self, source: str, ahead: timedelta) -> Stretch:
+        """What is to be counted of a source, whose clock is ahead by that."""
+        own = self.of(source)
+        return stretch(self.live.spans, own[-1].closed_at if own else None, ahead)
+
+
 @dataclass
 class Collector:
-    """One application's evidence, asked for at its own pace."""
+    """One application's evidence, each source asked for at its own pace."""
 
     table: Table
     beats: Beats
+    metrics: Metrics
     clock: Callable[[], datetime]
     """The store's clock: how far the warehouse's is ahead of it is measured at each look."""
-    beat_at: datetime | None = None
-    looked_at: datetime | None = None
+    paths: Paths = Paths()  # noqa: RUF009 - immutable
+    queries: Mapping[str, Query] = field(default_factory=dict)
     offset: timedelta | None = None
     """The least that was measured: whatever is above it was the statement's own waiting."""
+    answered_at: datetime | None = None
+    """The last look that the warehouse answered."""
+    turn: tuple[str, int, int] | None = None
+    """The release, and the number of the pace, of the last look."""
 
     def collect(
-        self, application: Application, endpoint: Endpoint, now: datetime
+        self,
+        application: Application,
+        endpoint: Endpoint,
+        now: datetime,
+        minutes: tuple[Minute, ...] = (),
     ) -> Evidence | None:
-        """Send heartbeats and close windows, if it is time; None while there is nothing to ask."""
+        """Send heartbeats and close windows, if it is time; None while there is nothing to ask.
+
+        `minutes` are the endpoint's own, as far as they are remembered.
+        """
         live = application.live
         if live is None or live.state not in (State.CANARY, State.PRODUCTION):
             return None
-        if live.source != SOURCE or endpoint.inference_table is None:
-            return None
-        every = application.spec.evidence_every
-        if self.beat_at is None or now - self.beat_at >= every:
-            self.beat_at = now
-            self._beat(application, live, endpoint)
-        if self.looked_at is not None and now - self.looked_at < every:
-            return None
-        self.looked_at = now
-        try:
-            return self._look(application, live, endpoint.inference_table)
-        except WorkspaceError as error:
-            log.warning("evidence.unread", application=application.name, because=str(error))
-            return Evidence(trouble=str(error))
+        look = _Look(application, live, endpoint, now, minutes)
+        sources, found = set(live.sources.values()), Evidence()
+        if sources - {METRICS} and self._is_time(look):
+            if TABLE in sources:
+                self._beat(look)
+            if not self._is_quiet(look):
+                found = self._asked(look, sources)
+        if METRICS in sources:
+            found = self._with_minutes(look, found)
+        return None if found == Evidence() else found
 
-    def _beat(self, application: Application, live: Release, endpoint: Endpoint) -> None:
-        assert live.pinned is not None, "a live release has a pinned plan"
-        query = live.pinned.tests[0].query
-        for entity in _entities(application, live):
-            if entity not in endpoint.ready:
+    def _is_time(self, look: _Look) -> bool:
+        """Whether another multiple of the pace was passed, on the store's clock.
+
+        So the looks of all applications with one pace are due in the same beat, and meet in one
+        statement. A release that is seen for the first time is looked at right away.
+        """
+        every = look.application.spec.evidence_every
+        number = int(look.now.timestamp() // max(every, timedelta(milliseconds=1)).total_seconds())
+        turn = (look.live.version, look.live.attempt, number)
+        due, self.turn = turn != self.turn, turn
+        return due
+
+    def _is_quiet(self, look: _Look) -> bool:
+        """Whether nothing can have come to be told since the last look, as far as is seen."""
+        if self.answered_at is None or look.now - self.answered_at >= QUIET:
+            return False
+        ahead = self.offset or timedelta()
+        return quiet(look.minutes, self.answered_at + ahead, look.now + ahead, fresh=FRESH)
+
+    def _beat(self, look: _Look) -> None:
+        assert look.live.pinned is not None, "a live release has a pinned plan"
+        application, query = look.application.name, look.live.pinned.tests[0].query
+        for entity in look.entities:
+            if entity is None or entity not in look.endpoint.ready:
                 continue
             try:
-                answered = self.beats.beat(entity, query, marker(application.name, entity))
+                answered = self.beats.beat(entity, query, marker(application, entity))
             except WorkspaceError as error:
-                log.warning("probe.unsent", application=application.name, because=str(error))
+                log.warning("probe.unsent", application=application, because=str(error))
                 continue
             if not answered:
-                log.warning("probe.failed", application=application.name, entity=entity)
+                log.warning("probe.failed", application=application, entity=entity)
 
-    def _look(self, application: Application, live: Release, table: str) -> Evidence:
-        blocks: list[Block] = []
-        watermark: datetime | None = None
-        for _ in range(LOOKS):
-            seen = (*live.blocks, *blocks)
-            offset = self.offset or timedelta()
-            since = seen[-1].closed_at if seen else live.spans[0].starts_at + offset
-            span, until = span_at(live.spans, since - offset)
+    def _asked(self, look: _Look, sources: set[str]) -> Evidence:
+        """What the warehouse says, or why it says nothing."""
+        gone = sorted(
+            name
+            for source in sources
+            if (name := source.removeprefix(QUERY)) != source and name not in self.queries
+        )
+        trouble: str | None = None
+        if gone:
+            trouble = f"query {gone[0]} is not in evidence.queries any more: put it back"
+        try:
+            found = self._look(look, sources)
+        except WorkspaceError as error:
+            found, trouble = Evidence(), str(error)
+        if trouble is not None:
+            log.warning("evidence.unread", application=look.application.name, because=trouble)
+        return replace(found, trouble=trouble)
+
+    def _look(self, look: _Look, sources: set[str]) -> Evidence:
+        for _ in range(MEASURES):
+            ask = self._ask(look, sources)
             asked_at = self.clock()
-            look = self._ask(application, live, table, since, until and until + offset)
-            if self._measured(look.now - asked_at):
-                continue
-            watermark = look.watermark and look.watermark - offset
-            if look.closed is None or look.closed <= since:
-                break
-            blocks.append(_block(len(seen) + 1, span, since, look.closed, look))
-            if until is None or look.closed < until + offset:
-                break
-        return Evidence(blocks=tuple(blocks), watermark=watermark)
+            answer = self.table.look(ask)
+            if not self._measured(answer.now - asked_at):
+                self.answered_at = look.now
+                return self._read(look, sources, ask, answer)
+        return Evidence()
 
     def _measured(self, offset: timedelta) -> bool:
         """Take a better measure of the offset; what was just asked with the old one is void."""
@@ -129,60 +237,103 @@ class Collector:
         self.offset = offset
         return True
 
-    def _ask(
-        self,
-        application: Application,
-        live: Release,
-        table: str,
-        since: datetime,
-        until: datetime | None,
-    ) -> Look:
-        candidate, *stable = _entities(application, live)
-        return self.table.look(
-            table=table,
-            application=application.name,
+    def _ask(self, look: _Look, sources: set[str]) -> Ask:
+        ahead = self.offset or timedelta()
+        candidate, stable = look.entities
+        due, again = look.due(TABLE, ahead), self._counted_again(look)
+        newest = look.minutes[-1] if look.minutes else None
+        return Ask(
+            application=look.application.name,
+            endpoint=look.application.spec.endpoint,
+            table=look.table,
             candidate_entity=candidate,
-            stable_entity=stable[0] if stable else None,
-            endpoint=application.spec.endpoint,
-            since=since,
-            until=until,
+            stable_entity=stable,
+            since=due.since,
+            cuts=due.cuts,
+            counted_since=again[0].opened_at if again else None,
+            measures=look.live.measures,
+            paths=self.paths,
+            minute_phase_ms=phase_of(newest) if newest else None,
+            queries={
+                name: _query_ask(query, look.due(QUERY + name, ahead))
+                for name, query in self.queries.items()
+                if QUERY + name in sources
+            },
+        )
+
+    def _counted_again(self, look: _Look) -> list[Block]:
+        """The blocks whose windows are counted again; none where sessions are counted, not rows."""
+        own = look.of(TABLE)
+        if self.paths.session is not None or not own:
+            return []
+        return [block for block in own if block.opened_at >= own[-1].closed_at - LATE]
+
+    def _read(self, look: _Look, sources: set[str], ask: Ask, answer: Answer) -> Evidence:
+        """An answer as blocks, numbered on, and as watermarks on the store's clock."""
+        ahead = self.offset or timedelta()
+        blocks: list[Block] = []
+        watermarks: dict[str, datetime] = {}
+        if TABLE in sources:
+            blocks = self._table_blocks(look, ask, answer)
+            if answer.watermark is not None:
+                watermarks[TABLE] = answer.watermark - ahead
+        for name in ask.queries:
+            windows = answer.queries.get(name, ())
+            blocks += _numbered(look, QUERY + name, windows, ahead, len(blocks))
+            if windows:
+                # A query's watermark is its newest row's time, where its last window is closed.
+                watermarks[QUERY + name] = windows[-1].closed - ahead
+        return Evidence(blocks=tuple(blocks), watermarks=watermarks)
+
+    def _table_blocks(self, look: _Look, ask: Ask, answer: Answer) -> list[Block]:
+        blocks = _numbered(look, TABLE, answer.windows, self.offset or timedelta(), 0)
+        found = [
+            replace(
+                block,
+                coverage=coverage(window, answer.minutes, look.minutes, ask.minute_phase_ms),
+            )
+            for block, window in zip(blocks, answer.windows, strict=True)
+        ]
+        if found and (again := self._counted_again(look)):
+            found[0] = replace(found[0], late=_late(again, answer.recounted))
+        return found
+
+    def _with_minutes(self, look: _Look, found: Evidence) -> Evidence:
+        """Close the whole minutes that the metrics have told by version since the last look."""
+        ahead = self.offset or timedelta()
+        minutes = self.metrics.minutes_by_entity(look.application.spec.endpoint)
+        if not minutes:
+            return found
+        windows = minute_windows(minutes, look.due(METRICS, ahead), *look.entities)
+        blocks = _numbered(look, METRICS, windows, ahead, len(found.blocks))
+        return replace(
+            found,
+            blocks=(*found.blocks, *blocks),
+            watermarks={**found.watermarks, METRICS: minutes[-1].ends_at - ahead},
         )
 
 
-def span_at(spans: tuple[Span, ...], moment: datetime) -> tuple[Span, datetime | None]:
-    """The span that a moment lies in, and when the next one starts.
+def _query_ask(query: Query, due: Stretch) -> QueryAsk:
+    return QueryAsk(sql=query.sql, counts=query.counts, since=due.since, cuts=due.cuts)
 
-    A later decision overrules what an earlier one had set for the future.
+
+def _numbered(
+    look: _Look, source: str, windows: tuple[Window, ...] | list[Window], ahead: timedelta, new: int
+) -> list[Block]:
+    """A source's windows as blocks, after those of the record and `new` ones of this look."""
+    due, last = look.due(source, ahead), len(look.live.blocks) + new
+    return [
+        block_of(window, due.span(window.opened), last + index, source)
+        for index, window in enumerate(windows, start=1)
+    ]
+
+
+def _late(blocks: list[Block], recounted: int) -> int:
+    """Rows that arrived after their window was closed, and were not told of yet.
+
+    The first block's own `late` was of windows before it.
     """
-    current, until = spans[0], None
-    for index, span in enumerate(spans):
-        overruled = any(later.starts_at <= span.starts_at for later in spans[index + 1 :])
-        if overruled:
-            continue
-        if span.starts_at <= moment:
-            current = span
-        elif until is None:
-            until = span.starts_at
-    return current, until
-
-
-def _entities(application: Application, live: Release) -> list[str]:
-    """The candidate's served entity, and stable's where there is one to compare with."""
-    assert live.pinned is not None, "a live release has a pinned plan"
-    versions = [live.version, *([live.pinned.baseline] if live.pinned.baseline else [])]
-    return [application.entity(version) for version in versions]
-
-
-def _block(number: int, span: Span, since: datetime, closed: datetime, look: Look) -> Block:
-    return Block(
-        number=number,
-        source=SOURCE,
-        span=span.number,
-        step=span.step,
-        comparable=span.settled and 0 < span.weight < WHOLE,
-        opened_at=since,
-        closed_at=closed,
-        candidate=look.candidate,
-        stable=look.stable,
-        unattributed=look.unattributed,
+    counted = sum(
+        block.candidate.requests + block.stable.requests + block.unattributed for block in blocks
     )
+    return max(0, recounted - counted - sum(block.late for block in blocks[1:]))

@@ -12,12 +12,13 @@ from controller.daemon.beat import Daemon
 from controller.daemon.collect import Collector
 from controller.daemon.observe import Observer
 from controller.daemon.passes import Pass
+from controller.daemon.past import Past
 from controller.record.printer import Printer
 from controller.record.store import Store
 from controller.settings import ApplicationSettings, ProcessSettings, SettingsError
 from controller.workspace import serving
 from controller.workspace.client import connect
-from controller.workspace.inference import InferenceTable
+from controller.workspace.inference import InferenceTable, Paths
 from controller.workspace.jsonpath import JsonPath
 from controller.workspace.metrics import Traffic
 from controller.workspace.probes import Probes, ResponsePaths
@@ -82,21 +83,33 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
     process: ProcessSettings,
 ) -> Pass:
     endpoints, registry = serving.Endpoints(client), Registry(client)
-    paths = ResponsePaths(
-        answer=JsonPath.parse(settings.response.answer),
-        sources=JsonPath.parse(settings.response.sources),
-    )
-    probes = Probes(client, settings.endpoint, name, response=paths)
+    probes = Probes(client, settings.endpoint, name, response=_response(settings))
+    traffic, counted = Traffic(client), paths(settings)
+    queries = settings.evidence.queries
     observer = Observer(
         endpoints=endpoints,
         registry=registry,
         probes=probes,
-        traffic=Traffic(client),
-        collector=Collector(table, probes, store.now),
+        traffic=traffic,
+        collector=Collector(table, probes, traffic, store.now, counted, queries),
+        past=Past(table, counted),
         poll=process.poll,
     )
     actor = Actor(endpoints, registry, store, _serving(settings))
     return Pass(name, settings.spec(), store, printer, observer, actor)
+
+
+def _response(settings: ApplicationSettings) -> ResponsePaths:
+    """Where golden queries look for what they expect."""
+    return ResponsePaths(
+        answer=JsonPath.parse(settings.response.answer),
+        sources=JsonPath.parse(settings.response.sources),
+    )
+
+
+def paths(settings: ApplicationSettings) -> Paths:
+    """Where SQL finds what is counted of requests and responses."""
+    return Paths(**dict(settings.response), session=settings.request.session)
 
 
 def _serving(settings: ApplicationSettings) -> serving.ServingSettings:

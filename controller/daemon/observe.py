@@ -8,6 +8,7 @@ from typing import TypeVar
 import structlog
 
 from controller.daemon.collect import Collector
+from controller.daemon.past import Past
 from controller.workspace.errors import WorkspaceError
 from controller.workspace.metrics import Traffic
 from controller.workspace.probes import Probes
@@ -36,6 +37,7 @@ class Observer:
     probes: Probes
     traffic: Traffic
     collector: Collector
+    past: Past
     poll: timedelta
     scraped_at: datetime | None = None
     pace: float | None = None
@@ -53,9 +55,11 @@ class Observer:
         asked: Round | None = None
         evidence: Evidence | None = None
         if isinstance(endpoint, Endpoint):
-            self._scrape(spec.endpoint, now)
+            self._scrape(spec.endpoint, frozenset(endpoint.serving.shares), now)
             asked = self._golden(application, endpoint, now)
-            evidence = self.collector.collect(application, endpoint, now)
+            evidence = self.collector.collect(application, endpoint, now, self.minutes)
+            if self.past.is_time(application, endpoint, now):
+                self._try("history", lambda: self.past.ask(application, endpoint, now))
         return World(
             now=now,
             poll=self.poll,
@@ -64,8 +68,11 @@ class Observer:
             alias=alias,
             round=asked,
             evidence=evidence,
+            history=self.past.known,
             minutes=self.minutes,
             requests_per_second=self.pace,
+            peak_concurrency=self.traffic.peak_concurrency(spec.endpoint),
+            labelled=self.traffic.labelled(spec.endpoint),
         )
 
     def _try(self, what: str, look: Callable[[], Seen]) -> Seen | None:
@@ -102,12 +109,13 @@ class Observer:
             self.troubles.pop("model", None)
         return versions
 
-    def _scrape(self, endpoint: str, now: datetime) -> None:
-        waits = SCRAPE if self.pace else self.poll
+    def _scrape(self, endpoint: str, entities: frozenset[str], now: datetime) -> None:
+        # Half a look early, or one that came a moment too soon would miss a whole minute.
+        waits = SCRAPE - self.poll / 2 if self.pace else self.poll
         if self.scraped_at is not None and now - self.scraped_at < waits:
             return
         self.scraped_at = now
-        minutes = self._try("metrics", lambda: self.traffic.minutes(endpoint))
+        minutes = self._try("metrics", lambda: self.traffic.minutes(endpoint, entities))
         if minutes is not None:
             self.minutes, self.pace = minutes, self.traffic.requests_per_second(endpoint)
 

@@ -1,12 +1,10 @@
 """Reading what a release will need of a workspace, for `headgate doctor`: nothing here writes."""
 
-import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
-from typing import Self
 from urllib.parse import urlsplit
 
 from databricks.sdk import WorkspaceClient
@@ -38,9 +36,6 @@ COLUMNS = (
 )
 """All of them (Databricks' documentation, "AI Gateway-enabled inference tables")."""
 MINUTE_MS = 60_000
-
-_SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)\{(?P<labels>.*)\}\s")
-_LABEL = re.compile(r"([a-zA-Z_][a-zA-Z0-9_]*)=\"((?:[^\"\\]|\\.)*)\"")
 
 # One day by the warehouse's clock; the clustering column with a margin for the session's zone.
 _SEEN = """
@@ -90,7 +85,7 @@ SELECT
   percentile_approx(lag_s, 0.99) AS p99,
   max(lag_s) AS most
 FROM (
-  SELECT (unix_millis(_commit_timestamp) - unix_millis(request_time)) / 1000.0 AS lag_s
+  SELECT CAST(unix_millis(_commit_timestamp) - unix_millis(request_time) AS DOUBLE) / 1000 AS lag_s
   FROM table_changes({table}, {since})
   WHERE _change_type = 'insert'
 ) AS rows_of_a_day
@@ -312,40 +307,6 @@ class Checks:
         self, place: str, statement: str, parameters: Mapping[str, str | int | None] | None = None
     ) -> list[Row]:
         return self._statements.rows(place, statement, parameters or {})
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Which labels the samples of a metrics export carry, and their values."""
-
-    by_metric: Mapping[str, Mapping[str, frozenset[str]]]
-
-    @classmethod
-    def read(cls, text: str) -> Self:
-        """The labels of every metric of an export."""
-        found: dict[str, dict[str, set[str]]] = {}
-        for name, labels in _samples(text):
-            values = found.setdefault(name, {})
-            for key, value in labels:
-                values.setdefault(key, set()).add(value)
-        return cls(
-            {
-                name: {key: frozenset(values) for key, values in labels.items()}
-                for name, labels in found.items()
-            }
-        )
-
-    def naming(self, metric: str, names: frozenset[str]) -> str | None:
-        """The label of a metric whose values are among these names."""
-        labels = self.by_metric.get(metric, {})
-        return next((key for key, values in sorted(labels.items()) if values & names), None)
-
-
-def _samples(text: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    for line in text.splitlines():
-        sample = _SAMPLE.match(line)
-        if sample is not None:
-            yield sample["name"], _LABEL.findall(sample["labels"])
 
 
 def _loopback(host: str) -> bool:

@@ -28,6 +28,9 @@ FAILED_UPDATES = (
     EndpointStateConfigUpdate.UPDATE_CANCELED,
 )
 ALL = 100
+CONCURRENCY = {"Small": 4, "Medium": 16, "Large": 64}
+"""The most requests in flight that a workload size is provisioned for (databricks-sdk,
+`ServedEntityInput.workload_size`)."""
 
 
 def endpoint(name: str, detail: ServingEndpointDetailed) -> Endpoint:
@@ -51,6 +54,7 @@ def endpoint(name: str, detail: ServingEndpointDetailed) -> Endpoint:
         fallback=bool(fallback and fallback.enabled),
         route_optimized=bool(detail.route_optimized),
         inference_table=_inference_table(name, detail),
+        concurrency=_concurrency(active),
     )
 
 
@@ -128,3 +132,16 @@ def _inference_table(name: str, detail: ServingEndpointDetailed) -> str | None:
     if not table or not table.enabled or not table.catalog_name or not table.schema_name:
         return None
     return f"{table.catalog_name}.{table.schema_name}.{table.table_name_prefix or name}_payload"
+
+
+def _concurrency(active: Config | None) -> dict[str, int]:
+    """How many requests in flight each entity is provisioned for, where it is told.
+
+    The server may fill in a workload size beside a concurrency that was set: that one holds.
+    """
+    found = {
+        entity.name or "": entity.max_provisioned_concurrency
+        or CONCURRENCY.get(entity.workload_size or "")
+        for entity in (active.served_entities if active else None) or ()
+    }
+    return {name: most for name, most in found.items() if most is not None}

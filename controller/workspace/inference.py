@@ -5,55 +5,424 @@ once and up to an hour late. It names the served entity by an id only; Headgate'
 tell whose id that is, how late the table is, and that it lives.
 """
 
+# ruff: noqa: S608, ISC004 - statements in pieces, of checked names and numbers alone
+
+import threading
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 from databricks.sdk import WorkspaceClient
 
-from controller.workspace import markers
-from controller.workspace.errors import Denied, Refused
-from controller.workspace.names import identifier
-from controller.workspace.statements import Row, Statements
-from policies.evidence import NOTHING, Arm
+from controller.workspace import counting, markers
+from controller.workspace.checks import Checks
+from controller.workspace.counting import Paths, ms
+from controller.workspace.errors import Denied, Refused, WorkspaceError
+from controller.workspace.statements import Parameter, Row, Statements
+from policies.evidence import GRID, NOTHING, Arm, Measure, Tally
+from policies.guards import QUANTILES, History
 
-LOOKBACK_MS = 6 * 3600 * 1000
-"""How far back beats are looked for: a table later than that is broken by any measure."""
+__all__ = ["Answer", "Ask", "InferenceTable", "Paths", "QueryAsk", "Window"]
+
 ASK_AGAIN_S = 600.0
 """Seconds before the system table is asked once more for an id that it did not have."""
-
+GATHER_S = 0.2
+"""How long a look waits for others: passes that begin in one beat meet in one statement."""
+MOST = 40
+"""Applications in one statement: each has six parameters of the 256 that Databricks allows."""
+DAY_MS = 24 * 3600 * 1000
 CANDIDATE, STABLE = "candidate", "stable"
+HEAD = 5
+"""Numbers before the tallies: requests, errors, server errors, rejected, rows."""
 
-# Times are milliseconds since the epoch, so that no session's time zone matters, and both ends of
-# a window mean the same in every look. `request_date` is the clustering column: one day of margin
-# covers every zone that it may have been computed in. A user's row has no marker, or one that is
-# not Headgate's. A null status is a request that got no answer.
-LOOK = """
-WITH seen AS (
-  SELECT
-    databricks_request_id AS request_id,
-    max(coalesce(client_request_id, '')) AS marker,
-    min(unix_millis(request_time)) AS at_ms,
-    max(status_code) AS status,
-    max(served_entity_id) AS entity_id
-  FROM {table}
-  WHERE request_date >= least(
-      date_sub(current_date(), 1), date_sub(CAST(coalesce(:since_day, '9999-01-02') AS DATE), 1)
-    )
-    AND unix_millis(request_time) >= least(
-      unix_millis(current_timestamp()) - :lookback_ms,
-      coalesce(:since_ms, unix_millis(current_timestamp()))
-    )
-  GROUP BY databricks_request_id
-),
+SERVED_ENTITIES = """
+SELECT served_entity_id, served_entity_name
+FROM system.serving.served_entities
+WHERE endpoint_name = :endpoint
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryAsk:
+    """A configured query: what it counts, and the windows wanted of it."""
+
+    sql: str
+    counts: str
+    """errors, latency or score."""
+    since: datetime
+    cuts: tuple[datetime, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """What one application wants to know at a look; all times are the warehouse's."""
+
+    application: str
+    endpoint: str
+    table: str
+    candidate_entity: str
+    stable_entity: str | None
+    since: datetime
+    cuts: tuple[datetime, ...] = ()
+    """Rising: windows are [since, cut), [cut, cut) ... [cut, watermark)."""
+    counted_since: datetime | None = None
+    """Users' rows from then to `since` are counted again, to tell of late ones."""
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    paths: Paths = Paths()  # noqa: RUF009 - immutable
+    minute_phase_ms: int | None = None
+    """Where in the clock's minutes the metrics' minutes end; None: no minutes are wanted."""
+    queries: Mapping[str, QueryAsk] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Counts of one closed window, in the source's own time."""
+
+    opened: datetime
+    closed: datetime
+    candidate: Arm
+    stable: Arm
+    unattributed: int
+    """Requests whose served entity no source could name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the table said at one look; all times are the warehouse's, aware and UTC."""
+
+    now: datetime
+    candidate_beat: datetime | None = None
+    """When the newest marked row of the candidate was requested; None: none in six hours."""
+    stable_beat: datetime | None = None
+    watermark: datetime | None = None
+    """Everything before this has arrived; None while an entity has no beat."""
+    windows: tuple[Window, ...] = ()
+    recounted: int = 0
+    """Users' rows that are there now of the time before `since`."""
+    minutes: Mapping[datetime, tuple[int, int]] = field(default_factory=dict)
+    """By the end of a whole minute: rows, and failed rows, Headgate's own included."""
+    queries: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Count:
+    """One served entity's numbers in one window."""
+
+    window: int
+    entity_id: str | None
+    arm: str | None
+    numbers: tuple[float, ...]
+
+
+@dataclass
+class _Names:
+    """Names of one endpoint's served entity ids, by the system table."""
+
+    by_id: dict[str, str] = field(default_factory=dict)
+    asked_at: float | None = None
+
+
+@dataclass(eq=False)
+class _Turn:
+    """One look that waits for its statement."""
+
+    ask: Ask
+    woken: threading.Event = field(default_factory=threading.Event)
+    leads: bool = False
+    rows: list[Row] | None = None
+    error: BaseException | None = None
+
+
+class InferenceTable:
+    """Counts users' requests by SQL: sufficient statistics, never rows."""
+
+    def __init__(
+        self,
+        client: WorkspaceClient,
+        warehouse_id: str,
+        *,
+        deadline_s: float = 60,
+        gather_s: float = GATHER_S,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._statements = Statements(client, warehouse_id, deadline_s=deadline_s)
+        self._checks = Checks(client, warehouse_id)
+        self._names: dict[str, _Names] = {}
+        self._gather_s, self._sleep = gather_s, sleep
+        self._lock = threading.Lock()
+        self._queue: list[_Turn] = []
+        self._busy = False
+
+    def look(self, ask: Ask) -> Answer:
+        """Count what is asked; looks that come together share one statement of the warehouse."""
+        turn = _Turn(ask)
+        with self._lock:
+            self._queue.append(turn)
+            if not self._busy:
+                self._busy = turn.leads = True
+                turn.woken.set()
+        turn.woken.wait()
+        if turn.leads:
+            self._lead()
+        if turn.error is not None:
+            raise turn.error
+        assert turn.rows is not None, "answered, or failed"
+        return self._read(ask, turn.rows)
+
+    def history(
+        self, *, table: str, endpoint: str, stable_entity: str, application: str, paths: Paths
+    ) -> History:
+        """Stable's last day: what its answers were like, before the release is opened."""
+        from_ms = int(time.time() * 1000) - DAY_MS
+        quantiles = [
+            f"percentile({column}, {share})"
+            for column in ("CASE WHEN status < 400 THEN duration_ms END", "tokens")
+            for share in QUANTILES
+        ]
+        faulty = f"readable = 1 AND {' + '.join(counting.CHECKS)} > 0"
+        counted = [
+            *("count(*)", "count_if(status < 400)", "count_if(readable = 1)"),
+            f"count_if({faulty})",
+            *(f"coalesce({one}, -1)" for one in quantiles),
+            "count(tokens)",
+        ]
+        statement = f"""
+WITH {counting.rows(table, paths, from_ms)}
+SELECT
+  entity_id,
+  max(CASE WHEN startswith(marker, :stable) THEN 1 ELSE 0 END) AS named,
+  {counting.packed(counted)} AS numbers
+FROM seen
+GROUP BY entity_id
+"""
+        stable = {"stable": markers.prefix(application, stable_entity)}
+        found = self._statements.rows(f"inference table {table}", statement, stable)
+        names = self._named(endpoint, (row[0] for row in found))
+        own = [
+            row for row in found if row[1] == "1" or names.get(row[0] or "") == stable_entity
+        ] or (found if len(found) == 1 else [])
+        told = [tuple(float(one) for one in (row[2] or "").split(",")) for row in own]
+        # An id may change with the endpoint's configuration; quantiles of two cannot be merged.
+        best = max(told, default=None, key=lambda one: one[1])
+        return replace(_history(best), lag=self._lag(table, from_ms))
+
+    def _lag(self, table: str, from_ms: int) -> timedelta | None:
+        """How late rows were, by the table's change data feed; None where that tells nothing."""
+        try:
+            found = self._checks.lag(table, datetime.fromtimestamp(from_ms / 1000, UTC))
+        except (Denied, Refused):
+            # The feed may be off: the lag is then not planned with, and patience covers it.
+            return None
+        return timedelta(seconds=max(0.0, found["p95"]))
+
+    def _lead(self) -> None:
+        """Ask for all that have come meanwhile, and pass the lead on."""
+        self._sleep(self._gather_s)
+        with self._lock:
+            batch, self._queue = self._queue[:MOST], self._queue[MOST:]
+        try:
+            self._ask_all(batch)
+        finally:
+            with self._lock:
+                if self._queue:
+                    self._queue[0].leads = True
+                    self._queue[0].woken.set()
+                else:
+                    self._busy = False
+            for turn in batch:
+                turn.woken.set()
+
+    def _ask_all(self, batch: list[_Turn]) -> None:
+        """One statement; where it is refused, each alone, so that one table breaks no other."""
+        try:
+            answers = self._ask([turn.ask for turn in batch])
+        except (Denied, Refused) as error:
+            if len(batch) == 1:
+                batch[0].error = error
+                return
+            for turn in batch:
+                self._ask_all([turn])
+        except BaseException as error:
+            for turn in batch:
+                turn.error = error
+            if not isinstance(error, WorkspaceError):
+                raise
+        else:
+            for turn, rows in zip(batch, answers, strict=True):
+                turn.rows = rows
+
+    def _ask(self, asks: list[Ask]) -> list[list[Row]]:
+        parts: list[str] = []
+        parameters: dict[str, Parameter] = {"own": markers.OWN}
+        for number, ask in enumerate(asks):
+            parts.append(_part(number, ask))
+            stable = ask.stable_entity
+            parameters |= {
+                f"candidate_{number}": markers.prefix(ask.application, ask.candidate_entity),
+                f"stable_{number}": stable and markers.prefix(ask.application, stable),
+                f"candidate_name_{number}": ask.candidate_entity,
+                f"stable_name_{number}": stable,
+            }
+        used = {name: one for name, one in parameters.items() if f":{name}" in "".join(parts)}
+        place = "inference table " + ", ".join(sorted({ask.table for ask in asks}))
+        answers: list[list[Row]] = [[] for _ in asks]
+        for row in self._statements.rows(place, "\nUNION ALL\n".join(parts), used):
+            answers[int(row[0] or 0)].append(row[1:])
+        return answers
+
+    def _read(self, ask: Ask, rows: list[Row]) -> Answer:
+        by_kind: dict[str, list[Row]] = {}
+        for row in rows:
+            by_kind.setdefault(row[0] or "", []).append(row[1:])
+        [bounds] = by_kind["bounds"]
+        now, candidate, stable, watermark = (_time(one) for one in (bounds[3] or "").split(","))
+        assert now is not None, "the warehouse has a clock"
+        counts = [_count(row) for row in by_kind.get("window", [])]
+        recounted = sum(int(row[3] or 0) for row in by_kind.get("recount", []))
+        minutes = {}
+        for at_ms, _, _, numbers in by_kind.get("minute", []):
+            counted, failed = (int(one) for one in (numbers or "0,0").split(","))
+            minutes[datetime.fromtimestamp(int(at_ms or 0) / 1000, UTC)] = counted, failed
+        return Answer(
+            now=now,
+            candidate_beat=candidate,
+            stable_beat=stable,
+            watermark=watermark,
+            windows=self._windows(ask, ask.since, ask.cuts, watermark, counts, ask.measures),
+            recounted=recounted,
+            minutes=minutes,
+            queries={name: self._of_query(ask, name, by_kind) for name in ask.queries},
+        )
+
+    def _of_query(self, ask: Ask, name: str, by_kind: dict[str, list[Row]]) -> tuple[Window, ...]:
+        query = ask.queries[name]
+        [mark] = by_kind[f"mark:{name}"]
+        counts = [_count(row) for row in by_kind.get(f"query:{name}", [])]
+        key = {"errors": None, "latency": "latency"}.get(query.counts, name)
+        measures = {key: ask.measures[key]} if key in ask.measures and key is not None else {}
+        return self._windows(ask, query.since, query.cuts, _time(mark[3]), counts, measures)
+
+    def _windows(  # noqa: PLR0913, PLR0917 - one source's windows
+        self,
+        ask: Ask,
+        since: datetime,
+        cuts: tuple[datetime, ...],
+        watermark: datetime | None,
+        counts: list[_Count],
+        measures: Mapping[str, Measure],
+    ) -> tuple[Window, ...]:
+        """The windows that the watermark has reached into, those without a request too."""
+        if watermark is None:
+            return ()
+        windows: list[Window] = []
+        for number, opened in enumerate((since, *cuts)):
+            closed = min([watermark, *cuts[number : number + 1]])
+            if closed <= opened:
+                break
+            own = [one for one in counts if one.window == number]
+            arms, unattributed = self._attributed(ask, own, measures)
+            windows.append(
+                Window(
+                    opened=opened,
+                    closed=closed,
+                    candidate=arms[CANDIDATE],
+                    stable=arms[STABLE],
+                    unattributed=unattributed,
+                )
+            )
+        return tuple(windows)
+
+    def _attributed(
+        self, ask: Ask, counts: list[_Count], measures: Mapping[str, Measure]
+    ) -> tuple[dict[str, Arm], int]:
+        """Both arms' sums, and how many requests belong to nobody that could be named."""
+        arms = {CANDIDATE: ask.candidate_entity, STABLE: ask.stable_entity}
+        totals = {CANDIDATE: NOTHING, STABLE: NOTHING}
+        nameless = [one for one in counts if one.arm is None and one.numbers[0]]
+        names = self._named(ask.endpoint, (one.entity_id for one in nameless)) if nameless else {}
+        unattributed = 0
+        for one in counts:
+            arm, name = one.arm, names.get(one.entity_id or "")
+            if arm is None:
+                arm = next((key for key, entity in arms.items() if name and entity == name), None)
+            if arm is not None:
+                totals[arm] += _arm(one.numbers, measures)
+            elif name is None:
+                unattributed += round(one.numbers[0])
+        return totals, unattributed
+
+    def _named(self, endpoint: str, ids: Iterable[str | None]) -> dict[str, str]:
+        """Names by the system table, which is asked only for ids that are still nameless."""
+        with self._lock:
+            names = self._names.setdefault(endpoint, _Names())
+            wanted = {one for one in ids if one is not None} - names.by_id.keys()
+            waited = names.asked_at is None or time.monotonic() - names.asked_at >= ASK_AGAIN_S
+            if not wanted or not waited:
+                return names.by_id
+            names.asked_at = time.monotonic()
+        names.by_id |= self._ask_names(endpoint)
+        return names.by_id
+
+    def _ask_names(self, endpoint: str) -> dict[str, str]:
+        """What the system table has, nothing where it may not be read: most people may not."""
+        place = f"inference table of {endpoint}, system.serving.served_entities"
+        try:
+            rows = self._statements.rows(place, SERVED_ENTITIES, {"endpoint": endpoint})
+        except (Denied, Refused):
+            # The rows stay unattributed, which is counted and shown: nothing is lost silently.
+            return {}
+        return {row[0]: row[1] for row in rows if row[0] and row[1]}
+
+
+def _part(number: int, ask: Ask) -> str:
+    """One application's part of the statement: rows of one form, told apart by their kind."""
+    since_ms = ms(ask.since)
+    counted_ms = ms(ask.counted_since) if ask.counted_since else since_ms
+    # Beats are looked for in the last hours, whatever was counted since.
+    recent_ms = ms(datetime.now(UTC)) - counting.LOOKBACK_MS
+    stable = f":stable_{number}" if ask.stable_entity else "CAST(NULL AS STRING)"
+    by_session = ask.paths.session is not None
+    users = f"NOT startswith(marker, :own) AND at_ms >= {since_ms} AND at_ms < watermark_ms"
+    parts = [
+        "SELECT 'bounds' AS kind, CAST(0 AS BIGINT) AS place, CAST(NULL AS STRING) AS entity_id, "
+        "CAST(NULL AS STRING) AS arm, concat_ws(',', "
+        "CAST(unix_millis(current_timestamp()) AS STRING), "
+        "coalesce(CAST(candidate_ms AS STRING), ''), coalesce(CAST(stable_ms AS STRING), ''), "
+        "coalesce(CAST(watermark_ms AS STRING), '')) AS numbers FROM bounds",
+        f"SELECT 'window', CAST(users.place AS BIGINT), users.entity_id, names.arm, users.numbers "
+        f"FROM (SELECT {counting.window_of(ask.cuts)} AS place, entity_id, "
+        f"{counting.packed(counting.numbers(ask.measures, by_session=by_session))} AS numbers "
+        f"FROM seen CROSS JOIN bounds WHERE {users} GROUP BY 1, entity_id) AS users "
+        "LEFT JOIN names ON names.entity_id = users.entity_id",
+    ]
+    if ask.counted_since is not None:
+        parts.append(
+            "SELECT 'recount', CAST(0 AS BIGINT), CAST(NULL AS STRING), CAST(NULL AS STRING), "
+            "CAST(count(*) AS STRING) FROM seen WHERE NOT startswith(marker, :own) "
+            f"AND at_ms >= {counted_ms} AND at_ms < {since_ms}"
+        )
+    if ask.minute_phase_ms is not None:
+        end = f"at_ms - (at_ms - {ask.minute_phase_ms}) % 60000 + 60000"
+        failed = "count_if(status IS NULL OR status >= 400)"
+        parts.append(
+            f"SELECT 'minute', CAST({end} AS BIGINT), CAST(NULL AS STRING), CAST(NULL AS STRING), "
+            f"{counting.packed(['count(*)', failed])} FROM seen CROSS JOIN bounds "
+            f"WHERE at_ms >= {since_ms} AND at_ms < watermark_ms GROUP BY 2"
+        )
+    for name, query in ask.queries.items():
+        parts += _query_parts(number, name, query, ask)
+    told = "\nUNION ALL\n".join(parts)
+    return f"""
+SELECT {number} AS part, kind, place, entity_id, arm, numbers FROM (
+WITH {counting.rows(ask.table, ask.paths, min(counted_ms, recent_ms))},
 marked AS (
   SELECT
     entity_id,
     at_ms,
     CASE
-      WHEN startswith(marker, :candidate) THEN 'candidate'
-      WHEN startswith(marker, :stable) THEN 'stable'
+      WHEN startswith(marker, :candidate_{number}) THEN 'candidate'
+      WHEN startswith(marker, {stable}) THEN 'stable'
     END AS arm
   FROM seen
   WHERE startswith(marker, :own)
@@ -69,6 +438,7 @@ beats AS (
     max(CASE WHEN arm = 'candidate' THEN at_ms END) AS candidate_ms,
     max(CASE WHEN arm = 'stable' THEN at_ms END) AS stable_ms
   FROM marked
+  WHERE at_ms >= unix_millis(current_timestamp()) - {counting.LOOKBACK_MS}
 ),
 bounds AS (
   SELECT
@@ -76,200 +446,89 @@ bounds AS (
     stable_ms,
     CASE
       WHEN candidate_ms IS NULL THEN NULL
-      WHEN :stable IS NULL THEN candidate_ms
+      WHEN {stable} IS NULL THEN candidate_ms
       WHEN stable_ms IS NULL THEN NULL
       ELSE least(candidate_ms, stable_ms)
     END AS watermark_ms
   FROM beats
-),
-users AS (
-  SELECT
-    entity_id,
-    count(*) AS requests,
-    count_if(
-      status IS NULL OR (status >= 400 AND status NOT IN (401, 403, 404, 429))
-    ) AS errors,
-    count_if(status IS NULL OR status >= 500) AS server_errors
-  FROM seen
-  CROSS JOIN bounds
-  WHERE NOT startswith(marker, :own)
-    AND at_ms >= :since_ms
-    AND at_ms < least(coalesce(:until_ms, watermark_ms), watermark_ms)
-  GROUP BY entity_id
 )
-SELECT
-  unix_millis(current_timestamp()) AS now_ms,
-  bounds.candidate_ms AS candidate_ms,
-  bounds.stable_ms AS stable_ms,
-  bounds.watermark_ms AS watermark_ms,
-  users.entity_id AS entity_id,
-  names.arm AS arm,
-  coalesce(users.requests, 0) AS requests,
-  coalesce(users.errors, 0) AS errors,
-  coalesce(users.server_errors, 0) AS server_errors
-FROM bounds
-LEFT JOIN users ON TRUE
-LEFT JOIN names ON names.entity_id = users.entity_id
-"""
-
-SERVED_ENTITIES = """
-SELECT served_entity_id, served_entity_name
-FROM system.serving.served_entities
-WHERE endpoint_name = :endpoint
+{told}
+) AS told_{number}
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class Look:
-    """What the table said at one look; all times are the warehouse's, aware and UTC."""
-
-    now: datetime
-    candidate_beat: datetime | None = None
-    """When the newest marked row of the candidate was requested; None: none in six hours."""
-    stable_beat: datetime | None = None
-    watermark: datetime | None = None
-    """Everything before this has arrived; None while an entity has no beat."""
-    opened: datetime | None = None
-    closed: datetime | None = None
-    """The window that was counted, without its end; None when nothing was to be counted."""
-    candidate: Arm = NOTHING
-    stable: Arm = NOTHING
-    unattributed: int = 0
-    """Requests in the window whose served entity no source could name."""
-
-
-@dataclass(frozen=True)
-class _Count:
-    """One served entity id's requests in the window."""
-
-    entity_id: str | None
-    arm: str | None
-    counts: Arm
-
-
-@dataclass
-class _Names:
-    """Names of one endpoint's served entity ids, by the system table."""
-
-    by_id: dict[str, str] = field(default_factory=dict)
-    asked_at: float | None = None
-
-
-class InferenceTable:
-    """Counts users' requests by SQL: sufficient statistics, never rows."""
-
-    def __init__(
-        self, client: WorkspaceClient, warehouse_id: str, *, deadline_s: float = 60
-    ) -> None:
-        self._statements = Statements(client, warehouse_id, deadline_s=deadline_s)
-        self._names: dict[str, _Names] = {}
-
-    def look(  # noqa: PLR0913 - all by name: what to read, whose rows, which window
-        self,
-        *,
-        table: str,
-        application: str,
-        candidate_entity: str,
-        stable_entity: str | None,
-        endpoint: str,
-        since: datetime | None,
-        until: datetime | None = None,
-    ) -> Look:
-        """Count both entities over [since, until), as far as the table is complete."""
-        rows = self._statements.rows(
-            f"inference table {table}",
-            LOOK.format(table=identifier(table)),
-            {
-                "own": markers.OWN,
-                "candidate": markers.prefix(application, candidate_entity),
-                "stable": stable_entity and markers.prefix(application, stable_entity),
-                "lookback_ms": LOOKBACK_MS,
-                "since_ms": _ms(since),
-                "until_ms": _ms(until),
-                "since_day": since.astimezone(UTC).date().isoformat() if since else None,
-            },
-        )
-        assert rows, "the statement starts from one row of bounds"
-        now, candidate_beat, stable_beat, watermark = (_time(cell) for cell in rows[0][:4])
-        assert now is not None
-        counts = [_count(row) for row in rows]
-        arms = {CANDIDATE: candidate_entity, STABLE: stable_entity}
-        candidate, stable, unattributed = self._attributed(endpoint, counts, arms)
-        closed = _closed(since, until, watermark)
-        return Look(
-            now=now,
-            candidate_beat=candidate_beat,
-            stable_beat=stable_beat,
-            watermark=watermark,
-            opened=since if closed else None,
-            closed=closed,
-            candidate=candidate,
-            stable=stable,
-            unattributed=unattributed,
-        )
-
-    def _attributed(
-        self, endpoint: str, counts: list[_Count], arms: dict[str, str | None]
-    ) -> tuple[Arm, Arm, int]:
-        """Both arms' sums, and how many requests belong to nobody that could be named."""
-        totals = {CANDIDATE: NOTHING, STABLE: NOTHING}
-        nameless = [one for one in counts if one.arm is None and one.counts.requests]
-        for one in counts:
-            if one.arm is not None:
-                totals[one.arm] += one.counts
-        unattributed = 0
-        names = self._named(endpoint, (one.entity_id for one in nameless))
-        for one in nameless:
-            name = names.get(one.entity_id or "")
-            arm = next((arm for arm, entity in arms.items() if name and entity == name), None)
-            if arm is not None:
-                totals[arm] += one.counts
-            elif name is None:
-                unattributed += one.counts.requests
-        return totals[CANDIDATE], totals[STABLE], unattributed
-
-    def _named(self, endpoint: str, ids: Iterable[str | None]) -> dict[str, str]:
-        """Names by the system table, which is asked only for ids that are still nameless."""
-        names = self._names.setdefault(endpoint, _Names())
-        wanted = {one for one in ids if one is not None} - names.by_id.keys()
-        waited = names.asked_at is None or time.monotonic() - names.asked_at >= ASK_AGAIN_S
-        if wanted and waited:
-            names.asked_at = time.monotonic()
-            names.by_id |= self._ask_names(endpoint)
-        return names.by_id
-
-    def _ask_names(self, endpoint: str) -> dict[str, str]:
-        """What the system table has, nothing where it may not be read: most people may not."""
-        place = f"inference table of {endpoint}, system.serving.served_entities"
-        try:
-            rows = self._statements.rows(place, SERVED_ENTITIES, {"endpoint": endpoint})
-        except (Denied, Refused):
-            # The rows stay unattributed, which is counted and shown: nothing is lost silently.
-            return {}
-        return {row[0]: row[1] for row in rows if row[0] and row[1]}
+def _query_parts(number: int, name: str, query: QueryAsk, ask: Ask) -> list[str]:
+    """A configured query's windows and its watermark: the time of its newest row, at most now."""
+    asked = (
+        "SELECT served_entity_name AS name, unix_millis(request_time) AS at_ms, "
+        f"CAST(value AS DOUBLE) AS value FROM ({counting.checked_query(name, query.sql)}) AS own"
+    )
+    mark = f"SELECT max(at_ms) AS mark_ms FROM ({asked}) AS marks"
+    stable = f":stable_name_{number}" if ask.stable_entity else "CAST(NULL AS STRING)"
+    arm = (
+        f"CASE WHEN name = :candidate_name_{number} THEN 'candidate' "
+        f"WHEN name = {stable} THEN 'stable' END"
+    )
+    packed = counting.packed(counting.of_query(query.counts, name, ask.measures))
+    return [
+        f"SELECT 'mark:{name}', CAST(0 AS BIGINT), CAST(NULL AS STRING), CAST(NULL AS STRING), "
+        "CAST(least(mark_ms, unix_millis(current_timestamp())) AS STRING) "
+        f"FROM ({mark}) AS newest",
+        f"SELECT 'query:{name}', CAST({counting.window_of(query.cuts)} AS BIGINT), name, {arm}, "
+        f"{packed} FROM ({asked}) AS rows_of CROSS JOIN ({mark}) AS newest "
+        f"WHERE at_ms >= {ms(query.since)} AND at_ms < mark_ms GROUP BY 2, name",
+    ]
 
 
 def _count(row: Row) -> _Count:
-    requests, errors, server_errors = (int(cell or 0) for cell in row[6:9])
-    return _Count(
-        row[4], row[5], Arm(requests=requests, errors=errors, server_errors=server_errors)
+    window, entity_id, arm, numbers = row
+    told = tuple(float(one) for one in (numbers or "").split(","))
+    return _Count(int(window or 0), entity_id, arm, told)
+
+
+def _arm(numbers: tuple[float, ...], measures: Mapping[str, Measure]) -> Arm:
+    requests, errors, server_errors, rejected, _ = (round(one) for one in numbers[:HEAD])
+    tallies: dict[str, Tally] = {}
+    at = HEAD
+    for name in sorted(measures):
+        if at >= len(numbers):
+            break  # a score is not this source's
+        measure = measures[name]
+        counted = 1 + len(counting.CHECKS) if name == "answers" else len(measure.edges)
+        if measure.cap is not None and name != "tokens" and len(numbers) < at + 1 + GRID + 1:
+            continue
+        wide = GRID + 1 if measure.cap is not None else 0
+        seen, *rest = numbers[at : at + 1 + counted + wide]
+        tallies[name] = Tally(
+            seen=round(seen),
+            counts=tuple(round(one) for one in rest[:counted]),
+            mass=tuple(rest[counted:]),
+        )
+        at += 1 + counted + wide
+    return Arm(
+        requests=requests,
+        errors=errors,
+        server_errors=server_errors,
+        rejected=rejected,
+        tallies=tallies,
     )
 
 
-def _closed(
-    since: datetime | None, until: datetime | None, watermark: datetime | None
-) -> datetime | None:
-    """The end of the window; never before its beginning."""
-    if since is None or watermark is None:
-        return None
-    end = watermark if until is None else min(until, watermark)
-    return max(since, end)
-
-
-def _ms(moment: datetime | None) -> int | None:
-    """Whole milliseconds since the epoch, as the statement compares them."""
-    return None if moment is None else int(moment.timestamp() * 1000)
+def _history(numbers: tuple[float, ...] | None) -> History:
+    if numbers is None:
+        return History()
+    requests, answers, checked, faulty, *quantiles = numbers
+    slow, tokens = quantiles[: len(QUANTILES)], quantiles[len(QUANTILES) : 2 * len(QUANTILES)]
+    return History(
+        requests=round(requests),
+        answers=round(answers),
+        latency_ms=tuple(slow) if slow[0] >= 0 else (),
+        tokens=tuple(tokens) if tokens[0] >= 0 and quantiles[-1] else (),
+        checked=round(checked),
+        faulty=round(faulty),
+    )
 
 
 def _time(cell: str | None) -> datetime | None:
-    return None if cell is None else datetime.fromtimestamp(int(cell) / 1000, UTC)
+    """A time in the statement's milliseconds; exact, which a division would not be."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(cell)) if cell else None

@@ -21,11 +21,13 @@ from databricks.sdk.service.serving import (
 from typer.testing import CliRunner
 
 from controller.console.cli import app
+from controller.record.schema import VERSION
 from controller.record.store import Store
 from controller.settings import load
 from controller.workspace import metrics, statements
-from controller.workspace.checks import Checks, Identity, Labels, Offset
+from controller.workspace.checks import Checks, Identity, Offset
 from controller.workspace.client import connect
+from controller.workspace.metrics import Labels
 from controller.workspace.serving import Endpoints, ServingSettings, TableLocation
 from controller.workspace.statements import Statements
 from deploy.sandbox import recorded
@@ -415,7 +417,7 @@ def test_a_store_without_a_daemon_is_fine_and_is_left_alone(case: Case) -> None:
     before = file.read_bytes()
     visit = case.visit()
     assert visit.exit_code == 0
-    assert "schema 0001, can be written" in visit.marks("ok")["store"]
+    assert f"schema {VERSION}, can be written" in visit.marks("ok")["store"]
     assert file.read_bytes() == before
 
 
@@ -454,10 +456,10 @@ def test_coverage_is_told_over_the_minute_that_the_metrics_show(
     table = f"main.serving.{case.endpoint}_payload"
     newest = Checks(connect(), "sandbox").health(table).newest
     assert newest is not None
-    text = 'request_count_total{{served_entity_name="{0}"}} {1} {2}\n'
-    end = int(newest.timestamp() * 1000)
+    label, end = f'served_entity_name="{entity("v1")}"', int(newest.timestamp() * 1000)
     for requested, mark in ((USERS // 2, "ok"), (100 * USERS, "warn")):
-        shown = text.format(entity("v1"), requested, end)
+        counts = {metrics.REQUESTS: requested, **dict.fromkeys(metrics.ERRORS, 0)}
+        shown = "".join(f"{name}{{{label}}} {count} {end}\n" for name, count in counts.items())
         monkeypatch.setattr(metrics, "export", lambda *_, shown=shown: shown)
         visit = case.visit("--record", str(case.here / "record.json"))
         assert "in the table" in visit.marks(mark)["coverage"]
@@ -558,7 +560,7 @@ def test_labels_of_an_export_are_read() -> None:
 def test_the_lag_is_asked_of_the_change_data_feed(
     client: WorkspaceClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The statement as Databricks documents `table_changes`, which the sandbox does not have."""
+    """The function takes literals only: a quote in a name must not end them."""
     asked: list[str] = []
 
     def answer(_: Statements, _place: str, statement: str, _parameters: object) -> list[list[str]]:

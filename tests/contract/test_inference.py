@@ -1,14 +1,16 @@
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
 from databricks.sdk import WorkspaceClient
 
+from controller.workspace.counting import ms
 from controller.workspace.errors import Refused
-from controller.workspace.inference import InferenceTable, Look
+from controller.workspace.inference import Answer, Ask, InferenceTable, QueryAsk, Window
 from controller.workspace.markers import marker
 from controller.workspace.names import identifier
 from controller.workspace.probes import Probes
@@ -17,6 +19,11 @@ from policies.evidence import NOTHING, Arm
 from tests.contract.conftest import LAG_S, Split, Workspace, entity, name, serving, settled
 
 WAREHOUSE = "sandbox"
+
+
+def to_ms(moment: datetime) -> datetime:
+    """The millisecond that it lies in: what a warehouse is asked for has no finer times."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 @dataclass
@@ -60,19 +67,26 @@ class Table:
                 entity(version), "beat", marker(self.application, entity(version))
             )
 
-    def look(
-        self, since: datetime | None, until: datetime | None = None, stable: str | None = "v1"
-    ) -> Look:
-        """Look with v2 as the candidate."""
-        return self.source.look(
-            table=self.split.table,
+    def ask(self, since: datetime, stable: str | None = "v1", **more: object) -> Ask:
+        """The question about v2 as the candidate."""
+        asked = Ask(
             application=self.application,
+            endpoint=self.split.endpoint,
+            table=self.split.table,
             candidate_entity=entity("v2"),
             stable_entity=stable and entity(stable),
-            endpoint=self.split.endpoint,
             since=since,
-            until=until,
         )
+        return replace(asked, **more)  # type: ignore[arg-type]
+
+    def look(self, since: datetime, stable: str | None = "v1", **more: object) -> Answer:
+        """Look with v2 as the candidate."""
+        return self.source.look(self.ask(since, stable, **more))
+
+    def window(self, since: datetime, stable: str | None = "v1", **more: object) -> Window:
+        """Look, and expect one window."""
+        [window] = self.look(since, stable, **more).windows
+        return window
 
 
 @pytest.fixture
@@ -94,25 +108,26 @@ def table(client: WorkspaceClient, split: Split) -> Table:
 def test_users_requests_are_counted_exactly_and_headgates_own_are_not(
     users: Users, table: Table
 ) -> None:
-    since = datetime.now(UTC)
+    since = to_ms(datetime.now(UTC))
     users.ask("q", 20)
     users.ask("fail", 6)
     table.beat("v1", "v2")
     time.sleep(LAG_S + 0.3)
-    look = table.look(since)
-    assert look.stable == users.arm("v1")
-    assert look.candidate == users.arm("v2")
-    assert look.stable.requests + look.candidate.requests == 26
-    assert look.unattributed == 0
-    assert look.opened == since
-    assert look.closed == look.watermark
-    assert abs(look.now - datetime.now(UTC)) < timedelta(seconds=10)
+    answer = table.look(since)
+    [window] = answer.windows
+    assert window.stable == users.arm("v1")
+    assert window.candidate == users.arm("v2")
+    assert window.stable.requests + window.candidate.requests == 26
+    assert window.unattributed == 0
+    assert window.opened == since
+    assert window.closed == answer.watermark
+    assert abs(answer.now - datetime.now(UTC)) < timedelta(seconds=10)
 
 
 def test_what_came_after_the_older_of_the_two_newest_beats_is_not_counted_yet(
     users: Users, table: Table
 ) -> None:
-    since = datetime.now(UTC)
+    since = to_ms(datetime.now(UTC))
     users.ask("q", 3)
     table.beat("v2")
     time.sleep(0.01)
@@ -120,55 +135,152 @@ def test_what_came_after_the_older_of_the_two_newest_beats_is_not_counted_yet(
     early = users.arm("v1") + users.arm("v2")
     users.ask("q", 4)
     time.sleep(LAG_S + 0.3)
-    look = table.look(since)
-    assert look.candidate_beat is not None
-    assert look.stable_beat is not None
-    assert look.watermark == min(look.candidate_beat, look.stable_beat)
-    assert look.candidate + look.stable == early
+    answer = table.look(since)
+    assert answer.candidate_beat is not None
+    assert answer.stable_beat is not None
+    assert answer.watermark == min(answer.candidate_beat, answer.stable_beat)
+    [window] = answer.windows
+    assert window.candidate + window.stable == early
     table.beat("v1", "v2")
     time.sleep(LAG_S + 0.3)
-    later = table.look(look.closed)
+    later = table.window(window.closed)
     assert (later.candidate + later.stable).requests == 4
 
 
-def test_a_window_ends_where_it_is_told_to(users: Users, table: Table) -> None:
-    since = datetime.now(UTC)
+def test_cuts_part_the_requests_into_windows_of_their_own(users: Users, table: Table) -> None:
+    since = to_ms(datetime.now(UTC))
     users.ask("q", 3)
-    until = datetime.now(UTC)
-    time.sleep(0.01)
+    time.sleep(0.002)
+    cut = to_ms(datetime.now(UTC))
     users.ask("q", 4)
     table.beat("v1", "v2")
     time.sleep(LAG_S + 0.3)
-    look = table.look(since, until)
-    assert look.closed == until
-    assert (look.candidate + look.stable).requests == 3
+    windows = table.look(since, cuts=(cut,)).windows
+    assert [(one.opened, one.closed) for one in windows] == [
+        (since, cut),
+        (cut, windows[1].closed),
+    ]
+    assert [one.candidate.requests + one.stable.requests for one in windows] == [3, 4]
+
+
+def test_a_cut_that_the_watermark_has_not_reached_opens_no_window(
+    users: Users, table: Table
+) -> None:
+    since = to_ms(datetime.now(UTC))
+    users.ask("q", 3)
+    table.beat("v1", "v2")
+    time.sleep(LAG_S + 0.3)
+    answer = table.look(since, cuts=(to_ms(datetime.now(UTC)),))
+    assert [one.closed for one in answer.windows] == [answer.watermark]
+
+
+def test_users_rows_of_the_time_before_are_counted_again_and_probes_are_not(
+    users: Users, table: Table
+) -> None:
+    first = to_ms(datetime.now(UTC))
+    users.ask("q", 5)
+    table.beat("v1", "v2")
+    time.sleep(0.002)
+    since = to_ms(datetime.now(UTC))
+    users.ask("q", 2)
+    table.beat("v1", "v2")
+    time.sleep(LAG_S + 0.3)
+    answer = table.look(since, counted_since=first)
+    assert answer.recounted == 5
+    [window] = answer.windows
+    assert (window.candidate + window.stable).requests == 2
+
+
+def test_whole_minutes_have_all_rows_and_the_failed_ones_probes_too(
+    users: Users, table: Table
+) -> None:
+    since = to_ms(datetime.now(UTC))
+    users.ask("q", 3)
+    users.ask("fail", 2)
+    table.beat("v1", "v2")
+    time.sleep(LAG_S + 0.3)
+    minutes = table.look(since, minute_phase_ms=17_000).minutes
+    assert all(end.second == 17 for end in minutes)
+    counted = sum(number for number, _ in minutes.values())
+    # The watermark is the older beat's own time, so that at most one of the two is before it.
+    assert counted in (5, 6)
+    assert sum(failed for _, failed in minutes.values()) == 2
+
+
+def test_two_looks_at_once_are_one_statement_and_answer_each_its_own(
+    client: WorkspaceClient, users: Users, table: Table, workspace: Workspace
+) -> None:
+    since = to_ms(datetime.now(UTC))
+    users.ask("q", 6)
+    table.beat("v1", "v2")
+    time.sleep(LAG_S + 0.3)
+    source = InferenceTable(client, WAREHOUSE)
+    asks = [table.ask(since), table.ask(since, counted_since=since - timedelta(seconds=1))]
+    before = workspace.last()
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(source.look, asks)
+    sent = [path for verb, path, _ in workspace.asked(before) if verb == "POST"]
+    assert sent == ["/api/2.0/sql/statements"]
+    assert one.windows == other.windows
+    [window] = one.windows
+    assert (window.candidate, window.stable) == (users.arm("v2"), users.arm("v1"))
+
+
+def test_one_table_that_is_not_there_breaks_no_other_look(
+    client: WorkspaceClient, users: Users, table: Table
+) -> None:
+    since = to_ms(datetime.now(UTC))
+    users.ask("q", 4)
+    table.beat("v1", "v2")
+    time.sleep(LAG_S + 0.3)
+    source = InferenceTable(client, WAREHOUSE)
+    asks = [table.ask(since), table.ask(since, table="main.serving.nowhere_payload")]
+    with ThreadPoolExecutor(2) as pool:
+        good, bad = [pool.submit(source.look, ask) for ask in asks]
+        [window] = good.result().windows
+        assert (window.candidate + window.stable).requests == 4
+        with pytest.raises(Refused, match="nowhere_payload: there is no such table"):
+            bad.result()
+
+
+def test_a_configured_query_is_counted_by_the_entity_that_it_names(
+    users: Users, table: Table
+) -> None:
+    since = to_ms(datetime.now(UTC))
+    users.ask("q", 2)
+    table.beat("v1", "v2")
+    time.sleep(LAG_S + 0.3)
+    rows = ", ".join(
+        f"('{entity(who)}', timestamp_millis({ms(since) + after}), {value})"
+        for who, after, value in (("v1", 1, 0), ("v1", 2, 1), ("v2", 3, 1), ("v2", 9, 0))
+    )
+    names = "rows_of(served_entity_name, request_time, value)"
+    sql = f"SELECT * FROM VALUES {rows} AS {names}"  # noqa: S608 - the test's own
+    asked = QueryAsk(sql=sql, counts="errors", since=since)
+    [window] = table.look(since, queries={"gateway": asked}).queries["gateway"]
+    # The newest row is where the query has come to: what is as new as that may not be all yet.
+    assert window.closed == since + timedelta(milliseconds=9)
+    assert (window.stable.requests, window.stable.errors) == (2, 1)
+    assert (window.candidate.requests, window.candidate.errors) == (1, 1)
 
 
 def test_a_row_that_the_table_does_not_show_yet_is_no_beat(table: Table) -> None:
     table.beat("v1", "v2")
-    look = table.look(datetime.now(UTC) - timedelta(minutes=1))
-    assert look.watermark is None
-    assert look.closed is None
-    assert (look.candidate, look.stable) == (NOTHING, NOTHING)
+    answer = table.look(to_ms(datetime.now(UTC) - timedelta(minutes=1)))
+    assert answer.watermark is None
+    assert answer.windows == ()
 
 
 def test_without_a_beat_of_both_nothing_is_known_to_have_arrived(table: Table) -> None:
     table.beat("v2")
     time.sleep(LAG_S + 0.3)
-    look = table.look(datetime.now(UTC) - timedelta(minutes=1))
-    assert look.candidate_beat is not None
-    assert look.stable_beat is None
-    assert look.watermark is None
-    alone = table.look(datetime.now(UTC) - timedelta(minutes=1), stable=None)
-    assert alone.watermark == look.candidate_beat
-
-
-def test_without_a_beginning_only_the_heartbeat_is_looked_for(table: Table) -> None:
-    table.beat("v1", "v2")
-    time.sleep(LAG_S + 0.3)
-    look = table.look(None)
-    assert look.watermark is not None
-    assert (look.opened, look.closed, look.candidate) == (None, None, NOTHING)
+    since = to_ms(datetime.now(UTC) - timedelta(minutes=1))
+    answer = table.look(since)
+    assert answer.candidate_beat is not None
+    assert answer.stable_beat is None
+    assert answer.watermark is None
+    alone = table.look(since, stable=None)
+    assert alone.watermark == answer.candidate_beat
 
 
 def test_ids_that_no_probe_named_are_named_by_the_system_table(
@@ -177,7 +289,7 @@ def test_ids_that_no_probe_named_are_named_by_the_system_table(
     endpoints, endpoint = Endpoints(client), name()
     endpoints.serve(endpoint, serving(settings.model, v1=100), settings)
     settled(endpoints, endpoint)
-    since, users = datetime.now(UTC), Users(workspace, endpoint)
+    since, users = to_ms(datetime.now(UTC)), Users(workspace, endpoint)
     users.ask("q", 3)
     endpoints.serve(endpoint, serving(settings.model, v2=100), settings)
     seen = settled(endpoints, endpoint)
@@ -188,36 +300,16 @@ def test_ids_that_no_probe_named_are_named_by_the_system_table(
     table = Table(InferenceTable(client, WAREHOUSE), probes, split, "app")
     table.beat("v2")
     time.sleep(LAG_S + 0.3)
-    look = table.look(since, stable=None)
-    assert look.candidate.requests == 2
-    assert look.stable == NOTHING
-    assert look.unattributed == 0
+    window = table.window(since, stable=None)
+    assert window.candidate.requests == 2
+    assert window.stable == NOTHING
+    assert window.unattributed == 0
 
 
-def test_a_table_that_is_not_there_is_named(client: WorkspaceClient) -> None:
-    source = InferenceTable(client, WAREHOUSE)
-    with pytest.raises(Refused, match=r"main\.serving\.nowhere_payload: there is no such table"):
-        source.look(
-            table="main.serving.nowhere_payload",
-            application="app",
-            candidate_entity="a",
-            stable_entity=None,
-            endpoint="e",
-            since=None,
-        )
-
-
-def test_a_warehouse_that_is_not_there_is_named(client: WorkspaceClient, split: Split) -> None:
+def test_a_warehouse_that_is_not_there_is_named(client: WorkspaceClient, table: Table) -> None:
     source = InferenceTable(client, "no-such-warehouse")
     with pytest.raises(Refused, match="SQL warehouse no-such-warehouse: not found"):
-        source.look(
-            table=split.table,
-            application="app",
-            candidate_entity="a",
-            stable_entity=None,
-            endpoint=split.endpoint,
-            since=None,
-        )
+        source.look(table.ask(datetime.now(UTC)))
 
 
 @pytest.mark.parametrize("table", ["a.b", "a.b.c.d", "a.b.c`; DROP TABLE x", "a.b.", "a.b.c d"])

@@ -84,7 +84,8 @@ def test_sizes_that_others_chose_survive_a_change_of_traffic(
     )
     settled(endpoints, endpoint)
     endpoints.serve(endpoint, serving(settings.model, v1=100, v2=0), settings)
-    settled(endpoints, endpoint)
+    seen = settled(endpoints, endpoint)
+    assert seen.concurrency == {entity("v1"): 16, entity("v2"): 4}
     config = client.serving_endpoints.get(endpoint).config
     found = {
         one.name: (one.workload_size, one.scale_to_zero_enabled)
@@ -102,7 +103,7 @@ def test_a_new_version_can_be_sized_by_concurrency(
     )
     for _ in range(2):
         endpoints.serve(endpoint, serving(settings.model, v1=100), sized)
-        settled(endpoints, endpoint)
+        assert settled(endpoints, endpoint).concurrency == {entity("v1"): 8}
         config = client.serving_endpoints.get(endpoint).config
         found = [
             (one.min_provisioned_concurrency, one.max_provisioned_concurrency)

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from controller.settings import ProcessSettings, SettingsError, load
-from policies.rollout import ErrorGuard, Rollout
+from policies.guards import Guards, LatencyGuard, ScoreGuard, TokenGuard
+from policies.rollout import Rollout
 
 LEAST = """\
 applications:
@@ -35,7 +36,9 @@ def test_the_least_configuration_is_enough_and_the_rest_are_the_policies_default
     file.write_text(LEAST)
     spec = load(file).applications["rag-chatbot"].spec()
     assert spec.rollout == Rollout()
-    assert spec.errors == ErrorGuard()
+    assert spec.guards == Guards()
+    assert spec.queries == {}
+    assert not spec.by_session
     assert spec.alias == "production"
     assert spec.tests[0].answer_contains == ("ACID",)
     assert not spec.environment_declared
@@ -52,8 +55,8 @@ def test_durations_and_shares_are_read_as_they_are_written(file: Path) -> None:
     assert spec.rollout.bake == timedelta(minutes=90)
     assert spec.rollout.patience == timedelta(days=2)
     assert spec.rollout.settle == timedelta(seconds=0.5)
-    assert spec.errors.margin == pytest.approx(0.0025)
-    assert spec.errors.limit == pytest.approx(0.03)
+    assert spec.guards.errors.margin == pytest.approx(0.0025)
+    assert spec.guards.errors.limit == pytest.approx(0.03)
     assert spec.alias is None
     assert spec.environment_declared
 
@@ -135,7 +138,129 @@ def test_a_file_that_is_no_text_is_a_sentence(file: Path) -> None:
         load(file)
 
 
-@pytest.mark.parametrize("margin", ["0.5", "20pp", "50%"])
-def test_a_margin_that_would_let_anything_pass_is_refused(file: Path, margin: str) -> None:
-    told = refusal(file, LEAST + f"    guards: {{errors: {{margin: {margin}}}}}\n")
-    assert "guards.errors.margin" in told
+FULL = """\
+    response: {answer: $.text, sources: "$['used sources']", tokens: "$.usage[0].total"}
+    request: {session: $.session_id}
+    evidence:
+      every: 1m
+      queries:
+        gateway: {sql: "SELECT * FROM main.logs.gateway;", counts: errors}
+        groundedness: {sql: "WITH a AS (SELECT 1) SELECT * FROM a", counts: score}
+    guards:
+      errors: {observe: true}
+      latency: {margin: 10%, limit: 8s}
+      answers: {margin: 3pp}
+      tokens: {margin: 50%, observe: true}
+      capacity: {margin: 2pp, observe: true}
+      groundedness: {margin: 4pp}
+"""
+
+
+def test_every_guard_of_the_file_is_the_policies_guard(file: Path) -> None:
+    file.write_text(LEAST + FULL)
+    one = load(file).applications["rag-chatbot"]
+    spec = one.spec()
+    guards = spec.guards
+    assert guards.errors.observe
+    assert guards.latency == LatencyGuard(margin=0.1, limit_ms=8000)
+    assert guards.answers.margin == pytest.approx(0.03)
+    assert guards.tokens == TokenGuard(margin=0.5, observe=True)
+    assert (guards.capacity.margin, guards.capacity.observe) == (0.02, True)
+    assert guards.scores == {"groundedness": ScoreGuard(margin=0.04)}
+    assert spec.queries == {"gateway": "errors", "groundedness": "score"}
+    assert spec.by_session
+    assert one.evidence.queries["gateway"].sql == "SELECT * FROM main.logs.gateway"
+
+
+def test_tokens_are_guarded_by_default_once_a_response_tells_them(file: Path) -> None:
+    file.write_text(LEAST + "    response: {tokens: $.usage.total}\n")
+    assert load(file).applications["rag-chatbot"].spec().guards.tokens == TokenGuard()
+
+
+def test_a_score_is_guarded_by_default_once_a_query_brings_it(file: Path) -> None:
+    file.write_text(
+        LEAST + "    evidence: {queries: {relevance: {sql: SELECT 1, counts: score}}}\n"
+    )
+    guards = load(file).applications["rag-chatbot"].spec().guards
+    assert guards.scores == {"relevance": ScoreGuard()}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "words"),
+    [
+        ("latency: {margin: 10%", "latncy: {margin: 10%", 17, "did you mean latency?"),
+        ("      groundedness: {margin", "      groundednes: {margin", 21, "did you mean grounded"),
+        ("groundedness: {margin: 4pp", "gateway: {margin: 4pp", 21, "in guards.errors"),
+        ("groundedness: {margin: 4pp", "groundedness: {limit: 4pp", 21, "known: margin, observe"),
+        (', tokens: "$.usage[0].total"', "", 19, "response.tokens"),
+        ("margin: 10%", "margin: 10pp", 17, "such as 25%"),
+        ("limit: 8s", "limit: 8", 17, "such as 30s"),
+        ("limit: 8s", "limit: 0s", 17, "above 0, such as 30s"),
+        ("every: 1m", "every: 0m", 11, "above 0, such as 30s"),
+        ("$.text", "text", 8, "must begin with $"),
+        ("$.session_id", "$.session id", 9, "at character 10"),
+        ('sql: "SELECT', 'sgl: "SELECT', 13, "did you mean sql?"),
+        ("counts: errors", "count: errors", 13, "did you mean counts?"),
+        ("counts: score", "counts: scores", 14, "'errors', 'latency' or 'score'"),
+        ("counts: score", "counts: errors", 21, "set its margin in guards.errors"),
+        ('gateway: {sql: "SELECT *', 'gateway: {sql: "DELETE', 13, "write one SELECT"),
+        ("FROM main.logs.gateway;", "FROM a; DROP TABLE a", 13, "write one SELECT"),
+        ("gateway: {sql", "a.b: {sql", 13, "name a query"),
+    ],
+)
+def test_a_guard_or_source_that_is_not_one_is_named_with_its_line(
+    file: Path, before: str, after: str, line: int, words: str
+) -> None:
+    assert before in FULL
+    told = refusal(file, LEAST + FULL.replace(before, after))
+    assert f"{file}:{line}:" in told
+    assert words in told
+
+
+def test_two_queries_cannot_count_for_one_guard(file: Path) -> None:
+    two = "{a: {sql: SELECT 1, counts: latency}, b: {sql: SELECT 2, counts: latency}}"
+    told = refusal(file, LEAST + f"    evidence: {{queries: {two}}}\n")
+    assert "evidence.queries.b: a counts latency already" in told
+
+
+def test_a_score_cannot_have_the_name_of_another_guard(file: Path) -> None:
+    one = "{tokens: {sql: SELECT 1, counts: score}}"
+    told = refusal(file, LEAST + f"    evidence: {{queries: {one}}}\n")
+    assert "name the score otherwise" in told
+
+
+@pytest.mark.parametrize(
+    ("guards", "place"),
+    [
+        ("errors: {margin: 0.5}", "errors.margin"),
+        ("errors: {margin: 20pp}", "errors.margin"),
+        ("errors: {margin: 50%}", "errors.margin"),
+        ("answers: {margin: 17pp}", "answers.margin"),
+        ("latency: {margin: 120%}", "latency.margin"),
+        ("tokens: {margin: 120%}", "tokens.margin"),
+        ("quality: {margin: 17pp}", "quality.margin"),
+    ],
+)
+def test_a_margin_that_would_let_anything_pass_is_refused(
+    file: Path, guards: str, place: str
+) -> None:
+    extra = (
+        "    response: {tokens: $.n}\n"
+        "    evidence: {queries: {quality: {sql: SELECT 1, counts: score}}}\n"
+    )
+    told = refusal(file, LEAST + extra + f"    guards: {{{guards}}}\n")
+    assert f"guards.{place}" in told
+    assert f"{file}:10:" in told
+
+
+def test_a_default_margin_that_would_let_anything_pass_is_refused_too(file: Path) -> None:
+    query = "{queries: {quality: {sql: SELECT 1, counts: score}}}"
+    extra = f"    evidence: {query}\n    rollout: {{steps: [1, 100]}}\n"
+    told = refusal(file, LEAST + extra)
+    assert "guards.quality.margin: the step at 1 % would be judged by 100 pp" in told
+
+
+def test_margins_are_of_no_matter_where_nothing_is_compared(file: Path) -> None:
+    extra = "    guards: {errors: {margin: 20pp}}\n    rollout: {steps: [100]}\n"
+    file.write_text(LEAST + extra)
+    assert load(file).applications["rag-chatbot"].spec().guards.errors.margin == 0.2

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ mlflow.pyfunc.save_model(
 )
 """
 _MODEL = """
+import time
+
 import mlflow
 
 class Terse(mlflow.pyfunc.PythonModel):
@@ -62,6 +65,18 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
         found = Workspace(running.host, running.token, here / "model")
         with found.session:
             yield found
+
+
+@pytest.fixture
+def slow(workspace: Workspace, tmp_path: Path) -> Path:
+    """A model that answers as the saved one does, 40 ms later."""
+    files = tmp_path / "slow"
+    shutil.copytree(workspace.files, files)
+    code = files / "terse.py"
+    quick = code.read_text()
+    code.write_text(quick.replace("        return ", "        time.sleep(0.04)\n        return "))
+    assert code.read_text() != quick
+    return files
 
 
 @pytest.fixture

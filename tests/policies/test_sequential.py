@@ -1,171 +1,130 @@
+"""The engine against its formulas written out, and what must not be in it."""
+
 import math
 from collections.abc import Callable
 from itertools import pairwise, product
 from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from policies.errors import CLOSES, OPENS, requests_needed
-from policies.evidence import NOTHING, Arm, Pair, paired
-from policies.rollout import ErrorGuard
+from policies.bounds import CLOSES, OPENS
+from policies.criterion import pairs_of
+from policies.evidence import GRID, NOTHING, Arm, paired
+from policies.outlook import requests_needed
+from policies.pairing import paired_differences
 from policies.sequential import (
-    EFFECTS,
     EXCESSES,
     LATE,
+    RARE,
     STAKES,
     START,
-    clean_requests_needed,
+    Comparison,
+    Pair,
+    Values,
+    binary,
     excess,
     harm,
     highest_rate,
-    log_mean,
+    mean,
     safety,
-    safety_wealths,
+    safety_after,
+    safety_wealth,
+    seen,
+    spread,
+    unproven,
     weighted,
 )
-from tests.policies.counts import arm, block
+from tests.policies.counts import arm, averaged, block, drawn, errors_by
+
+Test = Callable[[Comparison, list[Pair]], float]
+
+
+def both(own: tuple[int, int], other: tuple[int, int]) -> Pair:
+    """Requests and errors of the candidate, and of stable."""
+    return binary(*own), binary(*other)
 
 
 def by_hand(pair: Pair, stake: float, margin: float) -> float:
     """Formula (2) as the product that it is, without logarithms."""
-    candidate, stable = pair
-    ratio = candidate.requests / stable.requests
-    gained = (1 + stake) ** candidate.errors * (1 - stake * ratio) ** stable.errors
-    return float(gained * math.exp(-candidate.requests * margin * stake))
+    (_, (_, bad)), (_, (_, worse)) = pair
+    ratio = seen(pair[0]) / seen(pair[1])
+    gained = (1 + stake) ** bad * (1 - stake * ratio) ** worse
+    return float(gained * math.exp(-seen(pair[0]) * margin * stake))
 
 
 def harm_by_hand(pairs: list[Pair], margin: float) -> float:
     """The late mixture as a sum of products: a bet enters at the start, or before some block."""
-    count, total = len(pairs), 0.0
-    for effect in EFFECTS:
+    effects, count, total = Comparison().effects, len(pairs), 0.0
+    for effect in effects:
         gains = []
-        for candidate, stable in pairs:
-            ratio = candidate.requests / stable.requests
-            stake = effect / (1 + ratio * (1 + effect))
-            gains.append(by_hand((candidate, stable), stake, margin))
-        total += START / len(EFFECTS) * math.prod(gains)
+        for pair in pairs:
+            ratio = seen(pair[0]) / seen(pair[1])
+            gains.append(by_hand(pair, effect / (1 + ratio * (1 + effect)), margin))
+        total += START / len(effects) * math.prod(gains)
         for entry in range(count):
-            share = (1 - START) * (1 - LATE) ** entry * LATE / len(EFFECTS)
+            share = (1 - START) * (1 - LATE) ** entry * LATE / len(effects)
             total += share * math.prod(gains[entry:])
     return total + (1 - START) * (1 - LATE) ** count
 
 
 PAIRS = [
-    (arm(50, 0), arm(950, 4)),
-    (arm(60, 5), arm(900, 7)),
-    (arm(400, 9), arm(410, 3)),
-    (arm(1, 1), arm(3000, 0)),
-    (arm(700, 0), arm(2, 2)),
+    both((50, 0), (950, 4)),
+    both((60, 5), (900, 7)),
+    both((400, 9), (410, 3)),
+    both((1, 1), (3000, 0)),
+    both((700, 0), (20, 0)),
 ]
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.001, 0.03])
 def test_harm_is_the_late_mixture_of_formula_2_written_out(margin: float) -> None:
-    assert harm(PAIRS, margin) == pytest.approx(math.log(harm_by_hand(PAIRS, margin)))
+    expected = math.log(harm_by_hand(PAIRS, margin))
+    assert harm(Comparison(margin=margin), PAIRS) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("margin", [0.005, 0.1])
 def test_safety_is_the_even_mean_of_formula_2_with_negative_stakes(margin: float) -> None:
     products = [math.prod(by_hand(pair, -stake, margin) for pair in PAIRS) for stake in STAKES]
-    assert safety(PAIRS, margin) == pytest.approx(math.log(sum(products) / len(products)))
-    assert safety_wealths(PAIRS, margin) == pytest.approx([math.log(one) for one in products])
+    expected, comparison = math.log(sum(products) / len(products)), Comparison(margin=margin)
+    assert safety(comparison, PAIRS) == pytest.approx(expected)
+    bets = [math.log(one / len(products)) for one in products]
+    assert safety_wealth(comparison, PAIRS).bets == pytest.approx(bets)
+
+
+def test_where_stable_errs_often_the_bet_is_formula_1_around_the_guess() -> None:
+    comparison = Comparison(margin=0.02, ratio=1.1, guess=0.4)
+    candidate, stable = ((0.0, 3), (0.6, 2)), ((0.2, 4), (1.0, 6))
+    ratio, own = 1.1 * 5 / 10, 1.1 * 0.4 + 0.02
+    products = []
+    for stake in STAKES:
+        bet = max(-stake, -0.95 / (ratio * 0.4))
+        terms = [(1 + bet * (value - own)) ** count for value, count in candidate]
+        terms += [(1 - bet * ratio * (value - 0.4)) ** count for value, count in stable]
+        products.append(math.prod(terms))
+    expected = math.log(sum(products) / len(products))
+    assert safety(comparison, [(candidate, stable)]) == pytest.approx(expected)
 
 
 def test_one_arm_is_the_late_mixture_of_likelihood_ratios() -> None:
-    permitted, arms = 0.02, [arm(30, 1), arm(50, 4), arm(20, 0)]
+    permitted, arms = 0.02, [(30, 1), (50, 4), (20, 0)]
     total = (1 - START) * (1 - LATE) ** len(arms)
     for times in EXCESSES:
         rate = min(permitted * times, (1 + permitted) / 2)
         gains = [
-            (rate / permitted) ** one.errors
-            * ((1 - rate) / (1 - permitted)) ** (one.requests - one.errors)
-            for one in arms
+            (rate / permitted) ** bad * ((1 - rate) / (1 - permitted)) ** (number - bad)
+            for number, bad in arms
         ]
         total += START / len(EXCESSES) * math.prod(gains)
         for entry in range(len(arms)):
             share = (1 - START) * (1 - LATE) ** entry * LATE / len(EXCESSES)
             total += share * math.prod(gains[entry:])
-    assert excess(arms, permitted, _errors) == pytest.approx(math.log(total))
+    values = [binary(number, bad) for number, bad in arms]
+    assert excess(values, permitted) == pytest.approx(math.log(total))
 
 
-def _errors(one: Arm) -> int:
-    return one.errors
-
-
-def chances(requests: int, rate: float) -> list[float]:
-    """The binomial distribution, exactly."""
-    return [
-        math.comb(requests, bad) * rate**bad * (1 - rate) ** (requests - bad)
-        for bad in range(requests + 1)
-    ]
-
-
-SIZES = [(1, 1), (3, 9), (8, 2), (6, 6)]
-NULLS: list[tuple[Callable[[list[Pair], float], float], float, float, float]] = [
-    (harm, 0.2, 0.1, 0.3),
-    (harm, 0.05, 0.0, 0.05),
-    (harm, 0.5, 0.1, 0.4),
-    (safety, 0.2, 0.1, 0.3),
-    (safety, 0.01, 0.05, 0.06),
-    (safety, 0.1, 0.1, 0.5),
-]
-"""Test, stable's rate, margin, candidate's rate: on the boundary of the null, or inside it."""
-
-
-@pytest.mark.parametrize("sizes", SIZES)
-@pytest.mark.parametrize(("test", "stable", "margin", "candidate"), NULLS)
-def test_under_the_null_no_bet_gains_on_average_by_exact_enumeration(
-    test: Callable[[list[Pair], float], float],
-    stable: float,
-    margin: float,
-    candidate: float,
-    sizes: tuple[int, int],
-) -> None:
-    own, other = sizes
-    outcomes = product(enumerate(chances(own, candidate)), enumerate(chances(other, stable)))
-    mean = math.fsum(
-        one * two * math.exp(test([(arm(own, bad), arm(other, worse))], margin))
-        for (bad, one), (worse, two) in outcomes
-    )
-    assert mean <= 1 + 1e-12
-
-
-@pytest.mark.parametrize("rate", [0.02, 0.1, 0.4])
-def test_under_the_null_one_arm_gains_nothing_on_average_by_exact_enumeration(rate: float) -> None:
-    """At the permitted rate exactly 1, below it less, over two blocks and every outcome."""
-    for true in (rate, rate / 2):
-        likely = list(enumerate(chances(6, true)))
-        mean = math.fsum(
-            one * two * math.exp(excess([arm(6, bad), arm(6, worse)], rate, _errors))
-            for (bad, one), (worse, two) in product(likely, likely)
-        )
-        assert mean <= 1 + 1e-12
-        if true == rate:
-            assert mean == pytest.approx(1)
-
-
-def test_over_two_blocks_of_different_shares_the_null_still_gains_nothing() -> None:
-    """Stable's rate jumps between the blocks, and so does the split: neither is blamed."""
-    first = list(product(enumerate(chances(2, 0.1)), enumerate(chances(6, 0.1))))
-    second = list(product(enumerate(chances(4, 0.6)), enumerate(chances(4, 0.6))))
-    mean = math.fsum(
-        a * b * c * d * math.exp(harm([(arm(2, i), arm(6, j)), (arm(4, k), arm(4, m))], 0.0))
-        for ((i, a), (j, b)), ((k, c), (m, d)) in product(first, second)
-    )
-    assert mean <= 1 + 1e-12
-
-
-def drawn(random: Random, requests: int, rate: float) -> int:
-    """Rare errors among many requests (a Poisson draw, cut at the requests)."""
-    bound, many, chance = math.exp(-requests * rate), 0, random.random()
-    while chance > bound:
-        many, chance = many + 1, chance * random.random()
-    return min(many, requests)
-
-
-def crossed(
-    seed: int, runs: int, test: Callable[[list[Pair], float], float], bar: float, rates: list[float]
-) -> float:
+def crossed(seed: int, runs: int, test: Test, bar: float, rates: tuple[float, ...]) -> float:
     """Share of runs that ever cross the bar, looked at after every block."""
     random, crossings = Random(seed), 0  # noqa: S311 - repeatable, not secret
     candidate, stable, margin = rates
@@ -174,67 +133,70 @@ def crossed(
         for look in range(40):
             own, other = (30, 570) if look < 15 else (300, 300)
             bad, worse = drawn(random, own, candidate), drawn(random, other, stable)
-            pairs.append((arm(own, bad), arm(other, worse)))
-            if look % 4 == 3 and test(pairs, margin) >= bar:
+            pairs.append(both((own, bad), (other, worse)))
+            if look % 4 == 3 and test(Comparison(margin=margin), pairs) >= bar:
                 crossings += 1
                 break
     return crossings / runs
 
 
 def test_peeking_all_the_time_rolls_back_a_healthy_candidate_in_one_of_a_hundred_at_most() -> None:
-    assert crossed(11, 500, harm, CLOSES, [0.02, 0.02, 0.0]) <= 0.01
+    assert crossed(11, 400, harm, CLOSES, (0.02, 0.02, 0.0)) <= 0.01
 
 
 def test_peeking_all_the_time_passes_a_bad_candidate_in_one_of_twenty_at_most() -> None:
-    assert crossed(12, 500, safety, OPENS, [0.025, 0.02, 0.005]) <= 0.05
+    assert crossed(12, 400, safety, OPENS, (0.025, 0.02, 0.005)) <= 0.05
 
 
 def test_a_clearly_worse_candidate_is_found_and_a_good_one_passes() -> None:
     """The bars above are not kept by deciding nothing."""
-    assert crossed(13, 50, harm, CLOSES, [0.2, 0.02, 0.001]) == 1.0
-    assert crossed(14, 50, safety, OPENS, [0.005, 0.005, 0.03]) == 1.0
+    assert crossed(13, 50, harm, CLOSES, (0.2, 0.02, 0.001)) == 1.0
+    assert crossed(14, 50, safety, OPENS, (0.005, 0.005, 0.03)) == 1.0
 
 
 def test_the_clean_requests_of_each_step_are_those_published() -> None:
-    guard = ErrorGuard(margin=0.005)
-    assert [requests_needed(guard, weight) for weight in (1, 5, 25, 50)] == [42, 138, 414, 827]
+    errors, found = errors_by(), []
+    for weight in (1, 5, 25, 50):
+        question = errors.safety(weight)
+        found.append(requests_needed(question.comparison, question.expected, weight))
+    assert found == [42, 138, 414, 827]
 
 
 def test_the_clean_requests_needed_are_just_enough() -> None:
-    wealths = safety_wealths([(arm(200, 1), arm(800, 3))], 0.01)
-    needed = clean_requests_needed(wealths, 0.01, OPENS)
+    comparison, clean = Comparison(margin=0.01), ((0.0, 1.0),)
+    had = safety_wealth(comparison, [both((200, 1), (800, 3))])
+    needed = requests_needed(comparison, (clean, clean), 50, had)
+    assert needed is not None
 
     def reached(requests: int) -> bool:
-        grown = zip(wealths, STAKES, strict=True)
-        return log_mean([one + requests * stake * 0.01 for one, stake in grown]) >= OPENS
+        grown = safety_after(comparison, had, both((requests, 0), (requests, 0)))
+        return grown.evidence >= OPENS
 
     assert reached(needed)
     assert not reached(needed - 1)
-    assert clean_requests_needed([OPENS] * len(STAKES), 0.01, OPENS) == 0
+    shown = safety_wealth(comparison, [both((5000, 0), (5000, 0))])
+    assert requests_needed(comparison, (clean, clean), 50, shown) == 0
 
 
 def test_wealth_is_a_fold_in_which_a_late_onset_counts_more_than_an_early_one() -> None:
-    calm, upset = (arm(100, 0), arm(1900, 8)), (arm(100, 8), arm(1900, 8))
-    late = harm([calm] * 30 + [upset] * 2, 0.001)
-    early = harm([upset] * 2 + [calm] * 30, 0.001)
+    calm, upset = both((100, 0), (1900, 8)), both((100, 8), (1900, 8))
+    late = harm(Comparison(margin=0.001), [calm] * 30 + [upset] * 2)
+    early = harm(Comparison(margin=0.001), [upset] * 2 + [calm] * 30)
     assert late > early, "what waits has lost nothing before the onset"
-    assert safety([calm, upset], 0.01) == pytest.approx(safety([upset, calm], 0.01))
-
-
-def test_a_safety_snapshot_carried_on_is_the_fold_of_all_blocks() -> None:
-    whole = safety_wealths(PAIRS, 0.01)
-    for cut in range(len(PAIRS)):
-        parts = zip(
-            safety_wealths(PAIRS[:cut], 0.01), safety_wealths(PAIRS[cut:], 0.01), strict=True
-        )
-        assert [one + other for one, other in parts] == pytest.approx(whole)
+    there, back = (safety(Comparison(margin=0.01), pair) for pair in ([calm, upset], [upset, calm]))
+    assert there == pytest.approx(back)
 
 
 def test_no_traffic_is_no_evidence() -> None:
-    assert harm([], 0.001) == pytest.approx(0)
-    assert safety([], 0.001) == pytest.approx(0)
-    assert excess([NOTHING] * 9, 0.01, _errors) == pytest.approx(0)
+    assert harm(Comparison(margin=0.001), []) == pytest.approx(0)
+    assert safety(Comparison(margin=0.001), []) == pytest.approx(0)
+    assert unproven().evidence == pytest.approx(0)
+    assert excess([binary(0, 0)] * 9, 0.01) == pytest.approx(0)
     assert paired([block(NOTHING, NOTHING)]) == []
+
+
+def _failed(one: Arm) -> Values:
+    return binary(one.requests, one.errors)
 
 
 def test_a_one_sided_block_waits_for_the_next_of_its_span() -> None:
@@ -245,6 +207,11 @@ def test_a_one_sided_block_waits_for_the_next_of_its_span() -> None:
         block(arm(3), arm(40), number=4),
     ]
     assert paired(blocks) == [(arm(5, 1), arm(200, 3)), (arm(3), arm(40))]
+    judged = [
+        (seen(ours), mean(ours), seen(theirs), mean(theirs))
+        for ours, theirs in pairs_of(_failed, _failed, blocks)
+    ]
+    assert judged == [(5, 1 / 5, 200, 3 / 200), (3, 0, 40, 0)]
 
 
 def test_a_one_sided_block_is_never_joined_across_spans() -> None:
@@ -254,25 +221,78 @@ def test_a_one_sided_block_is_never_joined_across_spans() -> None:
         block(arm(0), arm(80), number=3, span=3),
     ]
     assert paired(blocks) == []
+    assert pairs_of(_failed, _failed, blocks) == []
 
 
 def test_huge_counts_do_not_overflow() -> None:
-    bad = (arm(10**12, 10**12), arm(10**12, 0))
-    assert harm([bad] * 3, 0.001) > CLOSES
-    assert math.isfinite(harm([bad] * 3, 0.001))
-    good = (arm(10**12, 0), arm(10**12, 10**9))
-    assert math.isfinite(safety([good] * 3, 0.001))
-    assert math.isfinite(excess([arm(10**12, 10**12)], 0.001, _errors))
+    huge, comparison = 10**12, Comparison(margin=0.001)
+    bad = both((huge, huge), (huge, 0))
+    assert harm(comparison, [bad] * 3) > CLOSES
+    assert math.isfinite(harm(comparison, [bad] * 3))
+    assert math.isfinite(safety(comparison, [both((huge, 0), (huge, 10**9))] * 3))
+    assert math.isfinite(excess([binary(huge, huge)], 0.001))
     assert math.isfinite(weighted([(0.5, 1e9), (0.5, -1e9)]))
 
 
-@pytest.mark.parametrize("sizes", [(1, 10**9), (10**9, 1), (1, 1)])
-def test_the_stake_on_stables_errors_never_takes_more_than_there_is(sizes: tuple[int, int]) -> None:
-    own, other = sizes
-    ratio = own / other
-    for effect in EFFECTS:
-        assert 1 - ratio * effect / (1 + ratio * (1 + effect)) > 0
-    assert math.isfinite(harm([(arm(own), arm(other, other))], 0.001))
+SHARES = st.floats(0, 1)
+OBSERVED = st.lists(
+    st.tuples(SHARES, st.sampled_from([1e-3, 1.0, 7.0, 1e9])), min_size=1, max_size=4
+).map(tuple)
+PAIRED = st.lists(st.tuples(OBSERVED, OBSERVED), min_size=1, max_size=4)
+ASKED = st.builds(
+    Comparison,
+    margin=st.sampled_from([0.0, 0.0005, 0.3, 0.99]),
+    ratio=st.sampled_from([1.0, 1.05, 6.0]),
+    guess=st.just(0.0) | SHARES,
+    dispersion=st.sampled_from([1.0, 5.0]),
+)
+
+
+@settings(max_examples=300, deadline=None, database=None, derandomize=True)
+@given(ASKED, PAIRED)
+def test_no_stake_ever_takes_more_than_there_is(comparison: Comparison, pairs: list[Pair]) -> None:
+    """Every observation leaves something of every bet, whatever the guess, margin and split."""
+    assert math.isfinite(harm(comparison, pairs))
+    assert math.isfinite(safety(comparison, pairs))
+    for candidate, _ in pairs:
+        assert math.isfinite(excess([candidate], min(0.99, max(1e-6, comparison.guess))))
+
+
+@settings(max_examples=200, deadline=None, database=None, derandomize=True)
+@given(
+    st.lists(SHARES, min_size=1, max_size=6),
+    st.lists(SHARES, min_size=1, max_size=6),
+    st.floats(RARE, 0.9),
+)
+def test_sharing_a_value_between_grid_points_keeps_the_mean_and_never_gains(
+    own: list[float], other: list[float], guess: float
+) -> None:
+    exact = tuple((one, 1.0) for one in own), tuple((one, 1.0) for one in other)
+    shared = spread(averaged(own, 1.0)), spread(averaged(other, 1.0))
+    assert all(round(value * GRID) == pytest.approx(value * GRID) for value, _ in shared[0])
+    for one, parts in zip(exact, shared, strict=True):
+        assert mean(parts) == pytest.approx(mean(one), abs=1e-12)
+        assert seen(parts) == pytest.approx(seen(one))
+    comparison = Comparison(margin=0.01, ratio=1.05, guess=guess)
+    for test in (harm, safety):
+        assert test(comparison, [shared]) <= test(comparison, [exact]) + 1e-9
+    assert excess([shared[0]], guess) <= excess([exact[0]], guess) + 1e-9
+
+
+def test_paired_answers_that_are_no_worse_gain_nothing_and_worse_ones_do() -> None:
+    even = [(-0.4, 30.0), (0.0, 50.0), (0.4, 30.0)]
+    assert paired_differences(even, 0.02) < 0
+    assert paired_differences([(0.3, 60.0), (0.0, 40.0)], 0.02) > CLOSES
+    assert paired_differences([], 0.02) == pytest.approx(0)
+    assert math.isfinite(paired_differences([(-1.0, 1e9)], 0.0))
+
+
+def chances(requests: int, rate: float) -> list[float]:
+    """The binomial distribution, exactly."""
+    return [
+        math.comb(requests, bad) * rate**bad * (1 - rate) ** (requests - bad)
+        for bad in range(requests + 1)
+    ]
 
 
 def test_the_highest_rate_of_a_sample_holds_with_its_chance() -> None:

@@ -5,7 +5,7 @@ import json
 from policies.judge import no_worse
 from policies.verdict import Outcome
 from states.desired import desired
-from states.judging import guards_of, harm_of
+from states.judging import guards_of, harm_of, suspected
 from states.machine import State, Trigger
 from states.plan import Event, MoveAlias, Plan, Serve
 from states.release import Application, Order, Release
@@ -89,7 +89,10 @@ def _exposure_is_earned(before: Application, world: World, plan: Plan) -> None:
         span = [one for one in live.blocks if one.span == old.spans[-1].number and one.comparable]
         assert live.pinned is not None
         weight = live.steps[old.step - 1]
+        assert not suspected(live), "nothing opens while harm is more likely than not"
         for guard in guards_of(old):
+            if guard.observe:
+                continue
             verdict = no_worse(guard, tuple(span), weight=weight, pace=None)
             assert verdict.outcome is Outcome.PASS, "a step is left only by proof of its own"
             told = live.verdicts[guard.guard]

@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from controller.daemon.collect import span_at
-from policies.evidence import Arm, Block
+from policies.evidence import Arm, Block, Coverage
 from policies.fuse import Minute
 from policies.golden import GoldenQuery, Round
 from policies.guards import History
@@ -13,6 +12,7 @@ from states.plan import Call, Event, MoveAlias, Plan, Serve
 from states.reconcile import reconcile
 from states.release import Application, Attempt, Order, Release, Span, Spec
 from states.world import Absent, Endpoint, Evidence, ModelVersion, Serving, Share, World
+from tests.states.answers import Answers
 
 MODEL = "main.ml_models.rag_chatbot"
 QUICK = Rollout(
@@ -31,6 +31,7 @@ SPEC = Spec(
 )
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 TABLE = "main.ml_models.rag_payload"
+SOURCE = "inference_table"
 
 
 def serving(**weights: int) -> Serving:
@@ -45,6 +46,17 @@ def serving(**weights: int) -> Serving:
 
 def version(number: int, status: str = "READY", **tags: str) -> ModelVersion:
     return ModelVersion(version=str(number), status=status, tags=tags, has_signature=True)
+
+
+def span_at(spans: tuple[Span, ...], moment: datetime) -> tuple[Span, datetime | None]:
+    """The span that a moment lies in, and when the next one starts; the last decision counts."""
+    standing = [
+        span
+        for index, span in enumerate(spans)
+        if all(later.starts_at > span.starts_at for later in spans[index + 1 :])
+    ]
+    begun = [span for span in standing if span.starts_at <= moment] or [spans[0]]
+    return begun[-1], next((one.starts_at for one in standing if one.starts_at > moment), None)
 
 
 @dataclass
@@ -75,6 +87,19 @@ class Story:
     error_rates: dict[str, float] = field(default_factory=dict)
     requests_per_look: int = 6000
     table_speaks: bool = True
+    silent: frozenset[str] = frozenset()
+    """Sources that do not speak, while others do."""
+    answered: dict[str, Answers] = field(default_factory=dict)
+    """How versions answer, for those guards that look at answers; stable's is under ''."""
+    hidden: float | None = None
+    """Share of errors that the table leaves out, and the metrics tell of; None: no metrics."""
+    rejecting: float = 0.0
+    """Share of its requests that the candidate rejects with 429."""
+    astray: int = 0
+    """Percent of all requests that reach the candidate beyond its weight."""
+    room: int | None = None
+    """The candidate's provisioned concurrency."""
+    peak: float | None = None
     pace: float | None = 100.0
     minutes: tuple[Minute, ...] = ()
     """What the endpoint's own metrics remember."""
@@ -109,9 +134,13 @@ class Story:
 
     def world(self) -> World:
         """What is seen now."""
+        endpoint = self.endpoint if self.answers else None
+        if isinstance(endpoint, Endpoint) and self.room is not None:
+            names = endpoint.serving.shares
+            endpoint = replace(endpoint, concurrency=dict.fromkeys(names, self.room))
         return World(
             now=self.now,
-            endpoint=self.endpoint if self.answers else None,
+            endpoint=endpoint,
             versions=tuple(self.versions.values()),
             alias=self.alias,
             round=self._round(),
@@ -119,6 +148,7 @@ class Story:
             minutes=self.minutes,
             history=self.history,
             requests_per_second=self.pace,
+            peak_concurrency=self.peak,
         )
 
     @property
@@ -217,33 +247,62 @@ class Story:
         live = self.application.live
         if live is None or not live.spans or not self.table_speaks:
             return None
+        speaking = sorted({SOURCE, *live.sources.values()} - self.silent)
         blocks: list[Block] = []
-        opened = live.blocks[-1].closed_at if live.blocks else live.spans[0].starts_at
-        while opened < self.now:
-            span, until = span_at(live.spans, opened)
-            closed = min(until or self.now, self.now)
-            number = len(live.blocks) + len(blocks) + 1
-            blocks.append(self._block(number, span, opened, closed, live.version))
-            opened = closed
-        return Evidence(blocks=tuple(blocks), watermarks={"inference_table": self.now})
+        for source in speaking:
+            told = [one.closed_at for one in live.blocks if one.source == source]
+            opened = told[-1] if told else live.spans[0].starts_at
+            while opened < self.now:
+                span, until = span_at(live.spans, opened)
+                closed = min(until or self.now, self.now)
+                made = self._block(source, span, (opened, closed), live)
+                blocks.append(replace(made, number=len(live.blocks) + len(blocks) + 1))
+                opened = closed
+        return Evidence(blocks=tuple(blocks), watermarks=dict.fromkeys(speaking, self.now))
 
     def _block(
-        self, number: int, span: Span, opened: datetime, closed: datetime, version: str
+        self, source: str, span: Span, window: tuple[datetime, datetime], live: Release
     ) -> Block:
+        opened, closed = window
         requests = round(self.requests_per_look * ((closed - opened) / timedelta(seconds=30)))
-        candidate = requests * span.weight // 100
+        share = min(100, span.weight + self.astray) if span.weight else 0
+        own = requests * share // 100
+        arms = {
+            version: self._arm(source, version, number, live)
+            for version, number in ((live.version, own), ("", requests - own))
+        }
+        candidate, stable = arms[live.version], arms[""]
+        cover = None
+        if self.hidden is not None:
+            seen = candidate.errors + stable.errors
+            failed = round(seen / (1 - self.hidden))
+            cover = Coverage(requests=requests, failed=failed, seen=requests, seen_failed=seen)
         return Block(
-            number=number,
-            source="inference_table",
+            number=0,
+            source=source,
             span=span.number,
             step=span.step,
             comparable=span.settled and 0 < span.weight < 100,
             opened_at=opened,
             closed_at=closed,
-            candidate=self._arm(version, candidate),
-            stable=self._arm("", requests - candidate),
+            candidate=candidate,
+            stable=stable,
+            coverage=cover if source == live.sources.get("errors") else None,
         )
 
-    def _arm(self, number: str, requests: int) -> Arm:
-        errors = round(requests * self.error_rates.get(number, 0.0))
-        return Arm(requests=requests, errors=errors, server_errors=0)
+    def _arm(self, source: str, number: str, requests: int, live: Release) -> Arm:
+        rejected = round(requests * self.rejecting) if number else 0
+        rate = self.error_rates.get(number, 0.0) * (1 - (self.hidden or 0.0))
+        errors = round((requests - rejected) * rate)
+        good, answers = requests - rejected - errors, self.answered.get(number, Answers())
+        return Arm(
+            requests=requests,
+            errors=errors,
+            server_errors=0,
+            rejected=rejected,
+            tallies={
+                guard: answers.tally(guard, good, measure)
+                for guard, measure in live.measures.items()
+                if live.sources.get(guard) == source
+            },
+        )

@@ -82,6 +82,7 @@ def test_the_second_alarm_asks_a_person(story: Story) -> None:
     story.minutes = ()
     calm(story, 60)
     story.look(times=2)
+    story.table_speaks = False
     for _ in range(40):
         if story.live.retreats > 1:
             break
@@ -89,6 +90,16 @@ def test_the_second_alarm_asks_a_person(story: Story) -> None:
     assert story.live.retreats == 2
     assert story.live.needs_person
     assert story.weight(2) == 0
+
+
+def test_what_the_counts_by_version_tell_of_already_alarms_nobody(story: Story) -> None:
+    story.table_speaks = True
+    story.look()
+    for _ in range(3):
+        storm(story)
+    assert story.live.retreats == 0
+    assert story.weight(2) > 0
+    assert "fuse.blown" not in story.names()
 
 
 def test_a_paused_canary_is_shut_all_the_same(story: Story) -> None:

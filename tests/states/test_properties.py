@@ -37,6 +37,7 @@ HAPPENINGS = st.tuples(
         [
             "register", "register", "order", "fate", "fate", "edit", "alias",
             "blind", "stale", "errors", "answers", "fallback", "gone",
+            "worse", "silence", "counts",
         ]
     ),
     st.integers(0, 59),
@@ -76,11 +77,11 @@ def told_of(wild: Wild) -> str:
 
 
 @EXAMPLES
-@given(day=DAYS, first=st.booleans())
+@given(day=DAYS, first=st.booleans(), rich=st.booleans())
 def test_no_day_breaks_a_promise_and_every_healed_world_comes_to_rest(
-    day: list[Action], *, first: bool
+    day: list[Action], *, first: bool, rich: bool
 ) -> None:
-    wild = adopted(first=first)
+    wild = adopted(first=first, rich=rich)
     live_through(wild, day)
     wild.heal()
     quiet = 0

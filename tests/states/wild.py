@@ -4,13 +4,15 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+from policies.guards import Guards, ScoreGuard, TokenGuard
 from policies.rollout import Rollout
 from states.machine import State
 from states.plan import Call, Plan, Serve
 from states.reconcile import reconcile
 from states.release import Attempt, Order, Release
 from states.world import Absent, Endpoint, World
-from tests.states.story import SPEC, Story
+from tests.states.answers import RICH, Answers
+from tests.states.story import SOURCE, SPEC, Story
 
 BRISK = Rollout(
     steps=(5, 25, 50, 100),
@@ -105,6 +107,8 @@ class Wild(Story):
         self.unseen.clear()
         self.golden_fails = self.undeployable = frozenset()
         self.table_speaks = True
+        self.answered, self.silent, self.hidden = {}, frozenset(), None
+        self.rejecting, self.astray = 0.0, 0
         if isinstance(self.endpoint, Endpoint):
             self.endpoint = replace(self.endpoint, fallback=False)
         self.versions = {
@@ -169,6 +173,24 @@ class Wild(Story):
         name = "" if number % 3 == 0 or live is None else live.version
         self.error_rates[name] = (0.0, 0.002, 0.02, 0.2)[number % 4]
 
+    def _do_worse(self, number: int) -> None:
+        """The live version, or both, answer worse in one thing, or well again."""
+        live = self.application.live
+        kinds = (Answers(slower=1.6), Answers(faulty=0.1), Answers(longer=2.0), Answers(score=0.5))
+        names = [live.version if live else "", *([""] if number % 3 == 0 else [])]
+        kind = kinds[number // 5 % 4] if number % 5 else Answers()
+        self.answered |= dict.fromkeys(names, kind)
+
+    def _do_silence(self, number: int) -> None:
+        """One source falls silent, or speaks again."""
+        self.silent ^= {("query:truth", SOURCE)[number % 2]}
+
+    def _do_counts(self, number: int) -> None:
+        """The table hides errors, the queue is full, or requests go astray."""
+        self.hidden = (None, 0.0, 0.3)[number % 3]
+        self.rejecting = 0.2 if number % 4 == 1 else 0.0
+        self.astray = 20 if number % 5 == 1 else 0
+
     def _do_answers(self, number: int) -> None:
         live = self.application.live
         names = {live.version if live else "1", *(["1"] if number % 2 else [])}
@@ -192,11 +214,16 @@ class Wild(Story):
         return found[-1] if found else None
 
 
-def adopted(*, first: bool = False) -> Wild:
-    """A world with version 1 at 100 %, or with nothing yet."""
+def adopted(*, first: bool = False, rich: bool = False) -> Wild:
+    """A world with version 1 at 100 %, or with nothing yet; `rich`: all guards can judge."""
     wild = Wild()
     if first:
         wild = Wild(endpoint=Absent(), alias=Absent())
-    wild.application = replace(wild.application, spec=replace(SPEC, rollout=BRISK))
+    spec = replace(SPEC, rollout=BRISK)
+    if rich:
+        guards = Guards(tokens=TokenGuard(), scores={"truth": ScoreGuard()})
+        spec = replace(spec, guards=guards, queries={"truth": "score"})
+        wild.history = RICH
+    wild.application = replace(wild.application, spec=spec)
     wild.requests_per_look = 20_000
     return wild

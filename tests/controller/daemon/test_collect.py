@@ -1,87 +1,61 @@
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
-from controller.daemon.collect import Collector, span_at
-from controller.workspace.errors import Unreachable
-from controller.workspace.inference import Look
-from policies.evidence import NOTHING, Arm, Block
-from states.release import Application, Span
-from states.world import Endpoint
-from tests.states.story import START, TABLE, Story
+from controller.daemon.collect import Collector
+from controller.workspace.inference import Paths
+from policies.evidence import Block, Coverage, Measure
+from states.release import Application
+from states.world import Endpoint, Evidence
+from tests.controller.daemon.platform import (
+    CANDIDATE,
+    MINUTE,
+    SECOND,
+    STABLE,
+    Platform,
+    Probes,
+    Request,
+    one_a_second,
+)
+from tests.states.story import START, Story
 
-SECOND = timedelta(seconds=1)
-
-
-@dataclass
-class Warehouse:
-    """A table whose rows arrive `lag` late, on a clock of its own."""
-
-    lag: timedelta = timedelta(seconds=10)
-    ahead: timedelta = timedelta()
-    """How far the warehouse's clock is ahead of the store's."""
-    time: datetime = START
-    asked: list[tuple[datetime | None, datetime | None]] = field(default_factory=list)
-    broken: bool = False
-    takes: timedelta = timedelta()
-    """How long a statement waits before it runs."""
-
-    def look(  # noqa: PLR0913 - one statement's parameters
-        self,
-        *,
-        table: str,
-        application: str,
-        candidate_entity: str,
-        stable_entity: str | None,
-        endpoint: str,
-        since: datetime | None,
-        until: datetime | None,
-    ) -> Look:
-        assert table == TABLE
-        assert application == "rag-chatbot"
-        assert endpoint == "rag-chatbot-endpoint"
-        assert (candidate_entity, stable_entity) == ("rag_chatbot-v2", "rag_chatbot-v1")
-        assert since is not None
-        self.asked.append((since, until))
-        if self.broken:
-            raise Unreachable("the warehouse is asleep")
-        now = self.time + self.ahead + self.takes
-        watermark = now - self.lag
-        closed = max(since, min(until or watermark, watermark))
-        arm = Arm(requests=int((closed - since).total_seconds()), errors=0, server_errors=0)
-        return Look(now=now, watermark=watermark, closed=closed, candidate=arm, stable=NOTHING)
+TABLE, METRICS = "inference_table", "metrics"
 
 
-@dataclass
-class Probes:
-    beaten: list[str] = field(default_factory=list)
-
-    def beat(self, entity: str, query: str, marker: str) -> bool:
-        assert query
-        assert marker.startswith("headgate/")
-        self.beaten.append(entity)
-        return True
+@dataclass(frozen=True)
+class Query:
+    sql: str = "SELECT 1"
+    counts: str = "score"
 
 
-def collector(warehouse: Warehouse, probes: Probes | None = None) -> Collector:
+def collector(platform: Platform, probes: Probes | None = None, **more: object) -> Collector:
     """A collector that was just made, as after a restart, on the store's clock."""
-    return Collector(warehouse, probes or Probes(), lambda: warehouse.time)
+    clock = lambda: platform.time  # noqa: E731
+    return Collector(platform, probes or Probes(), platform, clock, **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def story() -> Story:
-    """A canary that opened a moment ago and was not seen yet."""
+    """A canary that opened a moment ago, on the whole minute, and was not seen yet."""
     story = Story()
-    story.application = replace(
-        story.application, spec=replace(story.application.spec, evidence_every=10 * SECOND)
-    )
+    paced(story, 10 * SECOND)
     story.look()
     story.register(2)
     story.obeys = True
     story.table_speaks = False
     story.until("Canary")
+    return counted_by(story, errors=TABLE)
+
+
+def paced(story: Story, every: timedelta) -> None:
+    spec = replace(story.application.spec, evidence_every=every)
+    story.application = replace(story.application, spec=spec)
+
+
+def counted_by(story: Story, **sources: str) -> Story:
+    story.application = story.application.with_release(replace(story.live, sources=sources))
     return story
 
 
@@ -90,130 +64,370 @@ def endpoint(story: Story) -> Endpoint:
     return story.endpoint
 
 
-def gather(
-    collecting: Collector, warehouse: Warehouse, story: Story, *, seconds: int, step: int = 10
-) -> list[Block]:
-    """Look every `step` seconds, and keep what each look closes in the record."""
-    blocks: list[Block] = []
-    now = story.now
-    for passed in range(0, seconds, step):
-        warehouse.time = now + passed * SECOND
-        evidence = collecting.collect(story.application, endpoint(story), warehouse.time)
-        if evidence is None:
-            continue
-        blocks += evidence.blocks
+def look(collecting: Collector, platform: Platform, story: Story) -> Evidence | None:
+    """Look once, and keep what is closed in the record."""
+    evidence = collecting.collect(
+        story.application, endpoint(story), platform.time, platform.minutes()
+    )
+    if evidence is not None:
         live = story.live
         story.application = story.application.with_release(
             replace(live, blocks=(*live.blocks, *evidence.blocks))
         )
-    return blocks
+    return evidence
+
+
+def gather(
+    collecting: Collector, platform: Platform, story: Story, *, seconds: int, step: int = 10
+) -> list[Block]:
+    """Look every `step` seconds; what was closed meanwhile."""
+    before, now = len(story.live.blocks), story.now
+    for passed in range(0, seconds, step):
+        platform.time = now + passed * SECOND
+        look(collecting, platform, story)
+    return list(story.live.blocks[before:])
+
+
+def requests(blocks: list[Block]) -> int:
+    return sum(block.candidate.requests + block.stable.requests for block in blocks)
+
+
+def began(story: Story) -> datetime:
+    return story.live.spans[0].starts_at
 
 
 def test_windows_follow_each_other_without_gap_or_overlap_up_to_the_watermark(
     story: Story,
 ) -> None:
-    warehouse = Warehouse()
-    blocks = gather(collector(warehouse), warehouse, story, seconds=120)
-    assert blocks[0].opened_at == story.live.spans[0].starts_at
+    platform = Platform()
+    blocks = gather(collector(platform), platform, story, seconds=120)
+    assert blocks[0].opened_at == began(story)
     for before, after in pairwise(blocks):
         assert after.opened_at == before.closed_at
         assert after.number == before.number + 1
-    assert blocks[-1].closed_at == warehouse.time - warehouse.lag
+    assert blocks[-1].closed_at == platform.time - platform.lag
+    assert requests(blocks) == (blocks[-1].closed_at - began(story)) / SECOND
 
 
 def test_a_block_never_reaches_over_a_change_of_weight(story: Story) -> None:
     story.look()
     settled = story.live.spans[-1]
     assert settled.settled
-    warehouse = Warehouse()
-    blocks = gather(collector(warehouse), warehouse, story, seconds=150)
-    spans = {block.span for block in blocks}
-    assert len(spans) == 2
+    platform = Platform()
+    blocks = gather(collector(platform), platform, story, seconds=150)
+    assert {block.span for block in blocks} == {1, 2}
     for block in blocks:
         before = block.closed_at <= settled.starts_at
         assert before or block.opened_at >= settled.starts_at
         assert block.comparable is not before
 
 
+def test_all_spans_that_have_passed_are_closed_by_one_statement(story: Story) -> None:
+    story.look()
+    platform = Platform(time=story.now + 10 * MINUTE)
+    collecting = collector(platform, offset=timedelta())
+    look(collecting, platform, story)
+    assert [block.span for block in story.live.blocks] == [1, 2]
+    assert len(platform.asked) == 1
+
+
 @pytest.mark.parametrize("hours", [-3, 2])
 def test_a_warehouse_whose_clock_is_off_counts_the_same_stretch(story: Story, hours: int) -> None:
-    warehouse = Warehouse(ahead=timedelta(hours=hours))
-    blocks = gather(collector(warehouse), warehouse, story, seconds=60)
-    assert blocks[0].opened_at == story.live.spans[0].starts_at + warehouse.ahead
-    assert sum(block.candidate.requests for block in blocks) > 0
+    story.look()
+    platform = Platform(ahead=timedelta(hours=hours))
+    blocks = gather(collector(platform), platform, story, seconds=60)
+    assert blocks[0].opened_at == began(story) + platform.ahead
+    assert requests(blocks) == (blocks[-1].closed_at - blocks[0].opened_at) / SECOND
+    cut = story.live.spans[-1].starts_at + platform.ahead
+    assert any(block.opened_at == cut for block in blocks)
 
 
 def test_the_watermark_is_told_on_the_stores_clock(story: Story) -> None:
-    warehouse = Warehouse(ahead=timedelta(hours=5), time=story.now + 60 * SECOND)
-    evidence = collector(warehouse).collect(story.application, endpoint(story), warehouse.time)
+    platform = Platform(ahead=timedelta(hours=5), time=story.now + 60 * SECOND)
+    evidence = look(collector(platform), platform, story)
     assert evidence is not None
-    assert evidence.watermark == warehouse.time - warehouse.lag
+    assert evidence.watermarks == {TABLE: platform.time - platform.lag}
 
 
 def test_both_versions_are_probed_at_the_sources_pace_not_at_every_look(story: Story) -> None:
-    warehouse, probes = Warehouse(), Probes()
-    gather(collector(warehouse, probes), warehouse, story, seconds=40, step=1)
-    assert probes.beaten == ["rag_chatbot-v2", "rag_chatbot-v1"] * 4
+    platform, probes = Platform(), Probes()
+    gather(collector(platform, probes), platform, story, seconds=40, step=1)
+    assert probes.beaten == [CANDIDATE, STABLE] * 4
 
 
 def test_a_warehouse_that_does_not_answer_brings_no_evidence_and_says_so(story: Story) -> None:
-    warehouse = Warehouse(broken=True)
-    evidence = collector(warehouse).collect(story.application, endpoint(story), story.now)
-    assert evidence is not None
-    assert evidence.blocks == ()
-    assert evidence.watermark is None
-    assert evidence.trouble == "the warehouse is asleep"
+    platform = Platform(broken=True, time=story.now)
+    evidence = look(collector(platform), platform, story)
+    assert evidence == Evidence(trouble="the warehouse is asleep")
 
 
 def test_nothing_is_asked_while_no_release_has_users() -> None:
-    story = Story()
+    story, platform = Story(), Platform()
     story.look()
-    warehouse = Warehouse()
-    assert (
-        collector(warehouse).collect(
-            Application(name="idle", spec=story.application.spec), endpoint(story), story.now
-        )
-        is None
-    )
-    assert warehouse.asked == []
+    idle = Application(name="idle", spec=story.application.spec)
+    assert collector(platform).collect(idle, endpoint(story), story.now) is None
+    assert platform.asked == []
 
 
-def span(number: int, start: int, *, settled: bool = True) -> Span:
-    return Span(number=number, step=1, weight=5, starts_at=START + start * SECOND, settled=settled)
-
-
-def test_a_later_decision_overrules_a_span_that_was_still_to_begin() -> None:
-    spans = (span(1, 0), span(2, 60), span(3, 20))
-    current, until = span_at(spans, START + 10 * SECOND)
-    assert (current.number, until) == (1, START + 20 * SECOND)
-    current, until = span_at(spans, START + 100 * SECOND)
-    assert (current.number, until) == (3, None)
+def test_a_release_without_sources_is_not_asked_about(story: Story) -> None:
+    counted_by(story)
+    platform, probes = Platform(time=story.now), Probes()
+    assert look(collector(platform, probes), platform, story) is None
+    assert (platform.asked, probes.beaten) == ([], [])
 
 
 @pytest.mark.parametrize("seconds", [1, 20])
 def test_a_warehouse_whose_statements_wait_brings_evidence_all_the_same(
     story: Story, seconds: int
 ) -> None:
-    warehouse = Warehouse(takes=timedelta(seconds=seconds))
-    blocks = gather(collector(warehouse), warehouse, story, seconds=120)
-    assert sum(block.candidate.requests for block in blocks) > 0
+    platform = Platform(takes=timedelta(seconds=seconds))
+    blocks = gather(collector(platform), platform, story, seconds=120)
+    assert requests(blocks) > 0
 
 
 def test_a_daemon_that_was_restarted_measures_the_clocks_anew(story: Story) -> None:
     """Else a warehouse ahead by hours would seem to have told of the whole bake already."""
-    warehouse = Warehouse(ahead=timedelta(hours=2))
-    assert gather(collector(warehouse), warehouse, story, seconds=60)
-    warehouse.time += timedelta(seconds=30)
-    evidence = collector(warehouse).collect(story.application, endpoint(story), warehouse.time)
+    platform = Platform(ahead=timedelta(hours=2))
+    assert gather(collector(platform), platform, story, seconds=60)
+    platform.time += timedelta(seconds=30)
+    evidence = look(collector(platform), platform, story)
     assert evidence is not None
-    assert evidence.watermark == warehouse.time - warehouse.lag
+    assert evidence.watermarks == {TABLE: platform.time - platform.lag}
 
 
 def test_the_least_offset_is_kept_so_that_one_slow_start_is_forgotten(story: Story) -> None:
-    warehouse = Warehouse(takes=timedelta(minutes=3))
-    collecting = collector(warehouse)
-    gather(collecting, warehouse, story, seconds=20)
-    warehouse.takes = timedelta()
+    platform = Platform(takes=timedelta(minutes=3))
+    collecting = collector(platform)
+    gather(collecting, platform, story, seconds=20)
+    platform.takes = timedelta()
     story.now += timedelta(minutes=1)
-    gather(collecting, warehouse, story, seconds=20)
+    gather(collecting, platform, story, seconds=20)
     assert collecting.offset == timedelta()
+
+
+def test_releases_of_one_pace_are_looked_at_in_the_same_beat_whenever_they_opened(
+    story: Story,
+) -> None:
+    paced(story, 5 * MINUTE)
+    moments: list[set[datetime]] = []
+    for opened in (0, 150):
+        platform, seen = Platform(), set[datetime]()
+        collecting = collector(platform, offset=timedelta())
+        for passed in range(opened, 1200, 30):
+            platform.time = story.now + passed * SECOND
+            count = len(platform.asked)
+            look(collecting, platform, story)
+            if len(platform.asked) > count:
+                seen.add(platform.time)
+        moments.append(seen)
+        assert min(seen) == story.now + opened * SECOND, "the first look does not wait"
+        assert max(later - one for one, later in pairwise(sorted(seen))) <= 5 * MINUTE
+    first, other = ({*sorted(seen)[1:]} for seen in moments)
+    assert other <= first
+    assert all(one.minute % 5 == 0 and one.second == 0 for one in first | other)
+
+
+def test_every_row_is_counted_once_or_told_once_as_late(story: Story) -> None:
+    paced(story, MINUTE)
+    late = [
+        Request(story.now + number * SECOND, story.now + (number + delay) * SECOND, STABLE)
+        for number, delay in ((20, 200), (40, 500), (41, 500), (130, 90))
+    ]
+    platform = Platform([*one_a_second(1200, since=story.now), *late])
+    blocks = gather(collector(platform), platform, story, seconds=900)
+    told = {block.number: block.late for block in blocks if block.late}
+    assert sum(told.values()) == 4
+    assert len(told) == 3
+    assert requests(blocks) == (blocks[-1].closed_at - began(story)) / SECOND
+
+
+def test_rows_late_by_less_than_the_watermark_are_not_late(story: Story) -> None:
+    platform = Platform(one_a_second(1200, lag=40 * SECOND), lag=40 * SECOND)
+    blocks = gather(collector(platform), platform, story, seconds=600)
+    assert {block.late for block in blocks} == {0}
+
+
+def test_a_long_release_recounts_the_last_hours_only_and_tells_nothing_twice(
+    story: Story,
+) -> None:
+    paced(story, timedelta(minutes=30))
+    late = Request(story.now + MINUTE, story.now + 40 * MINUTE, STABLE)
+    platform = Platform([late], exported=0)
+    blocks = gather(collector(platform), platform, story, seconds=10 * 3600, step=600)
+    assert sum(block.late for block in blocks) == 1
+    since = platform.asked[-1].counted_since
+    assert since is not None
+    assert timedelta(hours=5) < platform.asked[-1].since - since <= timedelta(hours=6)
+
+
+def test_sessions_are_not_held_against_rows(story: Story) -> None:
+    platform = Platform()
+    collecting = collector(platform, paths=Paths(session="$.session"))
+    assert gather(collecting, platform, story, seconds=60)
+    assert {ask.counted_since for ask in platform.asked} == {None}
+
+
+def test_a_block_tells_how_much_of_the_metrics_minutes_the_table_has(story: Story) -> None:
+    paced(story, 5 * MINUTE)
+    unwritten = datetime.max.replace(tzinfo=START.tzinfo)
+    drawn = one_a_second(1800)
+    lost = [replace(one, written=unwritten) if one.failed else one for one in drawn]
+    platform = Platform(lost)
+    blocks = gather(collector(platform), platform, story, seconds=600, step=30)
+    covers = [block.coverage for block in blocks if block.coverage is not None]
+    whole = sum(covers, Coverage(requests=0, failed=0, seen=0, seen_failed=0))
+    assert whole.requests >= 300
+    assert whole.requests % 60 == 0
+    assert whole.seen_failed == 0
+    assert whole.requests - whole.seen == whole.failed > 0
+
+
+def test_without_metrics_no_minutes_are_asked_for_and_nothing_is_known_of_coverage(
+    story: Story,
+) -> None:
+    platform = Platform(exported=0)
+    blocks = gather(collector(platform), platform, story, seconds=300)
+    assert {ask.minute_phase_ms for ask in platform.asked} == {None}
+    assert {block.coverage for block in blocks} == {None}
+
+
+def test_metrics_that_name_the_version_are_counted_by_whole_minutes_at_their_own_pace(
+    story: Story,
+) -> None:
+    paced(story, 5 * MINUTE)
+    counted_by(story, errors=METRICS)
+    story.look()
+    platform, probes = Platform(), Probes()
+    collecting = collector(platform, probes)
+    blocks = gather(collecting, platform, story, seconds=600, step=30)
+    assert {block.source for block in blocks} == {METRICS}
+    assert [block.number for block in blocks] == list(range(1, len(blocks) + 1))
+    assert len(blocks) >= 8
+    assert all((block.closed_at - block.opened_at) % MINUTE == timedelta() for block in blocks)
+    for block in blocks:
+        counted = block.candidate.requests + block.stable.requests
+        assert counted == (block.closed_at - block.opened_at) / SECOND
+        assert block.candidate.errors == block.candidate.server_errors
+    settled = story.live.spans[-1].starts_at
+    assert not any(block.opened_at < settled < block.closed_at for block in blocks)
+    assert (platform.asked, probes.beaten) == ([], []), "no warehouse is needed for them"
+
+
+def test_two_sources_are_two_sequences_of_windows_under_one_numbering(story: Story) -> None:
+    paced(story, MINUTE)
+    counted_by(story, errors=METRICS, latency=TABLE)
+    platform = Platform()
+    collecting = collector(platform)
+    blocks = gather(collecting, platform, story, seconds=600, step=30)
+    assert [block.number for block in blocks] == list(range(1, len(blocks) + 1))
+    for source in (METRICS, TABLE):
+        own = [block for block in blocks if block.source == source]
+        assert len(own) > 5
+        for before, after in pairwise(own):
+            assert after.opened_at == before.closed_at
+    platform.time += MINUTE
+    evidence = look(collecting, platform, story)
+    assert evidence is not None
+    assert evidence.watermarks.keys() == {METRICS, TABLE}
+    assert evidence.watermarks[METRICS] == platform.minutes()[-1].ends_at
+
+
+def test_the_metrics_minutes_are_cut_by_the_clock_that_the_warehouse_showed(story: Story) -> None:
+    paced(story, MINUTE)
+    counted_by(story, errors=METRICS, latency=TABLE)
+    story.look()
+    platform = Platform(ahead=timedelta(hours=1, seconds=20))
+    blocks = gather(collector(platform), platform, story, seconds=600, step=30)
+    own = [block for block in blocks if block.source == METRICS]
+    cut = story.live.spans[-1].starts_at + platform.ahead
+    assert not any(block.opened_at < cut < block.closed_at for block in own)
+    assert own[0].opened_at >= began(story) + platform.ahead
+
+
+def test_a_configured_query_is_asked_with_the_table_and_has_its_own_watermark(
+    story: Story,
+) -> None:
+    counted_by(story, errors=TABLE, quality="query:quality")
+    measures = {"quality": Measure(cap=1.0)}
+    story.application = story.application.with_release(replace(story.live, measures=measures))
+    platform = Platform()
+    queries = {"quality": Query(), "unused": Query()}
+    collecting = collector(platform, queries=queries)
+    blocks = gather(collecting, platform, story, seconds=120)
+    own = [block for block in blocks if block.source == "query:quality"]
+    assert own[0].opened_at == began(story)
+    assert own[-1].closed_at == platform.time - platform.query_lag
+    assert requests(own) == (own[-1].closed_at - own[0].opened_at) / SECOND
+    assert platform.asked[-1].queries.keys() == {"quality"}
+    assert platform.asked[-1].measures == measures
+    platform.time += 10 * SECOND
+    evidence = look(collecting, platform, story)
+    assert evidence is not None
+    assert evidence.watermarks["query:quality"] == platform.time - platform.query_lag
+
+
+def test_a_pinned_query_that_left_the_configuration_is_missed_aloud(story: Story) -> None:
+    counted_by(story, errors=TABLE, quality="query:quality")
+    platform = Platform(time=story.now + MINUTE)
+    evidence = look(collector(platform), platform, story)
+    assert evidence is not None
+    assert evidence.blocks
+    assert evidence.trouble is not None
+    assert "query quality is not in evidence.queries any more" in evidence.trouble
+
+
+def test_an_inference_table_that_was_switched_off_is_missed_aloud(story: Story) -> None:
+    platform = Platform(time=story.now + MINUTE)
+    story.endpoint = replace(endpoint(story), inference_table=None)
+    evidence = look(collector(platform), platform, story)
+    assert evidence is not None
+    assert evidence.trouble is not None
+    assert "has no inference table" in evidence.trouble
+
+
+def asked_times(story: Story, platform: Platform, hours: float) -> list[datetime]:
+    collecting, found = collector(platform, offset=timedelta()), list[datetime]()
+    for passed in range(0, int(hours * 3600), 30):
+        platform.time = story.now + passed * SECOND
+        count = len(platform.asked)
+        look(collecting, platform, story)
+        if len(platform.asked) > count:
+            found.append(platform.time)
+    return found
+
+
+def test_an_endpoint_without_any_request_is_asked_about_every_half_hour(story: Story) -> None:
+    paced(story, 5 * MINUTE)
+    moments = asked_times(story, Platform([]), 2)
+    waits = {later - one for one, later in pairwise(moments[1:])}
+    assert waits == {timedelta(minutes=30)}
+
+
+def test_an_endpoint_whose_metrics_are_unseen_is_asked_about_at_every_pace(story: Story) -> None:
+    paced(story, 5 * MINUTE)
+    moments = asked_times(story, Platform([], exported=0), 1)
+    assert {later - one for one, later in pairwise(moments[1:])} == {5 * MINUTE}
+
+
+def test_the_probes_own_requests_keep_an_endpoint_without_users_covered(story: Story) -> None:
+    paced(story, 5 * MINUTE)
+    probes = [
+        Request(story.now + number * 5 * MINUTE + SECOND, story.now, STABLE) for number in range(30)
+    ]
+    moments = asked_times(story, Platform(probes), 1)
+    assert {later - one for one, later in pairwise(moments[1:])} == {5 * MINUTE}
+
+
+def test_a_look_that_failed_is_made_up_for_although_nothing_came_since(story: Story) -> None:
+    paced(story, 5 * MINUTE)
+    platform = Platform([], time=story.now)
+    collecting = collector(platform, offset=timedelta())
+    unanswered = 0
+    for passed in range(0, 1800, 30):
+        platform.time = story.now + passed * SECOND
+        platform.broken = passed < 900
+        look(collecting, platform, story)
+        if platform.broken:
+            unanswered = len(platform.asked)
+    assert unanswered == 4, "at first, and at every pace"
+    assert len(platform.asked) == unanswered + 1

@@ -6,12 +6,14 @@ answer too: it says that the sandbox does not know, where DuckDB would have said
 # ruff: noqa: S608 - statements are put together from this file's own constants
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from databricks.sdk.service.sql import StatementParameterListItem, StatementState
 
-from controller.workspace.inference import LOOK, SERVED_ENTITIES
+from controller.workspace.inference import SERVED_ENTITIES, Ask, InferenceTable
 from deploy.sandbox.workspace import Settings
+from policies.evidence import NOTHING, Arm
 from tests.deploy.sandbox.stage import Stage
 
 NOON = 1_767_355_200.0
@@ -38,8 +40,8 @@ REQUESTS = (
     ("r5", None, "2026-01-02 00:00:00", 200, 150, 40, "e2"),  # at least once: twice
     ("r6", None, "2026-01-02 09:00:00", 500, 50, None, "e2"),
     ("r7", None, "2026-01-02 11:00:00", None, None, None, None),
-    ("s1", "own:app:v1:1", "2026-01-02 11:20:00", 200, 5, None, "e1"),
-    ("c1", "own:app:v2:1", "2026-01-02 11:30:00", 200, 5, None, "e2"),
+    ("s1", "headgate/app/v1/1", "2026-01-02 11:20:00", 200, 5, None, "e1"),
+    ("c1", "headgate/app/v2/1", "2026-01-02 11:30:00", 200, 5, None, "e2"),
 )
 ENTITIES = (
     ("e1", "main.rag.chatbot", "1", 3, "2026-01-01 09:00:00+00"),
@@ -168,32 +170,30 @@ def test_what_a_user_of_the_guide_asks_the_tables(stage: Stage, statement: str, 
 
 
 def test_the_products_look_at_an_inference_table(stage: Stage) -> None:
-    given: dict[str, tuple[str | None, str]] = {
-        "own": ("own:", "STRING"),
-        "candidate": ("own:app:v2:", "STRING"),
-        "stable": ("own:app:v1:", "STRING"),
-        "lookback_ms": ("21600000", "BIGINT"),
-        "since_ms": ("1767261600000", "BIGINT"),  # 2026-01-01 10:00:00
-        "until_ms": (None, "STRING"),
-        "since_day": ("2026-01-01", "STRING"),
-    }
-    rows = stage.rows(
-        LOOK.format(table=PAYLOAD),
-        [
-            StatementParameterListItem(name=name, value=value, type=kind)
-            for name, (value, kind) in given.items()
-        ],
+    ten = datetime(2026, 1, 1, 10, tzinfo=UTC)
+    midnight = datetime(2026, 1, 2, tzinfo=UTC)
+    answer = InferenceTable(stage.sdk, "sandbox").look(
+        Ask(
+            application="app",
+            endpoint="rag",
+            table=PAYLOAD,
+            candidate_entity="v2",
+            stable_entity="v1",
+            since=ten,
+            cuts=(midnight,),
+        )
     )
-    # Now, the newest beat of each (11:30 and 11:20), and the older of the two.
-    times: list[str | None] = ["1767355200000", "1767353400000", "1767352800000", "1767352800000"]
-    assert sorted(rows, key=str) == sorted(
-        [
-            [*times, "e1", "stable", "3", "0", "0"],
-            [*times, "e2", "candidate", "3", "2", "1"],
-            [*times, None, None, "1", "1", "1"],
-        ],
-        key=str,
-    )
+    assert answer.now == datetime(2026, 1, 2, 12, tzinfo=UTC)
+    assert answer.candidate_beat == datetime(2026, 1, 2, 11, 30, tzinfo=UTC)
+    assert answer.stable_beat == answer.watermark == datetime(2026, 1, 2, 11, 20, tzinfo=UTC)
+    before, after = answer.windows
+    assert (before.opened, before.closed, after.closed) == (ten, midnight, answer.watermark)
+    assert before.stable == Arm(requests=3, errors=0, server_errors=0)
+    assert before.candidate == Arm(requests=1, errors=1, server_errors=0)
+    assert after.stable == NOTHING
+    # What came twice is counted once; a missing status is a timeout, and nobody's by name.
+    assert after.candidate == Arm(requests=2, errors=1, server_errors=1)
+    assert after.unattributed == 1
 
 
 def test_the_products_question_for_names(stage: Stage) -> None:

@@ -1,0 +1,48 @@
+"""What a configuration amounts to: its guards, each with the source that it would be counted by."""
+
+from policies.blindness import named
+from policies.guards import CAPACITY, TOKENS, Guard, Guards
+from policies.words import percent, points
+from states.judging import sources
+from states.release import Application, Spec
+from states.world import Endpoint, Serving
+
+_USUAL = Endpoint(serving=Serving(), inference_table="as by default")
+"""An endpoint with its inference table, and metrics whose labels name no version."""
+
+
+def guards_in_words(name: str, spec: Spec) -> list[str]:
+    """One line for each guard: its margin, its limit, and what counts for it, or why nothing."""
+    application = Application(name=name, spec=spec)
+    found, best = (sources(application, _USUAL, labelled=labelled) for labelled in (False, True))
+    told = [
+        f"{guard}: {words}, counted by {_source(found[guard], best[guard])}"
+        f"{'; observed only' * one.observe}"
+        for guard, (one, words) in _all(spec.guards).items()
+        if guard in found
+    ]
+    if spec.guards.tokens is None:
+        told.append(f"{TOKENS}: not guarded: response.tokens does not say where their number is")
+    return told
+
+
+def _source(usual: str, labelled: str) -> str:
+    """A source, and the one that takes its place where the metrics' labels name the version."""
+    if usual == labelled:
+        return named(usual)
+    return f"{named(usual)} ({named(labelled)}, if their labels name the version)"
+
+
+def _all(guards: Guards) -> dict[str, tuple[Guard, str]]:
+    errors, latency, answers = guards.errors, guards.latency, guards.answers
+    limit = f", limit {latency.limit_ms:,.0f} ms" if latency.limit_ms is not None else ""
+    told: dict[str, tuple[Guard, str]] = {
+        "errors": (errors, f"margin {points(errors.margin)}, limit {percent(errors.limit)}"),
+        "latency": (latency, f"margin {percent(latency.margin)}{limit}"),
+        "answers": (answers, f"margin {points(answers.margin)}"),
+    }
+    if guards.tokens is not None:
+        told["tokens"] = guards.tokens, f"margin {percent(guards.tokens.margin)}"
+    told[CAPACITY] = guards.capacity, f"margin {points(guards.capacity.margin)}"
+    scores = {name: (one, f"margin {one.margin:.3g}") for name, one in guards.scores.items()}
+    return told | scores

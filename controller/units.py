@@ -1,0 +1,53 @@
+"""How values are written in the configuration: durations, shares, relative rises, JSONPaths."""
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from controller.workspace.jsonpath import JsonPath
+
+DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
+UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+SHARE = re.compile(r"^(\d+(?:\.\d+)?)\s*(%|pp)$")
+
+
+def duration(value: object) -> object:
+    """A time as it is written: ValueError for what is none."""
+    if isinstance(value, timedelta):
+        return value
+    found = DURATION.match(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("write a duration such as 30s, 10m, 1h or 7d")
+    return timedelta(seconds=float(found[1]) * UNITS[found[2]])
+
+
+def _share(value: object) -> object:
+    found = SHARE.match(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("write a share such as 0.5pp or 5%")
+    return float(found[1]) / 100
+
+
+def _rise(value: object) -> object:
+    if isinstance(value, str) and value.endswith("%"):
+        return _share(value)
+    raise ValueError("write a relative rise such as 25%")
+
+
+def _path(text: str) -> str:
+    return JsonPath.parse(text).text
+
+
+def _some(time: timedelta) -> timedelta:
+    if not time:
+        raise ValueError("write a duration above 0, such as 30s")
+    return time
+
+
+Duration = Annotated[timedelta, BeforeValidator(duration), Field(ge=timedelta())]
+SomeTime = Annotated[Duration, AfterValidator(_some)]
+Share = Annotated[float, BeforeValidator(_share), Field(gt=0, lt=1)]
+Rise = Annotated[float, BeforeValidator(_rise), Field(gt=0)]
+JsonPathText = Annotated[str, AfterValidator(_path)]

@@ -1,0 +1,36 @@
+from dataclasses import replace
+
+from controller.console.guarding import guards_in_words
+from policies.guards import AnswerGuard, Guards, LatencyGuard, ScoreGuard, TokenGuard
+from states.release import Spec
+
+SPEC = Spec(model="main.ml.rag", endpoint="rag")
+
+
+def test_each_guard_is_told_with_its_source_and_what_lacks_one_with_the_reason() -> None:
+    errors = (
+        "errors: margin 0.5 pp, limit 5 %, counted by inference table "
+        "(metrics, if their labels name the version)"
+    )
+    assert guards_in_words("rag", SPEC) == [
+        errors,
+        "latency: margin 25 %, counted by inference table",
+        "answers: margin 2 pp, counted by inference table",
+        "capacity: margin 1 pp, counted by inference table",
+        "tokens: not guarded: response.tokens does not say where their number is",
+    ]
+
+
+def test_a_configured_query_is_told_as_the_source_that_it_is() -> None:
+    guards = Guards(
+        latency=LatencyGuard(limit_ms=8000),
+        answers=AnswerGuard(observe=True),
+        tokens=TokenGuard(),
+        scores={"relevance": ScoreGuard()},
+    )
+    queries = {"relevance": "score", "gateway": "latency"}
+    told = guards_in_words("rag", replace(SPEC, guards=guards, queries=queries))
+    assert "latency: margin 25 %, limit 8,000 ms, counted by query gateway" in told
+    assert "answers: margin 2 pp, counted by inference table; observed only" in told
+    assert "tokens: margin 25 %, counted by inference table" in told
+    assert "relevance: margin 0.05, counted by query relevance" in told

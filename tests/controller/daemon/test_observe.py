@@ -1,0 +1,183 @@
+"""What one look at the world brings, and what it says of what it cannot see."""
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from controller.daemon.collect import Collector
+from controller.daemon.observe import Observer
+from controller.daemon.past import Past
+from controller.workspace.errors import Unreachable
+from controller.workspace.inference import Paths
+from controller.workspace.metrics import EntityMinute
+from policies.fuse import Minute
+from policies.golden import GoldenQuery, Round
+from policies.guards import History
+from states.machine import State
+from states.world import Absent, Endpoint, ModelVersion, World
+from tests.controller.daemon.platform import MINUTE, Platform
+from tests.controller.daemon.platform import Probes as Beats
+from tests.states.story import TABLE, Story
+
+DAY = History(requests=9000, answers=8900, lag=timedelta(minutes=3))
+PATHS = Paths(answer="$.answer", tokens="$.tokens")
+
+
+@dataclass
+class Workspace:
+    """Everything that an observer asks, with the story's world in it."""
+
+    story: Story
+    broken: bool = False
+    asked: list[str] = field(default_factory=list)
+    entities: list[frozenset[str]] = field(default_factory=list)
+
+    def observe(self, name: str) -> Endpoint | Absent:
+        assert name == "rag-chatbot-endpoint"
+        assert self.story.endpoint is not None
+        return self.story.endpoint
+
+    def versions(self, model: str, **_more: object) -> tuple[ModelVersion, ...]:
+        assert model
+        return tuple(self.story.versions.values())
+
+    def alias(self, model: str, name: str) -> str | Absent | None:
+        assert model
+        assert name == "production"
+        return self.story.alias
+
+    def round(
+        self, candidate: str, stable: str | None, tests: tuple[GoldenQuery, ...]
+    ) -> Round | None:
+        assert (candidate, stable) == ("rag_chatbot-v2", "rag_chatbot-v1")
+        return Round(asked=len(tests), candidate_failed=(), stable_failed=(), why="")
+
+    def minutes(self, endpoint: str, entities: frozenset[str]) -> tuple[Minute, ...]:
+        assert endpoint
+        self.entities.append(entities)
+        return (Minute(ends_at=self.story.now, requests=60, errors=0),)
+
+    def minutes_by_entity(self, endpoint: str) -> tuple[EntityMinute, ...]:
+        assert endpoint
+        return ()
+
+    def requests_per_second(self, endpoint: str) -> float | None:
+        assert endpoint
+        return 1.0
+
+    def peak_concurrency(self, endpoint: str) -> float | None:
+        assert endpoint
+        return 2.5
+
+    def labelled(self, endpoint: str) -> bool:
+        assert endpoint
+        return True
+
+    def history(
+        self, *, table: str, endpoint: str, stable_entity: str, application: str, paths: Paths
+    ) -> History:
+        assert (table, endpoint, application) == (TABLE, "rag-chatbot-endpoint", "rag-chatbot")
+        assert paths == PATHS
+        self.asked.append(stable_entity)
+        if self.broken:
+            raise Unreachable("the warehouse is asleep")
+        return DAY
+
+
+def observer(workspace: Workspace) -> Observer:
+    collecting = Collector(Platform(), Beats(), workspace, lambda: workspace.story.now)
+    return Observer(
+        endpoints=workspace,  # type: ignore[arg-type]
+        registry=workspace,  # type: ignore[arg-type]
+        probes=workspace,  # type: ignore[arg-type]
+        traffic=workspace,  # type: ignore[arg-type]
+        collector=collecting,
+        past=Past(workspace, PATHS),
+        poll=timedelta(seconds=30),
+    )
+
+
+@pytest.fixture
+def workspace() -> Workspace:
+    """A version that is being tested."""
+    story = Story(history=None)
+    story.look()
+    story.register(2)
+    story.until("Testing")
+    return Workspace(story)
+
+
+def look(observing: Observer, workspace: Workspace, *, after: timedelta) -> World:
+    workspace.story.now += after
+    return observing.look(workspace.story.application, workspace.story.now)
+
+
+def test_stables_last_day_is_asked_for_once_and_told_until_the_record_has_it(
+    workspace: Workspace,
+) -> None:
+    observing = observer(workspace)
+    seen = [look(observing, workspace, after=5 * MINUTE).history for _ in range(3)]
+    assert seen == [DAY] * 3
+    assert workspace.asked == ["rag_chatbot-v1"]
+    story = workspace.story
+    story.application = story.application.with_release(replace(story.live, history=DAY))
+    assert look(observing, workspace, after=5 * MINUTE).history is None
+    assert len(workspace.asked) == 1
+
+
+def test_the_next_attempt_asks_for_a_day_of_its_own(workspace: Workspace) -> None:
+    observing = observer(workspace)
+    look(observing, workspace, after=MINUTE)
+    story = workspace.story
+    failed = replace(story.live, state=State.ROLLED_BACK, settled=True)
+    again = replace(story.live, attempt=2)
+    story.application = story.application.with_release(failed).with_release(again)
+    assert look(observing, workspace, after=MINUTE).history == DAY
+    assert len(workspace.asked) == 2
+
+
+def test_a_past_that_cannot_be_read_is_unseen_said_once_and_asked_for_at_the_evidences_pace(
+    workspace: Workspace,
+) -> None:
+    observing = observer(workspace)
+    workspace.broken = True
+    with capture_logs() as logs:
+        seen = [look(observing, workspace, after=MINUTE).history for _ in range(11)]
+    assert seen == [None] * 11
+    assert len(workspace.asked) == 3
+    told = [line["because"] for line in logs if line.get("what") == "history"]
+    assert told == ["the warehouse is asleep"]
+    workspace.broken = False
+    with capture_logs() as logs:
+        assert look(observing, workspace, after=5 * MINUTE).history == DAY
+    assert [line["event"] for line in logs] == ["workspace.seen"]
+
+
+def test_without_a_table_or_a_baseline_there_is_no_past_to_ask_for(workspace: Workspace) -> None:
+    story, past = workspace.story, Past(workspace, PATHS)
+    application, endpoint = story.application, story.endpoint
+    assert isinstance(endpoint, Endpoint)
+    assert story.live.pinned is not None
+    assert past.is_time(application, endpoint, story.now)
+    assert not past.is_time(application, replace(endpoint, inference_table=None), story.now)
+    alone = replace(story.live, pinned=replace(story.live.pinned, baseline=None))
+    assert not past.is_time(application.with_release(alone), endpoint, story.now)
+
+
+def test_the_traffic_is_told_with_its_peak_and_whether_its_labels_name_the_version(
+    workspace: Workspace,
+) -> None:
+    world = look(observer(workspace), workspace, after=MINUTE)
+    assert world.requests_per_second == 1.0
+    assert world.peak_concurrency == 2.5
+    assert world.labelled
+    assert workspace.entities == [frozenset({"rag_chatbot-v1", "rag_chatbot-v2"})]
+
+
+def test_no_minute_is_missed_because_a_look_came_a_moment_early(workspace: Workspace) -> None:
+    observing = observer(workspace)
+    for _ in range(11):
+        look(observing, workspace, after=timedelta(seconds=29.99))
+    assert len(workspace.entities) == 6

@@ -1,0 +1,241 @@
+"""A standing is a fold: kept, folded on or folded anew, it is the same to the last bit."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from policies.criterion import Criterion
+from policies.evidence import GRID, NOTHING, Arm, Block, Tally
+from policies.guards import Guards, ScoreGuard, TokenGuard, measures
+from policies.judge import harmful, verdict_of
+from policies.sequential import (
+    Comparison,
+    Pair,
+    Wealth,
+    binary,
+    excess,
+    excess_after,
+    harm,
+    harm_after,
+    safety,
+    safety_after,
+    unexceeded,
+    unharmed,
+    unproven,
+)
+from policies.standing import MISJUDGED, UNCOMPARED, Standing
+from tests.policies.counts import HISTORY, arm, averaged, block, errors_by, guards_by, minutes
+
+FOLDS = settings(max_examples=60, deadline=None, database=None, derandomize=True)
+GUARDS = Guards(tokens=TokenGuard(), scores={"truth": ScoreGuard()})
+CRITERIA = guards_by(GUARDS)
+EDGES = {name: len(one.edges) for name, one in measures(GUARDS, HISTORY, (5, 25, 50, 100)).items()}
+COUNTS = st.integers(0, 60)
+
+
+@st.composite
+def tallies(draw: st.DrawFn, name: str) -> Tally:
+    """What one guard counted of one arm, or nothing."""
+    seen = draw(COUNTS)
+    number = 5 if name == "answers" else EDGES[name]
+    counts = sorted(
+        draw(st.lists(st.integers(0, seen), min_size=number, max_size=number)), reverse=True
+    )
+    mass: tuple[float, ...] = ()
+    if name in ("tokens", "truth"):
+        places = st.integers(0, GRID)
+        taken = draw(st.lists(places, min_size=seen, max_size=seen))
+        mass = tuple(float(taken.count(place)) for place in range(GRID + 1))
+    return Tally(seen=seen, counts=tuple(counts), mass=mass)
+
+
+@st.composite
+def arms(draw: st.DrawFn) -> Arm:
+    """One arm's counts; what it counted of answers may be missing, guard by guard."""
+    server, errors, requests = sorted(draw(st.tuples(COUNTS, COUNTS, COUNTS)))
+    found = draw(st.sets(st.sampled_from(sorted(EDGES))))
+    return Arm(
+        requests=requests,
+        errors=errors,
+        server_errors=server,
+        tallies={name: draw(tallies(name)) for name in sorted(found)},
+    )
+
+
+ARMS = st.just(NOTHING) | arms()
+
+
+@st.composite
+def releases(draw: st.DrawFn) -> tuple[Block, ...]:
+    """A release's blocks: spans and steps rise, the last step compares nothing."""
+    found: list[Block] = []
+    span = step = 1
+    for number in range(1, draw(st.integers(1, 9)) + 1):
+        if draw(st.booleans()):
+            span, step = span + 1, min(4, step + draw(st.integers(0, 1)))
+        stable = NOTHING if step == 4 else draw(ARMS)
+        made = block(draw(ARMS), stable, number=number, span=span, step=step)
+        comparable = step < 4 and draw(st.booleans())
+        source = "elsewhere" if draw(st.integers(0, 9)) == 0 else made.source
+        found.append(replace(made, comparable=comparable, source=source))
+    return tuple(found)
+
+
+@FOLDS
+@given(releases(), st.integers(0, 9))
+def test_what_was_folded_may_be_kept_and_folded_on(blocks: tuple[Block, ...], cut: int) -> None:
+    start = Standing.start(CRITERIA, 0.01)
+    whole = start.after_all(blocks)
+    assert start.after_all(blocks[:cut]).after_all(blocks[cut:]) == whole
+    assert verdict_of(whole, blocks) == harmful(CRITERIA, blocks, 0.01)
+
+
+@FOLDS
+@given(releases(), st.integers(0, 9))
+def test_a_block_without_requests_changes_nothing(blocks: tuple[Block, ...], at: int) -> None:
+    """Put in anywhere, before the end: it waits, or it is nothing."""
+    where = blocks[min(at, len(blocks) - 1)]
+    empty = replace(where, candidate=NOTHING, stable=NOTHING)
+    put_in = (*blocks[: min(at, len(blocks) - 1)], empty, *blocks[min(at, len(blocks) - 1) :])
+    start = Standing.start(CRITERIA, 0.01)
+    there, here = start.after_all(put_in), start.after_all(blocks)
+    assert there.clues() == here.clues()
+    assert there.evidence() == here.evidence()
+
+
+@FOLDS
+@given(releases())
+def test_evidence_is_a_number_whatever_is_missing(blocks: tuple[Block, ...]) -> None:
+    standing = Standing.start(CRITERIA).after_all(blocks)
+    assert all(math.isfinite(clue.evidence) for clue in standing.clues())
+    assert math.isfinite(standing.evidence())
+
+
+def test_the_parts_of_the_budget_make_one_with_what_misjudging_the_past_may_cost() -> None:
+    for chosen in (CRITERIA, CRITERIA[:1], CRITERIA[1:], CRITERIA[:2]):
+        shares = [clue.share for clue in Standing.start(chosen).clues()]
+        assert math.fsum(shares) == pytest.approx(1 - MISJUDGED)
+    assert Standing.start(()).evidence() == pytest.approx(0)
+
+
+def test_a_guard_that_observes_has_no_part_of_the_budget() -> None:
+    observing = [replace(one, observe=one.guard != "errors") for one in CRITERIA]
+    assert {clue.guard for clue in Standing.start(observing).clues()} == {"errors"}
+
+
+PAIRED = st.lists(
+    st.tuples(
+        st.tuples(st.integers(1, 40), st.integers(0, 40)),
+        st.tuples(st.integers(1, 40), st.integers(0, 40)),
+    ).map(
+        lambda one: (
+            binary(one[0][0], min(one[0])),
+            binary(one[1][0], min(one[1])),
+        )
+    ),
+    max_size=8,
+)
+After = Callable[[Comparison, Wealth, Pair], Wealth]
+
+
+@FOLDS
+@given(PAIRED, st.integers(0, 8), st.sampled_from([0.0, 0.04, 0.3]))
+def test_a_wealth_kept_anywhere_goes_on_to_the_last_bit(
+    pairs: list[Pair], cut: int, guess: float
+) -> None:
+    comparison = Comparison(margin=0.01, guess=guess)
+    cases: list[tuple[Wealth, After, float]] = [
+        (unharmed(comparison), harm_after, harm(comparison, pairs)),
+        (unproven(), safety_after, safety(comparison, pairs)),
+    ]
+    for wealth, after, whole in cases:
+        kept = wealth
+        for pair in pairs[:cut]:
+            kept = after(comparison, kept, pair)
+        # Kept as text: what is written down is what is read.
+        kept = Wealth(
+            tuple(float(repr(one)) for one in kept.bets),
+            float(repr(kept.waiting)),
+            float(repr(kept.total)),
+            float(repr(kept.weight)),
+        )
+        for pair in pairs[cut:]:
+            kept = after(comparison, kept, pair)
+        assert kept.evidence == whole
+    alone = unexceeded()
+    for _, values in pairs:
+        alone = excess_after(0.1, alone, values)
+    assert alone.evidence == excess([values for _, values in pairs], 0.1)
+
+
+def test_what_was_not_counted_of_one_arm_waits_and_is_not_joined_across_spans() -> None:
+    slow = Tally(seen=50, counts=(50,) * EDGES["latency"])
+    quick = Tally(seen=50, counts=(0,) * EDGES["latency"])
+    one_sided = [
+        block(arm(50, latency=slow), arm(50), number=1, span=1),
+        block(arm(50), arm(50, latency=quick), number=2, span=2),
+    ]
+    latency = guards_by(GUARDS, only=("latency",))
+    assert Standing.start(latency).after_all(one_sided).evidence() == pytest.approx(
+        math.log(1 - MISJUDGED)
+    )
+    joined = [one_sided[0], replace(one_sided[1], span=1)]
+    assert Standing.start(latency).after_all(joined).evidence() > 1
+
+
+def _permitted(criterion: Criterion, *blocks: Block, past: float | None = None) -> float | None:
+    return Standing.start((criterion,), past).after_all(blocks).positions["errors"].permitted
+
+
+def test_what_the_past_permits_is_fixed_by_the_last_compared_step() -> None:
+    early = block(arm(50), arm(950, 90), step=1)
+    late = block(arm(500), arm(500, 5), step=3, span=2)
+    alone = block(arm(50), NOTHING, step=4, span=3, whole=True)
+    criterion = errors_by()
+    assert _permitted(criterion, alone) == UNCOMPARED
+    assert _permitted(criterion, alone, past=0.03) == 0.03
+    by_late = _permitted(criterion, late, alone)
+    assert by_late == _permitted(criterion, early, late, alone)
+    assert by_late == _permitted(criterion, late, alone, alone)
+
+
+def test_the_first_moments_of_a_compared_step_without_stable_fix_no_past() -> None:
+    """Before `settle`, on a quiet endpoint, the candidate may be the only one that was asked."""
+    lonely = block(arm(1), NOTHING, step=1, whole=True)
+    compared = minutes(10, arm(500, 2), arm(500, 2))
+    alone = block(arm(50), NOTHING, step=2, span=2, whole=True)
+    criterion = errors_by()
+    fixed = _permitted(criterion, *compared, alone)
+    assert fixed is not None
+    assert fixed < 0.03
+    assert _permitted(criterion, lonely, *compared, alone, past=0.4) == fixed
+
+
+def test_no_block_is_tested_twice() -> None:
+    """Alone against the past, or beside stable: one error is never used in both."""
+    lonely = block(arm(1, 1), NOTHING, step=1, whole=True)
+    beside = block(arm(0), arm(30), number=2)
+    once = Standing.start((errors_by(),), 0.01).after(lonely)
+    twice = once.after(beside)
+    assert twice.evidence() == once.evidence()
+
+
+def test_a_score_that_is_low_on_both_versions_is_no_harm_at_100_percent() -> None:
+    """A mean of 0.35 is a loss of 0.65: it was once held to a half, whatever stable's own."""
+    scores = averaged([0.25, 0.35, 0.45] * 20, 1.0)
+    compared = minutes(40, arm(60, truth=scores), arm(60, truth=scores))
+    alone = tuple(
+        block(arm(60, truth=scores), NOTHING, number=41 + index, span=2, step=2, whole=True)
+        for index in range(100)
+    )
+    truth = guards_by(GUARDS, only=("truth",))
+    assert harmful(truth, (*compared, *alone)) is None
+    worse = averaged([0.05, 0.15, 0.25] * 20, 1.0)
+    fallen = tuple(replace(one, candidate=arm(60, truth=worse)) for one in alone)
+    verdict = harmful(truth, (*compared, *fallen))
+    assert verdict is not None
+    assert "that the past permits" in verdict.because
