@@ -20,8 +20,9 @@ from policies.criterion import Criterion
 from policies.evidence import Arm, Block, Pair
 from policies.guards import ERRORS
 from policies.rollout import WHOLE, Rollout
-from policies.sequential import Wealth, safety_after, unproven
+from policies.sequential import safety_after
 from policies.standing import Standing, Waiting
+from policies.wealth import Wealth
 
 Arms = Callable[[Arm, int], Pair]
 """The pretended candidate and the rest, out of stable's counts and the weight in percent."""
@@ -75,17 +76,17 @@ class Ending:
 class Proof:
     """Where one guard's proof of safety stands, on one step."""
 
+    wealth: Wealth
     waiting: Waiting = field(default_factory=Waiting)
-    wealth: Wealth = field(default_factory=unproven)
 
     def after(self, criterion: Criterion, weight: int, block: Block) -> "Proof":
         """With one more block of the step."""
         question = criterion.safety(weight)
         waiting = self.waiting.after(block, question.candidate, question.stable)
         if waiting.pair is None:
-            return Proof(waiting, self.wealth)
+            return Proof(self.wealth, waiting)
         wealth = safety_after(question.comparison, self.wealth, waiting.pair)
-        return Proof(Waiting(block.span), wealth)
+        return Proof(wealth, Waiting(block.span))
 
 
 @dataclass
@@ -120,8 +121,12 @@ class Climb:
         if block.comparable and block.step == self.step:
             for one in self.policy.criteria:
                 if one.source == block.source and not one.observe:
-                    had = self.proofs.get(one.guard, Proof())
-                    self.proofs[one.guard] = had.after(one, self.weight, block)
+                    self.proofs[one.guard] = self._proof(one).after(one, self.weight, block)
+
+    def _proof(self, criterion: Criterion) -> Proof:
+        """Where a guard's proof stands on this step."""
+        question = criterion.safety(self.weight)
+        return self.proofs.get(criterion.guard) or Proof(question.unproven(self.weight))
 
     @property
     def harmed(self) -> str | None:
@@ -134,7 +139,7 @@ class Climb:
     def short(self) -> str | None:
         """The guard whose proof is the farthest off; None where each has come."""
         wealths = {
-            one.guard: self.proofs.get(one.guard, Proof()).wealth.evidence
+            one.guard: self._proof(one).wealth.evidence
             for one in self.policy.criteria
             if not one.observe
         }

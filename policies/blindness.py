@@ -7,8 +7,9 @@ from policies.bounds import CLOSES
 from policies.criterion import charged
 from policies.evidence import Block, Coverage, total
 from policies.guards import ERRORS
-from policies.sequential import binary, excess
+from policies.onearm import excess
 from policies.verdict import Outcome, Verdict
+from policies.wealth import binary
 from policies.words import duration, percent
 
 NAMELESS, ENOUGH = 0.05, 100

@@ -7,7 +7,7 @@ FALSE_ROLLBACK = 0.01
 FALSE_PASS = 0.05
 """Chance that a step opens for a candidate that is worse by the step's margin; by guard."""
 CLOSES = math.log(1 / FALSE_ROLLBACK)
-LEANS = math.log(2)
-"""Evidence of harm, far below its bound, at which no step opens until it has gone down: it keeps
-a version with half as many errors again from nearly two thirds of the users that it would meet."""
+LEANS = 0.0
+"""Log evidence of harm above which no step opens: as long as harm is the likelier, by what was
+counted. It keeps a version with twice the errors from a tenth of the users that it would meet."""
 OPENS = math.log(1 / FALSE_PASS)

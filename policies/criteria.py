@@ -28,7 +28,8 @@ from policies.guards import (
     slower,
     widening,
 )
-from policies.sequential import Comparison, Values, binary, spread
+from policies.sequential import Comparison
+from policies.wealth import Values, binary, spread
 from policies.words import percent, points
 
 USUAL = 1 / 8
@@ -48,7 +49,7 @@ def criteria(
 ) -> tuple[Criterion, ...]:
     """The guards that something counts for, errors first."""
     makers: dict[str, Callable[[str], Criterion]] = {
-        ERRORS: partial(_errors, guards.errors, dispersion)
+        ERRORS: partial(_errors, guards.errors, dispersion, history)
     }
     if history is not None and LATENCY in measures:
         makers[LATENCY] = partial(_latency, guards.latency, measures[LATENCY], history)
@@ -61,13 +62,19 @@ def criteria(
     return tuple(make(sources[name]) for name, make in makers.items() if name in sources)
 
 
-def _errors(guard: ErrorGuard, dispersion: float, source: str) -> Criterion:
+def _errors(
+    guard: ErrorGuard, dispersion: float, history: History | None, source: str
+) -> Criterion:
+    known = history is not None and history.requests > 0
+    usual = history.errors / history.requests if history is not None and known else 0.0
+
     def question(margin: float) -> Question:
         return Question(
             candidate=_failed,
             stable=_failed,
             comparison=Comparison(margin=margin, dispersion=dispersion),
-            expected=(_share(0.0), _share(0.0)),
+            expected=(_share(usual), _share(usual)),
+            known=known,
             words=f"more errors than stable by over {points(margin)}",
         )
 
@@ -111,6 +118,7 @@ def _latency(guard: LatencyGuard, measure: Measure, history: History, source: st
                 _share(_beyond(past, slower(past[index], rise))),
                 _share(1 - QUANTILES[index]),
             ),
+            known=True,
             words=f"slower than stable by over {percent(rise)}",
         )
 
@@ -181,6 +189,7 @@ def _answers(guard: AnswerGuard, history: History | None, source: str) -> Criter
             stable=_faulty,
             comparison=Comparison(margin=margin, guess=usual),
             expected=(_share(usual), _share(usual)),
+            known=known,
             words="more empty, unsourced, cut-off or refused answers than stable by over "
             f"{points(margin)}",
         )

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from policies.evidence import Arm, Block
 from policies.guards import widening
-from policies.sequential import Comparison, Pair, Values, seen
+from policies.sequential import Comparison, Pair, unproven
+from policies.wealth import Values, Wealth, seen
 from policies.words import percent, points
 
 Observed = Callable[[Arm], Values]
@@ -22,7 +23,19 @@ class Question:
     expected: Pair
     """One observation of each arm, in parts, of a candidate that does as stable does: for telling
     how long a proof takes before anything is seen."""
+    known: bool = False
+    """What is expected is what stable's past was like, and no mere assumption."""
     words: str
+
+    def likely(self, weight: int) -> Pair:
+        """What comes with one request of the candidate's, at a weight in percent."""
+        candidate, stable = self.expected
+        each = (100 - weight) / weight
+        return candidate, tuple((value, part * each) for value, part in stable)
+
+    def unproven(self, weight: int) -> Wealth:
+        """Before the first block of a step: the wealth of its test of safety."""
+        return unproven(self.comparison, self.likely(weight) if self.known else None)
 
 
 @dataclass(frozen=True, kw_only=True)

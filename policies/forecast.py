@@ -84,8 +84,7 @@ def time_needed(criterion: Criterion, weight: int, requests_per_second: float) -
 
     For a candidate that does as stable does; before anything is seen, for one without errors.
     """
-    question = criterion.safety(weight)
-    needed = requests_needed(question.comparison, question.expected, weight)
+    needed = requests_needed(criterion.safety(weight), weight)
     return _time(needed, weight, requests_per_second)
 
 
@@ -199,10 +198,10 @@ def _step(
 def _need(criterion: Criterion, weight: int, traffic: Traffic) -> Need:
     """What a guard needs; errors at the rate that stable is known to have."""
     question = criterion.safety(weight)
-    expected = question.expected
     if criterion.guard == ERRORS:
-        expected = (rate_of(traffic.errors, 1.0), rate_of(traffic.errors, 1.0))
-    needed = requests_needed(question.comparison, expected, weight)
+        as_stable = rate_of(traffic.errors, 1.0)
+        question = replace(question, expected=(as_stable, as_stable))
+    needed = requests_needed(question, weight)
     time = _time(needed, weight, traffic.requests_per_second)
     return Need(guard=criterion.guard, requests=needed, time=time)
 

@@ -6,12 +6,13 @@ more since a step was opened than in the hour before it, and shuts the gate firs
 """
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from policies.sequential import binary, excess, highest_rate
+from policies.onearm import excess, gains_over, highest_rate, worst_stretch
 from policies.verdict import Outcome, Verdict
+from policies.wealth import Values, binary
 from policies.words import percent
 
 GUARD = "fuse"
@@ -20,9 +21,10 @@ FALSE_FUSE = 0.01
 MISJUDGED = 0.001
 """Chance that the hour's rate is judged lower than it was."""
 LEAST_RISE = 0.001
-"""A rise of less than this share of requests is no alarm: it is the errors' harm margin."""
-HISTORY, KEPT = 60, 240
-"""Minutes before a step that its fuse is set by, and minutes of a step that it looks back on."""
+"""A rise of less than this share of requests is no alarm: hours differ by as much."""
+HISTORY, DAY, KEPT = 60, 1440, 240
+"""Minutes before a step by which its fuse is set: the hour for what is permitted, the day for
+bursts; and minutes of a step that it looks back on."""
 PRIOR = 20.0
 """Pseudo-counts that hold the dispersion of a short history near 1; the A/A study has 20."""
 TRIMMED, LEFT_OF_CHANCE = 0.2, 0.438
@@ -30,6 +32,11 @@ TRIMMED, LEFT_OF_CHANCE = 0.2, 0.438
 HEAVIEST = 3.0
 """Times the median that a pair of minutes may weigh: those within an outage have most errors."""
 BLOWS = math.log(1 / FALSE_FUSE)
+FAR, ROUNDS = 4.0, 4
+"""Standard deviations from the usual rate to a burst, and how often what is usual is asked anew."""
+ROUTED = 3.0
+"""Standard deviations by which a minute's users of the candidate may be more than its share."""
+STEADY = 12  # halvings of what a minute may bring: to a thousandth of what blows it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +58,27 @@ class Fuse:
     """The highest error rate that the hour before allows for, plus the least rise."""
     dispersion: float
     """How much more than chance the hour's errors came in bursts; 1 for chance alone."""
+    weight: int = 100
+    """Percent of users that the step exposes: more errors than theirs are not the candidate's."""
+    most: float | None = None
+    """Log evidence that one minute may bring, so that the fuse outlasts bursts like those of the
+    day before; None: as much as it has."""
 
 
-def fuse(before: Iterable[Minute], now: datetime) -> Fuse | None:
-    """Set a fuse by the minutes before a step; None where there were none with requests."""
+def fuse(before: Iterable[Minute], now: datetime, weight: int) -> Fuse | None:
+    """Set a fuse by the minutes before a step; None where there were none with requests.
+
+    The hour before says what is permitted, and the day before how long errors come in bursts.
+    """
     minutes = sorted((one for one in before if one.requests), key=lambda one: one.ends_at)
-    minutes = minutes[-HISTORY:]
     if not minutes:
         return None
+    setting = _set(minutes[-HISTORY:], now, weight)
+    return replace(setting, most=_patient(minutes[-DAY:], setting))
+
+
+def _set(minutes: Sequence[Minute], now: datetime, weight: int) -> Fuse:
+    minutes = _calm(minutes)
     requests = sum(one.requests for one in minutes)
     errors = sum(one.errors for one in minutes)
     rate = errors / requests
@@ -67,7 +87,54 @@ def fuse(before: Iterable[Minute], now: datetime) -> Fuse | None:
     # Bursts make the hour worth fewer requests than it had.
     worth = round(requests / dispersion)
     highest = highest_rate(round(errors / dispersion), worth, MISJUDGED)
-    return Fuse(set_at=now, permitted=min(0.5, highest + LEAST_RISE), dispersion=dispersion)
+    permitted = min(0.5, highest + LEAST_RISE)
+    return Fuse(set_at=now, permitted=permitted, dispersion=dispersion, weight=weight)
+
+
+def _calm(minutes: Sequence[Minute]) -> Sequence[Minute]:
+    """The minutes without those of a burst, which say how long bursts last, and not what is usual.
+
+    A burst is far more than chance would add to the rate of the others.
+    """
+    calm = minutes
+    for _ in range(ROUNDS):
+        rate = sum(one.errors for one in calm) / sum(one.requests for one in calm)
+        limits = [one.requests * rate + FAR * math.sqrt(one.requests * rate + 1) for one in minutes]
+        calm = [one for one, limit in zip(minutes, limits, strict=True) if one.errors <= limit]
+        if not calm:
+            return minutes
+    return calm
+
+
+def _patient(minutes: Sequence[Minute], setting: Fuse) -> float | None:
+    """The most that a minute may bring, so that the day's own bursts would have blown no fuse.
+
+    A fuse is set by each hour of the day, as it would have been, and meets the hour after it: no
+    bet may have won enough in any stretch of them. None, where nothing need be held back.
+    """
+    hours = [minutes[max(0, end - HISTORY) : end] for end in range(len(minutes), 0, -HISTORY)]
+    met: list[tuple[float, ...]] = []
+    for hour, after in reversed(list(zip(hours[1:], hours, strict=False))):
+        then = _set(hour, setting.set_at, setting.weight)
+        met += (gains_over(then.permitted, _blamed(then, one), then.dispersion) for one in after)
+    if worst_stretch(met, BLOWS) <= BLOWS:
+        return None
+    low, high = 0.0, BLOWS
+    for _ in range(STEADY):
+        middle = (low + high) / 2
+        low, high = (middle, high) if worst_stretch(met, middle) <= BLOWS else (low, middle)
+    return low
+
+
+def _blamed(setting: Fuse, one: Minute) -> Values:
+    """A minute's requests, with no more errors than the candidate's users could have met.
+
+    What is over that befell stable too, and shutting the gate would help nobody.
+    """
+    share = setting.weight / 100
+    users = one.requests * share
+    most = one.requests * setting.permitted + users + ROUTED * math.sqrt(users * (1 - share))
+    return binary(one.requests, min(one.errors, one.requests, most))
 
 
 def clusters(before: Iterable[Minute]) -> float:
@@ -99,8 +166,9 @@ def blown(setting: Fuse, since: Iterable[Minute]) -> Verdict | None:
     The verdict is about the endpoint: it names no version, and must roll none back.
     """
     minutes = [one for one in since if one.ends_at > setting.set_at]
-    failed = [binary(one.requests, min(one.errors, one.requests)) for one in minutes]
-    if excess(failed, setting.permitted, setting.dispersion) < BLOWS:
+    failed = [_blamed(setting, one) for one in minutes]
+    most = math.inf if setting.most is None else setting.most
+    if excess(failed, setting.permitted, setting.dispersion, most) < BLOWS:
         return None
     requests = sum(one.requests for one in minutes)
     errors = sum(min(one.errors, one.requests) for one in minutes)

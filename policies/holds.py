@@ -11,7 +11,9 @@ from datetime import timedelta
 from policies.bounds import CLOSES
 from policies.evidence import Arm, Block, total
 from policies.guards import PEACE, CapacityGuard, ErrorGuard
-from policies.sequential import Comparison, Values, binary, excess, harm
+from policies.onearm import excess
+from policies.sequential import Comparison, harm
+from policies.wealth import Values, binary
 from policies.words import percent
 
 LATELY = timedelta(minutes=15)

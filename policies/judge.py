@@ -6,14 +6,13 @@ blocks alone: every deciding guard must show it.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
 from policies.bounds import CLOSES, FALSE_PASS, FALSE_ROLLBACK, LEANS, OPENS
 from policies.criterion import Criterion, charged, pairs
 from policies.evidence import Block
 from policies.outlook import missing
-from policies.sequential import (
-    safety_wealth,
-)
+from policies.sequential import safety_wealth
 from policies.standing import Standing
 from policies.telling import counts, odds, shown, tell, wait
 from policies.verdict import Outcome, Verdict
@@ -49,22 +48,30 @@ def verdict_of(standing: Standing, blocks: tuple[Block, ...]) -> Verdict | None:
     own = of_source(blamed, blocks)
     also = {clue.guard for clue in clues if clue.weight >= CLOSES} - {blamed.guard}
     others = f"; {', '.join(sorted(also))} alone would do as well" if also else ""
-    because = f"{tell(blamed, own)}: {heaviest.words}, evidence {odds(whole)}{others}"
+    told = f"{tell(blamed, own)}: {heaviest.words}, evidence {odds(whole)} of {odds(CLOSES)}"
+    because = f"{told}{others}"
     numbers = {**counts(blamed, own), "evidence": shown(whole), "closes_at": 1 / FALSE_ROLLBACK}
     return Verdict(outcome=Outcome.FAIL, guard=blamed.guard, because=because, numbers=numbers)
 
 
 def no_worse(
-    criterion: Criterion, blocks: tuple[Block, ...], *, weight: int, pace: float | None
+    criterion: Criterion,
+    blocks: tuple[Block, ...],
+    *,
+    weight: int,
+    pace: float | None,
+    lag: timedelta = timedelta(),
 ) -> Verdict:
     """PASS once the step's own blocks show the candidate within the step's margin of stable.
 
-    `blocks` are those of the present span only; `pace` is the endpoint's requests per second,
-    from which the wait is told. Errors that only the metrics saw are put on the candidate.
+    `blocks` are those of the present span only; `pace` is the endpoint's requests per second, and
+    `lag` how late its source is, from which the wait is told. Errors that only the metrics saw are
+    put on the candidate.
     """
     own = tuple(charged(block) for block in of_source(criterion, blocks))
     question = criterion.safety(weight)
-    wealth = safety_wealth(question.comparison, pairs(question, own))
+    likely = question.likely(weight) if question.known else None
+    wealth = safety_wealth(question.comparison, pairs(question, own), likely)
     numbers: dict[str, float | int] = {
         **counts(criterion, own),
         "margin": criterion.margin_at(weight),
@@ -73,13 +80,13 @@ def no_worse(
     }
     told = (
         f"{tell(criterion, own)}: within {criterion.within(weight)}, "
-        f"evidence {odds(wealth.evidence)}"
+        f"evidence {odds(wealth.evidence)} of {odds(OPENS)}"
     )
     if wealth.evidence >= OPENS:
         outcome = Outcome.PASS
         return Verdict(outcome=outcome, guard=criterion.guard, because=told, numbers=numbers)
     lacking = missing(criterion, own, wealth, weight)
-    because = f"{told} of {1 / FALSE_PASS:.0f}:1; {wait(lacking, weight, pace, numbers)}"
+    because = f"{told}; {wait(lacking, weight, pace, lag, numbers)}"
     return Verdict(
         outcome=Outcome.INSUFFICIENT, guard=criterion.guard, because=because, numbers=numbers
     )

@@ -1,21 +1,12 @@
 """How far a proof is off: the requests that it still needs, if both arms go on as expected."""
 
-import math
+from dataclasses import replace
 
 from policies.bounds import OPENS
-from policies.criterion import Criterion
+from policies.criterion import Criterion, Question
 from policies.evidence import Block, total
-from policies.sequential import (
-    Comparison,
-    Pair,
-    Values,
-    Wealth,
-    mean,
-    safety_after,
-    seen,
-    unproven,
-    weighted,
-)
+from policies.sequential import guessed, safety_gains
+from policies.wealth import Values, Wealth, mean, seen, weighted
 
 FARTHEST = 1 << 40
 """Requests beyond which nothing is foretold."""
@@ -29,7 +20,7 @@ def missing(
     _, stable = total(blocks)
     as_stable = _one(question.candidate(stable)), _one(question.stable(stable))
     expected = as_stable if seen(question.stable(stable)) else question.expected
-    return requests_needed(question.comparison, expected, weight, wealth)
+    return requests_needed(replace(question, expected=expected), weight, wealth)
 
 
 def _one(values: Values) -> Values:
@@ -38,21 +29,16 @@ def _one(values: Values) -> Values:
     return tuple((value, count / whole) for value, count in values) if whole else ()
 
 
-def requests_needed(
-    comparison: Comparison, expected: Pair, weight: int, wealth: Wealth | None = None
-) -> int | None:
+def requests_needed(question: Question, weight: int, wealth: Wealth | None = None) -> int | None:
     """Candidate requests until safety is shown, if both arms go on as expected; None: never.
 
-    `expected` holds one observation of each arm, in parts.
+    `wealth` is what the test has come to; None: it has not begun.
     """
-    wealth = wealth or unproven()
-    share = weight / 100
-    candidate, stable = expected
-    rest = tuple((value, part * (1 - share) / share) for value, part in stable)
-    learned = Wealth((0.0,) * len(wealth.bets), -math.inf, wealth.total, wealth.weight)
-    if not learned.weight:
-        learned = Wealth(learned.bets, -math.inf, mean(stable) * FARTHEST, FARTHEST)
-    growth = safety_after(comparison, learned, (candidate, rest)).bets
+    likely = question.likely(weight)
+    wealth = wealth or question.unproven(weight)
+    comparison = question.comparison
+    guess = guessed(comparison, wealth) if wealth.weight else mean(likely[1])
+    growth = safety_gains(comparison, guess, likely)
 
     def reached(requests: int) -> bool:
         grown = [had + requests * gain for had, gain in zip(wealth.bets, growth, strict=True)]

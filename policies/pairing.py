@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from math import log1p
 
-from policies.sequential import STAKES, weighted
+from policies.sequential import STAKES
+from policies.wealth import weighted
 
 
 def paired_differences(differences: Iterable[tuple[float, float]], margin: float) -> float:

@@ -12,15 +12,15 @@ from policies.bounds import CLOSES
 from policies.criterion import Criterion
 from policies.fuse import BLOWS, HISTORY, Fuse, Minute, fuse
 from policies.guards import ERRORS
-from policies.sequential import HALVINGS, START, Values, Wealth, excess, harm_after
+from policies.onearm import HALVINGS, excess
+from policies.sequential import harm_gains
 from policies.standing import Standing
+from policies.wealth import START, Values
 
 MINUTE = timedelta(minutes=1)
 """What the fuse counts by; the newest minute is that old before it is read."""
 LONGEST = 1 << 10
 """Minutes within which a fuse blows, or is taken not to blow at all."""
-KNOWN = 1e9
-"""Observations that stable's mean is taken to be known by."""
 _THEN = datetime(2000, 1, 1, tzinfo=UTC)
 """A fuse is set at some time; what it needs does not depend on when."""
 
@@ -36,7 +36,7 @@ class Traffic:
     """Share of stable's requests that go wrong."""
 
 
-def growth(criterion: Criterion, rate: float, weight: int, traffic: Traffic) -> tuple[float, ...]:
+def growth(criterion: Criterion, rate: float, weight: int, traffic: Traffic) -> list[float]:
     """What each bet on harm is expected to gain per request of a candidate that errs at `rate`.
 
     G_j(p) = p log(1 + L_j) + (q / r) log(1 - L_j r) - d L_j: formula (2) of `sequential`, with p
@@ -45,10 +45,8 @@ def growth(criterion: Criterion, rate: float, weight: int, traffic: Traffic) -> 
     """
     share = weight / 100
     stable = rate_of(traffic.errors, (1 - share) / share)
-    comparison = criterion.harm[0].comparison
-    bets = (0.0,) * len(comparison.effects)
-    known = Wealth(bets, -math.inf, traffic.errors * KNOWN, KNOWN)
-    return harm_after(comparison, known, (rate_of(rate, 1.0), stable)).bets
+    pair = rate_of(rate, 1.0), stable
+    return harm_gains(criterion.harm[0].comparison, traffic.errors, pair)
 
 
 def cost(criteria: Sequence[Criterion]) -> float | None:
@@ -118,7 +116,7 @@ def _by_fuse(weight: int, traffic: Traffic) -> timedelta | None:
     With them, the half minute until the first whole one begins, and the minute until it is read.
     """
     per_minute = traffic.requests_per_second * MINUTE.total_seconds()
-    setting = _set(per_minute, traffic.errors)
+    setting = _set(per_minute, traffic.errors, weight)
     if setting is None:
         return None
     share = weight / 100
@@ -136,7 +134,7 @@ def _by_fuse(weight: int, traffic: Traffic) -> timedelta | None:
     return high * MINUTE + MINUTE * 3 / 2
 
 
-def _set(per_minute: float, errors: float) -> Fuse | None:
+def _set(per_minute: float, errors: float, weight: int) -> Fuse | None:
     """The fuse that an hour of the same traffic sets; None where it had no request."""
     requests = round(per_minute * HISTORY)
     failed = round(requests * errors)
@@ -148,7 +146,7 @@ def _set(per_minute: float, errors: float) -> Fuse | None:
         )
         for index in range(HISTORY)
     ]
-    return fuse(minutes, _THEN)
+    return fuse(minutes, _THEN, weight)
 
 
 def _part(whole: int, index: int) -> int:

@@ -1,4 +1,4 @@
-"""Tests that are valid at every look: two-arm and one-arm betting e-processes.
+"""Two-arm tests that are valid at every look: betting e-processes, for harm and for safety.
 
 Each test bets against its null hypothesis, block by block. Its wealth is a non-negative
 supermartingale starting at 1 as long as the null holds, so by Ville's inequality the chance that
@@ -23,28 +23,21 @@ from block to block as it likes.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial, reduce
-from math import exp, log1p
+from functools import reduce
+from math import log1p
 
-from policies.evidence import GRID, Tally
+from policies.wealth import Values, Wealth, entered, mean, seen, started
 
-Values = tuple[tuple[float, float], ...]
-"""Observations in [0, 1], each with how often it was met. One may be shared between its two
-neighbours: the logarithm is concave, so that only ever lowers a wealth."""
 Pair = tuple[Values, Values]
 """The candidate's and stable's observations over the same minutes."""
 
-EFFECTS = (0.3, 1.0, 3.0, 9.0, 27.0)
+EFFECTS = (0.6, 2.0, 7.0, 35.0)
 """Relative harms that are bet on. Where harm is large a coarse grid costs a request or two; where
 it is small each bet more costs the others a share."""
 STAKES = (0.15, 0.3, 0.5, 0.7, 0.85, 0.97)
 """Shares of the wealth that safety stakes on the candidate's doing no worse."""
-EXCESSES = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0)
-"""Multiples of the permitted rate that the one-arm test bets on."""
-START = 0.7
-"""Share of the wealth that bets from the first block on; the rest waits for a later onset."""
-LATE = 1 / 64
-"""Share of the waiting wealth that enters with each block that has requests."""
+TRUST = 0.5
+"""Share of a safety test's wealth that is staked as stable's past suggests."""
 RARE = 0.05
 """Means below this are judged by (2), others by (1)."""
 BOUND = 0.95
@@ -53,46 +46,6 @@ MEMORY = 0.9
 """What the guess of stable's mean keeps of its weight from block to block."""
 PRIOR = 50.0
 """Observations that the first guess is worth."""
-HALVINGS = 60  # of an interval between 0 and 1, until floats cannot be told apart
-
-
-def binary(seen: int, bad: int) -> Values:
-    """Observations that are bad (1) or not (0)."""
-    return ((0.0, seen - bad), (1.0, bad))
-
-
-def spread(tally: Tally) -> Values:
-    """The observations of a mean, at the points of the grid."""
-    return tuple((index / GRID, part) for index, part in enumerate(tally.mass) if part)
-
-
-def seen(values: Values) -> float:
-    """How many observations there are."""
-    return sum(count for _, count in values)
-
-
-def mean(values: Values) -> float:
-    """Their mean; of nothing it is 0."""
-    whole = seen(values)
-    return sum(value * count for value, count in values) / whole if whole else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Wealth:
-    """What a test has come to: the log wealth of each bet, and what is needed to go on."""
-
-    bets: tuple[float, ...]
-    waiting: float
-    """Log of the wealth that has not entered yet; minus infinity where all bets from the start."""
-    total: float
-    """Sum of stable's observations, decayed."""
-    weight: float
-    """Number of stable's observations, decayed."""
-
-    @property
-    def evidence(self) -> float:
-        """Log of the whole wealth."""
-        return _log_sum((*self.bets, self.waiting))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,120 +74,64 @@ def harm(comparison: Comparison, pairs: Iterable[Pair]) -> float:
 
 def unharmed(comparison: Comparison) -> Wealth:
     """Before the first block."""
-    return _start(len(comparison.effects))
+    return started(len(comparison.effects))
 
 
 def harm_after(comparison: Comparison, had: Wealth, pair: Pair) -> Wealth:
     """Fold one more pair, in which both arms saw something."""
-    ratio, guess = _ratio(comparison, pair), _guess(comparison, had)
+    gains = harm_gains(comparison, guessed(comparison, had), pair)
+    return _learned(entered(had, gains), pair[1])
+
+
+def harm_gains(comparison: Comparison, guess: float, pair: Pair) -> list[float]:
+    """What each bet on harm gains by a pair; `guess` is what stable's mean is taken for."""
+    ratio, effects = _ratio(comparison, pair), comparison.effects
     highest = _highest(comparison, ratio, guess)
-    effects = comparison.effects
     stakes = [min(effect / (1 + ratio * (1 + effect)), highest) for effect in effects]
-    return _learned(_entered(had, _gains(comparison, pair, stakes, ratio, guess)), pair[1])
+    return _gains(comparison, pair, stakes, ratio, guess)
 
 
-def safety(comparison: Comparison, pairs: Iterable[Pair]) -> float:
+def safety(comparison: Comparison, pairs: Iterable[Pair], likely: Pair | None = None) -> float:
     """Log evidence that the candidate is worse by less than the comparison's margins."""
-    return safety_wealth(comparison, pairs).evidence
+    return safety_wealth(comparison, pairs, likely).evidence
 
 
-def safety_wealth(comparison: Comparison, pairs: Iterable[Pair]) -> Wealth:
+def safety_wealth(
+    comparison: Comparison, pairs: Iterable[Pair], likely: Pair | None = None
+) -> Wealth:
     """The wealth of a safety test; its bets are in the order of `STAKES`."""
-    return reduce(lambda had, pair: safety_after(comparison, had, pair), pairs, unproven())
+    start = unproven(comparison, likely)
+    return reduce(lambda had, pair: safety_after(comparison, had, pair), pairs, start)
 
 
-def unproven() -> Wealth:
-    """Before the first block: all of it bets from the start."""
-    share = -math.log(len(STAKES))
-    return Wealth((share,) * len(STAKES), -math.inf, 0.0, 0.0)
+def unproven(comparison: Comparison, likely: Pair | None = None) -> Wealth:
+    """Before the first block: all of it bets from the start.
+
+    `likely` are observations, parts allowed, at the rates that stable's past had, of a candidate
+    that is as good. A part of the wealth is put on the stake that would gain the most from them, so
+    that the proof comes sooner if they come like that. Chosen before the first block it needs no
+    reason to be valid, and a past that was otherwise costs it little.
+    """
+    shares = [1 / len(STAKES)] * len(STAKES)
+    if likely is not None:
+        gains = safety_gains(comparison, mean(likely[1]), likely)
+        shares = [share * (1 - TRUST) for share in shares]
+        shares[gains.index(max(gains))] += TRUST
+    return Wealth(tuple(math.log(share) for share in shares), -math.inf, 0.0, 0.0)
 
 
 def safety_after(comparison: Comparison, had: Wealth, pair: Pair) -> Wealth:
     """Fold one more pair, in which both arms saw something."""
-    ratio, guess = _ratio(comparison, pair), _guess(comparison, had)
-    lowest = -BOUND / (ratio * guess) if guess >= RARE else -1.0
-    stakes = [max(-stake, lowest) for stake in STAKES]
-    gains = _gains(comparison, pair, stakes, ratio, guess)
+    gains = safety_gains(comparison, guessed(comparison, had), pair)
     bets = tuple(own + gain for own, gain in zip(had.bets, gains, strict=True))
     return _learned(Wealth(bets, had.waiting, had.total, had.weight), pair[1])
 
 
-def excess(arms: Iterable[Values], permitted: float, dispersion: float = 1.0) -> float:
-    """Log evidence that one arm's mean is over `permitted`; for rates, a likelihood ratio."""
-    folded = (values for values in arms if seen(values))
-    after = partial(excess_after, permitted, dispersion=dispersion)
-    return reduce(after, folded, unexceeded()).evidence
-
-
-def unexceeded() -> Wealth:
-    """Before the first block."""
-    return _start(len(EXCESSES))
-
-
-def excess_after(permitted: float, had: Wealth, values: Values, dispersion: float = 1.0) -> Wealth:
-    """Fold one more block; one in which nothing was seen must not be here."""
-    stakes = _one_arm_stakes(permitted)
-    return _entered(had, _one_arm_gains(values, permitted, stakes, dispersion))
-
-
-def _one_arm_stakes(permitted: float) -> list[float]:
-    assert 0 < permitted < 1, permitted
-    rates = [min(permitted * times, (1 + permitted) / 2) for times in EXCESSES]
-    return [(rate - permitted) / (permitted * (1 - permitted)) for rate in rates]
-
-
-def _one_arm_gains(
-    values: Values, permitted: float, stakes: list[float], dispersion: float
-) -> list[float]:
-    return [
-        sum(count * log1p(stake * (value - permitted)) for value, count in values) / dispersion
-        for stake in stakes
-    ]
-
-
-def highest_rate(bad: float, observations: float, miss: float) -> float:
-    """The highest mean that a sample allows for; the chance that the true one is higher is `miss`.
-
-    Chernoff's bound turned round: the rate at which `observations` times the divergence from the
-    sample's rate is log(1 / miss). It holds for any observations in [0, 1] (Hoeffding 1963).
-    """
-    share = bad / observations if observations else 0.0
-
-    def allowed(rate: float) -> bool:
-        divergence = 0.0
-        if share > 0:
-            divergence += share * math.log(share / rate)
-        if share < 1:
-            divergence += (1 - share) * (log1p(-share) - log1p(-rate))
-        return observations * divergence <= math.log(1 / miss)
-
-    low, high = share, 1.0
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if middle < 1 and allowed(middle) else (low, middle)
-    return high
-
-
-def weighted(evidence: Iterable[tuple[float, float]]) -> float:
-    """Log of the weighted average of e-processes, from (weight, log evidence) pairs.
-
-    It is an e-process itself, however they depend on each other.
-    """
-    return _log_sum([math.log(weight) + log for weight, log in evidence])
-
-
-def _start(size: int) -> Wealth:
-    return Wealth((math.log(START / size),) * size, math.log(1 - START), 0.0, 0.0)
-
-
-def _entered(had: Wealth, gains: list[float]) -> Wealth:
-    """Let a part of what waits enter, and then all bets gain.
-
-    A regression that begins at a later step is so met by bets that have not lost before it.
-    """
-    entering = had.waiting + math.log(LATE / len(gains))
-    bets = tuple(_log_add(own, entering) + gain for own, gain in zip(had.bets, gains, strict=True))
-    return Wealth(bets, had.waiting + log1p(-LATE), had.total, had.weight)
+def safety_gains(comparison: Comparison, guess: float, pair: Pair) -> list[float]:
+    """What each bet on safety gains by a pair; `guess` is what stable's mean is taken for."""
+    ratio = _ratio(comparison, pair)
+    lowest = -BOUND / (ratio * guess) if guess >= RARE else -1.0
+    return _gains(comparison, pair, [max(-stake, lowest) for stake in STAKES], ratio, guess)
 
 
 def _learned(had: Wealth, stable: Values) -> Wealth:
@@ -246,7 +143,7 @@ def _ratio(comparison: Comparison, pair: Pair) -> float:
     return comparison.ratio * seen(pair[0]) / seen(pair[1])
 
 
-def _guess(comparison: Comparison, had: Wealth) -> float:
+def guessed(comparison: Comparison, had: Wealth) -> float:
     """Stable's mean, guessed from past blocks alone."""
     return (PRIOR * comparison.guess + had.total) / (PRIOR + had.weight)
 
@@ -279,15 +176,3 @@ def _gains(
     if comparison.dispersion > 1:
         return [gain / comparison.dispersion for gain in gains]
     return gains
-
-
-def _log_add(one: float, other: float) -> float:
-    if one >= other:
-        return one + log1p(exp(other - one))
-    return other + log1p(exp(one - other))
-
-
-def _log_sum(logs: Iterable[float]) -> float:
-    logs = tuple(logs)
-    high = max(logs)
-    return high + math.log(math.fsum(exp(log - high) for log in logs))

@@ -13,27 +13,16 @@ from policies.bounds import FALSE_ROLLBACK
 from policies.criterion import Criterion, Observed
 from policies.evidence import Block
 from policies.guards import ERRORS
-from policies.sequential import (
-    Comparison,
-    Pair,
-    Values,
-    Wealth,
-    excess_after,
-    harm_after,
-    highest_rate,
-    mean,
-    seen,
-    unexceeded,
-    unharmed,
-    weighted,
-)
+from policies.onearm import excess_after, highest_rate, unexceeded
+from policies.sequential import Comparison, Pair, harm_after, unharmed
 from policies.telling import rate_in_words
+from policies.wealth import Values, Wealth, mean, seen, weighted
 
 MISJUDGED = 0.05
 """Part of the false-rollback budget for judging stable's past lower than it was."""
 OTHERS = 0.3
 """Part of the budget for all guards but errors, which find most and do most harm."""
-LIMITED = 0.1
+LIMITED = 0.05
 """Of a guard's part, what its hard limit has: the comparison finds nearly all of it before."""
 UNCOMPARED = 0.2
 """Error rate, whoever's mistakes, that a version without any past to compare with is held to."""

@@ -5,10 +5,11 @@ The log, `explain` and the tree print what these functions say, and nothing else
 
 import math
 from collections.abc import Iterable
+from datetime import timedelta
 
 from policies.criterion import Criterion
 from policies.evidence import Arm, Block, total
-from policies.sequential import mean, seen
+from policies.wealth import mean, seen
 from policies.words import duration, percent
 
 MOST = 1_000_000
@@ -39,9 +40,16 @@ def counts(criterion: Criterion, blocks: Iterable[Block]) -> dict[str, float | i
 
 
 def wait(
-    missing: int | None, weight: int, pace: float | None, numbers: dict[str, float | int]
+    missing: int | None,
+    weight: int,
+    pace: float | None,
+    lag: timedelta,
+    numbers: dict[str, float | int],
 ) -> str:
-    """What is missing and when it may come, in words; the numbers are added."""
+    """What is missing and when it may come, in words; the numbers are added.
+
+    `pace` is the endpoint's requests per second, and `lag` how late its source tells of them.
+    """
     if missing is None:
         return "it does not come at the rates seen so far"
     numbers["missing"] = missing
@@ -49,8 +57,9 @@ def wait(
     if not pace:
         return told
     seconds = missing / (pace * weight / 100)
-    numbers["seconds_missing"] = round(seconds)
-    return f"{told}, {duration(seconds)} at {pace:.3g} requests/s"
+    numbers["seconds_missing"] = round(seconds + lag.total_seconds())
+    late = f", and {duration(lag)} until they are told of" if lag else ""
+    return f"{told}, {duration(seconds)} at {pace:.3g} requests/s{late}"
 
 
 def _share(criterion: Criterion, arm: Arm) -> str:

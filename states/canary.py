@@ -18,6 +18,7 @@ from states.judging import (
     guards_of,
     harm_of,
     journal,
+    lag_of,
     observed_harm,
     obstacle,
     suspected,
@@ -77,7 +78,7 @@ def _reset_fuse(turn: Turn, release: Release) -> Release:
     """Set the fuse anew where the counts by version tell of all that blew it, and blame nobody."""
     if not explained(release) or fuse_of(release) is None:
         return release
-    return turn.put(release, **turn.set_fuse())
+    return turn.put(release, **turn.set_fuse(release.weight))
 
 
 def _resume(turn: Turn, release: Release) -> Release:
@@ -140,7 +141,7 @@ def _verdicts(turn: Turn, release: Release) -> tuple[Release, list[Verdict]]:
     own = tuple(one for one in release.blocks if one.span == number and one.comparable)
     found: list[Verdict] = []
     for criterion in guards_of(release):
-        verdict = no_worse(criterion, own, weight=release.weight, pace=pace)
+        verdict = no_worse(criterion, own, weight=release.weight, pace=pace, lag=lag_of(release))
         observed = {"observe": True} if criterion.observe else {}
         release = journal(
             turn, release, verdict, span=number, weight=release.weight, pace=pace, **observed
@@ -164,8 +165,9 @@ def _open_further(turn: Turn, release: Release, verdicts: list[Verdict]) -> None
     if not stayed or not turn.may_advance(release) or not converged(turn):
         return
     shown = "; ".join(f"{one.guard}: {one.because}" for one in verdicts)
-    told = f"{shown}; opens {release.steps[release.step]} %"
-    stepped = turn.move(release, Trigger.STEP, told, step=release.step + 1, **turn.set_fuse())
+    weight = release.steps[release.step]
+    told, step = f"{shown}; opens {weight} %", release.step + 1
+    stepped = turn.move(release, Trigger.STEP, told, step=step, **turn.set_fuse(weight))
     add_span(turn, stepped, settled=False)
 
 
@@ -222,8 +224,9 @@ def _reopen(turn: Turn, release: Release) -> None:
         return
     told = "the counts by version have arrived, and blame nobody"
     turn.tell("evidence.seen", release, told)
-    step = f"{told}; reopens {release.steps[release.step - 1]} %"
-    reopened = turn.move(release, Trigger.STEP, step, shut=False, **turn.set_fuse())
+    weight = release.steps[release.step - 1]
+    step = f"{told}; reopens {weight} %"
+    reopened = turn.move(release, Trigger.STEP, step, shut=False, **turn.set_fuse(weight))
     add_span(turn, reopened, settled=False)
 
 

@@ -13,7 +13,7 @@ from policies.words import duration
 from states.canary import canary, production
 from states.desired import desired
 from states.home import add_span, come_home, converged, roll_back
-from states.judging import bench, guards_of, pin_guards, sources
+from states.judging import bench, guards_of, lag_of, pin_guards, sources
 from states.machine import State, Trigger
 from states.release import Order, Release
 from states.turn import Turn
@@ -123,15 +123,16 @@ def _open(turn: Turn, release: Release, because: str) -> None:
     if not turn.may_advance(release) or not converged(turn):
         return
     found = sources(turn.application, turn.endpoint, labelled=world.labelled)
-    dispersion = 1.0 if turn.application.spec.by_session else clusters(world.minutes)
+    dispersion = 1.0 if turn.application.spec.by_session else clusters(turn.application.minutes)
     pinned = turn.put(release, **pin_guards(release, found), dispersion=dispersion)
-    lag = (pinned.history and pinned.history.lag) or timedelta()
     planned = release.pinned
-    rollout, chosen = pin(planned.rollout, guards_of(pinned), world.requests_per_second, lag)
+    rollout, chosen = pin(
+        planned.rollout, guards_of(pinned), world.requests_per_second, lag_of(pinned)
+    )
     left = f"; {chosen}" if rollout != planned.rollout else ""
     pinned = turn.put(pinned, pinned=replace(planned, rollout=rollout))
     told = f"{because}{left}; opens {rollout.steps[0]} % of users"
-    opened = turn.move(pinned, Trigger.OPEN, told, step=1, **turn.set_fuse())
+    opened = turn.move(pinned, Trigger.OPEN, told, step=1, **turn.set_fuse(rollout.steps[0]))
     turn.tell("release.judged", opened, _judged(pinned), **bench(pinned))
     add_span(turn, opened, settled=False)
 

@@ -75,6 +75,11 @@ def guards_of(release: Release) -> tuple[Criterion, ...]:
     )
 
 
+def lag_of(release: Release) -> timedelta:
+    """How late the counting source is, as far as stable's last day told."""
+    return (release.history and release.history.lag) or timedelta()
+
+
 def harm_of(release: Release) -> Verdict | None:
     """FAIL on harm, over the whole release; None until then."""
     past = release.fuse.permitted if release.fuse else None

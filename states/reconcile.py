@@ -7,7 +7,7 @@ as often as it likes; looking twice changes nothing but time.
 from dataclasses import replace
 from datetime import timedelta
 
-from policies.fuse import KEPT
+from policies.fuse import DAY, KEPT, Minute
 from states.blocks import told
 from states.climb import go_on
 from states.home import own_up
@@ -71,13 +71,13 @@ def _trusted(application: Application, world: World) -> Endpoint | None:
 
 
 def _take_in(turn: Turn) -> None:
-    """Write down what this look brings: time, evidence, and the highest configuration version."""
+    """Write down what this look brings: time, minutes, evidence, the highest config version."""
     world, application = turn.world, turn.application
     elapsed = timedelta()
     if application.looked_at is not None and not turn.unseen:
         since = max(world.now - application.looked_at, timedelta())
         elapsed = min(since, 2 * world.poll)
-    turn.record(looked_at=world.now)
+    turn.record(looked_at=world.now, minutes=_remembered(application, world))
     if turn.endpoint is not None:
         turn.record(config_version=turn.endpoint.config_version, behind_since=None)
     elif isinstance(world.endpoint, Absent):
@@ -97,6 +97,13 @@ def _take_in(turn: Turn) -> None:
         undecided=live.undecided + (stays if waits else timedelta()),
     )
     _take_evidence(turn, _with_minutes(live, world))
+
+
+def _remembered(application: Application, world: World) -> tuple[Minute, ...]:
+    """The endpoint's minutes of the last day, with those that are new."""
+    had = application.minutes
+    fresh = [one for one in world.minutes if not had or one.ends_at > had[-1].ends_at]
+    return (*had, *fresh)[-DAY:] if fresh else had
 
 
 def _with_minutes(live: Release, world: World) -> Release:

@@ -74,7 +74,8 @@ def again(bench: Bench, blocks: tuple[Block, ...], given: Given) -> Verdict | No
         return harmful(bench.criteria, blocks, given.past)
     span, weight = _told(given.span, "the span"), _told(given.weight, "the weight")
     present = tuple(one for one in blocks if one.span == span and one.comparable)
-    return no_worse(own[0], present, weight=weight, pace=given.pace)
+    lag = (bench.history and bench.history.lag) or timedelta()
+    return no_worse(own[0], present, weight=weight, pace=given.pace, lag=lag)
 
 
 def unbelieved(

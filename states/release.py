@@ -211,6 +211,8 @@ class Application:
     hold: str | None = None
     """Why nothing goes on here until a person, or the world, has put it right."""
     looked_at: datetime | None = None
+    minutes: tuple[Minute, ...] = ()
+    """The endpoint's own, of its last day, oldest first: what fuses are set by."""
     releases: tuple[Release, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     """Calls of the last ten minutes, oldest first."""

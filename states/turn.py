@@ -33,9 +33,9 @@ class Turn:
         """Nobody knows, at this look, what the endpoint is."""
         return self.endpoint is None and not isinstance(self.world.endpoint, Absent)
 
-    def set_fuse(self) -> dict[str, object]:
-        """What a release that opens, or opens further, gets for a fuse."""
-        return {"fuse": fuse(self.world.minutes, self.world.now), "minutes": ()}
+    def set_fuse(self, weight: int) -> dict[str, object]:
+        """What a release that opens, or opens further, to that weight gets for a fuse."""
+        return {"fuse": fuse(self.application.minutes, self.world.now, weight), "minutes": ()}
 
     @property
     def shown(self) -> Release | None:

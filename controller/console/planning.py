@@ -212,11 +212,8 @@ def _traffic(known: Known, given: Given) -> tuple[Traffic, list[str]]:
         assumed.append(f"how late counts arrive was not seen: {duration(lag)}, as promised")
     errors = given.errors
     if errors is None and past is not None and past.requests:
-        errors = 1 - past.answers / past.requests
-        assumed.append(
-            f"stable errs as in its last day, in {percent(errors)} of requests at most: that is "
-            "the share of all that were not answered, clients' mistakes among them"
-        )
+        errors = past.errors / past.requests
+        assumed.append(f"stable errs as in its last day, in {percent(errors)} of requests")
     if errors is None:
         errors = 0.0
         assumed.append(

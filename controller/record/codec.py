@@ -21,7 +21,7 @@ _CALL: Final[TypeAdapter[Call]] = TypeAdapter(Call)
 _TALLIES: Final = TypeAdapter(Mapping[str, Tally])
 _COVERAGE: Final = TypeAdapter(Coverage)
 
-_NOT_IN_APPLICATION: Final = {"name", "spec", "releases", "attempts"}
+_NOT_IN_APPLICATION: Final = {"name", "spec", "releases", "attempts", "minutes"}
 _RELEASE_COLUMNS: Final = (
     "application", "version", "attempt", "state", "settled", "hold", "needs_person", "step",
 )  # fmt: skip

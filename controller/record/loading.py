@@ -2,15 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from sqlalchemy import BigInteger, Connection, RowMapping, and_, cast, func, or_, select
 
 from controller.record import codec
-from controller.record.schema import APPLICATIONS, BLOCKS, CALLS, COUNTERS, RELEASES, SEQ
-from controller.record.times import MICROSECOND, moment
+from controller.record.schema import APPLICATIONS, BLOCKS, CALLS, COUNTERS, MINUTES, RELEASES, SEQ
+from controller.record.times import MICROSECOND, micros, moment
 from policies.evidence import Block
+from policies.fuse import DAY, Minute
 from states.machine import State
 from states.release import Application, Attempt, Order, Release, Spec
 
@@ -21,7 +22,15 @@ RECENT_CALLS = timedelta(minutes=10)
 Mark = tuple[str, int]
 """Version and attempt: a release within its application."""
 Blocks = dict[int, tuple[Block, ...]]
-"""Blocks by the id of their release. They never change, so what was read once stays true."""
+"""Blocks by the id of their release."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What was read of an application and never changes: it need not be read again."""
+
+    blocks: Blocks = field(default_factory=dict)
+    minutes: tuple[Minute, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,24 +60,26 @@ def mark(release: Release) -> Mark:
 
 
 def load_application(
-    connection: Connection, name: str, spec: Spec | None, known: Blocks
-) -> tuple[Loaded, Blocks]:
-    """Read an application within one transaction, and the blocks to remember for the next time."""
+    connection: Connection, name: str, spec: Spec | None, known: Known
+) -> tuple[Loaded, Known]:
+    """Read an application within one transaction, and what to remember of it for the next time."""
     seq = counter(connection, SEQ)
     query = select(APPLICATIONS).where(APPLICATIONS.c.name == name)
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
         fresh = Application(name=name, spec=spec or Spec(model="", endpoint=""))
-        return Loaded(application=fresh, row=0, releases={}, as_of_seq=seq), {}
+        return Loaded(application=fresh, row=0, releases={}, as_of_seq=seq), Known()
     application = codec.application_of(row, spec)
     rows = _release_rows(connection, application)
-    blocks = _blocks(connection, [one["id"] for one in rows], known)
+    blocks = _blocks(connection, [one["id"] for one in rows], known.blocks)
+    minutes = _minutes(connection, name, known.minutes)
     releases = [codec.release_of(one, blocks[one["id"]]) for one in rows]
     application = replace(
         application,
         watermark=max(application.watermark, _left_behind(connection, name)),
         releases=tuple(sorted(releases, key=lambda one: (int(one.version), one.attempt))),
         attempts=_attempts(connection, name),
+        minutes=minutes,
     )
     seen = {
         (one["version"], one["attempt"]): Seen(
@@ -76,7 +87,8 @@ def load_application(
         )
         for one in rows
     }
-    return Loaded(application=application, row=row["row"], releases=seen, as_of_seq=seq), blocks
+    loaded = Loaded(application=application, row=row["row"], releases=seen, as_of_seq=seq)
+    return loaded, Known(blocks=blocks, minutes=minutes)
 
 
 def counter(connection: Connection, name: str) -> int:
@@ -153,6 +165,18 @@ def _blocks(connection: Connection, ids: Sequence[int], known: Blocks) -> Blocks
         for row in connection.execute(query).mappings():
             fresh[row["release"]].append(codec.block_of(row))
     return {id_: (*blocks, *fresh.get(id_, ())) for id_, blocks in read.items()}
+
+
+def _minutes(connection: Connection, name: str, known: tuple[Minute, ...]) -> tuple[Minute, ...]:
+    """The endpoint's minutes of the last day; only those are read that were not read before."""
+    query = select(MINUTES).where(MINUTES.c.application == name).order_by(MINUTES.c.ends_at)
+    if known:
+        query = query.where(MINUTES.c.ends_at > micros(known[-1].ends_at))
+    fresh = [
+        Minute(ends_at=moment(row["ends_at"]), requests=row["requests"], errors=row["errors"])
+        for row in connection.execute(query).mappings()
+    ]
+    return (*known, *fresh)[-DAY:]
 
 
 def _attempts(connection: Connection, name: str) -> tuple[Attempt, ...]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from sqlalchemy import Connection, update
 
 from controller.record.errors import OrderRefused
-from controller.record.loading import load_application, mark
+from controller.record.loading import Known, load_application, mark
 from controller.record.schema import APPLICATIONS, RELEASES
 from controller.record.writing import append, event_row
 from states.machine import State
@@ -28,7 +28,7 @@ def give(  # noqa: PLR0913, PLR0917 - an order has this many parts
     reason: str,
 ) -> str:
     """Write an order down within the caller's transaction, and say what was done."""
-    loaded, _ = load_application(connection, application, None, {})
+    loaded, _ = load_application(connection, application, None, Known())
     if loaded.row == 0:
         raise OrderRefused(f"there is no application {application} in this store")
     release = _chosen(loaded.application, version)

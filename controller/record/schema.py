@@ -112,6 +112,15 @@ BLOCKS = Table(
     Column("coverage", JSON(none_as_null=True)),
 )
 
+MINUTES = Table(
+    "minutes",
+    METADATA,
+    Column("application", Text, ForeignKey("applications.name"), primary_key=True),
+    Column("ends_at", BigInteger, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("errors", BigInteger, nullable=False),
+)
+
 JOURNAL = Table(
     "journal",
     METADATA,

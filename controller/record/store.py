@@ -10,7 +10,7 @@ from typing import Literal
 from sqlalchemy import Connection, func, select, update
 
 from controller.record.lines import Line, application_state, rendered
-from controller.record.loading import Blocks, Loaded, counter, load_application, now
+from controller.record.loading import Known, Loaded, counter, load_application, now
 from controller.record.lock import Lock
 from controller.record.opening import WRITES, migrate, open_engine, store_path, told
 from controller.record.orders import give
@@ -22,6 +22,7 @@ from controller.record.writing import (
     event_row,
     write_application,
     write_calls,
+    write_minutes,
     write_releases,
 )
 from states.plan import Call, Event, Plan
@@ -60,7 +61,7 @@ class Store:
         # Threads of one process queue here: SQLite's own queue is a poll without order.
         self._writing = ThreadLock()
         self._printed: int | None = None
-        self._blocks: dict[str, Blocks] = {}
+        self._known: dict[str, Known] = {}
         with told(self.path):
             self._engine = open_engine(self.path, clock, create=create)
             migrate(self._engine)
@@ -89,10 +90,9 @@ class Store:
         Without a spec, it has what the store knows of it: enough for reading and for orders.
         """
         with self._read() as connection:
-            known = self._blocks.get(name, {})
-            loaded, blocks = load_application(connection, name, spec, known)
+            known = self._known.get(name, Known())
             # Replaced whole, so that a concurrent load never sees half of it.
-            self._blocks[name] = blocks
+            loaded, self._known[name] = load_application(connection, name, spec, known)
             return loaded
 
     def applications(self) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ class Store:
         with self._read() as connection:
             query = select(APPLICATIONS.c.name).order_by(APPLICATIONS.c.name)
             names = connection.execute(query).scalars().all()
-            found = [load_application(connection, name, None, {})[0] for name in names]
+            found = [load_application(connection, name, None, Known())[0] for name in names]
         return [application_state(one.application, one.as_of_seq) for one in found]
 
     def commit(self, loaded: Loaded, plan: Plan, calls: Sequence[Call] = ()) -> Committed:
@@ -117,6 +117,7 @@ class Store:
         assert plan.application.name == loaded.application.name, "a plan of another application"
         with self._write() as connection:
             write_application(connection, loaded, plan.application)
+            write_minutes(connection, loaded.application.minutes, plan.application)
             write_releases(connection, loaded, plan.application)
             rows = [event_row(event, plan.application) for event in plan.events]
             seqs = append(connection, rows)

@@ -2,13 +2,24 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from controller.record import codec
 from controller.record.errors import Conflict, Taken
 from controller.record.lines import event_fields
 from controller.record.loading import Loaded, mark, now
-from controller.record.schema import APPLICATIONS, BLOCKS, CALLS, COUNTERS, JOURNAL, RELEASES, SEQ
+from controller.record.schema import (
+    APPLICATIONS,
+    BLOCKS,
+    CALLS,
+    COUNTERS,
+    JOURNAL,
+    MINUTES,
+    RELEASES,
+    SEQ,
+)
+from controller.record.times import micros
+from policies.fuse import Minute
 from states.plan import Call, Event
 from states.release import Application, Release
 
@@ -45,6 +56,29 @@ def _check_unclaimed(connection: Connection, application: Application) -> None:
             f"in this store: give {application.name} an endpoint and an alias of its own; if it "
             f"is {other} renamed, give it its old name back"
         )
+
+
+def write_minutes(
+    connection: Connection, known: tuple[Minute, ...], application: Application
+) -> None:
+    """Add the endpoint's new minutes, and remove what is over a day old."""
+    last = known[-1].ends_at if known else None
+    rows = [
+        {
+            "application": application.name,
+            "ends_at": micros(one.ends_at),
+            "requests": one.requests,
+            "errors": one.errors,
+        }
+        for one in application.minutes
+        if last is None or one.ends_at > last
+    ]
+    if not rows:
+        return
+    connection.execute(insert(MINUTES), rows)
+    first = micros(application.minutes[0].ends_at)
+    old = (MINUTES.c.application == application.name) & (MINUTES.c.ends_at < first)
+    connection.execute(delete(MINUTES).where(old))
 
 
 def write_releases(connection: Connection, loaded: Loaded, application: Application) -> None:

@@ -27,6 +27,8 @@ REFUSALS = (
 """How a refusal begins, in lower case; crude, but alike for both versions, so that it cancels."""
 CUT = ("length", "max_tokens")
 """Finish reasons that mean that an answer was cut off."""
+FAILED = "status IS NULL OR (status >= 400 AND status NOT IN (401, 403, 404, 429))"
+"""What an error is: an exception in `predict` is a 400 on this platform."""
 CHECKS = ("empty", "unsourced", "cut", "refused")
 QUERY_WORDS = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
 
@@ -116,10 +118,9 @@ def _refused() -> str:
 
 def numbers(measures: Mapping[str, Measure], *, by_session: bool) -> list[str]:
     """What is counted of a group of requests, in the order in which it is read back."""
-    failed = "status IS NULL OR (status >= 400 AND status NOT IN (401, 403, 404, 429))"
     counted = [
         _requests("TRUE", by_session=by_session),
-        _requests(failed, by_session=by_session),
+        _requests(FAILED, by_session=by_session),
         _requests("status IS NULL OR status >= 500", by_session=by_session),
         "0" if by_session else "count_if(status = 429)",
         "count(*)",

@@ -182,8 +182,8 @@ class InferenceTable:
         ]
         faulty = f"readable = 1 AND {' + '.join(counting.CHECKS)} > 0"
         counted = [
-            *("count(*)", "count_if(status < 400)", "count_if(readable = 1)"),
-            f"count_if({faulty})",
+            *("count(*)", f"count_if({counting.FAILED})", "count_if(status < 400)"),
+            *("count_if(readable = 1)", f"count_if({faulty})"),
             *(f"coalesce({one}, -1)" for one in quantiles),
             "count(tokens)",
         ]
@@ -204,7 +204,7 @@ GROUP BY entity_id
         ] or (found if len(found) == 1 else [])
         told = [tuple(float(one) for one in (row[2] or "").split(",")) for row in own]
         # An id may change with the endpoint's configuration; quantiles of two cannot be merged.
-        best = max(told, default=None, key=lambda one: one[1])
+        best = max(told, default=None, key=lambda one: one[0])
         return replace(_history(best), lag=self._lag(table, from_ms))
 
     def _lag(self, table: str, from_ms: int) -> timedelta | None:
@@ -517,10 +517,11 @@ def _arm(numbers: tuple[float, ...], measures: Mapping[str, Measure]) -> Arm:
 def _history(numbers: tuple[float, ...] | None) -> History:
     if numbers is None:
         return History()
-    requests, answers, checked, faulty, *quantiles = numbers
+    requests, errors, answers, checked, faulty, *quantiles = numbers
     slow, tokens = quantiles[: len(QUANTILES)], quantiles[len(QUANTILES) : 2 * len(QUANTILES)]
     return History(
         requests=round(requests),
+        errors=round(errors),
         answers=round(answers),
         latency_ms=tuple(slow) if slow[0] >= 0 else (),
         tokens=tuple(tokens) if tokens[0] >= 0 and quantiles[-1] else (),

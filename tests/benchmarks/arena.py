@@ -54,7 +54,7 @@ class _Delivery:
     def __init__(self, trace: Trace, lag_s: float, *, past: bool) -> None:
         self._lag_s = lag_s
         self._windows: deque[Window] = deque(trace.past() if past else ())
-        self._minutes: deque[EndpointMinute] = deque()
+        self._minutes: deque[EndpointMinute] = deque(trace.day_before() if past else ())
         self._minute = [0, 0]
         for one in tuple(self._windows):
             self._count(one.end_s, one.stable.requests, one.stable.errors)

@@ -20,8 +20,9 @@ from policies.evidence import Arm, Block, Measure, Tally
 from policies.fuse import Fuse, Minute, blown, clusters, fuse
 from policies.guards import ERRORS, LATENCY, QUANTILES, Guards, History, measures
 from policies.rollout import Rollout
-from policies.sequential import Wealth, binary, harm_after, safety_after, unharmed, unproven
+from policies.sequential import harm_after, safety_after, unharmed
 from policies.standing import Standing, Waiting
+from policies.wealth import Wealth, binary
 from tests.benchmarks.protocol import (
     PROMOTED,
     ROLLED_BACK,
@@ -126,10 +127,14 @@ class Headgate:
         """What is fixed before the first user: stable's past, the guards, how errors cluster."""
         slow = [one.stable.latencies_ms for one in past if one.stable.latencies_ms.size]
         known = np.concatenate(slow) if slow else np.empty(0)
-        history = None
-        if known.size:
-            taken = tuple(float(one) for one in np.quantile(known, QUANTILES))
-            history = History(requests=known.size, answers=known.size, latency_ms=taken)
+        latency_ms = tuple(np.quantile(known, QUANTILES).tolist()) if known.size else ()
+        counted = [self._numbers(one.stable) for one in past]
+        history = History(
+            requests=sum(number for number, _ in counted),
+            errors=sum(failed for _, failed in counted),
+            answers=known.size,
+            latency_ms=latency_ms,
+        )
         self._measures = measures(GUARDS, history, ROLLOUT.steps)
         sources = {ERRORS: "windows", LATENCY: "windows"}
         dispersion = 1.0 if self._sessions else clusters(self._minutes)
@@ -140,12 +145,15 @@ class Headgate:
         """Open a step, or open it again: safety and the fuse begin anew."""
         self._opened_s, self._shut_s = now_s, math.inf
         self._span += 1
-        self._safe = {one.guard: (Waiting(), unproven()) for one in self._criteria}
+        self._safe = {
+            one.guard: (Waiting(), one.safety(self._weight).unproven(self._weight))
+            for one in self._criteria
+        }
         self._set_fuse(now_s)
         return Decision(self._weight / 100)
 
     def _set_fuse(self, now_s: float) -> None:
-        self._fuse = fuse(self._minutes, START + timedelta(seconds=now_s))
+        self._fuse = fuse(self._minutes, START + timedelta(seconds=now_s), self._weight)
 
     def _alarmed(self) -> bool:
         if self._fuse is None:
@@ -182,10 +190,14 @@ class Headgate:
             stable=self._arm(window.stable),
         )
 
-    def _arm(self, counts: Counts) -> Arm:
-        number, failed = counts.requests, counts.errors
+    def _numbers(self, counts: Counts) -> tuple[int, int]:
+        """Requests and failures, or sessions and failed ones."""
         if self._sessions:
-            number, failed = counts.sessions, counts.failed_sessions
+            return counts.sessions, counts.failed_sessions
+        return counts.requests, counts.errors
+
+    def _arm(self, counts: Counts) -> Arm:
+        number, failed = self._numbers(counts)
         tallies = {}
         if LATENCY in self._measures:
             edges = np.asarray(self._measures[LATENCY].edges)

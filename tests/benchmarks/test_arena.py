@@ -135,10 +135,20 @@ def test_the_first_look_brings_the_hour_before_and_its_replicas_add_up() -> None
     release(system, Case(retrying(10.0), horizon_s=60.0), 1)
     now_s, windows, minutes = system.heard[0]
     assert (now_s, windows[0].start_s, windows[-1].end_s) == (0.0, -3600.0, 0.0)
-    assert [one.end_s for one in minutes] == [-3540.0 + 60 * i for i in range(59)]
+    assert [one.end_s for one in minutes] == [-86340.0 + 60 * i for i in range(1439)]
     for one in windows:
         assert sum(requests for requests, _ in one.replicas) == one.stable.requests
         assert sum(errors for _, errors in one.replicas) == one.stable.errors
+
+
+@pytest.mark.parametrize("make", [constant, retrying])
+def test_the_day_before_is_like_the_hour_before(make: Callable[[float], World]) -> None:
+    trace = Trace(make(50.0), HEALTHY, 3, 60.0)
+    day, hour = trace.day_before(), trace.past()
+    requests, errors = sum(one.requests for one in day), sum(one.errors for one in day)
+    assert requests / len(day) == pytest.approx(3000, rel=0.02)
+    assert errors / requests == pytest.approx(0.005, rel=0.1)
+    assert day[-1].end_s == hour[0].start_s
 
 
 @pytest.mark.parametrize("lag_s", [0.0, 60.0, 900.0])

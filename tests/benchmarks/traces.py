@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.benchmarks.protocol import NONE_MS, TICK_S, Counts, Floats, Window
+from tests.benchmarks.protocol import NONE_MS, TICK_S, Counts, EndpointMinute, Floats, Window
 
 Flags = NDArray[np.bool_]
 
@@ -26,7 +26,7 @@ SLOW_PAST_S = 900.0
 CHUNK = 40
 """Windows whose requests are drawn at once."""
 
-HOUR_S, DAY_S = 3600.0, 86400.0
+MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86400.0
 MEDIAN_MS, SIGMA = 120.0, 0.5
 TRIES = 3.0
 """Mean requests of a session that fails: its first attempt and its retries."""
@@ -167,11 +167,10 @@ class Trace:
         before = int(PAST_S / TICK_S)
         many = before + int(horizon_s / TICK_S)
         at: Floats = TICK_S * (np.arange(many, dtype=np.float64) - before + 0.5)
-        phases = random.random(3)
-        wave = 1 + world.traffic_swing * _sine(at, world.traffic_period_s, phases[0])
-        common = world.base * np.exp(world.error_swing * _sine(at, world.error_period_s, phases[1]))
+        self._phases: Floats = random.random(3)
+        wave, common = self._tides(at)
         common += self._bursts(random, at)
-        drift = 1 + world.drift * _sine(at, HOUR_S, phases[2])
+        drift = 1 + world.drift * _sine(at, HOUR_S, self._phases[2])
         arrivals = random.poisson(world.per_second * TICK_S * wave)
         self._past = (arrivals[:before], common[:before], drift[:before])
         on = at[before:] >= effect.onset_s
@@ -187,10 +186,17 @@ class Trace:
     def __len__(self) -> int:
         return len(self._arrivals)
 
+    def _tides(self, at: Floats) -> tuple[Floats, Floats]:
+        """How much traffic there is, and how often both versions err, at some times."""
+        world, phases = self.world, self._phases
+        wave = 1 + world.traffic_swing * _sine(at, world.traffic_period_s, phases[0])
+        swing = world.error_swing * _sine(at, world.error_period_s, phases[1])
+        return wave, world.base * np.exp(swing)
+
     def _bursts(self, random: np.random.Generator, at: Floats) -> Floats:
         """Errors added to both versions in each window."""
         added = np.zeros(len(at))
-        span_s = len(at) * TICK_S
+        span_s = len(at) * (at[1] - at[0])
         for _ in range(random.poisson(self.world.bursts_per_hour * span_s / HOUR_S)):
             start = at[0] + random.random() * span_s
             over = (at >= start) & (at < start + random.exponential(120.0))
@@ -271,16 +277,34 @@ class Trace:
         errors = sum(whole[1] - arm.errors for whole, arm in zip(truth, arms, strict=True))
         return Tick(arms[0], arms[1], *truth[0], missing, errors)
 
+    def day_before(self) -> list[EndpointMinute]:
+        """The endpoint's minutes of the day before the release, up to the hour that `past` has."""
+        random = np.random.default_rng((*self._key, 3))
+        at: Floats = np.arange(-DAY_S, -PAST_S, MINUTE_S) + MINUTE_S / 2
+        wave, common = self._tides(at)
+        common += self._bursts(random, at)
+        sessions = random.poisson(self.world.per_second * MINUTE_S * wave)
+        failed = random.binomial(sessions, self._per_session(common))
+        errors = self._retried(random, failed)
+        return [
+            EndpointMinute(float(middle - 30), float(middle + 30), int(number), int(bad))
+            for middle, number, bad in zip(at, sessions - failed + errors, errors, strict=True)
+        ]
+
+    def _retried(self, random: np.random.Generator, failed: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many requests failed sessions are, with their retries where the world has them."""
+        if not self.world.retries:
+            return failed
+        more = random.negative_binomial(np.maximum(failed, 1), 1 / TRIES)
+        return failed + np.where(failed > 0, more, 0)
+
     def past(self) -> list[Window]:
         """The hour before the release, all of it the stable version's."""
         arrivals, common, drift = self._past
         random = np.random.default_rng((*self._key, 2))
         sessions = random.multinomial(arrivals, [1 / REPLICAS] * REPLICAS)
         failed = random.binomial(sessions, self._per_session(common)[:, None])
-        errors = failed
-        if self.world.retries:
-            more = random.negative_binomial(np.maximum(failed, 1), 1 / TRIES)
-            errors = failed + np.where(failed > 0, more, 0)
+        errors = self._retried(random, failed)
         requests = sessions - failed + errors
         first_slow = len(arrivals) - int(SLOW_PAST_S / TICK_S)
         found = []

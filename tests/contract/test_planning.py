@@ -23,6 +23,7 @@ from tests.contract.conftest import MODEL, Workspace, entity, name, serving, set
 
 PAST = History(
     requests=864_000,
+    errors=4_320,
     answers=859_680,
     latency_ms=tuple(100.0 * (1 + index) for index in range(len(QUANTILES))),
     checked=859_680,

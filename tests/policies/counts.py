@@ -14,6 +14,7 @@ NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 TABLE = "inference_table"
 HISTORY = History(
     requests=50_000,
+    errors=0,
     answers=49_000,
     latency_ms=(120.0, 168.0, 228.0, 273.0, 384.0),
     tokens=(200.0, 330.0, 510.0, 670.0, 1120.0),

@@ -6,16 +6,10 @@ from itertools import product
 
 import pytest
 
+from policies.onearm import excess
 from policies.pairing import paired_differences
-from policies.sequential import (
-    RARE,
-    Comparison,
-    Pair,
-    Values,
-    excess,
-    harm,
-    safety,
-)
+from policies.sequential import RARE, Comparison, Pair, harm, safety
+from policies.wealth import Values
 
 FAIR = 1 + 1e-9
 Likely = list[tuple[Values, float]]
@@ -101,6 +95,21 @@ def test_over_blocks_the_guess_learns_the_rates_drift_the_split_jumps_and_nothin
             )
         ]
         assert average(test, comparison, *arms) <= FAIR
+
+
+@pytest.mark.parametrize("expected", [0.0, 0.005, 0.3])
+def test_whatever_the_past_made_likely_safety_gains_nothing(expected: float) -> None:
+    """The stakes are weighed before the first block is seen: a past that lied changes no chance."""
+    law = tuple(coin(expected).items())
+    likely = (law, tuple((value, 3 * part) for value, part in law))
+
+    def trusting(comparison: Comparison, pairs: Iterable[Pair]) -> float:
+        return safety(comparison, pairs, likely)
+
+    for stable, margin in product((0.05, 0.3), (0.05, 0.2)):
+        comparison = Comparison(margin=margin)
+        arms = [answers(3, coin(rate)) for rate in (stable + margin, stable)] * 2
+        assert average(trusting, comparison, *arms) <= FAIR
 
 
 def test_three_blocks_of_one_observation_each_gain_nothing() -> None:

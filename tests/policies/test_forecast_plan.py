@@ -22,9 +22,9 @@ from policies.prospect import (
     smallest_regression,
 )
 from policies.rollout import Rollout
-from policies.sequential import START
 from policies.splitting import binomial
 from policies.standing import Standing
+from policies.wealth import START
 from tests.policies.counts import arm, block
 
 FIVE = timedelta(minutes=5)
@@ -32,6 +32,7 @@ TABLE = {ERRORS: "inference_table", LATENCY: "inference_table"}
 GUARDED = criteria(Guards(), {}, None, TABLE)
 PAST = History(
     requests=100_000,
+    errors=500,
     answers=99_500,
     latency_ms=tuple(100.0 * (index + 1) for index in range(len(QUANTILES))),
 )
@@ -125,7 +126,7 @@ def test_the_proof_comes_about_when_it_was_foretold(weight: int) -> None:
     taken: list[int] = []
     beside = 40 * (100 - weight) // weight
     for _ in range(60):
-        proof, number = Proof(), 0
+        proof, number = Proof(GUARDED[0].safety(weight).unproven(weight)), 0
         while proof.wealth.evidence < OPENS:
             number += 1
             ours = binomial(40, BUSY.errors, drawn.random())

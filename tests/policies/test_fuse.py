@@ -1,10 +1,11 @@
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from policies.fuse import FALSE_FUSE, HISTORY, Fuse, Minute, blown, fuse
+from policies.fuse import DAY, FALSE_FUSE, HISTORY, Fuse, Minute, blown, fuse
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -21,15 +22,15 @@ def hour(requests: int = 600, errors: int = 3) -> list[Minute]:
     return minutes([(requests, errors)] * 60, first=-60)
 
 
-def set_by(before: list[Minute]) -> Fuse:
-    setting = fuse(before, START)
+def set_by(before: list[Minute], weight: int = 5) -> Fuse:
+    setting = fuse(before, START, weight)
     assert setting is not None
     return setting
 
 
 def test_an_endpoint_without_history_has_no_fuse() -> None:
-    assert fuse([], START) is None
-    assert fuse(minutes([(0, 0)] * 5, first=-5), START) is None
+    assert fuse([], START, 5) is None
+    assert fuse(minutes([(0, 0)] * 5, first=-5), START, 5) is None
 
 
 def test_the_hour_before_the_step_says_what_is_permitted() -> None:
@@ -79,10 +80,61 @@ def test_an_endpoint_that_stays_as_it_was_blows_it_in_one_step_of_a_hundred_at_m
     assert false <= runs * FALSE_FUSE + 3, f"seed {seed}: {false} of {runs}"
 
 
-def test_errors_that_always_came_in_bursts_are_no_alarm_when_they_come_again() -> None:
-    burst = [(600, 0)] * 9 + [(600, 30)]
-    setting = set_by(minutes(burst * 6, first=-60))
-    assert setting.dispersion > 10
-    assert blown(setting, minutes(burst)) is None
-    calm = set_by(hour(errors=3))
-    assert blown(calm, minutes(burst)) is not None
+def test_errors_that_come_unevenly_are_no_alarm_when_they_go_on_so() -> None:
+    uneven = [(600, 0), (600, 12)]
+    setting = set_by(minutes(uneven * 30, first=-60))
+    assert setting.dispersion > 5
+    assert blown(setting, minutes(uneven * 30)) is None
+    assert blown(set_by(hour(errors=3)), minutes(uneven * 30)) is not None
+
+
+def burst_day(length: int) -> list[Minute]:
+    """A day on which all of the endpoint errs for some minutes of each hour, stable's users too."""
+    each = [(600, 3)] * (30 - length) + [(600, 60)] * length + [(600, 3)] * 30
+    return minutes(each * (DAY // 60), first=-DAY)
+
+
+@pytest.mark.parametrize("length", [2, 5, 8])
+def test_bursts_like_those_of_the_day_before_are_outlasted_and_what_stays_is_not(
+    length: int,
+) -> None:
+    setting = set_by(burst_day(length))
+    assert setting.most is not None
+    burst = [(600, 3)] * 5 + [(600, 60)] * length + [(600, 3)] * 5
+    assert blown(setting, minutes(burst * 3)) is None
+    assert blown(set_by(hour()), minutes(burst)) is not None, "unknown bursts are an alarm"
+    assert blown(setting, minutes([(600, 60)] * 3 * length)) is not None
+
+
+def test_a_burst_within_the_hour_before_permits_no_more_than_the_rest_of_it() -> None:
+    rest, burst = [(600, 3)] * 57, [(600, 60)] * 3
+    setting = set_by(minutes([*rest[:30], *burst, *rest[30:]], first=-60))
+    assert setting.permitted == pytest.approx(set_by(hour()).permitted, rel=0.02)
+    assert setting.dispersion == set_by(hour()).dispersion
+
+
+def test_an_hour_that_is_all_burst_is_taken_as_it_is() -> None:
+    setting = set_by(minutes([(10, 10), (10, 0)] * 30, first=-60))
+    assert setting.permitted == 0.5
+
+
+@pytest.mark.parametrize("weight", [1, 5, 25])
+def test_an_outage_counts_for_no_more_than_the_candidates_users_could_have_met(
+    weight: int,
+) -> None:
+    """Nothing that befalls everybody is worse for the fuse than all of the candidate failing."""
+    setting = set_by(minutes([(6000, 3)] * 60, first=-60), weight)
+    alarms = []
+    for share in (1.5 * weight, 4 * weight):
+        errors = min(6000, round(6000 * share / 100))
+        setting = replace(setting, most=None)
+        lasting = [n for n in range(1, 9) if blown(setting, minutes([(6000, errors)] * n))]
+        alarms.append(lasting[:1])
+    assert alarms[0] == alarms[1]
+
+
+def test_a_calm_day_holds_nothing_back() -> None:
+    chance = random.Random(7)  # noqa: S311 - a simulation
+    calm = [(600, sum(chance.random() < 0.005 for _ in range(600))) for _ in range(DAY)]
+    assert set_by(minutes(calm, first=-DAY)).most is None
+    assert set_by(hour()).most is None, "an hour alone has nothing to be tried on"

@@ -9,10 +9,11 @@ from policies.bounds import FALSE_ROLLBACK, OPENS
 from policies.evidence import NOTHING, Block
 from policies.guards import ErrorGuard, Guards
 from policies.judge import harmful, no_worse
-from policies.sequential import binary, highest_rate
+from policies.onearm import highest_rate
 from policies.standing import permitted_by
 from policies.telling import tell
 from policies.verdict import Outcome
+from policies.wealth import binary
 from tests.policies.counts import arm, block, drawn, errors_by, guards_by, many, minutes
 
 ERRORS = errors_by()
@@ -25,8 +26,9 @@ def test_a_candidate_that_errs_more_fails_and_the_sentence_holds_counts_and_rate
     assert verdict.guard == "errors"
     assert verdict.because.startswith(
         "candidate 30 of 300 failed (10 %), stable 12 of 5,700 failed (0.211 %): "
-        "more errors than stable by over 0.05 pp, evidence "
+        "more errors than stable by over 0.025 pp, evidence "
     )
+    assert verdict.because.endswith(" of 100:1")
     assert verdict.numbers["closes_at"] == pytest.approx(1 / FALSE_ROLLBACK)
     assert verdict.numbers["evidence"] >= 100
     assert (verdict.numbers["candidate_requests"], verdict.numbers["stable_errors"]) == (300, 12)

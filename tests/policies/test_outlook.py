@@ -1,5 +1,6 @@
 """What is foretold comes about: simulations need as many requests as were told, within a factor."""
 
+from dataclasses import replace
 from random import Random
 from statistics import median
 
@@ -8,16 +9,11 @@ import pytest
 from policies.bounds import OPENS
 from policies.criterion import Criterion
 from policies.evidence import NOTHING
+from policies.guards import ErrorGuard, Guards
 from policies.judge import no_worse
 from policies.outlook import FARTHEST, missing, requests_needed
-from policies.sequential import (
-    Comparison,
-    Wealth,
-    binary,
-    safety_after,
-    safety_wealth,
-    unproven,
-)
+from policies.sequential import safety_after, safety_wealth
+from policies.wealth import binary
 from tests.policies.counts import arm, block, drawn, errors_by, minutes
 from tests.policies.worlds import CRITERIA, STABLE
 
@@ -26,7 +22,8 @@ SEED = 20261124
 
 def needed_in_truth(random: Random, criterion: Criterion, weight: int, limit: int) -> int:
     """Candidate requests until a version that does as stable does has passed."""
-    question, wealth, spent = criterion.safety(weight), unproven(), 0
+    question, spent = criterion.safety(weight), 0
+    wealth = question.unproven(weight)
     own = 20
     other = own * (100 - weight) // weight
     while wealth.evidence < OPENS and spent < limit:
@@ -43,7 +40,7 @@ def needed_in_truth(random: Random, criterion: Criterion, weight: int, limit: in
 def test_as_many_requests_are_needed_as_were_foretold(guard: str, weight: int) -> None:
     criterion = next(one for one in CRITERIA if one.guard == guard)
     question = criterion.safety(weight)
-    foretold = requests_needed(question.comparison, question.expected, weight)
+    foretold = requests_needed(question, weight)
     assert foretold is not None
     random = Random(SEED)  # noqa: S311 - repeatable, not secret
     spent = [needed_in_truth(random, criterion, weight, 6 * foretold + 40) for _ in range(7)]
@@ -51,18 +48,21 @@ def test_as_many_requests_are_needed_as_were_foretold(guard: str, weight: int) -
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.002, 0.01, 0.08])
-def test_the_errors_proof_takes_as_long_as_stables_own_rate_says(rate: float) -> None:
-    criterion = errors_by()
-    comparison, random = criterion.safety(25).comparison, Random(SEED)  # noqa: S311
+@pytest.mark.parametrize("known", [False, True])
+def test_the_errors_proof_takes_as_long_as_stables_own_rate_says(
+    rate: float, *, known: bool
+) -> None:
     likely = ((0.0, 1 - rate), (1.0, rate))
-    foretold = requests_needed(comparison, (likely, likely), 25)
+    question = replace(errors_by().safety(25), expected=(likely, likely), known=known)
+    random = Random(SEED)  # noqa: S311
+    foretold = requests_needed(question, 25)
     assert foretold is not None
     spent = []
     for _ in range(15):
-        wealth, number = unproven(), 0
+        wealth, number = question.unproven(25), 0
         while wealth.evidence < OPENS and number < 8 * foretold:
             pair = binary(50, drawn(random, 50, rate)), binary(150, drawn(random, 150, rate))
-            wealth, number = safety_after(comparison, wealth, pair), number + 50
+            wealth, number = safety_after(question.comparison, wealth, pair), number + 50
         spent.append(number)
     assert foretold / 3 <= median(spent) <= 2 * foretold + 50, f"seed {SEED}: {foretold} {spent}"
 
@@ -79,10 +79,13 @@ def test_what_never_comes_is_told_so() -> None:
     """Stable fails half of the time: the best bet on a thousandth more gains nothing."""
     half = ((0.0, 0.5), (1.0, 0.5))
     worse = ((1.0, 1.0),)
-    assert requests_needed(Comparison(margin=0.001), (worse, half), 50) is None
-    lost = Wealth((-1e15,) * len(unproven().bets), unproven().waiting, 0.0, 0.0)
+    thin = errors_by(Guards(errors=ErrorGuard(margin=0.001)))
+    question = replace(thin.safety(50), expected=(worse, half))
+    assert requests_needed(question, 50) is None
+    begun = question.unproven(50)
+    lost = replace(begun, bets=(-1e15,) * len(begun.bets))
     clean = ((0.0, 1.0),)
-    assert requests_needed(Comparison(margin=0.001), (clean, clean), 50, lost) is None
+    assert requests_needed(replace(question, expected=(clean, clean)), 50, lost) is None
     assert FARTHEST > 10**9
 
 
@@ -97,10 +100,11 @@ def test_what_has_been_shown_needs_nothing_more() -> None:
 
 def test_while_stable_was_not_seen_a_candidate_without_error_is_expected() -> None:
     criterion = errors_by()
-    assert missing(criterion, (), unproven(), 5) == 138
+    begun = criterion.safety(5).unproven(5)
+    assert missing(criterion, (), begun, 5) == 138
     one_sided = (block(arm(5, 5), NOTHING),)
-    assert missing(criterion, one_sided, unproven(), 5) == 138
+    assert missing(criterion, one_sided, begun, 5) == 138
     failing = (block(arm(50), arm(950, 40)),)
-    later = missing(criterion, failing, unproven(), 5)
+    later = missing(criterion, failing, begun, 5)
     assert later is not None
     assert later > 138

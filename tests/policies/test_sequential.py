@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise, product
 from random import Random
 
@@ -12,30 +13,22 @@ from hypothesis import strategies as st
 from policies.bounds import CLOSES, OPENS
 from policies.criterion import pairs_of
 from policies.evidence import GRID, NOTHING, Arm, paired
+from policies.guards import ErrorGuard, Guards
+from policies.onearm import EXCESSES, excess, highest_rate
 from policies.outlook import requests_needed
 from policies.pairing import paired_differences
 from policies.sequential import (
-    EXCESSES,
-    LATE,
     RARE,
     STAKES,
-    START,
     Comparison,
     Pair,
-    Values,
-    binary,
-    excess,
     harm,
-    highest_rate,
-    mean,
     safety,
     safety_after,
     safety_wealth,
-    seen,
-    spread,
     unproven,
-    weighted,
 )
+from policies.wealth import LATE, START, Values, binary, mean, seen, spread, weighted
 from tests.policies.counts import arm, averaged, block, drawn, errors_by
 
 Test = Callable[[Comparison, list[Pair]], float]
@@ -155,17 +148,41 @@ def test_a_clearly_worse_candidate_is_found_and_a_good_one_passes() -> None:
 
 
 def test_the_clean_requests_of_each_step_are_those_published() -> None:
-    errors, found = errors_by(), []
-    for weight in (1, 5, 25, 50):
-        question = errors.safety(weight)
-        found.append(requests_needed(question.comparison, question.expected, weight))
+    errors = errors_by()
+    found = [requests_needed(errors.safety(weight), weight) for weight in (1, 5, 25, 50)]
     assert found == [42, 138, 414, 827]
 
 
+def test_a_past_that_is_known_takes_fewer_requests_and_one_that_was_otherwise_few_more() -> None:
+    """The stake that fits a clean past has half of the wealth, and the others half of theirs."""
+    question = errors_by().safety(25)
+    noisy = ((0.0, 0.995), (1.0, 0.005))
+    needed = {}
+    for name, expected in (("clean", question.expected), ("noisy", (noisy, noisy))):
+        fitting = replace(question, expected=expected, known=True)
+        unknown = replace(question, expected=expected)
+        wrong = fitting.unproven(25)
+        other = replace(question, expected=(noisy, noisy) if name == "clean" else question.expected)
+        needed[name] = (
+            requests_needed(fitting, 25),
+            requests_needed(unknown, 25),
+            requests_needed(other, 25, wrong),
+            requests_needed(other, 25),
+        )
+    for fits, even, misled, plain in needed.values():
+        assert fits is not None
+        assert even is not None
+        assert misled is not None
+        assert plain is not None
+        assert fits < 0.9 * even
+        assert misled < 1.25 * plain
+
+
 def test_the_clean_requests_needed_are_just_enough() -> None:
-    comparison, clean = Comparison(margin=0.01), ((0.0, 1.0),)
+    question = errors_by(Guards(errors=ErrorGuard(margin=0.01))).safety(50)
+    comparison = question.comparison
     had = safety_wealth(comparison, [both((200, 1), (800, 3))])
-    needed = requests_needed(comparison, (clean, clean), 50, had)
+    needed = requests_needed(question, 50, had)
     assert needed is not None
 
     def reached(requests: int) -> bool:
@@ -175,7 +192,7 @@ def test_the_clean_requests_needed_are_just_enough() -> None:
     assert reached(needed)
     assert not reached(needed - 1)
     shown = safety_wealth(comparison, [both((5000, 0), (5000, 0))])
-    assert requests_needed(comparison, (clean, clean), 50, shown) == 0
+    assert requests_needed(question, 50, shown) == 0
 
 
 def test_wealth_is_a_fold_in_which_a_late_onset_counts_more_than_an_early_one() -> None:
@@ -190,7 +207,7 @@ def test_wealth_is_a_fold_in_which_a_late_onset_counts_more_than_an_early_one() 
 def test_no_traffic_is_no_evidence() -> None:
     assert harm(Comparison(margin=0.001), []) == pytest.approx(0)
     assert safety(Comparison(margin=0.001), []) == pytest.approx(0)
-    assert unproven().evidence == pytest.approx(0)
+    assert unproven(Comparison(margin=0.001)).evidence == pytest.approx(0)
     assert excess([binary(0, 0)] * 9, 0.01) == pytest.approx(0)
     assert paired([block(NOTHING, NOTHING)]) == []
 

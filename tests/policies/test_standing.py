@@ -12,22 +12,19 @@ from policies.criterion import Criterion
 from policies.evidence import GRID, NOTHING, Arm, Block, Tally
 from policies.guards import Guards, ScoreGuard, TokenGuard, measures
 from policies.judge import harmful, verdict_of
+from policies.onearm import excess, excess_after, unexceeded
 from policies.sequential import (
     Comparison,
     Pair,
-    Wealth,
-    binary,
-    excess,
-    excess_after,
     harm,
     harm_after,
     safety,
     safety_after,
-    unexceeded,
     unharmed,
     unproven,
 )
 from policies.standing import MISJUDGED, UNCOMPARED, Standing
+from policies.wealth import Wealth, binary
 from tests.policies.counts import HISTORY, arm, averaged, block, errors_by, guards_by, minutes
 
 FOLDS = settings(max_examples=60, deadline=None, database=None, derandomize=True)
@@ -150,7 +147,7 @@ def test_a_wealth_kept_anywhere_goes_on_to_the_last_bit(
     comparison = Comparison(margin=0.01, guess=guess)
     cases: list[tuple[Wealth, After, float]] = [
         (unharmed(comparison), harm_after, harm(comparison, pairs)),
-        (unproven(), safety_after, safety(comparison, pairs)),
+        (unproven(comparison), safety_after, safety(comparison, pairs)),
     ]
     for wealth, after, whole in cases:
         kept = wealth

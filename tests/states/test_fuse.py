@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from policies.fuse import Minute
+from policies.fuse import DAY, Minute
 from states.release import Order
 from tests.states.story import Story
 
@@ -106,6 +106,33 @@ def test_a_paused_canary_is_shut_all_the_same(story: Story) -> None:
     story.order(Order.PAUSE)
     storm(story)
     assert story.weight(2) == 0
+
+
+def test_a_daemon_that_was_restarted_sets_its_fuses_by_the_minutes_in_the_record() -> None:
+    """The metrics tell of the last minute alone; what was before it is written down."""
+    story = Story()
+    story.look()
+    calm(story, 60)
+    story.look()
+    story.minutes = ()
+    story.register(2)
+    story.until("Canary")
+    assert story.live.fuse is not None
+    assert story.live.fuse.permitted < 0.01
+    assert len(story.application.minutes) == 60
+
+
+def test_no_minute_is_remembered_twice_nor_longer_than_a_day() -> None:
+    story = Story()
+    story.look()
+    calm(story, DAY)
+    story.look(times=3)
+    assert len(story.application.minutes) == DAY
+    story.now += timedelta(minutes=2)
+    tell(story, 2, errors=7)
+    story.look(times=3)
+    assert len(story.application.minutes) == DAY
+    assert [one.errors for one in story.application.minutes[-3:]] == [30, 7, 7]
 
 
 def test_an_endpoint_without_history_has_no_fuse_and_goes_on() -> None:

@@ -32,7 +32,9 @@ def restarted(application: Application) -> Application:
         )
         for one in application.releases
     )
-    return replace(read, releases=releases, attempts=application.attempts)
+    return replace(
+        read, releases=releases, attempts=application.attempts, minutes=application.minutes
+    )
 
 
 def bad(story: Story) -> None:

@@ -1,3 +1,4 @@
+import sqlite3
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -7,11 +8,13 @@ from sqlalchemy.exc import IntegrityError
 
 from controller.record.errors import Conflict, Taken
 from controller.record.store import Store
+from policies.fuse import DAY, Minute
 from states.machine import State
 from states.plan import MoveAlias, Plan, Serve
 from states.release import Order, Spec
 from states.world import Serving, Share
 from tests.controller.record.making import (
+    NOON,
     SPEC,
     Clock,
     block,
@@ -200,3 +203,21 @@ def test_of_older_versions_the_newest_attempt_is_loaded(store: Store) -> None:
     write(store, release("2", State.RETIRED), release("2", State.RETIRED, attempt=2))
     (found,) = store.load("rag", SPEC).application.releases
     assert found.attempt == 2
+
+
+def test_the_endpoints_minutes_are_kept_for_a_day_and_read_once(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    minutes = tuple(
+        Minute(ends_at=NOON + timedelta(minutes=number), requests=600, errors=number % 3)
+        for number in range(DAY + 30)
+    )
+    for since in (0, 10, 30):
+        loaded = store.load("rag", SPEC)
+        kept = replace(loaded.application, minutes=minutes[since : since + DAY])
+        store.commit(loaded, plan(kept))
+        assert store.load("rag").application.minutes == kept.minutes
+    assert store_in(tmp_path).load("rag").application.minutes == minutes[-DAY:]
+    with sqlite3.connect(store.path) as connection:
+        [(rows,)] = connection.execute("SELECT count(*) FROM minutes").fetchall()
+    connection.close()
+    assert rows == DAY

@@ -1,4 +1,4 @@
-"""Blocks count more than errors, and a release has a source for each guard."""
+"""Blocks count more than errors, a release has a source for each guard, and minutes are kept."""
 
 from typing import Any
 
@@ -23,6 +23,14 @@ def upgrade() -> None:
     for name in ("candidate_tallies", "stable_tallies"):
         _add(sa.Column(name, sa.JSON(), nullable=False, server_default=sa.text("'{}'")))
     _add(sa.Column("coverage", sa.JSON()))
+    op.create_table(
+        "minutes",
+        sa.Column("application", sa.Text(), sa.ForeignKey("applications.name"), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.Column("requests", sa.BigInteger(), nullable=False),
+        sa.Column("errors", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("application", "ends_at"),
+    )
     connection = op.get_bind()
     for id_, body in connection.execute(sa.select(_RELEASES.c.id, _RELEASES.c.body)).all():
         change = sa.update(_RELEASES).where(_RELEASES.c.id == id_).values(body=rewritten(body))
