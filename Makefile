@@ -29,7 +29,7 @@ bench-sandbox: $(READY)  ## Requests/s, latency and memory of the sandbox beside
 	@$(BIN)/python -m tests.benchmarks.sandbox
 
 bench-judging: $(READY)  ## Headgate and its peers on the same traces; half an hour or so.
-	@$(BIN)/python -m tests.benchmarks.judging
+	@$(BIN)/python -u -m tests.benchmarks.judging
 
 mutate: $(READY)  ## Mutation score of policies/ and states/, with every survivor; an hour or so.
 	@$(BIN)/python -m tests.benchmarks.mutation

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -19,7 +19,15 @@ from pydantic import (
 )
 
 from controller.places import meant, refusal, sentences, twice
-from controller.units import Duration, JsonPathText, Rise, Share, SomeTime, duration
+from controller.units import (
+    Duration,
+    JsonPathText,
+    Percentage,
+    Rise,
+    Share,
+    SomeTime,
+    duration,
+)
 from policies.golden import GoldenQuery
 from policies.guards import (
     ERRORS,
@@ -33,7 +41,7 @@ from policies.guards import (
     TokenGuard,
     widening,
 )
-from policies.rollout import WHOLE, Rollout
+from policies.rollout import MOST_HELD_BACK, WHOLE, Rollout
 from states.release import Spec
 
 NAME = re.compile(r"^[A-Za-z0-9_-]{1,63}$")
@@ -180,6 +188,7 @@ class RolloutSettings(Strict):
     settle: Duration = DEFAULTS.settle
     min_step: Duration = DEFAULTS.min_step
     bake: Duration = DEFAULTS.bake
+    hold_back: Annotated[Percentage, Field(ge=0, le=MOST_HELD_BACK)] = DEFAULTS.hold_back
     watch: Duration = DEFAULTS.watch
     patience: Duration = DEFAULTS.patience
     on_undecided: Literal["ask", "roll_back"] = DEFAULTS.on_undecided

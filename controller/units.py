@@ -10,6 +10,7 @@ from controller.workspace.jsonpath import JsonPath
 
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+PERCENTAGE = re.compile(r"^(\d+)\s*%$")
 SHARE = re.compile(r"^(\d+(?:\.\d+)?)\s*(%|pp)$")
 
 
@@ -28,6 +29,13 @@ def _share(value: object) -> object:
     if found is None:
         raise ValueError("write a share such as 0.5pp or 5%")
     return float(found[1]) / 100
+
+
+def _percentage(value: object) -> object:
+    found = PERCENTAGE.match(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("write a whole percentage such as 5%")
+    return int(found[1])
 
 
 def _rise(value: object) -> object:
@@ -49,5 +57,6 @@ def _some(time: timedelta) -> timedelta:
 Duration = Annotated[timedelta, BeforeValidator(duration), Field(ge=timedelta())]
 SomeTime = Annotated[Duration, AfterValidator(_some)]
 Share = Annotated[float, BeforeValidator(_share), Field(gt=0, lt=1)]
+Percentage = Annotated[int, BeforeValidator(_percentage)]
 Rise = Annotated[float, BeforeValidator(_rise), Field(gt=0)]
 JsonPathText = Annotated[str, AfterValidator(_path)]

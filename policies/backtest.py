@@ -107,7 +107,7 @@ class Climb:
     def start(cls, policy: Policy) -> "Climb":
         """Before the first users."""
         standing = Standing.start(policy.criteria)
-        return cls(policy=policy, standing=standing, weight=policy.rollout.steps[0])
+        return cls(policy=policy, standing=standing, weight=policy.rollout.weight(1))
 
     def meet(self, block: Block) -> None:
         """The candidate's requests of a window, whenever they will be told of."""
@@ -154,7 +154,7 @@ class Climb:
     def open(self, now: timedelta) -> None:
         """One step further."""
         self.step += 1
-        self.weight = self.policy.rollout.steps[self.step - 1]
+        self.weight = self.policy.rollout.weight(self.step)
         self.since, self.proofs = now, {}
 
     def ended(self, end: End, guard: str, now: timedelta) -> Ending:
@@ -195,7 +195,7 @@ def replay(policy: Policy, blocks: Sequence[Block], start: int, arms: Arms) -> E
             if (guard := climb.harmed) is not None:
                 return climb.ended(End.CLOSED, guard, closed)
         stay = closed - climb.since
-        if climb.weight >= WHOLE:
+        if climb.step == len(rollout.steps):
             if stay >= rollout.bake + rollout.watch + policy.lag:
                 return climb.ended(End.OPENED, "", closed)
         elif stay >= rollout.min_step and climb.may_open:
@@ -218,7 +218,7 @@ def relive(policy: Policy, blocks: Sequence[Block], weights: Mapping[int, int]) 
         climb.learn(block)
         if (guard := climb.harmed) is not None:
             return climb.ended(End.CLOSED, guard, block.closed_at - begun)
-    opened = climb.weight >= WHOLE or climb.short is None
+    opened = climb.step == max(weights) or climb.short is None
     end = End.OPENED if opened else End.UNDECIDED
     return climb.ended(end, "" if opened else climb.short or "", blocks[-1].closed_at - begun)
 

@@ -6,13 +6,13 @@ more since a step was opened than in the hour before it, and shuts the gate firs
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from policies.onearm import excess, gains_over, highest_rate, worst_stretch
+from policies.onearm import each_over, excess, highest_rate, worst_stretch
 from policies.verdict import Outcome, Verdict
-from policies.wealth import Values, binary
+from policies.wealth import binary
 from policies.words import percent
 
 GUARD = "fuse"
@@ -32,6 +32,7 @@ TRIMMED, LEFT_OF_CHANCE = 0.2, 0.438
 HEAVIEST = 3.0
 """Times the median that a pair of minutes may weigh: those within an outage have most errors."""
 BLOWS = math.log(1 / FALSE_FUSE)
+MINUTE = timedelta(minutes=1)
 FAR, ROUNDS = 4.0, 4
 """Standard deviations from the usual rate to a burst, and how often what is usual is asked anew."""
 ROUTED = 3.0
@@ -60,9 +61,17 @@ class Fuse:
     """How much more than chance the hour's errors came in bursts; 1 for chance alone."""
     weight: int = 100
     """Percent of users that the step exposes: more errors than theirs are not the candidate's."""
-    most: float | None = None
-    """Log evidence that one minute may bring, so that the fuse outlasts bursts like those of the
-    day before; None: as much as it has."""
+    most: tuple[float | None, ...] = ()
+    """Log evidence that each bet may win by one minute, so that the fuse outlasts errors like those
+    of the day before; None, or none at all: as much as it has."""
+
+    def most_of(self, length: timedelta) -> tuple[float, ...]:
+        """The same for a stretch that is not a minute: a burst lies in one more than it fills."""
+        minutes = length / MINUTE
+        return tuple(
+            math.inf if one is None else one * minutes / (1 + one * minutes / BLOWS)
+            for one in self.most
+        )
 
 
 def fuse(before: Iterable[Minute], now: datetime, weight: int) -> Fuse | None:
@@ -100,41 +109,59 @@ def _calm(minutes: Sequence[Minute]) -> Sequence[Minute]:
     for _ in range(ROUNDS):
         rate = sum(one.errors for one in calm) / sum(one.requests for one in calm)
         limits = [one.requests * rate + FAR * math.sqrt(one.requests * rate + 1) for one in minutes]
+        before = calm
         calm = [one for one, limit in zip(minutes, limits, strict=True) if one.errors <= limit]
         if not calm:
             return minutes
+        if len(calm) == len(before):
+            break
     return calm
 
 
-def _patient(minutes: Sequence[Minute], setting: Fuse) -> float | None:
-    """The most that a minute may bring, so that the day's own bursts would have blown no fuse.
+def _patient(minutes: Sequence[Minute], setting: Fuse) -> tuple[float | None, ...]:
+    """The most that each bet may win by a minute, so that the day would have blown no fuse.
 
     A fuse is set by each hour of the day, as it would have been, and meets the hour after it: no
-    bet may have won enough in any stretch of them. None, where nothing need be held back.
+    bet may have won enough in any stretch of them. So long tides hold back the bets on small
+    rises, and short outages those on large ones. None, where nothing need be held back.
     """
     hours = [minutes[max(0, end - HISTORY) : end] for end in range(len(minutes), 0, -HISTORY)]
     met: list[tuple[float, ...]] = []
     for hour, after in reversed(list(zip(hours[1:], hours, strict=False))):
         then = _set(hour, setting.set_at, setting.weight)
-        met += (gains_over(then.permitted, _blamed(then, one), then.dispersion) for one in after)
-    if worst_stretch(met, BLOWS) <= BLOWS:
+        met += _gained(then, after)
+    return tuple(_held_back(bet) for bet in zip(*met, strict=True))
+
+
+def _held_back(gains: Sequence[float]) -> float | None:
+    """The most that a bet may win by a minute, for its worst stretch not to blow a fuse."""
+    if worst_stretch(gains, math.inf) <= BLOWS:
         return None
     low, high = 0.0, BLOWS
     for _ in range(STEADY):
         middle = (low + high) / 2
-        low, high = (middle, high) if worst_stretch(met, middle) <= BLOWS else (low, middle)
+        low, high = (middle, high) if worst_stretch(gains, middle) <= BLOWS else (low, middle)
     return low
 
 
-def _blamed(setting: Fuse, one: Minute) -> Values:
-    """A minute's requests, with no more errors than the candidate's users could have met.
+def _gained(setting: Fuse, minutes: Iterable[Minute]) -> Iterator[tuple[float, ...]]:
+    """What each bet gains by each minute."""
+    each = each_over(setting.permitted)
+    for one in minutes:
+        bad = _blamed(setting, one)
+        good = one.requests - bad
+        yield tuple((good * fine + bad * worse) / setting.dispersion for fine, worse in each)
+
+
+def _blamed(setting: Fuse, one: Minute) -> float:
+    """A minute's errors, but no more than the candidate's users could have met.
 
     What is over that befell stable too, and shutting the gate would help nobody.
     """
     share = setting.weight / 100
     users = one.requests * share
     most = one.requests * setting.permitted + users + ROUTED * math.sqrt(users * (1 - share))
-    return binary(one.requests, min(one.errors, one.requests, most))
+    return min(one.errors, one.requests, most)
 
 
 def clusters(before: Iterable[Minute]) -> float:
@@ -166,8 +193,8 @@ def blown(setting: Fuse, since: Iterable[Minute]) -> Verdict | None:
     The verdict is about the endpoint: it names no version, and must roll none back.
     """
     minutes = [one for one in since if one.ends_at > setting.set_at]
-    failed = [_blamed(setting, one) for one in minutes]
-    most = math.inf if setting.most is None else setting.most
+    failed = [binary(one.requests, _blamed(setting, one)) for one in minutes]
+    most = tuple(math.inf if one is None else one for one in setting.most)
     if excess(failed, setting.permitted, setting.dispersion, most) < BLOWS:
         return None
     requests = sum(one.requests for one in minutes)

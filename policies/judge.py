@@ -11,6 +11,7 @@ from datetime import timedelta
 from policies.bounds import CLOSES, FALSE_PASS, FALSE_ROLLBACK, LEANS, OPENS
 from policies.criterion import Criterion, charged, pairs
 from policies.evidence import Block
+from policies.fuse import Fuse
 from policies.outlook import missing
 from policies.sequential import safety_wealth
 from policies.standing import Standing
@@ -19,22 +20,23 @@ from policies.verdict import Outcome, Verdict
 
 
 def harmful(
-    criteria: Sequence[Criterion], blocks: tuple[Block, ...], past: float | None = None
+    criteria: Sequence[Criterion], blocks: tuple[Block, ...], before: Fuse | None = None
 ) -> Verdict | None:
     """FAIL once the evidence of harm, over the whole release, reaches its bound; else None.
 
-    `past` is the error rate that the hour before permits, for a release that compares nothing.
+    `before` is the fuse that was set when the candidate got all users: by it the endpoint's own
+    errors of before are known.
     The guard that adds most to the average is named; so is any other that would do alone.
     """
-    standing = Standing.start(criteria, past).after_all(blocks)
+    standing = Standing.start(criteria, before).after_all(blocks)
     return verdict_of(standing, blocks)
 
 
 def leaning(
-    criteria: Sequence[Criterion], blocks: tuple[Block, ...], past: float | None = None
+    criteria: Sequence[Criterion], blocks: tuple[Block, ...], before: Fuse | None = None
 ) -> bool:
     """Whether the evidence of harm is too strong to open a step, though too weak to close it."""
-    return Standing.start(criteria, past).after_all(blocks).evidence() > LEANS
+    return Standing.start(criteria, before).after_all(blocks).evidence() > LEANS
 
 
 def verdict_of(standing: Standing, blocks: tuple[Block, ...]) -> Verdict | None:

@@ -9,7 +9,7 @@ is at most 1 on average: the wealth is a supermartingale, as in `policies.sequen
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial, reduce
 from math import log1p
 
@@ -21,11 +21,14 @@ HALVINGS = 60  # of an interval between 0 and 1, until floats cannot be told apa
 
 
 def excess(
-    arms: Iterable[Values], permitted: float, dispersion: float = 1.0, most: float = math.inf
+    arms: Iterable[Values],
+    permitted: float,
+    dispersion: float = 1.0,
+    most: Sequence[float] = (),
 ) -> float:
     """Log evidence that one arm's mean is over `permitted`; for rates, a likelihood ratio.
 
-    `most` is what a bet may gain by one block: less than it won, which is fair too.
+    `most` is what each bet may win by one block at most: less than it won, which is fair too.
     """
     folded = (values for values in arms if seen(values))
     after = partial(excess_after, permitted, dispersion=dispersion, most=most)
@@ -42,30 +45,40 @@ def excess_after(
     had: Wealth,
     values: Values,
     dispersion: float = 1.0,
-    most: float = math.inf,
+    most: Sequence[float] = (),
 ) -> Wealth:
     """Fold one more block; one in which nothing was seen must not be here."""
     gains = gains_over(permitted, values, dispersion)
-    return entered(had, [min(gain, most) for gain in gains])
+    return entered(had, list(map(min, gains, most) if most else gains))
 
 
 def gains_over(permitted: float, values: Values, dispersion: float = 1.0) -> tuple[float, ...]:
     """What each bet gains by a block."""
-    assert 0 < permitted < 1, permitted
-    rates = [min(permitted * times, (1 + permitted) / 2) for times in EXCESSES]
-    stakes = [(rate - permitted) / (permitted * (1 - permitted)) for rate in rates]
     return tuple(
         sum(count * log1p(stake * (value - permitted)) for value, count in values) / dispersion
-        for stake in stakes
+        for stake in _stakes(permitted)
     )
 
 
-def worst_stretch(gains: Iterable[tuple[float, ...]], most: float) -> float:
-    """The most that any bet would have won over any stretch of blocks, at most so much a block."""
-    sums, worst = [0.0] * len(EXCESSES), 0.0
-    for block in gains:
-        sums = [max(0.0, had + min(gain, most)) for had, gain in zip(sums, block, strict=True)]
-        worst = max(worst, *sums)
+def each_over(permitted: float) -> tuple[tuple[float, float], ...]:
+    """What each bet gains by one observation that is not bad, and by one that is."""
+    return tuple(
+        (log1p(-stake * permitted), log1p(stake * (1 - permitted))) for stake in _stakes(permitted)
+    )
+
+
+def _stakes(permitted: float) -> list[float]:
+    assert 0 < permitted < 1, permitted
+    rates = [min(permitted * times, (1 + permitted) / 2) for times in EXCESSES]
+    return [(rate - permitted) / (permitted * (1 - permitted)) for rate in rates]
+
+
+def worst_stretch(gains: Iterable[float], most: float) -> float:
+    """The most that a bet would have won over any stretch of blocks, at most so much by a block."""
+    won = worst = 0.0
+    for gain in gains:
+        won = max(0.0, won + min(most, gain))
+        worst = max(worst, won)
     return worst
 
 

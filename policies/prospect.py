@@ -10,15 +10,13 @@ from datetime import UTC, datetime, timedelta
 
 from policies.bounds import CLOSES
 from policies.criterion import Criterion
-from policies.fuse import BLOWS, HISTORY, Fuse, Minute, fuse
+from policies.fuse import BLOWS, HISTORY, MINUTE, Fuse, Minute, fuse
 from policies.guards import ERRORS
 from policies.onearm import HALVINGS, excess
 from policies.sequential import harm_gains
 from policies.standing import Standing
 from policies.wealth import START, Values
 
-MINUTE = timedelta(minutes=1)
-"""What the fuse counts by; the newest minute is that old before it is read."""
 LONGEST = 1 << 10
 """Minutes within which a fuse blows, or is taken not to blow at all."""
 _THEN = datetime(2000, 1, 1, tzinfo=UTC)

@@ -6,6 +6,8 @@ from typing import Literal
 
 WHOLE = 100
 """All users, in percent."""
+MOST_HELD_BACK = 20
+"""Percent of users: with more of them on stable the last step would not be one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,10 @@ class Rollout:
     busy endpoint is through within ten."""
     bake: timedelta = timedelta(minutes=30)
     """Stay at 100 % before the alias moves."""
+    hold_back: int = 0
+    """Percent of users who stay on stable during the bake, which then goes on comparing: errors of
+    both versions blame nobody. For endpoints whose errors come in bursts; elsewhere a bad version
+    is found ten times sooner by its own errors at 100 %, so nobody is held back by default."""
     watch: timedelta = timedelta(hours=1)
     """Stay after the alias moved, before the way back is given up."""
     patience: timedelta = timedelta(hours=24)
@@ -35,3 +41,8 @@ class Rollout:
         assert self.steps[-1] == WHOLE, "steps end at 100"
         assert self.steps == tuple(sorted(set(self.steps))), "steps only climb"
         assert self.steps[0] >= 1, "a step is a percentage"
+        assert 0 <= self.hold_back <= MOST_HELD_BACK, "nearly all users come to the last step"
+
+    def weight(self, step: int) -> int:
+        """What a step (from 1) gives to the candidate, in percent: of the last, what is left."""
+        return self.steps[step - 1] - (self.hold_back if step == len(self.steps) else 0)

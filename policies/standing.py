@@ -12,6 +12,7 @@ from functools import reduce
 from policies.bounds import FALSE_ROLLBACK
 from policies.criterion import Criterion, Observed
 from policies.evidence import Block
+from policies.fuse import Fuse
 from policies.guards import ERRORS
 from policies.onearm import excess_after, highest_rate, unexceeded
 from policies.sequential import Comparison, Pair, harm_after, unharmed
@@ -96,16 +97,16 @@ class Standing:
     """All deciding guards, with what has come of each."""
 
     criteria: tuple[Criterion, ...]
-    past: float | None
-    """The error rate that the hour before permits, for a release that compares nothing."""
+    before: Fuse | None
+    """What the endpoint's errors were like when the candidate got all users; None: not known."""
     positions: Mapping[str, Position]
 
     @classmethod
-    def start(cls, criteria: Sequence[Criterion], past: float | None = None) -> "Standing":
+    def start(cls, criteria: Sequence[Criterion], before: Fuse | None = None) -> "Standing":
         """Before the first block."""
         deciding = tuple(one for one in criteria if not one.observe)
         positions = {one.guard: _before(one) for one in deciding}
-        return cls(criteria=deciding, past=past, positions=positions)
+        return cls(criteria=deciding, before=before, positions=positions)
 
     def after(self, block: Block) -> "Standing":
         """With one more block."""
@@ -141,21 +142,34 @@ class Standing:
         if permitted is None:
             permitted = self._permitted(criterion, at)
         alone, limit = at.alone, at.limit_alone
-        dispersion = criterion.harm[0].comparison.dispersion
+        dispersion, most = self._bursts(criterion, block)
         values = criterion.alone.observed(block.candidate)
         if permitted is not None and seen(values):
-            alone = excess_after(permitted, alone, values, dispersion)
+            alone = excess_after(permitted, alone, values, dispersion, most)
         if criterion.limit is not None and seen(criterion.limit.observed(block.candidate)):
             values = criterion.limit.observed(block.candidate)
-            limit = excess_after(criterion.limit.permitted, limit, values, dispersion)
+            limit = excess_after(criterion.limit.permitted, limit, values, dispersion, most)
         return replace(at, permitted=permitted, alone=alone, limit_alone=limit)
+
+    def _bursts(self, criterion: Criterion, block: Block) -> tuple[float, tuple[float, ...]]:
+        """How errors clustered before, and the most that each bet may then win by a block.
+
+        What befell the endpoint in bursts, whoever served, may befall it again.
+        """
+        dispersion, before = criterion.harm[0].comparison.dispersion, self.before
+        if before is None or criterion.guard != ERRORS:
+            return dispersion, ()
+        most = before.most_of(block.closed_at - block.opened_at)
+        return max(dispersion, before.dispersion), most
 
     def _permitted(self, criterion: Criterion, at: Position) -> float | None:
         miss = FALSE_ROLLBACK * MISJUDGED / len(self.criteria)
         permitted = permitted_by(criterion, at.past, miss)
-        if permitted is not None or criterion.guard != ERRORS:
+        if criterion.guard != ERRORS:
             return criterion.alone.otherwise if permitted is None else permitted
-        return self.past or UNCOMPARED
+        # A last compared step of minutes may lie in a trough of what is usual within the hour.
+        known = [permitted, self.before.permitted if self.before else None]
+        return max((one for one in known if one is not None), default=UNCOMPARED)
 
 
 def permitted_by(criterion: Criterion, past: Values, miss: float) -> float | None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from policies.holds import crowded
 from policies.judge import no_worse, of_source
+from policies.rollout import WHOLE
 from policies.telling import tell
 from policies.verdict import Outcome, Verdict
 from policies.words import duration
@@ -21,6 +22,7 @@ from states.judging import (
     lag_of,
     observed_harm,
     obstacle,
+    setting_told,
     suspected,
 )
 from states.machine import Trigger
@@ -78,7 +80,7 @@ def _reset_fuse(turn: Turn, release: Release) -> Release:
     """Set the fuse anew where the counts by version tell of all that blew it, and blame nobody."""
     if not explained(release) or fuse_of(release) is None:
         return release
-    return turn.put(release, **turn.set_fuse(release.weight))
+    return turn.put(release, **turn.set_fuse(release, release.weight))
 
 
 def _resume(turn: Turn, release: Release) -> Release:
@@ -97,8 +99,8 @@ def _harmful(turn: Turn, release: Release) -> bool:
     verdict = harm_of(release)
     if verdict is None:
         return False
-    past = release.fuse.permitted if release.fuse else None
-    told = journal(turn, release, verdict, past=past)
+    before = {"before": setting_told(release.before_whole)} if release.before_whole else {}
+    told = journal(turn, release, verdict, **before)
     roll_back(turn, told, f"{verdict.guard}: {verdict.because}")
     return True
 
@@ -155,7 +157,9 @@ def _crowded(turn: Turn, release: Release) -> tuple[str, bool] | None:
     """Whether the next step's share of the peak would not fit the candidate's concurrency."""
     assert turn.endpoint is not None, "checked by go_on"
     room = turn.endpoint.concurrency.get(turn.application.entity(release.version))
-    why = crowded(release.steps[release.step], turn.world.peak_concurrency, room)
+    assert release.pinned is not None, "a live release has a pinned plan"
+    weight = release.pinned.rollout.weight(release.step + 1)
+    why = crowded(weight, turn.world.peak_concurrency, room)
     return None if why is None else (why, True)
 
 
@@ -165,9 +169,15 @@ def _open_further(turn: Turn, release: Release, verdicts: list[Verdict]) -> None
     if not stayed or not turn.may_advance(release) or not converged(turn):
         return
     shown = "; ".join(f"{one.guard}: {one.because}" for one in verdicts)
-    weight = release.steps[release.step]
-    told, step = f"{shown}; opens {weight} %", release.step + 1
-    stepped = turn.move(release, Trigger.STEP, told, step=step, **turn.set_fuse(weight))
+    weight, step = release.pinned.rollout.weight(release.step + 1), release.step + 1
+    told, fuses = f"{shown}; opens {weight} %", turn.set_fuse(release, weight)
+    setting = fuses["before_whole"]
+    if setting is not None and any(one is not None for one in setting.most):
+        told += (
+            "; errors came in bursts in the day before, which errors at 100 % must outlast to be "
+            "blamed on it: rollout.hold_back would go on comparing"
+        )
+    stepped = turn.move(release, Trigger.STEP, told, step=step, **fuses)
     add_span(turn, stepped, settled=False)
 
 
@@ -183,8 +193,11 @@ def _bake(turn: Turn, release: Release) -> None:
     shown = "; ".join(
         f"{one.guard}: {tell(one, of_source(one, own))}" for one in guards_of(release)
     )
-    told = f"{duration(bake)} at 100 % within its limits: {shown or 'no source counts'}"
-    turn.move(release, Trigger.PROMOTE, told)
+    held = f"{duration(bake)} at {release.weight} % within its limits"
+    # Users who were held back come now: from here on nothing is compared.
+    last = turn.set_fuse(release, WHOLE) if release.weight < WHOLE else {}
+    told = f"{held}: {shown or 'no source counts'}"
+    turn.move(release, Trigger.PROMOTE, told, **last)
 
 
 def _retreat(turn: Turn, release: Release, alarm: Verdict) -> None:
@@ -224,9 +237,10 @@ def _reopen(turn: Turn, release: Release) -> None:
         return
     told = "the counts by version have arrived, and blame nobody"
     turn.tell("evidence.seen", release, told)
-    weight = release.steps[release.step - 1]
+    assert release.pinned is not None, "a live release has a pinned plan"
+    weight = release.pinned.rollout.weight(release.step)
     step = f"{told}; reopens {weight} %"
-    reopened = turn.move(release, Trigger.STEP, step, shut=False, **turn.set_fuse(weight))
+    reopened = turn.move(release, Trigger.STEP, step, shut=False, **turn.set_fuse(release, weight))
     add_span(turn, reopened, settled=False)
 
 

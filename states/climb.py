@@ -131,8 +131,9 @@ def _open(turn: Turn, release: Release, because: str) -> None:
     )
     left = f"; {chosen}" if rollout != planned.rollout else ""
     pinned = turn.put(pinned, pinned=replace(planned, rollout=rollout))
-    told = f"{because}{left}; opens {rollout.steps[0]} % of users"
-    opened = turn.move(pinned, Trigger.OPEN, told, step=1, **turn.set_fuse(rollout.steps[0]))
+    weight = rollout.weight(1)
+    told, fuses = f"{because}{left}; opens {weight} % of users", turn.set_fuse(pinned, weight)
+    opened = turn.move(pinned, Trigger.OPEN, told, step=1, **fuses)
     turn.tell("release.judged", opened, _judged(pinned), **bench(pinned))
     add_span(turn, opened, settled=False)
 

@@ -1,5 +1,7 @@
 """How things begin: an endpoint is adopted, a version is noticed, a release is admitted."""
 
+from dataclasses import replace
+
 from policies.admission import Admission, admit
 from policies.criteria import criteria
 from policies.forecast import pin
@@ -200,4 +202,4 @@ def _admit(turn: Turn, release: Release, because: str) -> None:
 
 
 def _first(rollout: Rollout) -> Rollout:
-    return Rollout(**{**vars(rollout), "steps": (WHOLE,)})
+    return replace(rollout, steps=(WHOLE,), hold_back=0)

@@ -8,7 +8,7 @@ from typing import Any
 from policies.criteria import criteria
 from policies.criterion import Criterion
 from policies.fuse import GUARD as FUSE
-from policies.fuse import blown
+from policies.fuse import Fuse, blown
 from policies.guards import CAPACITY, ERRORS, LATENCY, measures
 from policies.holds import environment, rejected, sample_ratio
 from policies.judge import harmful, leaning
@@ -82,14 +82,12 @@ def lag_of(release: Release) -> timedelta:
 
 def harm_of(release: Release) -> Verdict | None:
     """FAIL on harm, over the whole release; None until then."""
-    past = release.fuse.permitted if release.fuse else None
-    return harmful(guards_of(release), release.blocks, past)
+    return harmful(guards_of(release), release.blocks, release.before_whole)
 
 
 def suspected(release: Release) -> bool:
     """Whether harm is more likely than not, so that no step opens until that has gone."""
-    past = release.fuse.permitted if release.fuse else None
-    return leaning(guards_of(release), release.blocks, past)
+    return leaning(guards_of(release), release.blocks, release.before_whole)
 
 
 def observed_harm(release: Release) -> list[Verdict]:
@@ -153,12 +151,17 @@ def _rests_on(turn: Turn, release: Release, verdict: Verdict) -> dict[str, objec
         }
     if verdict.guard == FUSE and release.fuse is not None:
         return {
-            "fuse": asdict(release.fuse) | {"set_at": release.fuse.set_at.isoformat()},
+            "fuse": setting_told(release.fuse),
             "minutes": [
                 [one.ends_at.isoformat(), one.requests, one.errors] for one in release.minutes
             ],
         }
     return {}
+
+
+def setting_told(setting: Fuse) -> dict[str, object]:
+    """A fuse's setting as fields of an event."""
+    return asdict(setting) | {"set_at": setting.set_at.isoformat()}
 
 
 def obstacle(release: Release) -> tuple[str, bool] | None:

@@ -43,7 +43,7 @@ class Given:
     span: int | None = None
     weight: int | None = None
     pace: float | None = None
-    past: float | None = None
+    before: Fuse | None = None
     observe: bool = False
     silences: Mapping[str, timedelta] = field(default_factory=dict)
     max_lag: timedelta | None = None
@@ -71,7 +71,7 @@ def again(bench: Bench, blocks: tuple[Block, ...], given: Given) -> Verdict | No
     if given.outcome is Outcome.FAIL:
         if given.observe:
             return harmful([replace(own[0], observe=False)], blocks)
-        return harmful(bench.criteria, blocks, given.past)
+        return harmful(bench.criteria, blocks, given.before)
     span, weight = _told(given.span, "the span"), _told(given.weight, "the weight")
     present = tuple(one for one in blocks if one.span == span and one.comparable)
     lag = (bench.history and bench.history.lag) or timedelta()

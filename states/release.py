@@ -117,6 +117,8 @@ class Release:
     """Set when the present step was opened; None where the endpoint had no history."""
     minutes: tuple[Minute, ...] = ()
     """The endpoint's minutes since then; the newest hours of them."""
+    before_whole: Fuse | None = None
+    """The fuse that was set when all users were first given to it: what it is then held to."""
     dispersion: float = 1.0
     """How much more than chance the endpoint's errors come in clusters; pinned when it opened."""
     verdicts: Mapping[str, str] = field(default_factory=dict)
@@ -157,7 +159,8 @@ class Release:
     def weight(self) -> int:
         """The percentage of users that this version should get, by its own state."""
         if self.state is State.CANARY:
-            return 0 if self.shut else self.steps[self.step - 1]
+            assert self.pinned is not None, "a live release has a pinned plan"
+            return 0 if self.shut else self.pinned.rollout.weight(self.step)
         if self.state is State.PRODUCTION:
             return 100
         alone = self.pinned is not None and self.pinned.incumbent is None

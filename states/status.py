@@ -97,7 +97,7 @@ def _next(release: Release, hold: str | None) -> str | None:
         return "waits for `headgate resume`"
     match release.state:
         case State.TESTING:
-            return f"{release.steps[0]} % of users, once the golden queries pass"
+            return f"{_weight_of(release, 1)} % of users, once the golden queries pass"
         case State.CANARY:
             return _next_step(release)
         case _:
@@ -109,4 +109,9 @@ def _next_step(release: Release) -> str:
         return "reopens, once the counts by version have arrived and blame nobody"
     if release.baking:
         return "the alias, once the bake has ended"
-    return f"{release.steps[release.step]} % of users, once shown to be no worse"
+    return f"{_weight_of(release, release.step + 1)} % of users, once shown to be no worse"
+
+
+def _weight_of(release: Release, step: int) -> int:
+    assert release.pinned is not None, "a release with steps has a pinned plan"
+    return release.pinned.rollout.weight(step)

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from policies.fuse import fuse
+from policies.rollout import WHOLE
 from states.machine import State, Trigger, advance
 from states.plan import Event, Level
 from states.release import Application, Order, Release
@@ -33,9 +34,12 @@ class Turn:
         """Nobody knows, at this look, what the endpoint is."""
         return self.endpoint is None and not isinstance(self.world.endpoint, Absent)
 
-    def set_fuse(self, weight: int) -> dict[str, object]:
+    def set_fuse(self, release: Release, weight: int) -> dict[str, Any]:
         """What a release that opens, or opens further, to that weight gets for a fuse."""
-        return {"fuse": fuse(self.application.minutes, self.world.now, weight), "minutes": ()}
+        setting = fuse(self.application.minutes, self.world.now, weight)
+        first = weight >= WHOLE and release.before_whole is None
+        kept = setting if first else release.before_whole
+        return {"fuse": setting, "minutes": (), "before_whole": kept}
 
     @property
     def shown(self) -> Release | None:

@@ -225,7 +225,9 @@ def _unjudgeable(name: str, label: str, spec: Spec, releases: Sequence[Release])
 
 
 def _relived(name: str, label: str, spec: Spec, release: Release) -> Relived:
-    weights = dict(enumerate(release.steps, start=1))
+    assert release.pinned is not None, "only admitted releases are counted"
+    steps = range(1, len(release.steps) + 1)
+    weights = {step: release.pinned.rollout.weight(step) for step in steps}
     ending = relive(_policy(spec, release), release.blocks, weights)
     return Relived(
         application=name,

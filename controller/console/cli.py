@@ -103,6 +103,8 @@ def validate(config: Config) -> None:
         for name, one in loaded.applications.items():
             spec = one.spec()
             steps = ", ".join(f"{step} %" for step in spec.rollout.steps)
+            if spec.rollout.hold_back:
+                steps += f" ({spec.rollout.hold_back} % held back during the bake)"
             sys.stdout.write(
                 f"{name}: {spec.model} on {spec.endpoint}, alias {spec.alias or 'none'}\n"
                 f"  steps {steps}; {len(spec.tests)} golden queries\n"

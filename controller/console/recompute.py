@@ -23,7 +23,7 @@ from states.rejudging import Bench, Given, Untold, again
 
 _BENCH: Final = TypeAdapter(Bench)
 _INPUTS: Final = frozenset({
-    *("guard", "verdict", "as_of_block", "span", "weight", "pace", "past", "observe"),
+    *("guard", "verdict", "as_of_block", "span", "weight", "pace", "before", "observe"),
     *("silences", "max_lag", "fuse", "minutes"),
 })  # fmt: skip
 _FRAME: Final = frozenset({
@@ -152,8 +152,14 @@ def _numbers(row: Line) -> dict[str, Any]:
     return numbers
 
 
+def _setting(told: Mapping[str, Any] | None) -> Fuse | None:
+    if told is None:
+        return None
+    set_at = datetime.fromisoformat(told["set_at"])
+    return Fuse(**{**told, "set_at": set_at, "most": tuple(told["most"])})
+
+
 def _given(row: Line) -> Given:
-    fuse: Mapping[str, Any] | None = own(row, "fuse")
     silences: Mapping[str, float] = own(row, "silences") or {}
     limit = own(row, "max_lag")
     return Given(
@@ -162,11 +168,11 @@ def _given(row: Line) -> Given:
         span=own(row, "span"),
         weight=own(row, "weight"),
         pace=own(row, "pace"),
-        past=own(row, "past"),
+        before=_setting(own(row, "before")),
         observe=bool(own(row, "observe")),
         silences={name: timedelta(seconds=seconds) for name, seconds in silences.items()},
         max_lag=None if limit is None else timedelta(seconds=limit),
-        fuse=Fuse(**{**fuse, "set_at": datetime.fromisoformat(fuse["set_at"])}) if fuse else None,
+        fuse=_setting(own(row, "fuse")),
         minutes=tuple(
             Minute(ends_at=datetime.fromisoformat(ends_at), requests=requests, errors=errors)
             for ends_at, requests, errors in own(row, "minutes") or ()

@@ -27,7 +27,8 @@ LEVELS = {"warning": "yellow", "error": "red"}
 _NOT_NUMBERS = {
     *STATUS,
     *("timestamp", "level", "event", "seq", "live", "unproven", "application_hold"),
-    *("state_because", "guard", "verdict", "observe", "silences", "fuse", "verdict_weight"),
+    *("state_because", "guard", "verdict", "observe", "verdict_weight"),
+    *("silences", "fuse", "before"),
 }
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 

@@ -8,6 +8,7 @@ and `settle`. Wealth is folded on from look to look, as it is the same as foldin
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from policies.criteria import criteria
 from policies.evidence import Arm, Block, Measure, Tally
 from policies.fuse import Fuse, Minute, blown, clusters, fuse
 from policies.guards import ERRORS, LATENCY, QUANTILES, Guards, History, measures
-from policies.rollout import Rollout
+from policies.rollout import WHOLE, Rollout
 from policies.sequential import harm_after, safety_after, unharmed
 from policies.standing import Standing, Waiting
 from policies.wealth import Wealth, binary
@@ -41,6 +42,9 @@ PLAIN = "Headgate"
 NO_FUSE = "Headgate, no fuse"
 BY_SESSION = "Headgate, sessions"
 BY_DISPERSION = "Headgate, dispersion"
+TO_THE_END = "Headgate, bake and watch"
+BY_SESSION_TO_THE_END = "Headgate, sessions, bake and watch"
+HELD_BACK = "Headgate, 5 % held back"
 
 LOOK_S = 15.0
 """How often it looks where there is no lag: one look of candidate traffic is granted to it."""
@@ -52,6 +56,9 @@ LATENCY_MARGIN = 1 + GUARDS.latency.margin
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ROLLOUT = Rollout()
 STEPS = ROLLOUT.steps[:-1]
+STAY_S = (ROLLOUT.bake + ROLLOUT.watch).total_seconds()
+"""How long it stays at 100 %, before the alias and after it, where the release is followed to its
+end."""
 
 
 class Headgate:
@@ -67,9 +74,11 @@ class Headgate:
         seed: int,
         fused: bool = True,
         sessions: bool = False,
+        last: int | None = None,
     ) -> None:
         del lag_s, seed  # it plans with no lag, and draws nothing
         self._has_fuse, self._sessions = fused, sessions
+        self._steps = STEPS if last is None else (*STEPS, last)
         self._minutes: list[Minute] = []
         self._criteria: tuple[Criterion, ...] = ()
         self._measures: dict[str, Measure] = {}
@@ -112,16 +121,19 @@ class Headgate:
     def _climb(self, now_s: float) -> Decision:
         stayed = now_s - self._opened_s >= ROLLOUT.min_step.total_seconds()
         leans = self._standing.evidence() > LEANS
+        if self._step == len(STEPS):
+            over = self._covered_s >= self._opened_s + STAY_S
+            return PROMOTED if over else Decision(self._weight / 100)
         if stayed and not leans and all(one.evidence >= OPENS for _, one in self._safe.values()):
             self._step += 1
-            if self._step == len(STEPS):
+            if self._step == len(self._steps):
                 return PROMOTED
             return self._open(now_s)
         return Decision(self._weight / 100)
 
     @property
     def _weight(self) -> int:
-        return STEPS[self._step]
+        return self._steps[self._step]
 
     def _pin(self, past: Sequence[Window]) -> None:
         """What is fixed before the first user: stable's past, the guards, how errors cluster."""
@@ -148,12 +160,15 @@ class Headgate:
         self._safe = {
             one.guard: (Waiting(), one.safety(self._weight).unproven(self._weight))
             for one in self._criteria
+            if self._step < len(STEPS)
         }
         self._set_fuse(now_s)
         return Decision(self._weight / 100)
 
     def _set_fuse(self, now_s: float) -> None:
         self._fuse = fuse(self._minutes, START + timedelta(seconds=now_s), self._weight)
+        if self._weight == WHOLE and self._standing.before is None:
+            self._standing = replace(self._standing, before=self._fuse)
 
     def _alarmed(self) -> bool:
         if self._fuse is None:
@@ -168,7 +183,7 @@ class Headgate:
         settled_s = self._opened_s + ROLLOUT.settle.total_seconds()
         stretches: dict[tuple[float, bool], list[Window]] = {}
         for one in windows:
-            own = one.start_s >= settled_s and one.weight == self._weight / 100
+            own = bool(self._safe) and one.start_s >= settled_s and one.weight == self._weight / 100
             stretches.setdefault((one.weight, own), []).append(one)
         for (weight, own), several in stretches.items():
             block = self._block(joined(several), weight, comparable=own)
@@ -184,8 +199,8 @@ class Headgate:
             span=2 * round(100 * weight) + comparable,
             step=self._step + 1,
             comparable=comparable,
-            opened_at=START,
-            closed_at=START,
+            opened_at=START + timedelta(seconds=window.start_s),
+            closed_at=START + timedelta(seconds=window.end_s),
             candidate=self._arm(window.candidate),
             stable=self._arm(window.stable),
         )
@@ -240,6 +255,9 @@ HEADGATE: dict[str, Make] = {
     NO_FUSE: partial(Headgate, fused=False),
     BY_SESSION: partial(Headgate, sessions=True),
     BY_DISPERSION: Headgate,
+    TO_THE_END: partial(Headgate, last=WHOLE),
+    BY_SESSION_TO_THE_END: partial(Headgate, last=WHOLE, sessions=True),
+    HELD_BACK: partial(Headgate, last=95),
 }
 
 FOLD: Callable[[int], float] | None = fold_ms

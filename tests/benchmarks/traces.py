@@ -20,8 +20,8 @@ Flags = NDArray[np.bool_]
 PAST_S = 3600.0
 """What a system may know of the time before a release."""
 
-SLOW_PAST_S = 900.0
-"""The part of it whose latencies are told."""
+SLOW_PAST_S = PAST_S
+"""The part of it whose latencies are told; the product asks for a day of them."""
 
 CHUNK = 40
 """Windows whose requests are drawn at once."""
@@ -232,6 +232,9 @@ class Trace:
 
     def draw(self, tick: int, weight: float) -> Tick:
         """The window's requests, split by this weight."""
+        world = self.world
+        if weight >= 1 and not (world.latencies or world.retries or world.late):
+            return self._draw_whole(tick)
         chunk, place = divmod(tick, CHUNK)
         luck = self._luck(chunk)
         span = slice(luck.ends[place], luck.ends[place + 1])
@@ -253,6 +256,13 @@ class Trace:
         rest = all_sessions - sessions
         candidate = Counts(sessions, bad, sessions, bad, slow_c)
         return Tick(candidate, Counts(rest, other, rest, other, slow_s), sessions, bad)
+
+    def _draw_whole(self, tick: int) -> Tick:
+        """All of the window's requests on the candidate, as counts alone."""
+        number = self._arrivals[tick]
+        random = np.random.default_rng((*self._key, 4, tick))
+        bad = int(random.binomial(number, self._candidate[tick]))
+        return Tick(Counts(number, bad, number, bad), Counts(), number, bad)
 
     def _draw_retries(self, tick: int, ours: Flags, fail: Floats, tries: Floats) -> Tick:
         """Each failed session is as many requests as it tried, all failed."""

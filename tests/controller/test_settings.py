@@ -70,6 +70,8 @@ def test_durations_and_shares_are_read_as_they_are_written(file: Path) -> None:
         ("    rollout: {bake: 10}\n", 8, "such as 30s, 10m, 1h or 7d"),
         ("    rollout: {steps: [5, 25]}\n", 8, "that end at 100"),
         ("    rollout: {steps: [50, 25, 100]}\n", 8, "rising percentages"),
+        ("    rollout: {hold_back: 5pp}\n", 8, "write a whole percentage such as 5%"),
+        ("    rollout: {hold_back: 30%}\n", 8, "less than or equal to 20"),
         ("    alias: a/b\n", 8, "letters, digits"),
         ("    endpoint: other\n", 8, "given twice"),
         (

@@ -8,7 +8,9 @@ from random import Random
 from policies.criteria import criteria
 from policies.criterion import Criterion
 from policies.evidence import GRID, Arm, Block, Coverage, Tally
+from policies.fuse import Fuse
 from policies.guards import QUANTILES, Guards, History, TokenGuard, measures
+from policies.onearm import EXCESSES
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 TABLE = "inference_table"
@@ -55,6 +57,12 @@ def block(  # noqa: PLR0913 - a block has this many parts
         stable=stable,
         coverage=coverage,
     )
+
+
+def set_to(permitted: float, most: float | None = None, dispersion: float = 1.0) -> Fuse:
+    """What the endpoint's errors were like before the candidate got all users."""
+    held_back = (most,) * len(EXCESSES) if most is not None else ()
+    return Fuse(set_at=NOON, permitted=permitted, dispersion=dispersion, most=held_back)
 
 
 def minutes(number: int, candidate: Arm, stable: Arm) -> tuple[Block, ...]:

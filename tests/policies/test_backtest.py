@@ -194,7 +194,7 @@ def test_latency_is_judged_beside_errors() -> None:
 
 def test_a_release_relived_ends_where_its_own_verdict_ended_it() -> None:
     blocks = [block(arm(30, 6), arm(570, 6), number=index) for index in range(1, 20)]
-    ending = relive(POLICY, blocks, {1: 5})
+    ending = relive(POLICY, blocks, {1: 5, 2: 50, 3: 100})
     first = next(n for n in range(1, 20) if harmful(GUARDED, tuple(blocks[:n])))
     assert ending.end is End.CLOSED
     assert ending.exposed == 30 * first
@@ -204,5 +204,5 @@ def test_a_release_relived_ends_where_its_own_verdict_ended_it() -> None:
 
 def test_a_good_release_relived_is_not_stopped_and_a_short_one_undecided() -> None:
     blocks = [block(arm(30), arm(570, 6), number=index) for index in range(1, 20)]
-    assert relive(POLICY, blocks, {1: 5}).end is End.OPENED
-    assert relive(POLICY, blocks[:1], {1: 5}).end is End.UNDECIDED
+    assert relive(POLICY, blocks, {1: 5, 2: 50, 3: 100}).end is End.OPENED
+    assert relive(POLICY, blocks[:1], {1: 5, 2: 50, 3: 100}).end is End.UNDECIDED

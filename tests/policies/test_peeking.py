@@ -9,7 +9,7 @@ from policies.evidence import Block
 from policies.judge import harmful, no_worse
 from policies.standing import Standing
 from policies.verdict import Outcome
-from tests.policies.counts import NOON, arm, block, drawn, errors_by
+from tests.policies.counts import NOON, arm, block, drawn, errors_by, set_to
 from tests.policies.worlds import CRITERIA, STABLE, Day, Version
 
 SEED, RUNS = 20261124, 100
@@ -44,7 +44,7 @@ def test_on_a_quiet_endpoint_one_sided_minutes_blame_nobody(
     """A few requests a block: many blocks have one arm alone, and some lie in an outage of both."""
     random, criterion, blamed = Random(SEED), errors_by(), 0  # noqa: S311
     for _ in range(RUNS):
-        standing = Standing.start((criterion,), 0.02)
+        standing = Standing.start((criterion,), set_to(0.02))
         for number in range(1, 101):
             rate = 1.0 if random.random() < outages else 0.02
             arms = []

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from policies.criterion import Criterion
 from policies.evidence import GRID, NOTHING, Arm, Block, Tally
+from policies.fuse import Fuse
 from policies.guards import Guards, ScoreGuard, TokenGuard, measures
 from policies.judge import harmful, verdict_of
 from policies.onearm import excess, excess_after, unexceeded
@@ -25,13 +27,23 @@ from policies.sequential import (
 )
 from policies.standing import MISJUDGED, UNCOMPARED, Standing
 from policies.wealth import Wealth, binary
-from tests.policies.counts import HISTORY, arm, averaged, block, errors_by, guards_by, minutes
+from tests.policies.counts import (
+    HISTORY,
+    arm,
+    averaged,
+    block,
+    errors_by,
+    guards_by,
+    minutes,
+    set_to,
+)
 
 FOLDS = settings(max_examples=60, deadline=None, database=None, derandomize=True)
 GUARDS = Guards(tokens=TokenGuard(), scores={"truth": ScoreGuard()})
 CRITERIA = guards_by(GUARDS)
 EDGES = {name: len(one.edges) for name, one in measures(GUARDS, HISTORY, (5, 25, 50, 100)).items()}
 COUNTS = st.integers(0, 60)
+BEFORE = set_to(0.01, most=2.0, dispersion=1.5)
 
 
 @st.composite
@@ -85,10 +97,10 @@ def releases(draw: st.DrawFn) -> tuple[Block, ...]:
 @FOLDS
 @given(releases(), st.integers(0, 9))
 def test_what_was_folded_may_be_kept_and_folded_on(blocks: tuple[Block, ...], cut: int) -> None:
-    start = Standing.start(CRITERIA, 0.01)
+    start = Standing.start(CRITERIA, BEFORE)
     whole = start.after_all(blocks)
     assert start.after_all(blocks[:cut]).after_all(blocks[cut:]) == whole
-    assert verdict_of(whole, blocks) == harmful(CRITERIA, blocks, 0.01)
+    assert verdict_of(whole, blocks) == harmful(CRITERIA, blocks, BEFORE)
 
 
 @FOLDS
@@ -98,7 +110,7 @@ def test_a_block_without_requests_changes_nothing(blocks: tuple[Block, ...], at:
     where = blocks[min(at, len(blocks) - 1)]
     empty = replace(where, candidate=NOTHING, stable=NOTHING)
     put_in = (*blocks[: min(at, len(blocks) - 1)], empty, *blocks[min(at, len(blocks) - 1) :])
-    start = Standing.start(CRITERIA, 0.01)
+    start = Standing.start(CRITERIA, BEFORE)
     there, here = start.after_all(put_in), start.after_all(blocks)
     assert there.clues() == here.clues()
     assert there.evidence() == here.evidence()
@@ -184,8 +196,8 @@ def test_what_was_not_counted_of_one_arm_waits_and_is_not_joined_across_spans() 
     assert Standing.start(latency).after_all(joined).evidence() > 1
 
 
-def _permitted(criterion: Criterion, *blocks: Block, past: float | None = None) -> float | None:
-    return Standing.start((criterion,), past).after_all(blocks).positions["errors"].permitted
+def _permitted(criterion: Criterion, *blocks: Block, before: Fuse | None = None) -> float | None:
+    return Standing.start((criterion,), before).after_all(blocks).positions["errors"].permitted
 
 
 def test_what_the_past_permits_is_fixed_by_the_last_compared_step() -> None:
@@ -194,8 +206,11 @@ def test_what_the_past_permits_is_fixed_by_the_last_compared_step() -> None:
     alone = block(arm(50), NOTHING, step=4, span=3, whole=True)
     criterion = errors_by()
     assert _permitted(criterion, alone) == UNCOMPARED
-    assert _permitted(criterion, alone, past=0.03) == 0.03
+    assert _permitted(criterion, alone, before=set_to(0.03)) == 0.03
     by_late = _permitted(criterion, late, alone)
+    assert by_late is not None
+    assert _permitted(criterion, late, alone, before=set_to(0.001)) == by_late
+    assert _permitted(criterion, late, alone, before=set_to(2 * by_late)) == 2 * by_late
     assert by_late == _permitted(criterion, early, late, alone)
     assert by_late == _permitted(criterion, late, alone, alone)
 
@@ -209,14 +224,47 @@ def test_the_first_moments_of_a_compared_step_without_stable_fix_no_past() -> No
     fixed = _permitted(criterion, *compared, alone)
     assert fixed is not None
     assert fixed < 0.03
-    assert _permitted(criterion, lonely, *compared, alone, past=0.4) == fixed
+    assert _permitted(criterion, lonely, *compared, alone, before=set_to(0.001)) == fixed
+
+
+def whole(number: int, errors: int, length: timedelta = timedelta(minutes=1)) -> Block:
+    """A stretch at 100 %, of ten requests a second."""
+    requests = round(10 * length.total_seconds())
+    made = block(arm(requests, errors, errors), NOTHING, number=number, step=2, span=2, whole=True)
+    return replace(made, closed_at=made.opened_at + length)
+
+
+def test_a_burst_like_those_of_the_day_before_sends_nobody_home_and_what_lasts_does() -> None:
+    """No minute may bring more than half a nat; nor five in one block more than five have."""
+    compared = minutes(10, arm(300, 2), arm(300, 2))
+    errors, bursts = (errors_by(),), set_to(0.01, most=0.5)
+    burst = [whole(20 + number, 60) for number in range(5)]
+    assert harmful(errors, (*compared, *burst), bursts) is None
+    assert harmful(errors, (*compared, *burst), set_to(0.01)) is not None, "unknown, it would"
+    for length in (timedelta(minutes=5), timedelta(seconds=15)):
+        parts = [
+            whole(20 + number, round(length / timedelta(minutes=1) * 60), length)
+            for number in range(round(timedelta(minutes=5) / length))
+        ]
+        assert harmful(errors, (*compared, *parts), bursts) is None
+    lasting = [whole(20 + number, 60) for number in range(40)]
+    verdict = harmful(errors, (*compared, *lasting), bursts)
+    assert verdict is not None
+    assert "that the past permits" in verdict.because
+
+
+def test_errors_that_came_unevenly_before_weigh_less_at_100_percent() -> None:
+    compared = minutes(10, arm(300, 2), arm(300, 2))
+    upset = [whole(20 + number, 17) for number in range(9)]
+    assert harmful((errors_by(),), (*compared, *upset), set_to(0.01)) is not None
+    assert harmful((errors_by(),), (*compared, *upset), set_to(0.01, dispersion=4.0)) is None
 
 
 def test_no_block_is_tested_twice() -> None:
     """Alone against the past, or beside stable: one error is never used in both."""
     lonely = block(arm(1, 1), NOTHING, step=1, whole=True)
     beside = block(arm(0), arm(30), number=2)
-    once = Standing.start((errors_by(),), 0.01).after(lonely)
+    once = Standing.start((errors_by(),), BEFORE).after(lonely)
     twice = once.after(beside)
     assert twice.evidence() == once.evidence()
 

@@ -79,6 +79,10 @@ def _exposure_is_earned(before: Application, world: World, plan: Plan) -> None:
     assert live.hold is None, "a held release does not rise"
     assert isinstance(world.endpoint, Endpoint), "nothing rises unseen"
     assert after.entity(live.version) in world.endpoint.ready, "no weight on what is not ready"
+    if live.state is State.PRODUCTION:
+        assert old.baking, "who was held back comes after the bake"
+        assert old.weight < 100
+        return
     assert live.state is State.CANARY
     if old.state is State.TESTING:
         assert live.step == 1
@@ -88,7 +92,7 @@ def _exposure_is_earned(before: Application, world: World, plan: Plan) -> None:
     else:
         span = [one for one in live.blocks if one.span == old.spans[-1].number and one.comparable]
         assert live.pinned is not None
-        weight = live.steps[old.step - 1]
+        weight = old.weight
         assert not suspected(live), "nothing opens while harm is more likely than not"
         for guard in guards_of(old):
             if guard.observe:

@@ -77,11 +77,11 @@ def told_of(wild: Wild) -> str:
 
 
 @EXAMPLES
-@given(day=DAYS, first=st.booleans(), rich=st.booleans())
+@given(day=DAYS, first=st.booleans(), rich=st.booleans(), hold_back=st.sampled_from([0, 5]))
 def test_no_day_breaks_a_promise_and_every_healed_world_comes_to_rest(
-    day: list[Action], *, first: bool, rich: bool
+    day: list[Action], *, first: bool, rich: bool, hold_back: int
 ) -> None:
-    wild = adopted(first=first, rich=rich)
+    wild = adopted(first=first, rich=rich, hold_back=hold_back)
     live_through(wild, day)
     wild.heal()
     quiet = 0

@@ -214,12 +214,12 @@ class Wild(Story):
         return found[-1] if found else None
 
 
-def adopted(*, first: bool = False, rich: bool = False) -> Wild:
+def adopted(*, first: bool = False, rich: bool = False, hold_back: int = 0) -> Wild:
     """A world with version 1 at 100 %, or with nothing yet; `rich`: all guards can judge."""
     wild = Wild()
     if first:
         wild = Wild(endpoint=Absent(), alias=Absent())
-    spec = replace(SPEC, rollout=BRISK)
+    spec = replace(SPEC, rollout=replace(BRISK, hold_back=hold_back))
     if rich:
         guards = Guards(tokens=TokenGuard(), scores={"truth": ScoreGuard()})
         spec = replace(spec, guards=guards, queries={"truth": "score"})
