@@ -40,10 +40,8 @@ if TYPE_CHECKING:
 
 PLAIN = "Headgate"
 NO_FUSE = "Headgate, no fuse"
-BY_SESSION = "Headgate, sessions"
-BY_DISPERSION = "Headgate, dispersion"
-TO_THE_END = "Headgate, bake and watch"
-BY_SESSION_TO_THE_END = "Headgate, sessions, bake and watch"
+TO_THE_END = "Headgate to the end"
+BY_SESSION = "Headgate to the end, sessions"
 HELD_BACK = "Headgate, 5 % held back"
 
 LOOK_S = 15.0
@@ -253,11 +251,9 @@ def fold_ms(blocks: int) -> float:
 HEADGATE: dict[str, Make] = {
     PLAIN: Headgate,
     NO_FUSE: partial(Headgate, fused=False),
-    BY_SESSION: partial(Headgate, sessions=True),
-    BY_DISPERSION: Headgate,
     TO_THE_END: partial(Headgate, last=WHOLE),
-    BY_SESSION_TO_THE_END: partial(Headgate, last=WHOLE, sessions=True),
-    HELD_BACK: partial(Headgate, last=95),
+    BY_SESSION: partial(Headgate, last=WHOLE, sessions=True),
+    HELD_BACK: partial(Headgate, last=WHOLE - 5),
 }
 
 FOLD: Callable[[int], float] | None = fold_ms

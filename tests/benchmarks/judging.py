@@ -22,7 +22,7 @@ from tests.benchmarks.study import Plan, Study
 
 FOLDER = Path(__file__).parents[2] / "build/bench"
 RELEASES, QUICK = 400, 40
-PROMISED = 5
+PROMISED = 3
 """A share that is promised is measured on so many times as many releases."""
 
 CIRCUMSTANCES = {"world", "per_second", "lag_min", "errors", "slower", "fault", "bound"}

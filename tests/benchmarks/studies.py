@@ -7,14 +7,16 @@ from functools import partial
 from tests.benchmarks import headgate
 from tests.benchmarks.arena import Case
 from tests.benchmarks.headgate import (
-    BY_DISPERSION,
     BY_SESSION,
     ERROR_MARGIN,
     GUARDS,
+    HELD_BACK,
     LATENCY_MARGIN,
     LOOK_S,
     NO_FUSE,
     PLAIN,
+    STAY_S,
+    TO_THE_END,
 )
 from tests.benchmarks.measures import bound_on_a_ramp, summary
 from tests.benchmarks.peers import STEP_S, STEPS
@@ -57,32 +59,38 @@ LEAST_RATES = (0.995, 0.99, 0.98, 0.97, 0.96, 0.95, 0.94, 0.92, 0.90, 0.85, 0.80
 
 
 def _horizon_s(name: str, per_second: float) -> float:
-    """A peer's schedule, and what failed checks add to Flagger's; ours until it has seen enough."""
-    enough = {1.0: 2 * HOUR_S, 10.0: HOUR_S}
+    """A peer's schedule, and what failed checks add to Flagger's; ours with bake and watch."""
+    climb = {1.0: 4 * HOUR_S, 10.0: HOUR_S}
     scheduled = RAMP_S + 10 * MINUTE_S
-    return enough.get(per_second, scheduled) if name in headgate.HEADGATE else scheduled
+    if name not in headgate.HEADGATE:
+        return scheduled
+    return climb.get(per_second, scheduled) + STAY_S
 
 
 def false_rollbacks(plan: Plan) -> Study:
     """Healthy candidates in every world: how often they are rolled back."""
-    study = Study("Healthy releases that were rolled back", ("rolled_back", "rolled_back_at_most"))
+    study = Study(
+        "Healthy releases that were rolled back; ours with bake and watch",
+        ("rolled_back", "rolled_back_at_most"),
+    )
     for make in WORLDS:
-        special = (BY_SESSION, BY_DISPERSION) if make is retrying else ()
-        for name in (*ours(PLAIN, *special), *PEERS):
+        special = (BY_SESSION,) if make is retrying else ()
+        for name in (*ours(TO_THE_END, *special), *PEERS):
             for rate in RATES:
                 case = Case(make(rate), horizon_s=_horizon_s(name, rate), to_the_end=False)
                 study.rows.append(plan.run(name, case, promised=name in headgate.HEADGATE))
     usual = [
         row for world in ("constant", "bursty", "latency drift") for row in study.of(world=world)
     ]
-    mine = [row for row in usual if row["system"] == PLAIN]
+    mine = [row for row in usual if row["system"] == TO_THE_END]
     share = [row["rolled_back"] for row in mine]
     bound = [row["rolled_back_at_most"] for row in mine]
     study.expect("constant, bursty, drifting: at most 0.5 %", share, per_cent(0.5))
     study.expect("... with an upper 95 % bound of at most 1 %", bound, per_cent(1.0))
-    for name, most in ((BY_DISPERSION, 2.0), (BY_SESSION, 1.0)):
-        clustered = [row["rolled_back"] for row in study.of(system=name)]
-        study.expect(f"retry clusters, {name}: at most {most:g} %", clustered, per_cent(most))
+    for name, how, most in ((TO_THE_END, "dispersion", 2.0), (BY_SESSION, "session", 1.0)):
+        rows = study.of(system=name, world="retry clusters")
+        clustered = [row["rolled_back"] for row in rows]
+        study.expect(f"retry clusters, by {how}: at most {most:g} %", clustered, per_cent(most))
     return study
 
 
@@ -232,7 +240,10 @@ def equal_rates(plan: Plan) -> Study:
 
 
 def lags(plan: Plan) -> Study:
-    """20 % errors at 10 requests/s where the versions' windows come late."""
+    """20 % errors at 10 requests/s where the versions' windows come late.
+
+    On a bursty endpoint too, whose fuse must outlast the bursts of the day before.
+    """
     study = Study(
         "What a bad candidate cost, by the lag",
         ("rolled_back", "exposed_median", "exposed_p90", "failed_mean", "fused"),
@@ -242,14 +253,43 @@ def lags(plan: Plan) -> Study:
         case = Case(constant(10.0), Effect(extra=0.20 - BASE), lag * MINUTE_S, horizon_s)
         for name in (*ours(PLAIN, NO_FUSE), *PEERS):
             study.rows.append(plan.run(name, case))
-    pairs = zip(
-        study.of(system=PLAIN, lag_min=60), study.of(system=NO_FUSE, lag_min=60), strict=False
-    )
+        if lag:
+            restless = case._replace(world=bursty(10.0))
+            study.rows += [plan.run(name, restless) for name in ours(PLAIN, NO_FUSE)]
+    calm = {"world": "constant", "lag_min": 60}
+    pairs = zip(study.of(system=PLAIN, **calm), study.of(system=NO_FUSE, **calm), strict=False)
     times = [bare["exposed_median"] / mine["exposed_median"] for mine, bare in pairs]
     study.expect(
         "an hour of lag: 10 times fewer exposed than without the fuse",
         times,
         at_least(10.0),
+    )
+    return study
+
+
+def at_whole(plan: Plan) -> Study:
+    """Candidates that turn bad once they have all users; alone, or with some held back."""
+    study = Study(
+        "What a candidate cost that turned bad at 100 %",
+        ("rolled_back", "exposed_median", "exposed_p90", "failed_mean"),
+    )
+    for make in (constant, bursty):
+        for rate, begins in ((10.0, 75 * MINUTE_S), (100.0, 30 * MINUTE_S)):
+            for size in (0.02, 0.05, 0.20):
+                effect = Effect(extra=size - BASE, onset_s=begins)
+                case = Case(make(rate), effect, horizon_s=begins + HOUR_S)
+                for name in ours(TO_THE_END, HELD_BACK):
+                    study.rows.append({"errors": size, **plan.run(name, case)})
+    found = [
+        row["rolled_back"]
+        for name, world in ((TO_THE_END, "constant"), (HELD_BACK, "bursty"))
+        for row in study.of(system=name, world=world)
+        if row["errors"] >= 0.05
+    ]
+    study.expect(
+        "5 % errors or more, in bursts with some held back: at least 99 % found in an hour",
+        found,
+        at_least(0.99),
     )
     return study
 
@@ -286,9 +326,11 @@ def latency(plan: Plan) -> Study:
                 for name in (*ours(PLAIN), FLAGGER, KAYENTA):
                     study.rows.append({"slower": slower, **plan.run(name, case)})
     for slower, most in limits.items():
-        found = [row["exposed_median"] for row in study.of(system=PLAIN, slower=slower)]
+        rows = study.of(system=PLAIN, slower=slower)
+        # Nothing is found before the first look, which brings 75 requests at 100 a second.
+        found = [row["exposed_median"] - STEPS[0] * row["per_second"] * LOOK_S for row in rows]
         study.expect(
-            f"{slower - 1:.0%} slower: within {most:g} candidate requests, median",
+            f"{slower - 1:.0%} slower: within {most:g} candidate requests and one look, median",
             found,
             at_most(most),
         )
@@ -314,6 +356,7 @@ STUDIES: dict[str, Callable[[Plan], Study]] = {
         exposure,
         equal_rates,
         lags,
+        at_whole,
         promotions,
         latency,
         fold,

@@ -10,13 +10,13 @@ from rich.console import Console
 from tests.benchmarks import headgate
 from tests.benchmarks.arena import Arena
 from tests.benchmarks.drawing import draw
-from tests.benchmarks.headgate import BY_DISPERSION, BY_SESSION, NO_FUSE, PLAIN
+from tests.benchmarks.headgate import BY_SESSION, HELD_BACK, NO_FUSE, PLAIN, TO_THE_END
 from tests.benchmarks.judging import show
 from tests.benchmarks.peers.ztest import RepeatedZ
 from tests.benchmarks.studies import STUDIES, exposure, lags
 from tests.benchmarks.study import Plan, Study, at_least
 
-NAMES = (PLAIN, NO_FUSE, BY_SESSION, BY_DISPERSION)
+NAMES = (PLAIN, NO_FUSE, TO_THE_END, BY_SESSION, HELD_BACK)
 
 
 @pytest.fixture
