@@ -19,9 +19,10 @@ from policies.bounds import CLOSES, LEANS, OPENS
 from policies.criterion import Criterion
 from policies.evidence import Arm, Block, Pair
 from policies.guards import ERRORS
+from policies.position import Waiting
 from policies.rollout import WHOLE, Rollout
 from policies.sequential import safety_after
-from policies.standing import Standing, Waiting
+from policies.standing import Standing
 from policies.wealth import Wealth
 
 Arms = Callable[[Arm, int], Pair]

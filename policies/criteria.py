@@ -4,16 +4,14 @@ The null hypotheses and margins are those of the study that the README cites; al
 observations in [0, 1] that an arm's counts hold exactly, so that no test interpolates.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from policies.criterion import Alone, Criterion, Limit, Observed, Question, Telling
+from policies.criterion import Alone, Criterion, Limit, Question, Telling
 from policies.evidence import Arm, Measure, Tally
 from policies.guards import (
     ANSWERS,
     ERRORS,
-    JUDGED,
     LATENCY,
     PEACE,
     QUANTILES,
@@ -22,22 +20,19 @@ from policies.guards import (
     ErrorGuard,
     Guards,
     History,
-    LatencyGuard,
     ScoreGuard,
     TokenGuard,
-    slower,
     widening,
 )
+from policies.latency import LEAST_SLOW, latency
 from policies.sequential import Comparison
-from policies.wealth import Values, binary, spread
+from policies.wealth import Values, binary, rate_of, spread
 from policies.words import percent, points
 
 USUAL = 1 / 8
 """The mean, as a share of its cap, that is guessed before any was seen."""
 MOST_FAILED = 0.5
 """Share of requests that may fail at 100 %, however few of stable's the past has."""
-LEAST_SLOW = 0.01
-"""Slack, in shares of answers, of those that take twice as long as stable's p95 ever since."""
 
 
 def criteria(
@@ -52,7 +47,7 @@ def criteria(
         ERRORS: partial(_errors, guards.errors, dispersion, history)
     }
     if history is not None and LATENCY in measures:
-        makers[LATENCY] = partial(_latency, guards.latency, measures[LATENCY], history)
+        makers[LATENCY] = partial(latency, guards.latency, measures[LATENCY], history)
     if ANSWERS in measures:
         makers[ANSWERS] = partial(_answers, guards.answers, history)
     if guards.tokens is not None and TOKENS in measures:
@@ -67,13 +62,14 @@ def _errors(
 ) -> Criterion:
     known = history is not None and history.requests > 0
     usual = history.errors / history.requests if history is not None and known else 0.0
+    failed = Telling(observed=_failed, noun="failed")
 
     def question(margin: float) -> Question:
         return Question(
             candidate=_failed,
             stable=_failed,
             comparison=Comparison(margin=margin, dispersion=dispersion),
-            expected=(_share(usual), _share(usual)),
+            expected=(rate_of(usual, 1.0), rate_of(usual, 1.0)),
             known=known,
             words=f"more errors than stable by over {points(margin)}",
         )
@@ -87,14 +83,14 @@ def _errors(
         harm=(question(guard.harm_margin),),
         safety=lambda weight: question(guard.margin * widening(weight)),
         alone=Alone(
-            observed=_failed, slack=guard.harm_margin, most=MOST_FAILED, words="more errors than"
+            telling=failed, slack=guard.harm_margin, most=MOST_FAILED, words="more errors than"
         ),
         limit=Limit(
-            observed=_server_failed,
+            telling=Telling(observed=_server_failed, noun="failed with server errors"),
             permitted=guard.limit,
             words=f"server errors above the limit of {percent(guard.limit)}",
         ),
-        telling=Telling(observed=_failed, noun="failed"),
+        telling=failed,
     )
 
 
@@ -106,89 +102,22 @@ def _server_failed(arm: Arm) -> Values:
     return binary(arm.requests, arm.server_errors)
 
 
-def _latency(guard: LatencyGuard, measure: Measure, history: History, source: str) -> Criterion:
-    past = [float(round(threshold)) for threshold in history.latency_ms]
-
-    def question(index: int, rise: float) -> Question:
-        return Question(
-            candidate=_over(measure, slower(past[index], rise)),
-            stable=_over(measure, past[index]),
-            comparison=Comparison(guess=1 - QUANTILES[index]),
-            expected=(
-                _share(_beyond(past, slower(past[index], rise))),
-                _share(1 - QUANTILES[index]),
-            ),
-            known=True,
-            words=f"slower than stable by over {percent(rise)}",
-        )
-
-    doubled, limit = 2 * past[JUDGED], None
-    if guard.limit_ms is not None:
-        told = f"more than one answer in twenty above the limit of {guard.limit_ms:,.0f} ms"
-        over = _over(measure, guard.limit_ms)
-        limit = Limit(observed=over, permitted=1 - QUANTILES[JUDGED], words=told)
-    return Criterion(
-        guard=LATENCY,
-        source=source,
-        observe=guard.observe,
-        margin=guard.margin,
-        relative=True,
-        harm=tuple(question(index, guard.margin / PEACE) for index in range(len(past))),
-        safety=lambda weight: question(JUDGED, guard.margin * widening(weight)),
-        alone=Alone(
-            observed=_over(measure, doubled),
-            slack=LEAST_SLOW,
-            otherwise=1 - QUANTILES[JUDGED],
-            words=f"more answers above {doubled:,.0f} ms, twice stable's p95, than",
-        ),
-        limit=limit,
-        telling=Telling(observed=_over(measure, past[JUDGED]), noun=f"over {past[JUDGED]:,.0f} ms"),
-    )
-
-
-def _share(bad: float) -> Values:
-    return ((0.0, 1 - bad), (1.0, bad))
-
-
 def _wide(mean: float) -> Values:
     """One observation in parts, as far around its mean as token counts and scores are."""
     return ((0.0, 0.5), (2 * mean, 0.5))
 
 
-def _beyond(past: list[float], edge: float) -> float:
-    """The share of answers above an edge, guessed from the quantiles for a forecast; never tested.
-
-    Between two quantiles, and beyond the last two, the share falls as a power of the latency.
-    """
-    known = [(value, 1 - share) for value, share in zip(past, QUANTILES, strict=True)]
-    below = max((i for i, (value, _) in enumerate(known[:-1]) if value <= edge), default=0)
-    (low, share), (high, less) = known[below], known[below + 1]
-    if high <= low or low <= 0:
-        return less
-    power = math.log(less / share) / math.log(high / low)
-    return min(share, share * math.exp(power * math.log(edge / low)))
-
-
-def _over(measure: Measure, edge: float) -> Observed:
-    index = measure.edges.index(edge)
-
-    def observed(arm: Arm) -> Values:
-        tally = arm.tallies.get(LATENCY)
-        return binary(tally.seen, tally.counts[index]) if tally and tally.counts else ()
-
-    return observed
-
-
 def _answers(guard: AnswerGuard, history: History | None, source: str) -> Criterion:
     known = history is not None and history.checked > 0
     usual = history.faulty / history.checked if history is not None and known else 0.0
+    faulty = Telling(observed=_faulty, noun="answers faulty")
 
     def question(margin: float) -> Question:
         return Question(
             candidate=_faulty,
             stable=_faulty,
             comparison=Comparison(margin=margin, guess=usual),
-            expected=(_share(usual), _share(usual)),
+            expected=(rate_of(usual, 1.0), rate_of(usual, 1.0)),
             known=known,
             words="more empty, unsourced, cut-off or refused answers than stable by over "
             f"{points(margin)}",
@@ -203,13 +132,13 @@ def _answers(guard: AnswerGuard, history: History | None, source: str) -> Criter
         harm=(question(guard.margin / PEACE),),
         safety=lambda weight: question(guard.margin * widening(weight)),
         alone=Alone(
-            observed=_faulty,
+            telling=faulty,
             slack=guard.margin,
             otherwise=min(0.5, 2 * usual + guard.margin) if known else None,
             words="more faulty answers than",
         ),
         limit=None,
-        telling=Telling(observed=_faulty, noun="answers faulty"),
+        telling=faulty,
     )
 
 
@@ -223,6 +152,8 @@ def _tokens(guard: TokenGuard, measure: Measure, source: str) -> Criterion:
 
     def observed(arm: Arm) -> Values:
         return _spread(arm, TOKENS)
+
+    spent = Telling(observed=observed, noun="tokens", scale=measure.cap)
 
     def question(rise: float) -> Question:
         return Question(
@@ -243,7 +174,7 @@ def _tokens(guard: TokenGuard, measure: Measure, source: str) -> Criterion:
             candidate=over,
             stable=over,
             comparison=Comparison(margin=LEAST_SLOW, guess=share),
-            expected=(_share(share), _share(share)),
+            expected=(rate_of(share, 1.0), rate_of(share, 1.0)),
             words=f"more answers of over {measure.edges[index]:,.0f} tokens than stable",
         )
 
@@ -255,9 +186,9 @@ def _tokens(guard: TokenGuard, measure: Measure, source: str) -> Criterion:
         relative=True,
         harm=(question(guard.margin / PEACE), exceeds(len(measure.edges) - 1)),
         safety=lambda weight: question(guard.margin * widening(weight)),
-        alone=Alone(observed=observed, rise=guard.margin, words="more tokens per answer than"),
+        alone=Alone(telling=spent, rise=guard.margin, words="more tokens per answer than"),
         limit=None,
-        telling=Telling(observed=observed, noun="tokens", scale=measure.cap),
+        telling=spent,
     )
 
 
@@ -282,7 +213,11 @@ def _score(name: str, guard: ScoreGuard, source: str) -> Criterion:
         relative=False,
         harm=(question(guard.margin / PEACE * 2),),
         safety=lambda weight: question(guard.margin * widening(weight)),
-        alone=Alone(observed=loss, slack=guard.margin, words=f"{name} lower than"),
+        alone=Alone(
+            telling=Telling(observed=loss, noun="short of 1", scale=1.0),
+            slack=guard.margin,
+            words=f"{name} further below 1 than",
+        ),
         limit=None,
         telling=Telling(observed=lambda arm: _spread(arm, name), noun=name, scale=1.0),
     )

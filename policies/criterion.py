@@ -39,30 +39,6 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Alone:
-    """A one-arm test for where nothing is left to compare with: against stable's own past."""
-
-    observed: Observed
-    slack: float = 0.0
-    rise: float = 0.0
-    """The permitted mean is the highest that the past allows for, times 1 + rise, plus slack."""
-    most: float = 1 - 1e-9
-    """Permitted at most, whatever the past; all but 1, where nothing could be shown."""
-    otherwise: float | None = None
-    """Permitted where no step was compared; None: nothing can be said then."""
-    words: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limit:
-    """A hard limit on one arm, whatever stable does, unless stable breaks it as well."""
-
-    observed: Observed
-    permitted: float
-    words: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Telling:
     """How a guard's counts are shown: how many of how many, or a mean."""
 
@@ -70,6 +46,40 @@ class Telling:
     noun: str
     scale: float | None = None
     """For a mean: what 1 stands for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alone:
+    """A one-arm test for where nothing is left to compare with: against stable's own past."""
+
+    slack: float = 0.0
+    rise: float = 0.0
+    """The permitted mean is the highest that the past allows for, times 1 + rise, plus slack."""
+    most: float = 1 - 1e-9
+    """Permitted at most, whatever the past; all but 1, where nothing could be shown."""
+    otherwise: float | None = None
+    """Permitted where no step was compared; None: nothing can be said then."""
+    telling: Telling
+    words: str
+
+    @property
+    def observed(self) -> Observed:
+        """What may be over what is permitted, and is told of as it is counted."""
+        return self.telling.observed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """A hard limit on one arm, whatever stable does, unless stable breaks it as well."""
+
+    permitted: float
+    telling: Telling
+    words: str
+
+    @property
+    def observed(self) -> Observed:
+        """What may be over the limit, and is told of as it is counted."""
+        return self.telling.observed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +141,13 @@ def pairs_of(candidate: Observed, stable: Observed, blocks: Iterable[Block]) -> 
 
 
 def charged(block: Block) -> Block:
-    """The block with errors that only the metrics saw put on the candidate: for opening alone."""
+    """The block with all that may be the candidate's errors put on it: for opening alone.
+
+    That is errors that only the metrics saw, and those of requests that nothing names.
+    """
     cover = block.coverage
     unseen = max(0, cover.failed - cover.seen_failed) if cover else 0
+    unseen += block.unattributed_errors
     if not unseen:
         return block
     arm = block.candidate

@@ -139,8 +139,13 @@ class Block:
     closed_at: datetime
     candidate: Arm
     stable: Arm
+    whole: bool = False
+    """All users were the candidate's: there was nobody to compare with, whatever stray requests
+    stable got, of probes or of clients that ask for it by name."""
     unattributed: int = 0
     """Requests whose served entity no source could name."""
+    unattributed_errors: int = 0
+    """Of them, those that went wrong."""
     late: int = 0
     """Rows of earlier windows that arrived after those were closed; told, never added."""
     coverage: Coverage | None = None

@@ -10,8 +10,9 @@ from datetime import timedelta
 from policies.criterion import Criterion
 from policies.guards import ERRORS
 from policies.outlook import requests_needed
-from policies.prospect import Traffic, failure_found, rate_of, smallest_regression
+from policies.prospect import Traffic, failure_found, smallest_regression
 from policies.rollout import WHOLE, Rollout
+from policies.wealth import rate_of
 from policies.words import duration
 
 AWAKE, AUTO_STOP = timedelta(minutes=1), timedelta(minutes=10)

@@ -20,6 +20,10 @@ JUDGED = QUANTILES.index(0.95)
 """The quantile that safety is shown at."""
 LEAST_SLOWER_MS = 5
 """No rise of latency below this counts: the table has whole milliseconds, and nobody feels it."""
+LEAST_DOUBLED_MS = 50
+"""Nor, where only stable's past is left to compare with, one below this: what a busy machine adds
+to answers of a few milliseconds is not the version's doing, and a tenth of a second is what people
+begin to feel."""
 FEWEST = 200
 """Answers of the past that quantiles need: p95 then rests on ten."""
 CAP_TIMES = 4
@@ -167,6 +171,11 @@ def slower(threshold: float, rise: float) -> float:
     return float(round(max(threshold * (1 + rise), threshold + LEAST_SLOWER_MS)))
 
 
+def twice(threshold: float) -> float:
+    """The edge that a latency threshold is held to alone: twice as long, and to be felt."""
+    return max(2 * threshold, threshold + LEAST_DOUBLED_MS)
+
+
 def measures(guards: Guards, history: History | None, steps: tuple[int, ...]) -> dict[str, Measure]:
     """What to count of answers, by guard; a guard that the past tells too little of is left out.
 
@@ -192,7 +201,7 @@ def _latency_edges(
     harm = [slower(threshold, guard.margin / PEACE) for threshold in past]
     rises = {guard.margin * widening(step) for step in steps}
     safe = [slower(past[JUDGED], rise) for rise in rises]
-    doubled = [2 * past[JUDGED]]
+    doubled = [twice(past[JUDGED])]
     limit = [guard.limit_ms] if guard.limit_ms is not None else []
     return _rising([*past, *harm, *safe, *doubled, *limit])
 

@@ -6,11 +6,12 @@ blocks alone: every deciding guard must show it.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from policies.bounds import CLOSES, FALSE_PASS, FALSE_ROLLBACK, LEANS, OPENS
 from policies.criterion import Criterion, charged, pairs
-from policies.evidence import Block
+from policies.evidence import NOTHING, Block
 from policies.fuse import Fuse
 from policies.outlook import missing
 from policies.sequential import safety_wealth
@@ -47,12 +48,25 @@ def verdict_of(standing: Standing, blocks: tuple[Block, ...]) -> Verdict | None:
     clues, criteria = standing.clues(), standing.criteria
     heaviest = max(clues, key=lambda clue: clue.weight)
     blamed = next(one for one in criteria if one.guard == heaviest.guard)
-    own = of_source(blamed, blocks)
+    own = [one for one in of_source(blamed, blocks) if one.whole == heaviest.alone]
+    if heaviest.alone:
+        # What was seen of the version alone; a stray request of stable's compares nothing.
+        own = [replace(one, stable=NOTHING) for one in own]
     also = {clue.guard for clue in clues if clue.weight >= CLOSES} - {blamed.guard}
     others = f"; {', '.join(sorted(also))} alone would do as well" if also else ""
-    told = f"{tell(blamed, own)}: {heaviest.words}, evidence {odds(whole)} of {odds(CLOSES)}"
+    where = " at 100 %" if heaviest.alone else ""
+    told = (
+        f"{tell(heaviest.telling, own)}{where}: {heaviest.words}, "
+        f"evidence {odds(whole)} of {odds(CLOSES)}"
+    )
     because = f"{told}{others}"
-    numbers = {**counts(blamed, own), "evidence": shown(whole), "closes_at": 1 / FALSE_ROLLBACK}
+    numbers = {
+        **counts(blamed.guard, heaviest.telling, own),
+        "evidence": shown(whole),
+        "closes_at": 1 / FALSE_ROLLBACK,
+    }
+    if heaviest.permitted is not None:
+        numbers["permitted_rate"] = round(heaviest.permitted, 6)
     return Verdict(outcome=Outcome.FAIL, guard=blamed.guard, because=because, numbers=numbers)
 
 
@@ -75,13 +89,13 @@ def no_worse(
     likely = question.likely(weight) if question.known else None
     wealth = safety_wealth(question.comparison, pairs(question, own), likely)
     numbers: dict[str, float | int] = {
-        **counts(criterion, own),
+        **counts(criterion.guard, criterion.telling, own),
         "margin": criterion.margin_at(weight),
         "evidence": shown(wealth.evidence),
         "opens_at": 1 / FALSE_PASS,
     }
     told = (
-        f"{tell(criterion, own)}: within {criterion.within(weight)}, "
+        f"{tell(criterion.telling, own)}: within {criterion.within(weight)}, "
         f"evidence {odds(wealth.evidence)} of {odds(OPENS)}"
     )
     if wealth.evidence >= OPENS:

@@ -15,7 +15,7 @@ from policies.guards import ERRORS
 from policies.onearm import HALVINGS, excess
 from policies.sequential import harm_gains
 from policies.standing import Standing
-from policies.wealth import START, Values
+from policies.wealth import START, rate_of
 
 LONGEST = 1 << 10
 """Minutes within which a fuse blows, or is taken not to blow at all."""
@@ -154,8 +154,3 @@ def _part(whole: int, index: int) -> int:
 
 def _errors(criteria: Sequence[Criterion]) -> Criterion | None:
     return next((one for one in criteria if one.guard == ERRORS and not one.observe), None)
-
-
-def rate_of(rate: float, count: float) -> Values:
-    """So many observations, parts of one allowed, of which a share is bad."""
-    return ((0.0, count * (1 - rate)), (1.0, count * rate))

@@ -4,9 +4,8 @@ Each block is folded in once. Folding on from any point gives bit for bit what f
 anew gives, so whoever keeps a standing keeps nothing but time.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import reduce
 
 from policies.bounds import FALSE_ROLLBACK
@@ -14,82 +13,15 @@ from policies.criterion import Criterion, Observed
 from policies.evidence import Block
 from policies.fuse import Fuse
 from policies.guards import ERRORS
-from policies.onearm import excess_after, highest_rate, unexceeded
-from policies.sequential import Comparison, Pair, harm_after, unharmed
-from policies.telling import rate_in_words
-from policies.wealth import Values, Wealth, mean, seen, weighted
+from policies.onearm import excess_after, highest_rate
+from policies.position import MISJUDGED, Clue, Compared, Position, Waiting, clues_of, shares
+from policies.sequential import Comparison, harm_after, unharmed
+from policies.wealth import Values, mean, seen, weighted
 
-MISJUDGED = 0.05
-"""Part of the false-rollback budget for judging stable's past lower than it was."""
-OTHERS = 0.3
-"""Part of the budget for all guards but errors, which find most and do most harm."""
-LIMITED = 0.05
-"""Of a guard's part, what its hard limit has: the comparison finds nearly all of it before."""
+MOST_BROKEN = 0.95
+"""A hard limit that stable breaks as well still leaves something to show."""
 UNCOMPARED = 0.2
 """Error rate, whoever's mistakes, that a version without any past to compare with is held to."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Clue:
-    """One e-process: its part of the budget, its log evidence, and what it says."""
-
-    guard: str
-    share: float
-    evidence: float
-    words: str
-
-    @property
-    def weight(self) -> float:
-        """Log of what it adds to the average."""
-        return math.log(self.share) + self.evidence
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """Observations that wait for the other arm's, within one span."""
-
-    span: int = 0
-    candidate: Values = ()
-    stable: Values = ()
-
-    def after(self, block: Block, candidate: Observed, stable: Observed) -> "Waiting":
-        """With one more block; what waited in another span spoke of another weight, and is gone."""
-        ours, theirs = candidate(block.candidate), stable(block.stable)
-        if block.span != self.span:
-            return Waiting(block.span, ours, theirs)
-        return Waiting(self.span, self.candidate + ours, self.stable + theirs)
-
-    @property
-    def pair(self) -> Pair | None:
-        """Both arms' observations, once both have some."""
-        both = seen(self.candidate) and seen(self.stable)
-        return (self.candidate, self.stable) if both else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compared:
-    """One comparison with stable, and what has come of it."""
-
-    waiting: Waiting = Waiting()
-    worse: Wealth
-    over: Wealth = field(default_factory=unexceeded)
-    """For a hard limit: the candidate's own evidence, over the same pairs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Position:
-    """Where one guard stands."""
-
-    harm: tuple[Compared, ...]
-    limit: Compared
-    limit_alone: Wealth = field(default_factory=unexceeded)
-    step: int = 0
-    """The last compared one."""
-    past: Values = ()
-    """Stable's observations on it."""
-    permitted: float | None = None
-    """What that past permits, once there is nothing left to compare with."""
-    alone: Wealth = field(default_factory=unexceeded)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +46,7 @@ class Standing:
         for one in self.criteria:
             if one.source == block.source:
                 at = positions[one.guard]
-                beside = block.comparable or block.stable.requests or not block.candidate.requests
-                after = _compared if beside or block.step <= at.step else self._unaccompanied
+                after = self._unaccompanied if block.whole else _compared
                 positions[one.guard] = after(one, at, block)
         return replace(self, positions=positions)
 
@@ -125,10 +56,10 @@ class Standing:
 
     def clues(self) -> list[Clue]:
         """Every e-process of the release, with its part of the one budget."""
-        shares = _shares(self.criteria)
+        parts = shares(self.criteria)
         found: list[Clue] = []
         for one in self.criteria:
-            found += _clues(one, self.positions[one.guard], shares[one.guard])
+            found += clues_of(one, self.positions[one.guard], parts[one.guard])
         return found
 
     def evidence(self) -> float:
@@ -148,7 +79,7 @@ class Standing:
             alone = excess_after(permitted, alone, values, dispersion, most)
         if criterion.limit is not None and seen(criterion.limit.observed(block.candidate)):
             values = criterion.limit.observed(block.candidate)
-            limit = excess_after(criterion.limit.permitted, limit, values, dispersion, most)
+            limit = excess_after(self._limited(criterion, at), limit, values, dispersion, most)
         return replace(at, permitted=permitted, alone=alone, limit_alone=limit)
 
     def _bursts(self, criterion: Criterion, block: Block) -> tuple[float, tuple[float, ...]]:
@@ -162,9 +93,22 @@ class Standing:
         most = before.most_of(block.closed_at - block.opened_at)
         return max(dispersion, before.dispersion), most
 
+    @property
+    def _miss(self) -> float:
+        return FALSE_ROLLBACK * MISJUDGED / len(self.criteria)
+
+    def _limited(self, criterion: Criterion, at: Position) -> float:
+        """The hard limit, or what stable was seen to do that itself breaks it."""
+        assert criterion.limit is not None, "asked of a guard that has one"
+        dispersion = criterion.harm[0].comparison.dispersion
+        number = seen(at.past_limit) / dispersion
+        own = highest_rate(mean(at.past_limit) * number, number, self._miss) if number else 0.0
+        # What stable's few requests allow for is no licence: it must have broken the limit itself.
+        broken = number > 0 and mean(at.past_limit) > criterion.limit.permitted
+        return min(own, MOST_BROKEN) if broken else criterion.limit.permitted
+
     def _permitted(self, criterion: Criterion, at: Position) -> float | None:
-        miss = FALSE_ROLLBACK * MISJUDGED / len(self.criteria)
-        permitted = permitted_by(criterion, at.past, miss)
+        permitted = permitted_by(criterion, at.past, self._miss)
         if criterion.guard != ERRORS:
             return criterion.alone.otherwise if permitted is None else permitted
         # A last compared step of minutes may lie in a trough of what is usual within the hour.
@@ -209,13 +153,20 @@ def _compared(criterion: Criterion, at: Position, block: Block) -> Position:
         observed = criterion.limit.observed
         fair, most = _fair(criterion), criterion.limit.permitted
         limit = _after(limit, block, observed, observed, fair, most)
-    step, past, permitted = at.step, at.past, at.permitted
-    if block.comparable and block.step >= at.step:
-        own = criterion.alone.observed(block.stable)
-        if block.step > at.step:
-            past, permitted = (), None
-        step, past = block.step, own + past
-    return replace(at, harm=harm, limit=limit, step=step, past=_merged(past), permitted=permitted)
+    at = replace(at, harm=harm, limit=limit)
+    return _remembered(criterion, at, block) if block.comparable else at
+
+
+def _remembered(criterion: Criterion, at: Position, block: Block) -> Position:
+    """With stable's observations of a block, where it is of the last compared step."""
+    if block.step < at.step:
+        return at
+    if block.step > at.step:
+        at = replace(at, past=(), past_limit=(), permitted=None)
+    past, own = at.past_limit, criterion.alone.observed(block.stable)
+    if criterion.limit is not None:
+        past = _merged(criterion.limit.observed(block.stable) + past)
+    return replace(at, step=block.step, past=_merged(own + at.past), past_limit=past)
 
 
 def _after(  # noqa: PLR0913, PLR0917 - one comparison's parts
@@ -243,43 +194,3 @@ def _merged(values: Values) -> Values:
     for value, count in values:
         together[value] = together.get(value, 0.0) + count
     return tuple(together.items())
-
-
-def _clues(criterion: Criterion, at: Position, share: float) -> list[Clue]:
-    """A guard's e-processes.
-
-    What is won at 100 % multiplies what the comparison left: no block is in both, and each factor
-    is fair given all before it.
-    """
-    limit = LIMITED * share if criterion.limit else 0.0
-    each, alone = (share - limit) / len(criterion.harm), at.alone.evidence
-    past = criterion.alone.words
-    if at.permitted is not None:
-        past = f"{past} the {rate_in_words(criterion, at.permitted)} that the past permits"
-    found = [
-        Clue(
-            guard=criterion.guard,
-            share=each,
-            evidence=had.worse.evidence + alone,
-            words=past if alone > had.worse.evidence else question.words,
-        )
-        for question, had in zip(criterion.harm, at.harm, strict=True)
-    ]
-    if criterion.limit is not None:
-        # Beside stable both must be shown, over the limit and worse than stable; the weaker of two
-        # e-processes is one against either null.
-        beside = min(at.limit.over.evidence, at.limit.worse.evidence)
-        over = weighted([(0.5, at.limit_alone.evidence), (0.5, beside)])
-        told = criterion.limit.words
-        found.append(Clue(guard=criterion.guard, share=limit, evidence=over, words=told))
-    return found
-
-
-def _shares(criteria: Sequence[Criterion]) -> dict[str, float]:
-    """Each guard's part of what is left of the budget, by its name."""
-    left = 1 - MISJUDGED
-    others = [one.guard for one in criteria if one.guard != ERRORS]
-    if len(others) == len(criteria):
-        return dict.fromkeys(others, left / len(others)) if others else {}
-    shares = {ERRORS: left - OTHERS if others else left}
-    return shares | {name: OTHERS / len(others) for name in others}

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 from datetime import timedelta
 
-from policies.criterion import Criterion
+from policies.criterion import Criterion, Telling
 from policies.evidence import Arm, Block, total
 from policies.wealth import mean, seen
 from policies.words import duration, percent
@@ -16,26 +16,26 @@ MOST = 1_000_000
 """Odds above which nobody counts."""
 
 
-def tell(criterion: Criterion, blocks: Iterable[Block]) -> str:
+def tell(telling: Telling, blocks: Iterable[Block]) -> str:
     """Both arms' counts and rates in words; the same in log, `explain` and tree."""
     candidate, stable = total(blocks)
-    told = f"candidate {_share(criterion, candidate)}"
-    beside = seen(criterion.telling.observed(stable)) > 0
-    return f"{told}, stable {_share(criterion, stable)}" if beside else told
+    told = f"candidate {_share(telling, candidate)}"
+    beside = seen(telling.observed(stable)) > 0
+    return f"{told}, stable {_share(telling, stable)}" if beside else told
 
 
-def counts(criterion: Criterion, blocks: Iterable[Block]) -> dict[str, float | int]:
+def counts(guard: str, telling: Telling, blocks: Iterable[Block]) -> dict[str, float | int]:
     """Both arms' counts and rates as numbers."""
     found: dict[str, float | int] = {}
     for name, arm in zip(("candidate", "stable"), total(blocks), strict=True):
-        values = criterion.telling.observed(arm)
+        values = telling.observed(arm)
         rate = mean(values)
         found[f"{name}_requests"] = round(seen(values))
-        if criterion.telling.scale is None:
-            found[f"{name}_{criterion.guard}"] = round(rate * seen(values))
+        if telling.scale is None:
+            found[f"{name}_{guard}"] = round(rate * seen(values))
             found[f"{name}_rate"] = round(rate, 6)
         else:
-            found[f"{name}_mean"] = float(f"{rate * criterion.telling.scale:.6g}")
+            found[f"{name}_mean"] = float(f"{rate * telling.scale:.6g}")
     return found
 
 
@@ -62,8 +62,8 @@ def wait(
     return f"{told}, {duration(seconds)} at {pace:.3g} requests/s{late}"
 
 
-def _share(criterion: Criterion, arm: Arm) -> str:
-    telling, values = criterion.telling, criterion.telling.observed(arm)
+def _share(telling: Telling, arm: Arm) -> str:
+    values = telling.observed(arm)
     rate, number = mean(values), round(seen(values))
     if not number:
         return "not counted yet"

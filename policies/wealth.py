@@ -24,6 +24,11 @@ def binary(seen: float, bad: float) -> Values:
     return ((0.0, seen - bad), (1.0, bad))
 
 
+def rate_of(rate: float, count: float) -> Values:
+    """So many observations, parts of one allowed, of which a share is bad."""
+    return ((0.0, count * (1 - rate)), (1.0, count * rate))
+
+
 def spread(tally: Tally) -> Values:
     """The observations of a mean, at the points of the grid."""
     return tuple((index / GRID, part) for index, part in enumerate(tally.mass) if part)

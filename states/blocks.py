@@ -18,9 +18,11 @@ def told(block: Block) -> dict[str, Any]:
         "step": block.step,
         "span": block.span,
         "comparable": block.comparable,
+        "whole": block.whole,
         "opened_at": block.opened_at.isoformat(),
         "closed_at": block.closed_at.isoformat(),
         "unattributed": block.unattributed,
+        "unattributed_errors": block.unattributed_errors,
         "late": block.late,
     }
     for name, arm in (("candidate", block.candidate), ("stable", block.stable)):
@@ -41,11 +43,13 @@ def block_of(fields: Mapping[str, Any]) -> Block:
         span=fields["span"],
         step=fields["step"],
         comparable=fields["comparable"],
+        whole=fields.get("whole", False),
         opened_at=datetime.fromisoformat(fields["opened_at"]),
         closed_at=datetime.fromisoformat(fields["closed_at"]),
         candidate=_arm("candidate", fields),
         stable=_arm("stable", fields),
         unattributed=fields["unattributed"],
+        unattributed_errors=fields.get("unattributed_errors", 0),
         late=fields.get("late", 0),
         coverage=Coverage(**cover) if cover else None,
     )

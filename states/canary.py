@@ -29,6 +29,8 @@ from states.machine import Trigger
 from states.release import Order, Release
 from states.turn import Turn
 
+SUSPECTED = "all was shown that was asked for, yet harm is more likely than not by what was counted"
+
 
 def canary(turn: Turn, release: Release) -> None:
     """Close on harm, shut when blind, open one step on proof; else wait."""
@@ -70,8 +72,11 @@ def production(turn: Turn, release: Release) -> None:
         release = journal(turn, release, alarm)
         turn.hold(release, alarm.because, needs_person=True, recounted=True)
         return
-    release = turn.free(release)
     watched = release.on_step >= watch and covered(release, watch)
+    if watched and suspected(release):
+        _wait(turn, release, SUSPECTED)
+        return
+    release = turn.free(release)
     if watched and turn.may_advance(release) and converged(turn):
         _confirm(turn, release)
 
@@ -108,7 +113,6 @@ def _harmful(turn: Turn, release: Release) -> bool:
 def _compare(turn: Turn, release: Release) -> None:
     """Open one step further once every deciding guard has shown safety on this step alone."""
     assert release.pinned is not None, "a live release has a pinned plan"
-    rollout = release.pinned.rollout
     release, verdicts = _verdicts(turn, release)
     waiting = [one for one in verdicts if one.outcome is not Outcome.PASS]
     why = obstacle(release)
@@ -119,20 +123,28 @@ def _compare(turn: Turn, release: Release) -> None:
         return
     if not waiting and not suspected(release):
         _open_further(turn, turn.free(release), verdicts)
-    elif release.undecided < rollout.patience:
-        turn.free(release)
     else:
-        told = f"undecided after {duration(rollout.patience)}: {_undecided(waiting)}"
-        if rollout.on_undecided == "roll_back":
-            roll_back(turn, release, told)
-        elif release.hold is None:
-            turn.hold(release, told, needs_person=True)
+        _wait(turn, release, _undecided(waiting))
+
+
+def _wait(turn: Turn, release: Release, undecided: str) -> None:
+    """Stay on the step as long as patience lasts; then ask, or go back."""
+    assert release.pinned is not None, "a live release has a pinned plan"
+    rollout = release.pinned.rollout
+    if release.undecided < rollout.patience:
+        turn.free(release)
+        return
+    told = f"undecided after {duration(rollout.patience)}: {undecided}"
+    if rollout.on_undecided == "roll_back":
+        roll_back(turn, release, told)
+    elif release.hold is None:
+        turn.hold(release, told, needs_person=True)
 
 
 def _undecided(waiting: list[Verdict]) -> str:
     """What keeps a step from being opened."""
     if not waiting:
-        return "every guard has shown safety, yet harm is more likely than not by what was counted"
+        return SUSPECTED
     longest = max(waiting, key=lambda one: one.numbers.get("missing", math.inf))
     return f"{longest.guard}: {longest.because}"
 
@@ -184,14 +196,17 @@ def _open_further(turn: Turn, release: Release, verdicts: list[Verdict]) -> None
 def _bake(turn: Turn, release: Release) -> None:
     assert release.pinned is not None, "a live release has a pinned plan"
     bake = release.pinned.rollout.bake
-    release = turn.free(release)
     baked = release.on_step >= bake and covered(release, bake)
+    if baked and suspected(release):
+        _wait(turn, release, SUSPECTED)
+        return
+    release = turn.free(release)
     if not baked or not turn.may_advance(release) or not converged(turn):
         return
     span = release.spans[-1].number
     own = tuple(block for block in release.blocks if block.span == span)
     shown = "; ".join(
-        f"{one.guard}: {tell(one, of_source(one, own))}" for one in guards_of(release)
+        f"{one.guard}: {tell(one.telling, of_source(one, own))}" for one in guards_of(release)
     )
     held = f"{duration(bake)} at {release.weight} % within its limits"
     # Users who were held back come now: from here on nothing is compared.

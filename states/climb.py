@@ -13,12 +13,16 @@ from policies.words import duration
 from states.canary import canary, production
 from states.desired import desired
 from states.home import add_span, come_home, converged, roll_back
-from states.judging import bench, guards_of, lag_of, pin_guards, sources
+from states.judging import bench, guards_of, lag_of, pace_of, pin_guards, sources
 from states.machine import State, Trigger
 from states.release import Order, Release
 from states.turn import Turn
 from states.world import Endpoint
 
+NOTHING_DECIDES = (
+    "every guard that something counts for only observes, so that no step could be opened on "
+    "proof: let one decide, or set rollout.steps to [100]"
+)
 FRESH = timedelta(seconds=10)
 """So soon after a call, a failure that shows may still be that of an earlier one."""
 
@@ -114,28 +118,35 @@ def _open(turn: Turn, release: Release, because: str) -> None:
     assert turn.endpoint is not None, "checked by go_on"
     if release.history is None and turn.world.history is not None:
         release = turn.put(release, history=turn.world.history)
-    why = _not_openable(turn, release)
+    pinned, left = _pinned(turn, release)
+    why = _not_openable(turn, pinned)
     if why is not None:
         turn.hold(release, why[0], needs_person=why[1])
         return
-    release, world = turn.free(release), turn.world
-    assert release.pinned is not None, "a live release has a pinned plan"
+    release = turn.free(release)
     if not turn.may_advance(release) or not converged(turn):
         return
-    found = sources(turn.application, turn.endpoint, labelled=world.labelled)
-    dispersion = 1.0 if turn.application.spec.by_session else clusters(turn.application.minutes)
-    pinned = turn.put(release, **pin_guards(release, found), dispersion=dispersion)
-    planned = release.pinned
-    rollout, chosen = pin(
-        planned.rollout, guards_of(pinned), world.requests_per_second, lag_of(pinned)
-    )
-    left = f"; {chosen}" if rollout != planned.rollout else ""
-    pinned = turn.put(pinned, pinned=replace(planned, rollout=rollout))
-    weight = rollout.weight(1)
+    pinned = turn.put(replace(pinned, hold=release.hold, needs_person=release.needs_person))
+    assert pinned.pinned is not None, "a live release has a pinned plan"
+    weight = pinned.pinned.rollout.weight(1)
     told, fuses = f"{because}{left}; opens {weight} % of users", turn.set_fuse(pinned, weight)
     opened = turn.move(pinned, Trigger.OPEN, told, step=1, **fuses)
     turn.tell("release.judged", opened, _judged(pinned), **bench(pinned))
     add_span(turn, opened, settled=False)
+
+
+def _pinned(turn: Turn, release: Release) -> tuple[Release, str]:
+    """The release with guards, sources and steps as they are when it opens; why steps are gone."""
+    assert turn.endpoint is not None, "checked by go_on"
+    assert release.pinned is not None, "a live release has a pinned plan"
+    found = sources(turn.application, turn.endpoint, labelled=turn.world.labelled)
+    dispersion = 1.0 if turn.application.spec.by_session else clusters(turn.application.minutes)
+    judged = pin_guards(release, found, dispersion)
+    planned = release.pinned
+    pace = pace_of(turn.application, turn.world, release.history)
+    rollout, chosen = pin(planned.rollout, guards_of(judged), pace, lag_of(judged))
+    left = f"; {chosen}" if rollout != planned.rollout else ""
+    return replace(judged, pinned=replace(planned, rollout=rollout)), left
 
 
 def _judged(release: Release) -> str:
@@ -161,4 +172,6 @@ def _not_openable(turn: Turn, release: Release) -> tuple[str, bool] | None:
         return told, True
     if turn.endpoint.inference_table is not None and release.history is None:
         return "stable's last day is not known yet: the inference table is asked for it", False
+    if all(one.observe for one in guards_of(release)):
+        return NOTHING_DECIDES, True
     return None

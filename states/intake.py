@@ -7,6 +7,7 @@ from policies.criteria import criteria
 from policies.forecast import pin
 from policies.guards import ERRORS
 from policies.rollout import WHOLE, Rollout
+from states.judging import pace_of
 from states.machine import State, Trigger
 from states.release import Application, Order, Pinned, Release
 from states.turn import Turn
@@ -184,8 +185,7 @@ def _admit(turn: Turn, release: Release, because: str) -> None:
     if baseline is None:
         rollout, chosen = _first(spec.rollout), "first release: nothing to compare with"
     else:
-        first = criteria(spec.guards, {}, None, {ERRORS: ""})
-        rollout, chosen = pin(spec.rollout, first, turn.world.requests_per_second)
+        rollout, chosen = spec.rollout, _foretold(turn)
     pinned = Pinned(
         baseline=baseline,
         incumbent=application.incumbent,
@@ -199,6 +199,13 @@ def _admit(turn: Turn, release: Release, because: str) -> None:
     turn.move(
         release, Trigger.ADMIT, f"{because}; {chosen}", pinned=pinned, ended_at=None, removed=False
     )
+
+
+def _foretold(turn: Turn) -> str:
+    """What would become of the steps if traffic stayed so; they are pinned when it opens."""
+    spec, pace = turn.application.spec, pace_of(turn.application, turn.world, None)
+    _, chosen = pin(spec.rollout, criteria(spec.guards, {}, None, {ERRORS: ""}), pace)
+    return f"as it looks now, {chosen}"
 
 
 def _first(rollout: Rollout) -> Rollout:

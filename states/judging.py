@@ -9,16 +9,17 @@ from policies.criteria import criteria
 from policies.criterion import Criterion
 from policies.fuse import GUARD as FUSE
 from policies.fuse import Fuse, blown
-from policies.guards import CAPACITY, ERRORS, LATENCY, measures
+from policies.guards import CAPACITY, ERRORS, LATENCY, History, measures
 from policies.holds import environment, rejected, sample_ratio
 from policies.judge import harmful, leaning
 from policies.verdict import Outcome, Verdict
 from states.rejudging import unbelieved
 from states.release import Application, Release
 from states.turn import Turn
-from states.world import Endpoint
+from states.world import Endpoint, World
 
 TABLE, METRICS = "inference_table", "metrics"
+DAY_S = 86_400
 
 
 def sources(application: Application, endpoint: Endpoint, *, labelled: bool) -> dict[str, str]:
@@ -41,11 +42,11 @@ def sources(application: Application, endpoint: Endpoint, *, labelled: bool) -> 
     return found | {name: f"query:{name}" for name in scores}
 
 
-def pin_guards(release: Release, found: Mapping[str, str]) -> dict[str, object]:
-    """What is fixed when a release opens: sources, and how what they count is counted."""
+def pin_guards(release: Release, found: Mapping[str, str], dispersion: float) -> Release:
+    """The release with what is fixed when it opens: sources, and how what they count is counted."""
     assert release.pinned is not None, "a live release has a pinned plan"
     counted = measures(release.pinned.guards, release.history, release.steps)
-    return {"sources": dict(found), "measures": counted}
+    return replace(release, sources=dict(found), measures=counted, dispersion=dispersion)
 
 
 def bench(release: Release) -> dict[str, Any]:
@@ -73,6 +74,19 @@ def guards_of(release: Release) -> tuple[Criterion, ...]:
         release.sources,
         release.dispersion,
     )
+
+
+def pace_of(application: Application, world: World, history: History | None) -> float | None:
+    """The endpoint's requests per second, as far as anything tells of its last day.
+
+    The highest of what is known: a quiet hour, or a day that is not known whole, must not take the
+    steps from a release.
+    """
+    minutes = application.minutes
+    told = sum(one.requests for one in minutes) / (60 * len(minutes)) if minutes else None
+    day = history.requests / DAY_S if history and history.requests else None
+    known = [one for one in (world.requests_per_second, told, day) if one is not None]
+    return max(known, default=None)
 
 
 def lag_of(release: Release) -> timedelta:

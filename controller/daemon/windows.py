@@ -74,11 +74,13 @@ def block_of(window: Window, span: Span, number: int, source: str) -> Block:
         span=span.number,
         step=span.step,
         comparable=span.settled and 0 < span.weight < WHOLE,
+        whole=span.weight == WHOLE,
         opened_at=window.opened,
         closed_at=window.closed,
         candidate=window.candidate,
         stable=window.stable,
         unattributed=window.unattributed,
+        unattributed_errors=window.unattributed_errors,
     )
 
 
@@ -88,16 +90,16 @@ def coverage(
     minutes: Iterable[Minute],
     phase: int | None,
 ) -> Coverage | None:
-    """How much a source has of the metrics' whole minutes within a window; None without any.
+    """How much a source has of the metrics' minutes that end within a window; None without any.
 
-    `rows` are the source's requests and failures by the end of the minute. A minute that it has
-    nothing of has all its requests missing. Minutes that end at another `phase` (ms) were not
-    asked for.
+    A minute that began in the window before is told of whole here, so that each is told of once,
+    however short windows are. `rows` are the source's requests and failures by the end of the
+    minute. A minute that it has nothing of has all its requests missing. Minutes that end at
+    another `phase` (ms) were not asked for.
     """
     found: Coverage | None = None
     for minute in minutes:
-        inside = window.opened <= minute.ends_at - MINUTE and minute.ends_at <= window.closed
-        if not inside or phase_of(minute) != phase:
+        if not window.opened < minute.ends_at <= window.closed or phase_of(minute) != phase:
             continue
         seen, failed = rows.get(minute.ends_at, (0, 0))
         one = Coverage(
@@ -171,6 +173,7 @@ def _joined(one: Window, other: Window) -> Window:
         candidate=one.candidate + other.candidate,
         stable=one.stable + other.stable,
         unattributed=one.unattributed + other.unattributed,
+        unattributed_errors=one.unattributed_errors + other.unattributed_errors,
     )
 
 

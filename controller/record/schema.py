@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -107,6 +108,8 @@ BLOCKS = Table(
     Column("candidate_rejected", BigInteger, nullable=False, server_default=text("0")),
     Column("stable_rejected", BigInteger, nullable=False, server_default=text("0")),
     Column("late", BigInteger, nullable=False, server_default=text("0")),
+    Column("unattributed_errors", BigInteger, nullable=False, server_default=text("0")),
+    Column("whole", Boolean, nullable=False, server_default=false()),
     Column("candidate_tallies", JSON, nullable=False, server_default=text("'{}'")),
     Column("stable_tallies", JSON, nullable=False, server_default=text("'{}'")),
     Column("coverage", JSON(none_as_null=True)),

@@ -1,9 +1,11 @@
 """The statement that counts: its text, part by part, for one application's inference table.
 
 Times are milliseconds since the epoch, so that no session's time zone matters, and both ends of a
-window mean the same in every look. `request_date` is the clustering column: one day of margin
-covers every zone that it may have been computed in. A null status is a request that got no answer.
-Names go in as parameters; numbers, dates and checked JSON paths as literals.
+window mean the same in every look. A request stands where it was answered, `request_time` being
+when it came: what is answered late is logged late, and would otherwise be missed by its window.
+`request_date` is the clustering column: one day of margin covers every zone that it may have been
+computed in. A null status is a request that got no answer. Names go in as parameters; numbers,
+dates and checked JSON paths as literals.
 """
 
 # ruff: noqa: S608 - what is put into the text is checked here, or is a number
@@ -42,7 +44,7 @@ class Paths:
     tokens: str | None = None
     finish: str | None = None
     session: str | None = None
-    """Into the request; errors are then counted by session."""
+    """Into the request; of a session's requests in a window, only the first is then counted."""
 
 
 def ms(moment: datetime) -> int:
@@ -58,7 +60,8 @@ read AS (
   SELECT
     databricks_request_id AS request_id,
     coalesce(client_request_id, '') AS marker,
-    unix_millis(request_time) AS at_ms,
+    unix_millis(request_time) AS came_ms,
+    unix_millis(request_time) + coalesce(execution_duration_ms, 0) AS at_ms,
     status_code AS status,
     served_entity_id AS entity_id,
     execution_duration_ms AS duration_ms,
@@ -77,6 +80,7 @@ seen AS (
   SELECT
     request_id,
     max(marker) AS marker,
+    min(came_ms) AS came_ms,
     min(at_ms) AS at_ms,
     max(status) AS status,
     max(entity_id) AS entity_id,
@@ -133,7 +137,7 @@ def numbers(measures: Mapping[str, Measure], *, by_session: bool) -> list[str]:
 def _requests(condition: str, *, by_session: bool) -> str:
     if not by_session:
         return f"count_if({condition})"
-    return f"count(DISTINCT CASE WHEN {condition} THEN session END)"
+    return f"count_if(opens = 1 AND ({condition}))"
 
 
 def _tallied(name: str, measure: Measure) -> list[str]:
@@ -180,6 +184,19 @@ def window_of(cuts: tuple[datetime, ...]) -> str:
         return "0"
     cases = " ".join(f"WHEN at_ms < {ms(cut)} THEN {index}" for index, cut in enumerate(cuts))
     return f"CASE {cases} ELSE {len(cuts)} END"
+
+
+def opens(place: str, *, by_session: bool) -> str:
+    """Whether a row counts: each one, or the first of its session in its window.
+
+    The first came before anything that failed could make its user ask again, and its version was
+    chosen before it was answered. A session that failed at all would count against the version with
+    more users, whose part of each session is longer.
+    """
+    if not by_session:
+        return "1"
+    order = f"PARTITION BY session, {place} ORDER BY came_ms, request_id"
+    return f"CASE WHEN row_number() OVER ({order}) = 1 THEN 1 ELSE 0 END"
 
 
 def packed(counted: list[str]) -> str:

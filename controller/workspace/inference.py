@@ -17,7 +17,7 @@ from databricks.sdk import WorkspaceClient
 
 from controller.workspace import counting, markers
 from controller.workspace.checks import Checks
-from controller.workspace.counting import Paths, ms
+from controller.workspace.counting import MINUTE_MS, Paths, ms
 from controller.workspace.errors import Denied, Refused, WorkspaceError
 from controller.workspace.statements import Parameter, Row, Statements
 from policies.evidence import GRID, NOTHING, Arm, Measure, Tally
@@ -85,6 +85,8 @@ class Window:
     stable: Arm
     unattributed: int
     """Requests whose served entity no source could name."""
+    unattributed_errors: int = 0
+    """Of them, those that went wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,8 @@ class Answer:
     recounted: int = 0
     """Users' rows that are there now of the time before `since`."""
     minutes: Mapping[datetime, tuple[int, int]] = field(default_factory=dict)
-    """By the end of a whole minute: rows, and failed rows, Headgate's own included."""
+    """By the end of a minute: rows, and failed rows, Headgate's own included; from a minute before
+    `since` on, so that the one in which the look before ended is whole."""
     queries: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
 
 
@@ -321,27 +324,28 @@ GROUP BY entity_id
             if closed <= opened:
                 break
             own = [one for one in counts if one.window == number]
-            arms, unattributed = self._attributed(ask, own, measures)
+            arms, nobody = self._attributed(ask, own, measures)
             windows.append(
                 Window(
                     opened=opened,
                     closed=closed,
                     candidate=arms[CANDIDATE],
                     stable=arms[STABLE],
-                    unattributed=unattributed,
+                    unattributed=nobody.requests,
+                    unattributed_errors=nobody.errors,
                 )
             )
         return tuple(windows)
 
     def _attributed(
         self, ask: Ask, counts: list[_Count], measures: Mapping[str, Measure]
-    ) -> tuple[dict[str, Arm], int]:
-        """Both arms' sums, and how many requests belong to nobody that could be named."""
+    ) -> tuple[dict[str, Arm], Arm]:
+        """Both arms' sums, and that of requests which belong to nobody that could be named."""
         arms = {CANDIDATE: ask.candidate_entity, STABLE: ask.stable_entity}
         totals = {CANDIDATE: NOTHING, STABLE: NOTHING}
         nameless = [one for one in counts if one.arm is None and one.numbers[0]]
         names = self._named(ask.endpoint, (one.entity_id for one in nameless)) if nameless else {}
-        unattributed = 0
+        nobody = NOTHING
         for one in counts:
             arm, name = one.arm, names.get(one.entity_id or "")
             if arm is None:
@@ -349,8 +353,8 @@ GROUP BY entity_id
             if arm is not None:
                 totals[arm] += _arm(one.numbers, measures)
             elif name is None:
-                unattributed += round(one.numbers[0])
-        return totals, unattributed
+                nobody += _arm(one.numbers, measures)
+        return totals, nobody
 
     def _named(self, endpoint: str, ids: Iterable[str | None]) -> dict[str, str]:
         """Names by the system table, which is asked only for ids that are still nameless."""
@@ -382,7 +386,7 @@ def _part(number: int, ask: Ask) -> str:
     # Beats are looked for in the last hours, whatever was counted since.
     recent_ms = ms(datetime.now(UTC)) - counting.LOOKBACK_MS
     stable = f":stable_{number}" if ask.stable_entity else "CAST(NULL AS STRING)"
-    by_session = ask.paths.session is not None
+    by_session, place = ask.paths.session is not None, counting.window_of(ask.cuts)
     users = f"NOT startswith(marker, :own) AND at_ms >= {since_ms} AND at_ms < watermark_ms"
     parts = [
         "SELECT 'bounds' AS kind, CAST(0 AS BIGINT) AS place, CAST(NULL AS STRING) AS entity_id, "
@@ -391,9 +395,11 @@ def _part(number: int, ask: Ask) -> str:
         "coalesce(CAST(candidate_ms AS STRING), ''), coalesce(CAST(stable_ms AS STRING), ''), "
         "coalesce(CAST(watermark_ms AS STRING), '')) AS numbers FROM bounds",
         f"SELECT 'window', CAST(users.place AS BIGINT), users.entity_id, names.arm, users.numbers "
-        f"FROM (SELECT {counting.window_of(ask.cuts)} AS place, entity_id, "
+        f"FROM (SELECT place, entity_id, "
         f"{counting.packed(counting.numbers(ask.measures, by_session=by_session))} AS numbers "
-        f"FROM seen CROSS JOIN bounds WHERE {users} GROUP BY 1, entity_id) AS users "
+        f"FROM (SELECT seen.*, {place} AS place, {counting.opens(place, by_session=by_session)} "
+        f"AS opens FROM seen CROSS JOIN bounds WHERE {users}) AS placed "
+        "GROUP BY place, entity_id) AS users "
         "LEFT JOIN names ON names.entity_id = users.entity_id",
     ]
     if ask.counted_since is not None:
@@ -408,7 +414,7 @@ def _part(number: int, ask: Ask) -> str:
         parts.append(
             f"SELECT 'minute', CAST({end} AS BIGINT), CAST(NULL AS STRING), CAST(NULL AS STRING), "
             f"{counting.packed(['count(*)', failed])} FROM seen CROSS JOIN bounds "
-            f"WHERE at_ms >= {since_ms} AND at_ms < watermark_ms GROUP BY 2"
+            f"WHERE at_ms >= {since_ms - MINUTE_MS} AND at_ms < watermark_ms GROUP BY 2"
         )
     for name, query in ask.queries.items():
         parts += _query_parts(number, name, query, ask)

@@ -20,9 +20,10 @@ from policies.criteria import criteria
 from policies.evidence import Arm, Block, Measure, Tally
 from policies.fuse import Fuse, Minute, blown, clusters, fuse
 from policies.guards import ERRORS, LATENCY, QUANTILES, Guards, History, measures
+from policies.position import Waiting
 from policies.rollout import WHOLE, Rollout
 from policies.sequential import harm_after, safety_after, unharmed
-from policies.standing import Standing, Waiting
+from policies.standing import Standing
 from policies.wealth import Wealth, binary
 from tests.benchmarks.protocol import (
     PROMOTED,
@@ -197,6 +198,7 @@ class Headgate:
             span=2 * round(100 * weight) + comparable,
             step=self._step + 1,
             comparable=comparable,
+            whole=weight == 1,
             opened_at=START + timedelta(seconds=window.start_s),
             closed_at=START + timedelta(seconds=window.end_s),
             candidate=self._arm(window.candidate),

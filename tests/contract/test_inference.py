@@ -8,7 +8,7 @@ import pytest
 import requests
 from databricks.sdk import WorkspaceClient
 
-from controller.workspace.counting import ms
+from controller.workspace.counting import Paths, ms
 from controller.workspace.errors import Refused
 from controller.workspace.inference import Answer, Ask, InferenceTable, QueryAsk, Window
 from controller.workspace.markers import marker
@@ -194,17 +194,58 @@ def test_users_rows_of_the_time_before_are_counted_again_and_probes_are_not(
 def test_whole_minutes_have_all_rows_and_the_failed_ones_probes_too(
     users: Users, table: Table
 ) -> None:
-    since = to_ms(datetime.now(UTC))
+    began = to_ms(datetime.now(UTC))
     users.ask("q", 3)
     users.ask("fail", 2)
     table.beat("v1", "v2")
     time.sleep(LAG_S + 0.3)
-    minutes = table.look(since, minute_phase_ms=17_000).minutes
-    assert all(end.second == 17 for end in minutes)
-    counted = sum(number for number, _ in minutes.values())
+    # Asked for from now on, and so from a minute before: that in which the look before has ended.
+    since, phase = to_ms(datetime.now(UTC)), ms(began) % 60_000
+    minutes = table.look(since, minute_phase_ms=phase).minutes
+    assert all(ms(end) % 60_000 == phase for end in minutes)
+    counted, failed = minutes[began + timedelta(minutes=1)]
     # The watermark is the older beat's own time, so that at most one of the two is before it.
     assert counted in (5, 6)
-    assert sum(failed for _, failed in minutes.values()) == 2
+    assert failed == 2
+
+
+def test_a_session_counts_once_in_a_window_for_the_version_that_it_met_first(
+    users: Users, table: Table
+) -> None:
+    since = to_ms(datetime.now(UTC))
+    met: list[tuple[str, int]] = []
+    for query in ("fail a", "fail b", "q c", "q d"):
+        before = users.answers.copy()
+        users.ask(query)
+        met += (users.answers - before).elements()
+    users.ask("fail a", 3)
+    users.ask("fail b", 2)
+    users.ask("q c", 5)
+    table.beat("v1", "v2")
+    time.sleep(LAG_S + 0.3)
+    paths = Paths(session="$.dataframe_records[0].query")
+    window = table.window(since, paths=paths)
+    for version, arm in (("v1", window.stable), ("v2", window.candidate)):
+        own = [status for who, status in met if who == entity(version)]
+        assert (arm.requests, arm.errors) == (len(own), own.count(400))
+
+
+def test_a_request_that_takes_long_is_counted_when_it_was_answered_and_is_not_lost(
+    users: Users, table: Table
+) -> None:
+    since = to_ms(datetime.now(UTC))
+    with ThreadPoolExecutor(1) as pool:
+        long = pool.submit(users.ask, "sleep")
+        time.sleep(0.5)
+        table.beat("v1", "v2")
+        time.sleep(LAG_S + 0.3)
+        early = table.window(since)
+        assert (early.candidate + early.stable).requests == 0, "it was not answered yet"
+        long.result()
+    table.beat("v1", "v2")
+    time.sleep(LAG_S + 0.3)
+    late = table.window(early.closed)
+    assert (late.candidate + late.stable).requests == 1
 
 
 def test_two_looks_at_once_are_one_statement_and_answer_each_its_own(

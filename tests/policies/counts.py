@@ -51,6 +51,7 @@ def block(  # noqa: PLR0913 - a block has this many parts
         span=span,
         step=step,
         comparable=not whole,
+        whole=whole,
         opened_at=opened,
         closed_at=opened + timedelta(minutes=1),
         candidate=candidate,

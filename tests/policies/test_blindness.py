@@ -112,3 +112,16 @@ def test_a_source_that_leaves_out_one_in_twenty_is_called_blind_in_one_of_a_hund
             blocks.append(block(arm(500), arm(500), number=number + 1, coverage=cover))
         called += incomplete(TABLE, blocks) is not None
     assert called <= 3, f"seed {seed}: {called} of {runs}"
+
+
+def test_failures_that_nothing_names_are_the_candidates_when_opening_and_nobodys_when_closing() -> (
+    None
+):
+    """A failed request may well be the one whose row bears no served entity."""
+    usual = minutes(60, arm(50), arm(950))
+    nameless = [replace(one, unattributed=10, unattributed_errors=10) for one in usual]
+    opening = no_worse(errors_by(), tuple(nameless), weight=5, pace=None)
+    assert opening.outcome is Outcome.INSUFFICIENT
+    assert opening.numbers["candidate_errors"] == 600
+    assert no_worse(errors_by(), usual, weight=5, pace=None).outcome is Outcome.PASS
+    assert harmful((errors_by(),), tuple(nameless)) is None

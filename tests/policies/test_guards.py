@@ -107,8 +107,11 @@ def test_a_latency_limit_closes_beside_a_quicker_stable_and_alone_but_not_with_i
     verdict = harmful([criterion], tuple(beside))
     assert verdict is not None
     assert "more than one answer in twenty above the limit of 400 ms" in verdict.because
-    alone = tuple(replace(one, stable=NOTHING, comparable=False) for one in beside)
-    assert harmful([criterion], alone) is not None
+    alone = tuple(replace(one, stable=NOTHING, comparable=False, whole=True) for one in beside)
+    verdict = harmful([criterion], alone)
+    assert verdict is not None
+    assert "over 400 ms" in verdict.because, "it is told what was counted"
+    assert "at 100 %" in verdict.because
     slow_both = [block(answered(2.5), answered(2.5), number=number + 1) for number in range(30)]
     assert harmful([criterion], tuple(slow_both)) is None, "stable breaks it as well"
 

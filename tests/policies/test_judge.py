@@ -155,10 +155,10 @@ def test_margins_are_wider_while_fewer_users_are_exposed() -> None:
 
 
 def test_counts_are_told_of_one_arm_or_two() -> None:
-    assert tell(ERRORS, (block(arm(10, 1), arm(20)),)) == (
+    assert tell(ERRORS.telling, (block(arm(10, 1), arm(20)),)) == (
         "candidate 1 of 10 failed (10 %), stable 0 of 20 failed (0 %)"
     )
-    assert tell(ERRORS, ()) == "candidate not counted yet"
+    assert tell(ERRORS.telling, ()) == "candidate not counted yet"
     assert OPENS > 0
 
 

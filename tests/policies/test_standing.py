@@ -15,6 +15,7 @@ from policies.fuse import Fuse
 from policies.guards import Guards, ScoreGuard, TokenGuard, measures
 from policies.judge import harmful, verdict_of
 from policies.onearm import excess, excess_after, unexceeded
+from policies.position import MISJUDGED
 from policies.sequential import (
     Comparison,
     Pair,
@@ -25,7 +26,7 @@ from policies.sequential import (
     unharmed,
     unproven,
 )
-from policies.standing import MISJUDGED, UNCOMPARED, Standing
+from policies.standing import UNCOMPARED, Standing
 from policies.wealth import Wealth, binary
 from tests.policies.counts import (
     HISTORY,
@@ -86,9 +87,9 @@ def releases(draw: st.DrawFn) -> tuple[Block, ...]:
     for number in range(1, draw(st.integers(1, 9)) + 1):
         if draw(st.booleans()):
             span, step = span + 1, min(4, step + draw(st.integers(0, 1)))
-        stable = NOTHING if step == 4 else draw(ARMS)
-        made = block(draw(ARMS), stable, number=number, span=span, step=step)
-        comparable = step < 4 and draw(st.booleans())
+        whole = step == 4 and draw(st.booleans())
+        made = block(draw(ARMS), draw(ARMS), number=number, span=span, step=step, whole=whole)
+        comparable = not whole and draw(st.booleans())
         source = "elsewhere" if draw(st.integers(0, 9)) == 0 else made.source
         found.append(replace(made, comparable=comparable, source=source))
     return tuple(found)
@@ -217,7 +218,7 @@ def test_what_the_past_permits_is_fixed_by_the_last_compared_step() -> None:
 
 def test_the_first_moments_of_a_compared_step_without_stable_fix_no_past() -> None:
     """Before `settle`, on a quiet endpoint, the candidate may be the only one that was asked."""
-    lonely = block(arm(1), NOTHING, step=1, whole=True)
+    lonely = replace(block(arm(1), NOTHING), comparable=False)
     compared = minutes(10, arm(500, 2), arm(500, 2))
     alone = block(arm(50), NOTHING, step=2, span=2, whole=True)
     criterion = errors_by()
@@ -232,6 +233,35 @@ def whole(number: int, errors: int, length: timedelta = timedelta(minutes=1)) ->
     requests = round(10 * length.total_seconds())
     made = block(arm(requests, errors, errors), NOTHING, number=number, step=2, span=2, whole=True)
     return replace(made, closed_at=made.opened_at + length)
+
+
+def test_below_100_percent_nobody_is_judged_alone() -> None:
+    """An outage that a quiet endpoint's stable version happened not to be asked in."""
+    compared = minutes(10, arm(30), arm(300))
+    lonely = replace(block(arm(8, 8, 8), NOTHING, number=11, span=2, step=2), comparable=False)
+    assert harmful((errors_by(),), (*compared, lonely)) is None
+
+
+@pytest.mark.parametrize("stray", [0, 1, 20])
+def test_at_100_percent_no_stray_request_of_stables_hides_harm(stray: int) -> None:
+    """Probes ask stable as well, and so may clients that name a served entity."""
+    compared = minutes(10, arm(300, 2), arm(300, 2))
+    bad = [replace(whole(20 + number, 60), stable=arm(stray)) for number in range(9)]
+    verdict = harmful((errors_by(),), (*compared, *bad))
+    assert verdict is not None
+    assert verdict.because.startswith("candidate 540 of 5,400 failed (10 %) at 100 %: more errors")
+    assert verdict.numbers["candidate_requests"] == 5400, "what it did at 100 %, and nothing else"
+    assert verdict.numbers["stable_requests"] == 0
+    assert verdict.numbers["permitted_rate"] < 0.05
+
+
+def test_a_hard_limit_that_stable_breaks_as_well_sends_no_version_home_at_100_percent() -> None:
+    usual = minutes(60, arm(300, 21, 21), arm(300, 21, 21))
+    as_usual = [whole(70 + number, 42) for number in range(90)]
+    assert harmful((errors_by(),), (*usual, *as_usual)) is None
+    well = minutes(60, arm(300), arm(300))
+    verdict = harmful((errors_by(),), (*well, *as_usual))
+    assert verdict is not None, "42 of 600 are over the limit where stable had none"
 
 
 def test_a_burst_like_those_of_the_day_before_sends_nobody_home_and_what_lasts_does() -> None:
@@ -262,7 +292,7 @@ def test_errors_that_came_unevenly_before_weigh_less_at_100_percent() -> None:
 
 def test_no_block_is_tested_twice() -> None:
     """Alone against the past, or beside stable: one error is never used in both."""
-    lonely = block(arm(1, 1), NOTHING, step=1, whole=True)
+    lonely = block(arm(1, 1), NOTHING, whole=True)
     beside = block(arm(0), arm(30), number=2)
     once = Standing.start((errors_by(),), BEFORE).after(lonely)
     twice = once.after(beside)

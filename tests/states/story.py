@@ -283,6 +283,7 @@ class Story:
             span=span.number,
             step=span.step,
             comparable=span.settled and 0 < span.weight < 100,
+            whole=span.weight == 100,
             opened_at=opened,
             closed_at=closed,
             candidate=candidate,

@@ -352,7 +352,8 @@ def test_a_first_release_that_raises_on_every_question_is_never_promoted() -> No
 
 
 def test_a_version_that_was_never_compared_is_held_to_the_endpoints_own_past(story: Story) -> None:
-    story.pace = 0.0001
+    alone = replace(QUICK, steps=(100,))
+    story.application = replace(story.application, spec=replace(SPEC, rollout=alone))
     story.minutes = tuple(
         Minute(ends_at=story.now - timedelta(minutes=back), requests=600, errors=3)
         for back in range(60)

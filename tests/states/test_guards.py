@@ -255,4 +255,40 @@ def test_a_proof_that_is_complete_but_under_suspicion_asks_in_the_end() -> None:
     story.look(times=60)
     assert story.weight(2) == 5
     assert story.live.needs_person
-    assert (story.live.hold or "").startswith("undecided after 20 min: every guard has shown")
+    assert (story.live.hold or "").startswith("undecided after 20 min: all was shown")
+
+
+def test_where_every_guard_only_observes_no_step_opens_and_a_person_is_asked() -> None:
+    story = Story()
+    observing = Guards(errors=ErrorGuard(observe=True))
+    story.application = replace(story.application, spec=replace(SPEC, guards=observing))
+    story.look()
+    story.register(2)
+    story.look(times=20)
+    assert story.live.state == "Testing"
+    assert story.live.needs_person
+    assert "only observes" in (story.live.hold or "")
+    assert story.weight(1) == 100
+
+
+def test_nobody_is_promoted_while_harm_is_more_likely_than_not() -> None:
+    """Some users' errors at the end of the bake, too few to go back for."""
+    story = begun(bake=timedelta(minutes=3), patience=timedelta(minutes=30))
+    while not story.live.baking:
+        story.look()
+    story.look(times=4)
+    story.requests_per_look = 60
+    story.error_rates = {"2": 0.034}
+    while not suspected(story.live):
+        story.look()
+    story.requests_per_look = 0
+    story.look(times=20)
+    assert story.live.state == "Canary", "the bake is over, and it waits"
+    story.look(times=60)
+    assert story.live.needs_person
+    assert "harm is more likely than not" in (story.live.hold or "")
+    story.order(Order.PAUSE)
+    story.look()
+    story.order(Order.RUN)
+    story.requests_per_look, story.error_rates = 12_000, {}
+    story.until("Production")

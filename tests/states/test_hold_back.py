@@ -92,8 +92,15 @@ def test_at_100_percent_the_watch_is_held_to_what_was_usual_when_the_last_users_
     )
     story.until("Production")
     assert story.live.before_whole is not None
+    while not story.live.settled:
+        story.look()
+    story.look(times=3)
+    assert story.live.blocks[-1].whole
     story.error_rates = {"2": 0.2}
     story.until("RolledBack", limit=10)
+    verdict = [one for one in story.events if one.name == "gate.verdict"][-1]
+    assert "that the past permits" in verdict.because
+    assert "at 100 %" in verdict.because
 
 
 def test_where_errors_come_in_bursts_the_last_step_says_that_holding_back_would_help() -> None:

@@ -3,6 +3,8 @@ from datetime import timedelta
 
 import pytest
 
+from policies.fuse import Minute
+from policies.guards import History
 from policies.rollout import Rollout
 from states.desired import desired
 from states.plan import MoveAlias, Serve
@@ -224,8 +226,30 @@ def test_an_endpoint_too_quiet_to_compare_on_gets_one_step_and_says_so(story: St
     story.pace = 0.0001
     story.register(2)
     story.look()
-    assert story.live.steps == (100,)
+    assert "as it looks now, no step below 100 can decide" in story.live.because
+    assert story.until("Canary").steps == (100,)
     assert "no step below 100 can decide" in story.live.because
+
+
+def test_a_quiet_hour_takes_no_step_from_a_release_on_an_endpoint_with_busy_days(
+    story: Story,
+) -> None:
+    story.pace = 0.0
+    story.minutes = tuple(
+        Minute(ends_at=story.now - timedelta(minutes=back), requests=600 * (back > 60), errors=0)
+        for back in range(1440)
+    )
+    story.register(2)
+    assert story.until("Canary").steps == QUICK.steps
+
+
+def test_what_the_table_tells_of_the_day_keeps_the_steps_where_no_metrics_did(
+    story: Story,
+) -> None:
+    story.pace = 0.0
+    story.history = History(requests=864_000)
+    story.register(2)
+    assert story.until("Canary").steps == QUICK.steps
 
 
 def test_fallback_hides_errors_so_no_canary_opens_while_it_is_on(story: Story) -> None:

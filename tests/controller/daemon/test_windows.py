@@ -123,17 +123,27 @@ def test_minutes_that_overlap_are_never_counted_twice() -> None:
         ({}, Coverage(requests=120, failed=5, seen=0, seen_failed=0)),
     ],
 )
-def test_coverage_is_of_the_whole_minutes_within_the_window(
+def test_coverage_is_of_the_minutes_that_end_within_the_window(
     rows: Mapping[float, tuple[int, int]], expected: Coverage
 ) -> None:
     seen = {START + end * SECOND: counts for end, counts in rows.items()}
     metrics = [minute(60, 60, 9), minute(120, 60, 3), minute(180, 60, 2), minute(240, 60, 9)]
     phase = phase_of(metrics[0])
-    assert coverage(window(50, 230), seen, metrics, phase) == expected
+    assert coverage(window(60, 230), seen, metrics, phase) == expected
 
 
-def test_without_a_whole_minute_of_the_phase_that_was_asked_for_nothing_is_covered() -> None:
-    assert coverage(window(10, 100), {}, [minute(60), minute(120)], 0) is None
+@pytest.mark.parametrize("every", [10, 30, 60, 70, 300])
+def test_however_short_windows_are_each_minute_is_told_of_once(every: int) -> None:
+    metrics = [minute(60 * number, 60, number) for number in range(1, 11)]
+    seen = {one.ends_at: (59, 0) for one in metrics}
+    edges = range(7, 700, every)
+    found = [coverage(window(edge, edge + every), seen, metrics, 0) for edge in edges]
+    told = sum((one for one in found if one), Coverage(requests=0, failed=0, seen=0, seen_failed=0))
+    assert told == Coverage(requests=600, failed=55, seen=590, seen_failed=0)
+
+
+def test_without_a_minute_of_the_phase_that_was_asked_for_nothing_is_covered() -> None:
+    assert coverage(window(60, 100), {}, [minute(60), minute(120)], 0) is None
     assert coverage(window(0, 100), {}, [minute(60)], None) is None
     assert coverage(window(0, 100), {}, [minute(61)], 0) is None
 

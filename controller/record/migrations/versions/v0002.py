@@ -18,8 +18,9 @@ def upgrade() -> None:
 
     Columns are added, and no table is made anew: the triggers that keep blocks immutable stay.
     """
-    for name in ("candidate_rejected", "stable_rejected", "late"):
+    for name in ("candidate_rejected", "stable_rejected", "late", "unattributed_errors"):
         _add(sa.Column(name, sa.BigInteger(), nullable=False, server_default=sa.text("0")))
+    _add(sa.Column("whole", sa.Boolean(), nullable=False, server_default=sa.false()))
     for name in ("candidate_tallies", "stable_tallies"):
         _add(sa.Column(name, sa.JSON(), nullable=False, server_default=sa.text("'{}'")))
     _add(sa.Column("coverage", sa.JSON()))
