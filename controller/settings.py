@@ -194,6 +194,18 @@ class RolloutSettings(Strict):
     on_undecided: Literal["ask", "roll_back"] = DEFAULTS.on_undecided
     retain: Duration = DEFAULTS.retain
 
+    @model_validator(mode="after")
+    def _last_step_is_one(self) -> Self:
+        last = 100 - self.hold_back
+        if self.hold_back and self.steps[:-1] and last <= self.steps[-2]:
+            raise ValueError(
+                f"hold_back leaves {last} % for the last step, which is not above the "
+                f"{self.steps[-2]} % before it: lower that step, or hold_back"
+            )
+        if self.hold_back and not self.bake:
+            raise ValueError("hold_back is for the bake: give it a duration, or hold nobody back")
+        return self
+
     @field_validator("steps")
     @classmethod
     def _climbs(cls, steps: tuple[int, ...]) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from controller.workspace.jsonpath import JsonPath
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 PERCENTAGE = re.compile(r"^(\d+)\s*%$")
+LONGEST = timedelta(days=365)
 SHARE = re.compile(r"^(\d+(?:\.\d+)?)\s*(%|pp)$")
 
 
@@ -21,10 +22,14 @@ def duration(value: object) -> object:
     found = DURATION.match(value) if isinstance(value, str) else None
     if found is None:
         raise ValueError("write a duration such as 30s, 10m, 1h or 7d")
-    return timedelta(seconds=float(found[1]) * UNITS[found[2]])
+    seconds = float(found[1]) * UNITS[found[2]]
+    if seconds > LONGEST.total_seconds():
+        raise ValueError(f"write a duration of at most {LONGEST.days}d")
+    return timedelta(seconds=seconds)
 
 
-def _share(value: object) -> object:
+def share(value: object) -> object:
+    """A share as it is written: ValueError for what is none."""
     found = SHARE.match(value) if isinstance(value, str) else None
     if found is None:
         raise ValueError("write a share such as 0.5pp or 5%")
@@ -40,7 +45,7 @@ def _percentage(value: object) -> object:
 
 def _rise(value: object) -> object:
     if isinstance(value, str) and value.endswith("%"):
-        return _share(value)
+        return share(value)
     raise ValueError("write a relative rise such as 25%")
 
 
@@ -56,7 +61,7 @@ def _some(time: timedelta) -> timedelta:
 
 Duration = Annotated[timedelta, BeforeValidator(duration), Field(ge=timedelta())]
 SomeTime = Annotated[Duration, AfterValidator(_some)]
-Share = Annotated[float, BeforeValidator(_share), Field(gt=0, lt=1)]
+Share = Annotated[float, BeforeValidator(share), Field(gt=0, lt=1)]
 Percentage = Annotated[int, BeforeValidator(_percentage)]
 Rise = Annotated[float, BeforeValidator(_rise), Field(gt=0)]
 JsonPathText = Annotated[str, AfterValidator(_path)]

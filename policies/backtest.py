@@ -18,6 +18,7 @@ from enum import StrEnum
 from policies.bounds import CLOSES, LEANS, OPENS
 from policies.criterion import Criterion
 from policies.evidence import Arm, Block, Pair
+from policies.fuse import Fuse
 from policies.guards import ERRORS
 from policies.position import Waiting
 from policies.rollout import WHOLE, Rollout
@@ -25,6 +26,8 @@ from policies.sequential import safety_after
 from policies.standing import Standing
 from policies.wealth import Wealth
 
+ROUNDS = 20
+"""How often a step may go round a record: one that was read so often tells nothing new."""
 Arms = Callable[[Arm, int], Pair]
 """The pretended candidate and the rest, out of stable's counts and the weight in percent."""
 
@@ -105,9 +108,9 @@ class Climb:
     failed: int = 0
 
     @classmethod
-    def start(cls, policy: Policy) -> "Climb":
+    def start(cls, policy: Policy, before: Fuse | None = None) -> "Climb":
         """Before the first users."""
-        standing = Standing.start(policy.criteria)
+        standing = Standing.start(policy.criteria, before)
         return cls(policy=policy, standing=standing, weight=policy.rollout.weight(1))
 
     def meet(self, block: Block) -> None:
@@ -178,12 +181,15 @@ def replay(policy: Policy, blocks: Sequence[Block], start: int, arms: Arms) -> E
     """
     climb, rollout = Climb.start(policy), policy.rollout
     coming: deque[tuple[timedelta, Block]] = deque()
-    for block, opened, closed in _round(blocks, start):
+    begun = 0
+    rounds = ROUNDS * len(blocks)
+    for number, (block, opened, closed) in enumerate(_round(blocks, start)):
         candidate, stable = arms(block.stable, climb.weight)
         made = replace(
             block,
             span=climb.step,
             step=climb.step,
+            whole=climb.weight == WHOLE,
             comparable=climb.weight < WHOLE and opened >= climb.since + rollout.settle,
             candidate=candidate,
             stable=stable,
@@ -201,27 +207,41 @@ def replay(policy: Policy, blocks: Sequence[Block], start: int, arms: Arms) -> E
                 return climb.ended(End.OPENED, "", closed)
         elif stay >= rollout.min_step and climb.may_open:
             climb.open(closed)
-        elif stay >= rollout.patience:
+            begun = number
+        elif stay >= rollout.patience or number - begun >= rounds:
             return climb.ended(End.UNDECIDED, climb.short or "", closed)
     raise AssertionError("a replay ends by itself")
 
 
-def relive(policy: Policy, blocks: Sequence[Block], weights: Mapping[int, int]) -> Ending:
-    """Judge a release anew on its own blocks; `weights` has its steps' percentages."""
-    climb = Climb.start(policy)
+def relive(
+    policy: Policy,
+    blocks: Sequence[Block],
+    weights: Mapping[int, int],
+    before: Fuse | None = None,
+) -> Ending:
+    """Judge a release anew on its own blocks; `weights` has its steps' percentages.
+
+    `before` is the fuse that was set when the candidate got all users. A window's counts arrive
+    `lag` after its end, and whoever asked meanwhile is among the exposed.
+    """
+    climb = Climb.start(policy, before)
     begun = blocks[0].opened_at
-    span = 0
+    span, met = 0, 0
     for block in blocks:
         if block.span != span:
             span, climb.proofs = block.span, {}
             climb.step, climb.weight = block.step, weights.get(block.step, WHOLE)
-        climb.meet(block)
+        told = block.closed_at + policy.lag
+        while met < len(blocks) and blocks[met].closed_at <= told:
+            climb.meet(blocks[met])
+            met += 1
         climb.learn(block)
         if (guard := climb.harmed) is not None:
-            return climb.ended(End.CLOSED, guard, block.closed_at - begun)
+            return climb.ended(End.CLOSED, guard, told - begun)
     opened = climb.step == max(weights) or climb.short is None
     end = End.OPENED if opened else End.UNDECIDED
-    return climb.ended(end, "" if opened else climb.short or "", blocks[-1].closed_at - begun)
+    took = blocks[-1].closed_at + policy.lag - begun
+    return climb.ended(end, "" if opened else climb.short or "", took)
 
 
 def _round(blocks: Sequence[Block], start: int) -> Iterator[tuple[Block, timedelta, timedelta]]:

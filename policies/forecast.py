@@ -66,14 +66,19 @@ class Forecast:
     steps: tuple[StepForecast, ...]
     """As configured, below 100 %."""
     pinned: tuple[int, ...]
-    """The steps that admission would keep, and 100."""
+    """The steps that would be kept when it opens, and 100."""
     because: str
-    to_whole: timedelta
-    """From the first users to all of them; updates of the endpoint itself are not counted."""
-    to_production: timedelta
-    to_confirmed: timedelta
+    last: int
+    """Percent of users of the last step: all but those who are held back."""
+    stops_at: int | None
+    """The step that cannot decide within patience, and then asks or goes back; None: there is
+    none, and the climb comes to its end."""
+    to_whole: timedelta | None
+    """From the first users to the last step; updates of the endpoint itself are not counted."""
+    to_production: timedelta | None
+    to_confirmed: timedelta | None
     looks: int
-    """Statements that the warehouse is asked until then."""
+    """Statements that the warehouse is asked until the end, or until the climb stops."""
     warehouse: timedelta
     """How long it is awake for them."""
     provisioning: timedelta
@@ -147,20 +152,25 @@ def forecast(
     compared = [weight for weight in rollout.steps if weight < WHOLE]
     steps = tuple(_step(rollout, criteria, traffic, every, weight) for weight in compared)
     kept = [one for one in steps if one.weight in pinned.steps]
-    to_whole = sum((one.stay for one in kept), timedelta())
+    stops = next((one.weight for one in kept if not one.decides), None)
+    climbed = [one.stay for one in kept if stops is None or one.weight <= stops]
+    to_whole = sum(climbed, timedelta())
     to_production = to_whole + rollout.bake + late
     to_confirmed = to_production + rollout.watch + late
-    looks = max(1, round(to_confirmed / every)) if pace > 0 and every else 0
+    end = to_confirmed if stops is None else to_whole
+    looks = max(1, round(end / every)) if pace > 0 and every else 0
     return Forecast(
         steps=steps,
         pinned=pinned.steps,
         because=because,
-        to_whole=to_whole,
-        to_production=to_production,
-        to_confirmed=to_confirmed,
+        last=WHOLE - rollout.hold_back,
+        stops_at=stops,
+        to_whole=to_whole if stops is None else None,
+        to_production=to_production if stops is None else None,
+        to_confirmed=to_confirmed if stops is None else None,
         looks=looks,
         warehouse=looks * min(every, AWAKE + AUTO_STOP),
-        provisioning=ENTITIES * to_confirmed,
+        provisioning=ENTITIES * end,
     )
 
 
@@ -187,7 +197,7 @@ def _step(
         slowest=name,
         time=time,
         stay=stay,
-        decides=proof is not None and proof + traffic.lag <= rollout.patience,
+        decides=bool(needs) and proof is not None and proof + traffic.lag <= rollout.patience,
         smallest=smallest_regression(criteria, counted, weight, traffic),
         found=found[0] if found else None,
         by=found[1] if found else "",

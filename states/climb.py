@@ -8,7 +8,7 @@ from policies.forecast import pin
 from policies.fuse import clusters
 from policies.golden import Finding
 from policies.golden import judge as judge_golden
-from policies.guards import CAPACITY, ERRORS
+from policies.guards import CAPACITY, ERRORS, TOKENS
 from policies.words import duration
 from states.canary import canary, production
 from states.desired import desired
@@ -153,10 +153,20 @@ def _judged(release: Release) -> str:
     """Which guards judge, by which source, and which cannot."""
     judged = {one.guard: one.source for one in guards_of(release)}
     told = ", ".join(f"{guard} by {named(source)}" for guard, source in judged.items())
-    lacking = [guard for guard in release.sources if guard not in (*judged, CAPACITY)]
+    assert release.pinned is not None, "a live release has a pinned plan"
+    silent = {CAPACITY} if release.pinned.guards.tokens else {CAPACITY, TOKENS}
+    lacking = [guard for guard in release.sources if guard not in {*judged, *silent}]
     past = release.history.answers if release.history else 0
-    few = f"; stable's last day ({past:,} answers) is too little to judge {', '.join(lacking)}"
-    return (f"judged: {told}" if told else "no source counts by version") + (few if lacking else "")
+    said = f"judged: {told}" if told else "no source counts by version"
+    if lacking:
+        few = f"stable's last day ({past:,} answers) is too little to judge {', '.join(lacking)}"
+        said = f"{said}; {few}"
+    if release.fuse is None and release.pinned.baseline is not None:
+        said += (
+            "; the endpoint's metrics were not seen: no fuse watches it, and nothing tells which "
+            "requests the counts leave out"
+        )
+    return said
 
 
 def _not_openable(turn: Turn, release: Release) -> tuple[str, bool] | None:

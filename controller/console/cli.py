@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,9 +24,9 @@ from states.release import Order
 if TYPE_CHECKING:
     from controller.record.store import Store
 
-DIFFERENT, USAGE, WORKSPACE, STORE = 1, 2, 5, 6
+DIFFERENT, USAGE, WORKSPACE, STORE, DEFECT = 1, 2, 5, 6, 70
 """Exit codes: a verdict that does not follow, bad usage or configuration, a workspace that cannot
-be read, an unusable store."""
+be read, an unusable store, a defect of Headgate's own."""
 
 app = typer.Typer(
     help="An event-driven release controller for models on Databricks Model Serving.",
@@ -56,6 +57,11 @@ def main() -> None:
         # The reader of our output has gone, as `| head` does: that is no failure of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except Exception:  # noqa: BLE001 - the last resort of every command, told in full
+        # No exit code that means something else may come of a defect.
+        traceback.print_exc()
+        sys.stderr.write("headgate: that is a defect of Headgate's: please report the above\n")
+        sys.exit(DEFECT)
 
 
 @contextmanager
@@ -139,7 +145,7 @@ def plan(  # noqa: PLR0913, PLR0917 - typer's way: its options
         try:
             found = list(plans(config, application, ProcessSettings.read(), given))
         except Unconfigured as error:
-            _fail(str(error), USAGE)
+            _fail(f"{error}; or say --rps and --lag, and no workspace is asked", USAGE)
         except WorkspaceError as error:
             _fail(str(error), WORKSPACE)
         if as_json:
@@ -331,6 +337,8 @@ def _book(logs: list[str] | None, store: str | None) -> reading.Book:
     if logs:
         lines = reading.read_lines(logs)
         found = list(lines)
+        for place in lines.damaged:
+            sys.stderr.write(f"headgate: {place} is damaged, and skipped\n")
         if not found:
             raise reading.UnreadableLog(f"{', '.join(logs)}: holds no line of Headgate's log")
         book = reading.fold(found)

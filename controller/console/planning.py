@@ -3,17 +3,16 @@
 What the workspace tells is read; what it does not tell is assumed, and each assumption is said.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from controller.settings import ApplicationSettings, ProcessSettings, SettingsError, load
-from controller.units import Duration, Share
+from controller.units import Duration, share
 from policies.blindness import named
 from policies.criteria import criteria
 from policies.criterion import Criterion
@@ -36,7 +35,9 @@ _SOMEWHERE = Endpoint(serving=Serving(), inference_table="assumed")
 
 
 _DURATION: Final = TypeAdapter[timedelta](Duration)
-_SHARE: Final = TypeAdapter[float](Share)
+_SHARE: Final = TypeAdapter[float](Annotated[float, BeforeValidator(share), Field(ge=0, lt=1)])
+BUSIEST = 1e6
+"""Requests per second that no endpoint has."""
 Value = TypeVar("Value")
 
 
@@ -64,8 +65,9 @@ class Given:
     @classmethod
     def read(cls, rps: float | None, lag: str | None, errors: str | None) -> Self:
         """The options as they were written, or a sentence that names the wrong one."""
-        if rps is not None and not 0 <= rps < math.inf:
-            raise SettingsError(f"--rps {rps:g}: write requests per second, such as 12.5")
+        if rps is not None and not 0 <= rps <= BUSIEST:
+            told = f"write requests per second, such as 12.5, and at most {BUSIEST:,.0f}"
+            raise SettingsError(f"--rps {rps:g}: {told}")
         return cls(
             requests_per_second=rps,
             lag=None if lag is None else _option("--lag", lag, _DURATION),
@@ -104,9 +106,11 @@ class Plan:
             "steps": [_step(one) for one in told.steps],
             "pinned_steps": list(told.pinned),
             "because": told.because,
-            "to_whole_s": told.to_whole.total_seconds(),
-            "to_production_s": told.to_production.total_seconds(),
-            "to_confirmed_s": told.to_confirmed.total_seconds(),
+            "stops_at": told.stops_at,
+            "last_weight": told.last,
+            "to_whole_s": _seconds(told.to_whole),
+            "to_production_s": _seconds(told.to_production),
+            "to_confirmed_s": _seconds(told.to_confirmed),
             "looks": told.looks,
             "warehouse_h": round(told.warehouse / timedelta(hours=1), 3),
             "provisioning_h": round(told.provisioning / timedelta(hours=1), 3),
@@ -142,7 +146,9 @@ def plans(
     """The forecast of each application, or of one; `WorkspaceError`, where none can be read."""
     loaded = load(config).applications
     if application is not None and application not in loaded:
-        raise SettingsError(f"{config}: has no application {application}: {', '.join(loaded)}")
+        raise SettingsError(
+            f"{config}: has no application {application}; there is {', '.join(loaded)}"
+        )
     surroundings = None if given.enough else _connected(process)
     for name, settings in loaded.items():
         if application in (None, name):
@@ -176,6 +182,11 @@ def plan(name: str, settings: ApplicationSettings, known: Known, given: Given) -
     judged = criteria(spec.guards, counted, known.history, found)
     traffic, assumed = _traffic(known, given)
     assumed += [*known.troubles, *_guards_left_out(found, judged)]
+    if traffic.lag > spec.max_lag:
+        assumed.append(
+            f"evidence.max_lag is raised: counts that come {duration(traffic.lag)} late are taken "
+            f"for a broken source beyond {duration(spec.max_lag)}, and shut the gate"
+        )
     if isinstance(known.endpoint, Absent):
         rollout = replace(rollout, steps=(WHOLE,))
         assumed.append(
@@ -217,8 +228,7 @@ def _traffic(known: Known, given: Given) -> tuple[Traffic, list[str]]:
     if errors is None:
         errors = 0.0
         assumed.append(
-            "stable is without errors, as admission takes it: with --errors 0.5% a step takes "
-            "longer, and finds less"
+            "stable is without errors: with --errors 0.5% a step takes longer, and finds less"
         )
     return Traffic(requests_per_second=pace, lag=lag, errors=errors), assumed
 

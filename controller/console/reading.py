@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -20,6 +21,9 @@ from states.status import Status
 
 ROLLED_BACK, PERSON, FINE = 1, 3, 0
 """Exit codes of reading commands, the worst first."""
+
+LOGGED = ("timestamp", "level", "event")
+"""What every line of the daemon's log has."""
 
 Key = tuple[str, int]
 """Version and attempt."""
@@ -48,29 +52,38 @@ class UnreadableLog(ReadingError):  # noqa: N818
 class Lines:
     """The journal lines and heartbeats in some files, read as they are asked for.
 
-    Whatever else stands in the files is skipped; `skipped` counts it.
+    Whatever else stands in the files is skipped: `skipped` counts what another program wrote, and
+    `damaged` names what was cut short, or is no JSON although it begins like it.
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = paths
         self.skipped = 0
+        self.damaged: list[str] = []
 
     def __iter__(self) -> Iterator[Line]:
-        self.skipped = 0
+        self.skipped, self.damaged = 0, []
         for path in self._paths:
             try:
                 with _opened(path) as file:
-                    yield from self._parsed(file)
+                    yield from self._parsed(path, file)
             except (OSError, EOFError, gzip.BadGzipFile) as error:
                 reason = getattr(error, "strerror", None) or "it is damaged"
                 raise UnreadableLog(f"{path} cannot be read: {reason}") from error
 
-    def _parsed(self, file: IO[bytes]) -> Iterator[Line]:
-        for raw in file:
-            line = _line(raw)
-            if line is not None:
+    def _parsed(self, path: str, file: IO[bytes]) -> Iterator[Line]:
+        for number, raw in enumerate(file, start=1):
+            try:
+                line = json.loads(raw)
+            except ValueError:
+                if raw.lstrip().startswith(b"{"):
+                    self.damaged.append(f"{path}:{number}")
+                elif raw.strip():
+                    self.skipped += 1
+                continue
+            if _numbered(line):
                 yield line
-            elif raw.strip():
+            elif not _told(line):
                 self.skipped += 1
 
 
@@ -87,16 +100,17 @@ def _opened(path: str) -> AbstractContextManager[IO[bytes]]:
     return Path(path).open("rb")
 
 
-def _line(raw: bytes) -> Line | None:
-    try:
-        line = json.loads(raw)
-    except ValueError:
-        # Another program's output: counted by the caller, and no trouble of ours.
-        return None
+def _told(line: object) -> bool:
+    """It has the form of the daemon's lines; those that tell of no change have no number."""
+    return isinstance(line, dict) and all(isinstance(line.get(name), str) for name in LOGGED)
+
+
+def _numbered(line: Any) -> bool:  # noqa: ANN401 - any JSON value
+    """It is a line of the journal, or a heartbeat."""
     if not isinstance(line, dict) or not isinstance(line.get("event"), str):
-        return None
+        return False
     number = line.get("as_of_seq" if line["event"] == HEARTBEAT else "seq")
-    return line if isinstance(number, int) and not isinstance(number, bool) else None
+    return isinstance(number, int) and not isinstance(number, bool)
 
 
 @dataclass
@@ -154,7 +168,9 @@ class _Application:
         own = {name: told.get(name) for name in STATUS}
         if own["hold"] is not None and own["hold"] == self.facts.get("application_hold"):
             own |= {"hold": None, "needs_person": False}
-        self.releases[str(told["version"]), int(told["attempt"])] = cast("Status", own)
+        State(told["state"])
+        datetime.fromisoformat(told["since"])
+        self.releases[str(int(told["version"])), int(told["attempt"])] = cast("Status", own)
 
     def status(self, key: Key) -> Status:
         """A release's status at the end of the lines, whichever line changed it.
@@ -203,13 +219,22 @@ class Book:
         while self.begins - 1 in rows:
             self.begins -= 1
         self.rows = [rows[seq] for seq in range(self.begins, last + 1)]
+        self.gap = any(seq < self.begins for seq in rows)
+        """Lines of before are there, but not the one that leads on from them."""
         self._applications: dict[str, _Application] = {}
         usable = [line for line in beats if line["as_of_seq"] >= self.begins - 1]
         # A heartbeat tells of the moment after its row: the order of equals in a sort is kept.
         for line in sorted([*self.rows, *usable], key=_position):
             if "application" in line:
                 known = self._applications.setdefault(line["application"], _Application())
-                known.learn(line)
+                try:
+                    known.learn(line)
+                except (KeyError, TypeError, ValueError) as error:
+                    where = f"seq {_position(line)[0]} ({line['event']})"
+                    raise UnreadableLog(
+                        f"{where} is damaged: {_lacking(error)}; read the store with --store, or "
+                        "an undamaged copy"
+                    ) from error
 
     @property
     def whole(self) -> bool:
@@ -334,10 +359,15 @@ class Book:
         if not self.rows:
             return LogTooLate(f"these lines tell nothing of {asked}: {remedy}")
         first = self.rows[0]
+        if self.gap:
+            return LogTooLate(
+                f"the log has a gap, and tells nothing sure of {asked}: seq {self.begins - 1} is "
+                f"missing or damaged, which comes before {first.get('timestamp', 'its next line')};"
+                f" {remedy}"
+            )
         return LogTooLate(
             f"the log begins too late for {asked}: its first line is seq {self.begins}, at "
-            f"{first.get('timestamp', 'an unknown time')}, or lines before that are missing; "
-            f"{remedy}"
+            f"{first.get('timestamp', 'an unknown time')}; {remedy}"
         )
 
 
@@ -350,7 +380,7 @@ def fold(lines: Iterable[Line]) -> Book:
             heartbeats.append(line)
             continue
         known = rows.setdefault(line["seq"], line)
-        if known is not line and _identity(known) != _identity(line):
+        if known != line:
             raise LogMixed(
                 f"two different lines have seq {line['seq']}: the log of one store at a time, "
                 "or of the time since its restore, can be read"
@@ -401,12 +431,12 @@ def _position(line: Line) -> tuple[int, bool]:
     return int(line["as_of_seq"] if beat else line["seq"]), beat
 
 
+def _lacking(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+
+
 def _order(key: Key) -> tuple[int, int]:
     return int(key[0]), key[1]
-
-
-def _identity(line: Line) -> tuple[Any, ...]:
-    return tuple(line.get(name) for name in ("timestamp", "event", "application", "release"))
 
 
 def _from_the_start(rows: Sequence[Line]) -> bool:

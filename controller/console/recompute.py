@@ -99,7 +99,7 @@ def _block(row: Line) -> Block | None:
     try:
         return block_of(told)
     except (AssertionError, KeyError, TypeError, ValueError):
-        return None
+        return None  # whatever rests on it says so
 
 
 def _difference(bench: Bench, blocks: Sequence[Block], row: Line) -> str | None:
@@ -108,11 +108,13 @@ def _difference(bench: Bench, blocks: Sequence[Block], row: Line) -> str | None:
     if not isinstance(number, int):
         return "the blocks that it rests on are not told"
     seen = tuple(one for one in blocks if one.number <= number)
-    if [one.number for one in seen] != list(range(1, number + 1)):
-        return f"its {number} blocks are not all told"
+    told = {one.number for one in seen}
+    lost = [one for one in range(1, number + 1) if one not in told]
+    if lost:
+        return f"block {lost[0]}, on which it rests, is damaged or not told"
     try:
         derived = again(bench, seen, _given(row))
-    except (KeyError, TypeError, ValueError):
+    except (AssertionError, IndexError, KeyError, TypeError, ValueError):
         return "what it rests on is not told in a way that this Headgate knows"
     except Untold as error:
         return str(error)

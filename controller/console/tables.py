@@ -1,6 +1,7 @@
 """Forecasts and backtests, for eyes."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from rich import box
 from rich.console import Console
@@ -11,7 +12,8 @@ from controller.console.backtest import LIMITS, Relived, Report, Trial
 from controller.console.planning import Plan, judged_by
 from controller.record.redaction import printable
 from policies.backtest import End
-from policies.forecast import StepForecast
+from policies.forecast import Forecast, StepForecast
+from policies.rollout import WHOLE
 from policies.words import duration, percent
 
 WIDE = 120
@@ -29,14 +31,10 @@ def show_plan(console: Console, plan: Plan) -> None:
     _say(console, f"  steps {steps}: {told.because}")
     for one in told.steps:
         if not one.decides:
-            _say(console, Text(f"  {_undecided(one)}", style="yellow"))
+            _say(console, Text(f"  {_undecided(one, traffic.lag)}", style="yellow"))
     if told.steps:
         _show(console, _steps(told.steps))
-    _say(
-        console,
-        f"  all users after {duration(told.to_whole)}, the alias after "
-        f"{duration(told.to_production)}, stable after {duration(told.to_confirmed)}",
-    )
+    _say(console, f"  {_end(told)}")
     _say(
         console,
         f"  warehouse awake for {duration(told.warehouse)}, {told.looks:,} looks; provisioned "
@@ -46,7 +44,17 @@ def show_plan(console: Console, plan: Plan) -> None:
         _say(console, Text(f"  assumed: {printable(line)}", style="dim"))
 
 
-def _undecided(one: StepForecast) -> str:
+def _end(told: Forecast) -> str:
+    """When it comes to its end, or where it stops."""
+    if told.to_whole is None or told.to_production is None or told.to_confirmed is None:
+        return f"it climbs no further than {told.stops_at} %: see rollout.on_undecided"
+    whole, end = duration(told.to_whole), duration(told.to_production)
+    last = f"{told.last} % of users" if told.last < WHOLE else "all users"
+    alias = "all of them, and the alias," if told.last < WHOLE else "the alias"
+    return f"{last} after {whole}, {alias} after {end}, stable after {duration(told.to_confirmed)}"
+
+
+def _undecided(one: StepForecast, lag: timedelta) -> str:
     """A step that cannot decide in time, named with what it lacks."""
     if not one.slowest:
         return f"{one.weight} % has no guard that decides"
@@ -54,23 +62,27 @@ def _undecided(one: StepForecast) -> str:
     lacks = "no number of requests is enough" if need.requests is None else "traffic is too low"
     if need.time is not None:
         lacks = f"{need.requests:,} requests take {duration(need.time)}"
+        lacks += f", and are told of {duration(lag)} later" if lag else ""
     return f"{one.weight} % cannot decide within patience: {one.slowest}: {lacks}"
 
 
 def _steps(steps: Sequence[StepForecast]) -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False)
-    headings = ("step", "takes", "longest for", "finds errors from", "fails always: shut after")
-    for heading in (*headings, "exposed", "exposed if never found"):
+    headings = ("step", "takes", "waits for", "finds errors from", "total failure shut after")
+    for heading in (*headings, "exposed", "if never found"):
         table.add_column(heading, overflow="fold")
     for one in steps:
         need = next((need for need in one.needs if need.guard == one.slowest), None)
-        needed = f"{need.requests:,} requests" if need and need.requests is not None else "never"
+        needed = "nothing"
+        if need is not None:
+            number = "never" if need.requests is None else f"{need.requests:,}"
+            needed = f"{need.guard}: {number}"
         shut = f"{duration(one.found)} ({one.by})" if one.found is not None else "not on this step"
         table.add_row(
             f"{one.weight} %",
             duration(one.time) if one.time is not None else "never",
-            f"{one.slowest}: {needed}",
-            percent(one.smallest) if one.smallest is not None else "undetectable in principle",
+            needed,
+            percent(one.smallest) if one.smallest is not None else "undetectable",
             shut,
             f"{one.failing:,.0f}",
             f"{one.undetected:,.0f}",

@@ -90,19 +90,42 @@ def migrate(engine: Engine) -> None:
         if _version(connection) == VERSION:
             return
     with engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
-        found = _version(connection)
-        if found is None and inspect(connection).get_table_names():
-            raise StoreUnusable(
-                f"{engine.url.database} is a database of another program: "
-                "name another file in HEADGATE_STORE"
-            )
-        if found is not None and found > VERSION:
-            raise StoreUnusable(
-                f"{engine.url.database} was written by a later Headgate (schema {found}, this one "
-                f"knows {VERSION}): run that version, or restore an earlier backup"
-            )
+        found = _known(engine, connection)
         if found != VERSION:
             _upgrade(connection)
+
+
+def check(engine: Engine) -> None:
+    """See whether a store can be read as it is: looking at one must not change it."""
+    with engine.connect() as connection, connection.begin():
+        found = _known(engine, connection)
+        if found is None:
+            raise StoreUnusable(
+                f"{engine.url.database} is no Headgate store yet: start the daemon, or name "
+                "another file"
+            )
+        if found != VERSION:
+            raise StoreUnusable(
+                f"{engine.url.database} was written by an earlier Headgate (schema {found}, this "
+                f"one reads {VERSION}): start this daemon on it once, which brings it up to date, "
+                "or read the log with --logs"
+            )
+
+
+def _known(engine: Engine, connection: Connection) -> str | None:
+    """The schema of a store; None for an empty file. StoreUnusable for what is none of ours."""
+    found = _version(connection)
+    if found is None and inspect(connection).get_table_names():
+        raise StoreUnusable(
+            f"{engine.url.database} is a database of another program: "
+            "name another file in HEADGATE_STORE"
+        )
+    if found is not None and found > VERSION:
+        raise StoreUnusable(
+            f"{engine.url.database} was written by a later Headgate (schema {found}, this one "
+            f"knows {VERSION}): run that version, or restore an earlier backup"
+        )
+    return found
 
 
 def _upgrade(connection: Connection) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select, update
 from controller.record.lines import Line, application_state, rendered
 from controller.record.loading import Known, Loaded, counter, load_application, now
 from controller.record.lock import Lock
-from controller.record.opening import WRITES, migrate, open_engine, store_path, told
+from controller.record.opening import WRITES, check, migrate, open_engine, store_path, told
 from controller.record.orders import give
 from controller.record.redaction import clean
 from controller.record.schema import APPLICATIONS, CALLS, COUNTERS, JOURNAL, PRINTED, SEQ
@@ -64,7 +64,7 @@ class Store:
         self._known: dict[str, Known] = {}
         with told(self.path):
             self._engine = open_engine(self.path, clock, create=create)
-            migrate(self._engine)
+            migrate(self._engine) if create else check(self._engine)
 
     def close(self) -> None:
         """Close all connections; how far the log was printed is written down first."""

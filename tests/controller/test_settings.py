@@ -72,6 +72,13 @@ def test_durations_and_shares_are_read_as_they_are_written(file: Path) -> None:
         ("    rollout: {steps: [50, 25, 100]}\n", 8, "rising percentages"),
         ("    rollout: {hold_back: 5pp}\n", 8, "write a whole percentage such as 5%"),
         ("    rollout: {hold_back: 30%}\n", 8, "less than or equal to 20"),
+        (
+            "    rollout: {hold_back: 10%, steps: [5, 95, 100]}\n",
+            8,
+            "leaves 90 % for the last step, which is not above the 95 % before it",
+        ),
+        ("    rollout: {hold_back: 10%, bake: 0s}\n", 8, "hold_back is for the bake"),
+        ("    rollout: {patience: 999999999999d}\n", 8, "a duration of at most 365d"),
         ("    alias: a/b\n", 8, "letters, digits"),
         ("    endpoint: other\n", 8, "given twice"),
         (

@@ -68,12 +68,16 @@ def test_a_guard_that_only_observes_keeps_nobody_waiting() -> None:
     observing = criteria(Guards(errors=ErrorGuard(observe=True)), {}, None, TABLE)
     told = forecast(Rollout(), observing, BUSY, FIVE)
     assert [one.needs for one in told.steps] == [()] * 3
+    assert not any(one.decides for one in told.steps), "time alone opens nothing"
     assert all(one.smallest is None for one in told.steps)
 
 
 def test_stable_with_errors_of_its_own_makes_the_proof_longer() -> None:
-    without = forecast(Rollout(), GUARDED, replace(BUSY, errors=0.0), FIVE)
-    assert forecast(Rollout(), GUARDED, BUSY, FIVE).to_whole > without.to_whole
+    without = forecast(Rollout(), GUARDED, replace(BUSY, errors=0.0), FIVE).to_whole
+    longer = forecast(Rollout(), GUARDED, BUSY, FIVE).to_whole
+    assert without is not None
+    assert longer is not None
+    assert longer > without
 
 
 def test_a_step_that_cannot_decide_at_stables_own_errors_is_told() -> None:
@@ -82,6 +86,8 @@ def test_a_step_that_cannot_decide_at_stables_own_errors_is_told() -> None:
     assert told.pinned == Rollout().steps
     assert [one.decides for one in told.steps] == [True, True, False]
     assert told.steps[-1].stay == Rollout().patience
+    assert told.stops_at == 50, "there it asks, or goes back: it promises no end"
+    assert (told.to_whole, told.to_production, told.to_confirmed) == (None, None, None)
 
 
 def test_the_forecast_keeps_the_steps_that_admission_keeps() -> None:

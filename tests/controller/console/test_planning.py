@@ -79,6 +79,38 @@ def test_a_step_that_cannot_decide_within_patience_is_named(config: Path) -> Non
     assert "  steps 25 %, 50 %, 100 %:" in told
 
 
+def test_a_climb_that_will_stop_promises_no_end(config: Path) -> None:
+    told = run(config, "--rps", "1", "--lag", "15m", "--errors", "5%").output
+    assert "50 % cannot decide within patience: errors: no number of requests is enough" in told
+    assert "it climbs no further than 50 %: see rollout.on_undecided" in told
+    assert "all users after" not in told
+    as_json = json.loads(
+        run(config, "--rps", "1", "--errors", "5%", "--lag", "15m", "--json").output
+    )
+    assert as_json[0]["stops_at"] == 50
+    assert as_json[0]["to_whole_s"] is None
+
+
+def test_what_lag_does_to_a_step_and_to_the_gate_is_told(config: Path) -> None:
+    told = " ".join(run(config, "--rps", "10", "--lag", "25h").output.split())
+    assert "138 requests take 4.6 min, and are told of 1.04 d later" in told
+    assert "evidence.max_lag is raised: counts that come 1.04 d late" in told
+
+
+def test_users_who_are_held_back_come_with_the_alias(config: Path) -> None:
+    config.write_text(f"{CONFIGURATION}    rollout: {{hold_back: 10%}}\n")
+    told = run(config, "--rps", "10", "--lag", "15m", "--errors", "0%").output
+    assert "90 % of users after " in told
+    assert "all of them, and the alias, after " in told
+
+
+def test_where_nothing_decides_each_step_says_so(config: Path) -> None:
+    config.write_text(f"{CONFIGURATION}    guards: {{errors: {{observe: true}}}}\n")
+    told = run(config, "--rps", "10", "--lag", "15m").output
+    assert "5 % has no guard that decides" in told
+    assert "it climbs no further than 5 %" in told
+
+
 def test_what_is_undetectable_in_principle_is_called_so(config: Path) -> None:
     told = run(config, "--rps", "0.0001", "--lag", "15m").output
     assert "steps 100 %: no step below 100 can decide" in told
@@ -134,8 +166,13 @@ def test_an_endpoint_without_a_table_has_nothing_to_judge_by(config: Path) -> No
         (("--rps", "10", "--lag", "15"), "--lag 15: write a duration such as 30s, 10m, 1h or 7d"),
         (("--rps", "-1", "--lag", "15m"), "--rps -1: write requests per second, such as 12.5"),
         (("--rps", "nan", "--lag", "15m"), "--rps nan: write requests per second"),
+        (("--rps", "1e308", "--lag", "15m"), "and at most 1,000,000"),
+        (("--rps", "1", "--lag", "9999999999d"), "write a duration of at most 365d"),
         (("--errors", "often"), "--errors often: write a share such as 0.5pp or 5%"),
-        (("nobody", "--rps", "1", "--lag", "1m"), "has no application nobody: rag-chatbot"),
+        (
+            ("nobody", "--rps", "1", "--lag", "1m"),
+            "has no application nobody; there is rag-chatbot",
+        ),
     ],
 )
 def test_a_wrong_figure_is_a_sentence(config: Path, options: tuple[str, ...], told: str) -> None:

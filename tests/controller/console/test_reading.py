@@ -11,8 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
-from controller.console import render
+from controller.console import cli, render
 from controller.console.reading import (
     LogMixed,
     LogTooLate,
@@ -291,6 +292,8 @@ def test_lines_of_two_stores_are_not_mixed(story: Recorded) -> None:
     lines = story.lines
     with pytest.raises(LogMixed, match="two different lines have seq 1"):
         fold([*lines, {**lines[0], "timestamp": "2020-01-01T00:00:00.000000Z"}])
+    with pytest.raises(LogMixed, match="two different lines have seq 1"):
+        fold([*lines, {**lines[0], "because": "all is well"}])
 
 
 @pytest.mark.parametrize(
@@ -349,6 +352,69 @@ def test_other_programs_lines_are_skipped_and_counted(story: Recorded, tmp_path:
     lines = read_lines([str(plain), str(zipped)])
     assert fold(lines).history() == story.lines
     assert lines.skipped == 2 * len(foreign)
+
+
+def test_the_daemons_lines_that_tell_of_no_change_are_no_other_programs(
+    story: Recorded, tmp_path: Path
+) -> None:
+    story.look(times=2)
+    path = tmp_path / "one.log"
+    about = {"timestamp": "2026-11-23T12:00:00Z", "level": "warning", "event": "workspace.unseen"}
+    path.write_text("\n".join(map(json.dumps, [about, *story.lines])))
+    lines = read_lines(str(path))
+    assert fold(lines).history() == story.lines
+    assert (lines.skipped, lines.damaged) == (0, [])
+
+
+def test_a_line_that_was_cut_short_is_named_by_file_and_number(
+    story: Recorded, tmp_path: Path
+) -> None:
+    promoted(story)
+    path = tmp_path / "one.log"
+    *whole, last = map(json.dumps, story.lines)
+    path.write_text("\n".join([*whole, last[:40]]))
+    lines = read_lines(str(path))
+    fold(lines)
+    assert lines.damaged == [f"{path}:{len(whole) + 1}"]
+    told = CliRunner().invoke(cli.app, ["history", "--logs", str(path)])
+    assert told.stderr == f"headgate: {path}:{len(whole) + 1} is damaged, and skipped\n"
+
+
+def test_a_gap_in_a_log_is_told_by_the_line_that_is_missing(story: Recorded) -> None:
+    promoted(story)
+    lines = story.lines
+    with pytest.raises(LogTooLate, match=r"has a gap.*seq 2 is missing or damaged"):
+        fold([lines[0], *lines[2:]]).history()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("attempt", "x"), ("version", "abc"), ("state", "Foo"), ("since", "x"), ("since", None)],
+)
+def test_a_damaged_line_of_a_release_is_a_sentence_that_names_it(
+    story: Recorded, field: str, value: object
+) -> None:
+    story.look(times=2)
+    seq = next(line["seq"] for line in story.lines if line["event"] == "release.registered")
+    lines = [{**line, field: value} if line["seq"] == seq else line for line in story.lines]
+    with pytest.raises(UnreadableLog, match=f"seq {seq} .release.registered. is damaged"):
+        fold(lines)
+    without = [{k: v for k, v in line.items() if k != "attempt"} for line in story.lines]
+    with pytest.raises(UnreadableLog, match="'attempt' is missing"):
+        fold(without)
+
+
+def test_a_defect_has_an_exit_code_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli, "app", broken)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 70
+    assert "a defect of Headgate's" in capsys.readouterr().err
 
 
 def test_a_dash_is_standard_input(story: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:

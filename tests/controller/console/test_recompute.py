@@ -160,7 +160,7 @@ def test_a_block_that_is_no_block_is_said(house: House) -> None:
     block = next(row for row in rows if row["event"] == "evidence.block")
     block["candidate_errors"] = block["candidate_requests"] + 1
     found = recompute(*fold(rows).attempt(RELEASE))
-    assert "blocks are not all told" in found.differences[0]
+    assert "block 1, on which it rests, is damaged or not told" in found.differences[0]
 
 
 def test_an_alarm_without_what_it_rests_on_is_said(house: House) -> None:

@@ -70,6 +70,24 @@ def test_reading_does_not_make_a_store(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_reading_brings_no_store_up_to_date(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    with pytest.raises(StoreUnusable, match="no Headgate store yet"):
+        Store(f"sqlite:///{empty}", create=False)
+    assert empty.stat().st_size == 0
+    old = tmp_path / "old.db"
+    with sqlite3.connect(old) as connection:
+        connection.executescript(Path(__file__).with_name("v0001.sql").read_text())
+    connection.close()
+    before = old.read_bytes()
+    with pytest.raises(StoreUnusable, match=r"an earlier Headgate .schema 0001"):
+        Store(f"sqlite:///{old}", create=False)
+    assert old.read_bytes() == before
+    Store(f"sqlite:///{old}").close()
+    Store(f"sqlite:///{old}", create=False).close()
+
+
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "headgate.db").write_text("a letter to my aunt, " * 100)
     with pytest.raises(StoreUnusable, match="not a Headgate store"):
