@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 Json = dict[str, Any]
@@ -52,7 +52,10 @@ def not_modelled(what: str) -> ApiError:
 
 async def read_json(request: Request) -> Json:
     """The request's JSON object; an empty body is an empty object."""
-    body = await request.body()
+    try:
+        body = await request.body()
+    except ClientDisconnect as error:
+        raise ApiError(400, "MALFORMED_REQUEST", "the request was cut off") from error
     if not body:
         return {}
     try:

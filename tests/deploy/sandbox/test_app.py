@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -114,6 +115,21 @@ def test_the_log_counts_the_calls_that_a_client_made(
         ("GET", "/api/2.1/unity-catalog/models/main.app.nobody", 404),
     ]
     assert now == last + 2
+
+
+def test_a_request_that_is_cut_off_asked_for_nothing_and_is_logged_so(sandbox: Sandbox) -> None:
+    """As when a client is killed while it sends one."""
+    _, last = _log(sandbox)
+    place = urlsplit(sandbox.host)
+    path = "/api/2.0/serving-endpoints"
+    with socket.create_connection((place.hostname or "", place.port or 0)) as connection:
+        head = f"POST {path} HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: 100\r\n"
+        connection.sendall(f"{head}Authorization: Bearer {sandbox.token}\r\n\r\n{{".encode())
+    deadline = time.monotonic() + 10
+    while not (entries := _log(sandbox, last)[0]):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert entries == [("POST", path, 400)]
 
 
 def test_a_fault_befalls_as_many_requests_as_were_asked_for(
