@@ -80,9 +80,11 @@ def pace_of(application: Application, world: World, history: History | None) -> 
     """The endpoint's requests per second, as far as anything tells of its last day.
 
     The highest of what is known: a quiet hour, or a day that is not known whole, must not take the
-    steps from a release.
+    steps from a release. None where the metrics told nothing: a table may be new, and have little.
     """
     minutes = application.minutes
+    if world.requests_per_second is None and not minutes:
+        return None
     told = sum(one.requests for one in minutes) / (60 * len(minutes)) if minutes else None
     day = history.requests / DAY_S if history and history.requests else None
     known = [one for one in (world.requests_per_second, told, day) if one is not None]

@@ -390,3 +390,10 @@ def test_downtime_shortens_no_stay(story: Story) -> None:
     before = story.live.on_step
     story.look(after=86_400)
     assert story.live.on_step - before == timedelta(minutes=1)
+
+
+def test_a_table_that_is_new_takes_no_step_where_no_metrics_are_seen(story: Story) -> None:
+    story.pace = None
+    story.history = History(requests=40)
+    story.register(2)
+    assert story.until("Canary").steps == QUICK.steps

@@ -6,7 +6,7 @@ answer too: it says that the sandbox does not know, where DuckDB would have said
 # ruff: noqa: S608 - statements are put together from this file's own constants
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from databricks.sdk.service.sql import StatementParameterListItem, StatementState
@@ -184,15 +184,17 @@ def test_the_products_look_at_an_inference_table(stage: Stage) -> None:
         )
     )
     assert answer.now == datetime(2026, 1, 2, 12, tzinfo=UTC)
-    assert answer.candidate_beat == datetime(2026, 1, 2, 11, 30, tzinfo=UTC)
-    assert answer.stable_beat == answer.watermark == datetime(2026, 1, 2, 11, 20, tzinfo=UTC)
+    # A request stands where it was answered: both came on the minute.
+    took = timedelta(milliseconds=5)
+    assert answer.candidate_beat == datetime(2026, 1, 2, 11, 30, tzinfo=UTC) + took
+    assert answer.stable_beat == answer.watermark == datetime(2026, 1, 2, 11, 20, tzinfo=UTC) + took
     before, after = answer.windows
     assert (before.opened, before.closed, after.closed) == (ten, midnight, answer.watermark)
     assert before.stable == Arm(requests=3, errors=0, server_errors=0)
-    assert before.candidate == Arm(requests=1, errors=1, server_errors=0)
+    assert before.candidate == NOTHING, "what came just before midnight was answered after it"
     assert after.stable == NOTHING
     # What came twice is counted once; a missing status is a timeout, and nobody's by name.
-    assert after.candidate == Arm(requests=2, errors=1, server_errors=1)
+    assert after.candidate == Arm(requests=3, errors=2, server_errors=1)
     assert after.unattributed == 1
 
 
