@@ -86,8 +86,7 @@ def run(config: Config) -> None:
     # Until it beats there is nothing to drain: it ends at once, with the same codes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
-    # The workspace's clients take seconds to import: only the daemon pays for them.
-    from controller.daemon.main import run as run_daemon  # noqa: PLC0415
+    from controller.daemon.main import run as run_daemon  # noqa: PLC0415 - only here
     from controller.record.logging import configure_logging  # noqa: PLC0415
     from controller.workspace.errors import Unconfigured  # noqa: PLC0415
 

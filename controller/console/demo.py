@@ -36,7 +36,7 @@ APPLICATION = "rag-chatbot"
 VERSIONS = ("1", "2", "3", "4")
 TABLE_LAG_S = 2.0
 """Age at which a row of the inference table shows; Databricks' may be an hour."""
-USERS_PER_S = 200
+USERS_PER_S = 120
 PATIENCE_S = 90.0
 """Longest wait for one thing of the story to happen."""
 EXPECTED = {

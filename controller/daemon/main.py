@@ -1,28 +1,14 @@
-"""Building the daemon from its settings, and running it."""
+"""The daemon's whole life: its store, its configuration, then the daemon itself."""
 
 import time
 from pathlib import Path
 
 import structlog
-from databricks.sdk import WorkspaceClient
 
 from controller import settings as configuration
-from controller.daemon.act import Actor
-from controller.daemon.beat import Daemon
-from controller.daemon.collect import Collector
-from controller.daemon.observe import Observer
-from controller.daemon.passes import Pass
-from controller.daemon.past import Past
 from controller.record.printer import Printer
 from controller.record.store import Store
-from controller.settings import ApplicationSettings, ProcessSettings, SettingsError
-from controller.workspace import serving
-from controller.workspace.client import connect
-from controller.workspace.inference import InferenceTable, Paths
-from controller.workspace.jsonpath import JsonPath
-from controller.workspace.metrics import Traffic
-from controller.workspace.probes import Probes, ResponsePaths
-from controller.workspace.registry import Registry
+from controller.settings import ProcessSettings, SettingsError
 from states.plan import Event
 
 log = structlog.get_logger()
@@ -54,14 +40,12 @@ def _run(config: Path, process: ProcessSettings, store: Store, started: float) -
             fields={"applications": list(loaded.applications)},
         )
     )
-    client = connect()
-    table = InferenceTable(client, warehouse)
-    passes = {
-        name: _pass(name, one, client, table, store, printer, process)
-        for name, one in loaded.applications.items()
-    }
+    # The workspace's clients take seconds to import: what is refused is refused before.
+    from controller.daemon.building import built  # noqa: PLC0415
+
+    daemon = built(loaded.applications, warehouse, store, printer, process)
     log.info("daemon.ready", seconds=round(time.monotonic() - started, 2), store=process.store)
-    return Daemon(store, printer, passes, process.poll).run()
+    return daemon.run()
 
 
 def _warehouse(process: ProcessSettings) -> str:
@@ -71,66 +55,3 @@ def _warehouse(process: ProcessSettings) -> str:
             "inference table; name a SQL warehouse that Headgate may use"
         )
     return process.warehouse
-
-
-def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
-    name: str,
-    settings: ApplicationSettings,
-    client: WorkspaceClient,
-    table: InferenceTable,
-    store: Store,
-    printer: Printer,
-    process: ProcessSettings,
-) -> Pass:
-    endpoints, registry = serving.Endpoints(client), Registry(client)
-    probes = Probes(client, settings.endpoint, name, response=_response(settings))
-    traffic, counted = Traffic(client), paths(settings)
-    queries = settings.evidence.queries
-    observer = Observer(
-        endpoints=endpoints,
-        registry=registry,
-        probes=probes,
-        traffic=traffic,
-        collector=Collector(table, probes, traffic, store.now, counted, queries),
-        past=Past(table, counted),
-        poll=process.poll,
-    )
-    actor = Actor(endpoints, registry, store, _serving(settings))
-    return Pass(name, settings.spec(), store, printer, observer, actor)
-
-
-def _response(settings: ApplicationSettings) -> ResponsePaths:
-    """Where golden queries look for what they expect."""
-    return ResponsePaths(
-        answer=JsonPath.parse(settings.response.answer),
-        sources=JsonPath.parse(settings.response.sources),
-    )
-
-
-def paths(settings: ApplicationSettings) -> Paths:
-    """Where SQL finds what is counted of requests and responses."""
-    return Paths(**dict(settings.response), session=settings.request.session)
-
-
-def _serving(settings: ApplicationSettings) -> serving.ServingSettings:
-    """How new entities are set up; an endpoint of ours gets its table in the model's schema."""
-    wanted, table = settings.serving, settings.inference_table
-    catalog, schema, _ = settings.model.split(".")
-    location = serving.TableLocation(catalog, schema)
-    if table is not None:
-        location = serving.TableLocation(table.catalog, table.schema_name, table.prefix)
-    sized = wanted.max_concurrency is not None
-    environment = wanted.environment if isinstance(wanted.environment, dict) else {}
-    return serving.ServingSettings(
-        model=settings.model,
-        size=serving.Size(
-            workload_size=None if sized else wanted.workload_size or "Small",
-            min_concurrency=wanted.min_concurrency,
-            max_concurrency=wanted.max_concurrency,
-            workload_type=wanted.workload_type,
-            scale_to_zero=wanted.scale_to_zero,
-        ),
-        environment=environment,
-        instance_profile=wanted.instance_profile,
-        inference_table=location,
-    )
