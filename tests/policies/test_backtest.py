@@ -18,7 +18,7 @@ from policies.guards import ErrorGuard, Guards
 from policies.judge import harmful
 from policies.rollout import Rollout
 from policies.splitting import HARMS, Harm, binomial, split, worsened
-from tests.policies.counts import arm, block
+from tests.policies.counts import arm, block, set_to
 
 QUICK = Rollout(
     steps=(5, 50, 100),
@@ -206,3 +206,88 @@ def test_a_good_release_relived_is_not_stopped_and_a_short_one_undecided() -> No
     blocks = [block(arm(30), arm(570, 6), number=index) for index in range(1, 20)]
     assert relive(POLICY, blocks, {1: 5, 2: 50, 3: 100}).end is End.OPENED
     assert relive(POLICY, blocks[:1], {1: 5, 2: 50, 3: 100}).end is End.UNDECIDED
+
+
+def test_a_release_relived_is_told_of_as_late_as_its_counts_were() -> None:
+    blocks = [block(arm(30, 6), arm(570, 6), number=index) for index in range(1, 40)]
+    prompt = relive(POLICY, blocks, {1: 5, 2: 50, 3: 100})
+    late = relive(replace(POLICY, lag=timedelta(minutes=10)), blocks, {1: 5, 2: 50, 3: 100})
+    assert late.time == prompt.time + timedelta(minutes=10)
+    assert late.exposed == prompt.exposed + 10 * 30, "who asked meanwhile was exposed as well"
+    assert late.failed == prompt.failed + 10 * 6
+    assert prompt.guard == late.guard == "errors"
+
+
+def test_a_release_relived_goes_step_by_step_at_the_weights_that_it_had() -> None:
+    weights = {1: 5, 2: 50, 3: 100}
+    first = [block(arm(30), arm(570, 6), number=index) for index in range(1, 20)]
+    second = [block(arm(3), arm(3), number=index, span=2, step=2) for index in range(20, 23)]
+    ending = relive(POLICY, [*first, *second], weights)
+    assert (ending.end, ending.guard, ending.weight) == (End.UNDECIDED, "errors", 50)
+    assert ending.time == timedelta(minutes=22)
+    third = [
+        block(arm(600, 3), NOTHING, number=index, span=3, step=3, whole=True)
+        for index in range(23, 30)
+    ]
+    ending = relive(POLICY, [*first, *second, *third], weights)
+    assert (ending.end, ending.guard, ending.weight) == (End.OPENED, "", 100)
+
+
+def test_a_release_relived_is_held_at_100_percent_to_what_was_known_of_the_hour_before() -> None:
+    compared = [block(arm(300, 2), arm(300, 2), number=index) for index in range(1, 10)]
+    alone = [
+        block(arm(600, 24), NOTHING, number=index, span=2, step=3, whole=True)
+        for index in range(10, 30)
+    ]
+    weights = {1: 50, 3: 100}
+    assert relive(POLICY, [*compared, *alone], weights).end is End.CLOSED
+    assert relive(POLICY, [*compared, *alone], weights, set_to(0.05)).end is End.OPENED
+
+
+def test_a_replay_counts_every_user_it_exposed_and_every_error_they_met() -> None:
+    def all_of_it(stable: Arm, weight: int) -> Pair:
+        return split(stable, weight, lambda number, share: round(number * share))
+
+    ending = replay(POLICY, record(errors=60), 0, all_of_it)
+    assert ending.end is End.OPENED
+    assert ending.exposed * 0.1 == pytest.approx(ending.failed, rel=0.02)
+
+
+def test_a_record_that_was_read_twenty_times_on_a_step_tells_nothing_new() -> None:
+    patient = replace(POLICY, rollout=replace(QUICK, patience=timedelta(days=7)))
+    ending = replay(patient, record(minutes=10, requests=1, errors=0), 0, chance(HARMS[0], 1))
+    assert (ending.end, ending.guard) == (End.UNDECIDED, "errors")
+    assert timedelta(minutes=190) < ending.time <= timedelta(minutes=201)
+
+
+def _even(number: int, share: float) -> int:
+    return round(number * share)
+
+
+def test_parts_of_an_answer_are_shared_in_proportion() -> None:
+    mass = (2.5, 1.5, *(0.0,) * (GRID - 1))
+    whole = replace(arm(4), tallies={"helpful": Tally(seen=4, mass=mass)})
+    candidate, rest = split(whole, 50, _even)
+    assert candidate.tallies["helpful"].mass[:2] == (1 + 0.25, 0 + 0.25)
+    assert rest.tallies["helpful"].mass[:2] == (1.25, 1.25)
+
+
+def test_of_checked_answers_only_the_failure_of_any_check_is_split() -> None:
+    whole = replace(arm(10), tallies={"answers": Tally(seen=10, counts=(4, 3, 2, 1, 0))})
+    candidate, rest = split(whole, 50, _even)
+    assert candidate.tallies["answers"] == Tally(seen=5, counts=(2,))
+    assert rest.tallies["answers"] == Tally(seen=5, counts=(2,))
+
+
+def test_a_harm_never_makes_more_errors_than_there_were_good_answers() -> None:
+    busy = Arm(requests=100, errors=20, server_errors=5, rejected=30)
+    all_bad = worsened(busy, Harm(name="", plus=2.0), 0.2, (), lambda number, _share: number)
+    assert (all_bad.errors, all_bad.requests, all_bad.rejected) == (70, 100, 30)
+
+
+def test_answers_are_only_slowed_where_the_harm_says_so_and_every_edge_was_counted() -> None:
+    tally = Tally(seen=100, counts=(50, 30, 20, 5))
+    whole = replace(arm(100), tallies={"latency": tally})
+    assert worsened(whole, Harm(name="", slower=1.0), 0.0, EDGES, undrawn) == whole
+    assert worsened(whole, Harm(name="", slower=1.5), 0.0, EDGES[:3], undrawn) == whole
+    assert worsened(arm(100), Harm(name="", slower=1.5), 0.0, EDGES, undrawn) == arm(100)

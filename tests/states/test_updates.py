@@ -1,0 +1,143 @@
+"""What becomes of an update that Databricks could not make, or makes too slowly."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from states.desired import desired
+from states.plan import Serve
+from states.world import Endpoint
+from tests.states.story import Story, serving
+
+
+@pytest.fixture
+def story() -> Story:
+    """Version 2 was asked for, and the workspace has accepted it without doing it yet."""
+    story = Story()
+    story.look()
+    story.obeys = False
+    story.register(2)
+    story.look(after=1)
+    assert story.live.state == "Provisioning"
+    assert isinstance(story.calls[-1], Serve)
+    return story
+
+
+def fail(story: Story, **more: object) -> None:
+    """The endpoint tells of an update that failed, and blames no entity."""
+    assert isinstance(story.endpoint, Endpoint)
+    story.endpoint = replace(story.endpoint, update_failed=True, **more)  # type: ignore[arg-type]
+
+
+def remember(story: Story, **changes: object) -> None:
+    """The last call was another, or ended otherwise."""
+    *others, last = story.application.attempts
+    attempts = (*others, replace(last, **changes))  # type: ignore[arg-type]
+    story.application = replace(story.application, attempts=attempts)
+
+
+def test_an_update_that_failed_as_a_whole_sends_the_release_home(story: Story) -> None:
+    fail(story)
+    story.look(after=11)
+    assert story.live.state == "RolledBack"
+    assert story.live.because == (
+        "Databricks could not update the endpoint with rag_chatbot-v2: its event log says why"
+    )
+
+
+def test_a_failure_so_soon_after_the_call_may_be_an_earlier_ones(story: Story) -> None:
+    fail(story)
+    story.look(after=9)
+    assert story.live.state == "Provisioning"
+    story.look(after=10)
+    assert story.live.state == "RolledBack", "ten seconds after it was sent once more"
+
+
+def test_a_failure_that_names_what_is_wanted_is_believed_at_once(story: Story) -> None:
+    fail(story, pending=desired(story.application))
+    story.look(after=1)
+    assert story.live.state == "RolledBack"
+
+
+def test_a_failure_of_what_somebody_else_wanted_blames_nobody(story: Story) -> None:
+    fail(story, pending=serving(v1=100, v9=0))
+    remember(story, target=str(serving(v1=100, v9=0)))
+    story.look(after=11)
+    assert story.live.state == "Provisioning"
+
+
+@pytest.mark.parametrize("outcome", ["open", "refused"])
+def test_a_failure_after_a_call_that_was_not_accepted_blames_nobody(
+    story: Story, outcome: str
+) -> None:
+    fail(story)
+    remember(story, outcome=outcome)
+    story.look(after=4)
+    assert story.live.state == "Provisioning"
+    remember(story, at=story.now - timedelta(minutes=5))
+    story.calls.clear()
+    plan = story.look(after=1)
+    assert story.live.state == "Provisioning"
+    assert [call.kind for call in plan.calls] == ["serve"], "it is sent once more"
+
+
+def test_a_failure_without_any_call_of_ours_blames_nobody(story: Story) -> None:
+    fail(story)
+    story.application = replace(story.application, attempts=())
+    story.look(after=1)
+    assert story.live.state == "Provisioning"
+
+
+def test_a_call_of_another_kind_is_no_call_for_the_endpoint(story: Story) -> None:
+    fail(story)
+    remember(story, kind="tag")
+    story.look(after=11)
+    assert story.live.state == "Provisioning"
+
+
+def test_while_the_endpoint_is_updating_no_failure_is_the_last_word(story: Story) -> None:
+    fail(story, updating=True)
+    story.look(after=60)
+    assert story.live.state == "Provisioning"
+
+
+@pytest.fixture
+def astray() -> Story:
+    """Version 2 is bad, and the workspace does nothing more from then on."""
+    story = Story()
+    story.look()
+    story.register(2)
+    story.until("Canary")
+    story.obeys = False
+    story.error_rates = {"2": 0.5}
+    story.until("RolledBack")
+    return story
+
+
+@pytest.mark.parametrize(
+    ("updating", "why"),
+    [(False, "it is sent again and again"), (True, "Databricks is still updating the endpoint")],
+)
+def test_users_who_cannot_be_brought_home_are_told_of_louder_and_louder(
+    astray: Story, *, updating: bool, why: str
+) -> None:
+    assert isinstance(astray.endpoint, Endpoint)
+    astray.endpoint = replace(astray.endpoint, updating=updating)
+    begun = astray.now
+    astray.look(after=119)
+    assert "not home" not in (astray.live.hold or "")
+    astray.look(after=1)
+    for minutes in ("2 min", "10 min", "30 min"):
+        while minutes not in (astray.live.hold or ""):
+            astray.look()
+        assert astray.live.hold == f"not home after {minutes}: {why}; put stable to 100 % by hand"
+        assert astray.live.needs_person
+        assert astray.now - begun >= timedelta(minutes=int(minutes.split()[0]))
+    told = [one for one in astray.events if one.name == "release.held"]
+    assert [one.level for one in told] == ["error"] * 3
+    astray.endpoint = replace(astray.endpoint, updating=False)
+    astray.edit(v1=100, v2=0)
+    astray.look(times=2)
+    assert astray.release is not None
+    assert (astray.release.settled, astray.release.needs_person) == (True, False)
