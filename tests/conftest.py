@@ -1,4 +1,4 @@
-"""What all tests share: how they are spread over two workers."""
+"""What all tests share: how they are spread over workers."""
 
 from pathlib import Path
 
@@ -8,6 +8,8 @@ from xdist.scheduler import LoadScopeScheduling
 ROOM = Path(__file__).parent
 SLOWEST_FIRST = ("end_to_end", "deploy", "contract")
 """Folders whose tests share a workspace that takes long to start: each stays with one worker."""
+KEPT_APART = {"test_crash.py": "alone", "test_latency.py": "alone", "test_demo.py": "demo"}
+"""The longest stories end to end, which share no daemon: other workers may run them meanwhile."""
 
 
 class ByFolder(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
@@ -16,7 +18,10 @@ class ByFolder(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
         folder = file.removeprefix("tests/").split("/", 1)[0]
-        return folder if folder in SLOWEST_FIRST else file
+        if folder not in SLOWEST_FIRST:
+            return file
+        apart = KEPT_APART.get(Path(file).name) if folder == "end_to_end" else None
+        return f"{folder}, {apart}" if apart else folder
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
@@ -28,9 +33,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScope
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that the workers end together."""
 
-    def place(item: pytest.Item) -> tuple[int, bool]:
+    def rank(item: pytest.Item) -> int:
         folder = item.path.relative_to(ROOM).parts[0]
-        rank = SLOWEST_FIRST.index(folder) if folder in SLOWEST_FIRST else len(SLOWEST_FIRST)
-        return rank, "demo" in getattr(item, "fixturenames", ())
+        return SLOWEST_FIRST.index(folder) if folder in SLOWEST_FIRST else len(SLOWEST_FIRST)
 
-    items.sort(key=place)
+    items.sort(key=rank)

@@ -194,8 +194,10 @@ class Server(uvicorn.Server):
         self.interrupted = self.interrupted or sig == signal.SIGINT
         super().handle_exit(sig, frame)
         if not self.started:
-            # Uvicorn would report the start that is cancelled here as one that failed.
-            logging.getLogger("uvicorn.error").disabled = True
+            # Uvicorn would report the start that is cancelled here as one that failed, and asyncio
+            # whichever task is running now, in which the exception is raised.
+            for name in ("uvicorn.error", "asyncio"):
+                logging.getLogger(name).disabled = True
             raise SystemExit(self.status)
 
     @property

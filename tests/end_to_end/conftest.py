@@ -128,29 +128,9 @@ def daemon(workspace: Workspace, tmp_path: Path) -> Iterator[Callable[..., Daemo
         one.__exit__(None, None, None)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def demo_begins_early(request: pytest.FixtureRequest) -> None:
-    """The demo takes over a minute: it begins with the first test, and is looked at by the last."""
-    if any("demo" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        request.getfixturevalue("demo")
-
-
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showing]:
-    """The demo; it takes over a minute, so it runs beside the other tests."""
+    """The demo, from its beginning."""
     showing = Showing(tmp_path_factory.mktemp("demo"))
     yield showing
     showing.end()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _early(request: pytest.FixtureRequest) -> None:
-    # Of several workers, only the one that runs the demo's test may show it.
-    alone = "PYTEST_XDIST_WORKER" not in os.environ
-    if alone and any("demo" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        request.getfixturevalue("demo")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the test that waits for the whole demo come last of all."""
-    items.sort(key=lambda item: "demo" in getattr(item, "fixturenames", ()))
