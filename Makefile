@@ -1,6 +1,8 @@
 # Every target sets up .venv from the hashed lock by itself; a fresh machine needs Python 3.11+ and make.
 PYTHON ?= python3
 BIN := .venv/bin
+# Bytecode is kept, whatever the shell says: each of many processes would compile every module anew.
+export PYTHONDONTWRITEBYTECODE =
 READY := .venv/ready
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
