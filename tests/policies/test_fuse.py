@@ -149,3 +149,33 @@ def test_a_long_tide_holds_back_the_bets_on_small_rises_alone() -> None:
     assert large is None
     assert blown(setting, minutes([(6000, 60)] * 20)) is None
     assert blown(setting, minutes([(6000, 300)] * 2)) is not None
+
+
+def bursty_day(seed: int) -> list[Minute]:
+    """A day of ten requests a second with six outages of ten minutes, and errors in clusters."""
+    drawn = random.Random(seed)  # noqa: S311 - no secret
+    counts = []
+    for number in range(DAY):
+        usual = 3 * sum(drawn.random() < 0.01 for _ in range(200))
+        outage = 60 if number % 240 >= 230 else 0
+        counts.append((600, usual + outage))
+    return minutes(counts, first=-DAY)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_no_hour_of_the_day_before_would_have_blown_it(
+    seed: int,
+) -> None:
+    day = bursty_day(seed)
+    most = set_by(day).most
+    assert any(one is not None for one in most)
+
+    def blows(cap: tuple[float | None, ...]) -> bool:
+        starts = range(HISTORY, DAY, HISTORY)
+        found = [set_by(day[start - HISTORY : start]) for start in starts]
+        met = [day[start : start + HISTORY] for start in starts]
+        settings = [replace(one, most=cap, set_at=day[0].ends_at) for one in found]
+        return any(blown(*pair) is not None for pair in zip(settings, met, strict=True))
+
+    assert not blows(most)
+    assert blows(()), "without it, one would have"

@@ -14,7 +14,14 @@ from policies.bounds import CLOSES, OPENS
 from policies.criterion import pairs_of
 from policies.evidence import GRID, NOTHING, Arm, paired
 from policies.guards import ErrorGuard, Guards
-from policies.onearm import EXCESSES, excess, highest_rate
+from policies.onearm import (
+    EXCESSES,
+    each_over,
+    excess,
+    gains_over,
+    highest_rate,
+    worst_stretch,
+)
 from policies.outlook import requests_needed
 from policies.pairing import paired_differences
 from policies.sequential import (
@@ -328,3 +335,21 @@ def test_the_highest_rate_comes_down_with_more_requests() -> None:
     assert highest_rate(0, 0, 0.001) == pytest.approx(1)
     assert highest_rate(9, 9, 0.001) == pytest.approx(1)
     assert highest_rate(0, 1000, 0.001) == pytest.approx(0.00688, abs=1e-4)
+
+
+@pytest.mark.parametrize("permitted", [0.001, 0.05, 0.4])
+def test_what_each_observation_gains_is_what_a_block_of_it_gains(permitted: float) -> None:
+    each = each_over(permitted)
+    for value, index in ((0.0, 0), (1.0, 1)):
+        block = gains_over(permitted, ((value, 1.0),))
+        assert tuple(pair[index] for pair in each) == pytest.approx(block)
+    clustered = gains_over(permitted, ((1.0, 8.0),), 4.0)
+    assert clustered == pytest.approx(gains_over(permitted, ((1.0, 2.0),)))
+
+
+def test_the_worst_stretch_is_the_one_that_wins_the_most_with_no_block_winning_too_much() -> None:
+    assert worst_stretch([], math.inf) == 0.0
+    assert worst_stretch([-1.0, -0.5], math.inf) == 0.0
+    gains = [-1.0, 0.25, 0.5, -2.0, 0.5, -0.25, 0.125]
+    assert worst_stretch(gains, math.inf) == 0.75
+    assert worst_stretch(gains, 0.25) == 0.5

@@ -1,6 +1,7 @@
 """A block told of in the journal is read back as it was, through JSON text."""
 
 import json
+from dataclasses import replace
 from datetime import UTC
 
 import pytest
@@ -42,7 +43,9 @@ BLOCKS = st.builds(
     closed_at=st.datetimes(timezones=st.just(UTC)),
     candidate=ARMS,
     stable=ARMS,
+    whole=st.booleans(),
     unattributed=COUNTS,
+    unattributed_errors=COUNTS,
     late=COUNTS,
     coverage=st.none() | COVERS,
 )
@@ -53,6 +56,26 @@ MANY = settings(max_examples=150, deadline=None, database=None, derandomize=True
 @given(BLOCKS)
 def test_a_block_is_read_back_exactly_as_it_was_told(block: Block) -> None:
     assert block_of(json.loads(json.dumps(told(block)))) == block
+
+
+@MANY
+@given(BLOCKS)
+def test_what_an_earlier_headgate_did_not_count_is_read_as_nothing(block: Block) -> None:
+    since = ("whole", "unattributed_errors", "late", "coverage")
+    fields = {
+        name: value
+        for name, value in told(block).items()
+        if name not in since and not name.endswith(("_rejected", "_tallies"))
+    }
+    assert block_of(fields) == replace(
+        block,
+        candidate=replace(block.candidate, rejected=0, tallies={}),
+        stable=replace(block.stable, rejected=0, tallies={}),
+        whole=False,
+        unattributed_errors=0,
+        late=0,
+        coverage=None,
+    )
 
 
 @MANY

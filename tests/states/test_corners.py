@@ -7,7 +7,7 @@ import pytest
 
 from policies.fuse import Minute
 from states.plan import Serve, TagVersion
-from states.release import Application, Order
+from states.release import Application, Attempt, Order
 from states.world import Absent, Endpoint, Serving, Share
 from tests.states.story import MODEL, QUICK, SPEC, TABLE, Story, serving
 
@@ -390,3 +390,68 @@ def test_an_abort_that_was_given_is_named_even_if_somebody_was_quicker(story: St
     story.look()
     assert story.release is not None
     assert story.release.because == "aborted by the operator"
+
+
+def test_a_strangers_change_is_told_with_what_is_served_and_the_release_it_befalls(
+    story: Story,
+) -> None:
+    story.register(2)
+    story.until("Canary")
+    story.edit(v1=60, v2=40)
+    plan = story.look()
+    [told] = [one for one in plan.events if one.name == "endpoint.foreign_change"]
+    assert told.release == ("2", 1)
+    assert told.level == "warning"
+    assert told.because == story.application.hold
+    assert "it serves rag_chatbot-v1 60 %, rag_chatbot-v2 40 %" in told.because
+    assert not story.live.settled, "what is counted meanwhile proves nothing"
+    assert not story.live.spans[-1].settled
+    assert story.live.spans[-1].starts_at == story.now
+
+
+def test_an_endpoint_that_cannot_be_adopted_is_told_with_what_it_serves() -> None:
+    story = Story()
+    story.edit(v1=60, v7=40)
+    plan = story.look()
+    [told] = [one for one in plan.events if one.name == "endpoint.foreign_change"]
+    assert told.release is None
+    assert told.fields == {"serving": "rag_chatbot-v1 60 %, rag_chatbot-v7 40 %"}
+
+
+def test_a_late_effect_of_a_call_whose_outcome_is_unknown_is_no_strangers_change(
+    story: Story,
+) -> None:
+    story.register(2)
+    story.until("Canary")
+    story.look(times=2)
+    asked = story.application.asked
+    earlier = Attempt(
+        kind="serve",
+        target="rag_chatbot-v1 70 %, rag_chatbot-v2 30 %",
+        at=story.now,
+        outcome="open",
+    )
+    story.application = replace(story.application, attempts=(earlier,))
+    story.edit(v1=70, v2=30)
+    story.look(after=1)
+    assert story.application.hold is None, "it may have been ours"
+    done = replace(earlier, outcome="done")
+    other = Attempt(kind="serve", target=asked or "", at=story.now, outcome="done")
+    story.application = replace(story.application, attempts=(done, other), seen=None)
+    story.edit(v1=65, v2=35)
+    story.look(after=1)
+    assert story.application.hold is not None, "that was never asked for"
+
+
+def test_a_single_percent_of_users_on_a_closed_version_is_brought_home_before_all_else(
+    story: Story,
+) -> None:
+    story.register(2)
+    story.until("Canary")
+    story.error_rates = {"2": 0.5}
+    story.obeys = False
+    story.until("RolledBack")
+    story.edit(v1=99, v2=1)
+    plan = story.look(after=90)
+    assert [call.kind for call in plan.calls if call.kind == "serve"] == ["serve"]
+    assert story.application.hold is None

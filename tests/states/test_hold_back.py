@@ -125,6 +125,7 @@ def test_a_first_release_has_nobody_to_hold_back() -> None:
     spec = replace(SPEC, rollout=replace(QUICK, hold_back=5))
     story.application = replace(story.application, spec=spec)
     story.look()
+    assert story.until("Canary").weight == 100
     story.until("Production")
     story.look(times=2)
     assert story.weight(1) == 100
