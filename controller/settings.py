@@ -129,7 +129,7 @@ class RequestSettings(Strict):
     """Where a request has what is counted of it."""
 
     session: JsonPathText | None = None
-    """With it, errors are counted by session, so that a session's retries are one."""
+    """With it, only the first request of a session counts in each look: its retries are none."""
 
 
 class QuerySettings(Strict):

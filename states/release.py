@@ -39,7 +39,7 @@ class Spec:
     queries: Mapping[str, str] = field(default_factory=dict)
     """Configured queries by name, and what each counts: errors, latency or score."""
     by_session: bool = False
-    """Errors are counted by session, so that a session's retries are one."""
+    """Of a session's requests in a window only the first counts, so that its retries are none."""
     environment_declared: bool = False
     """`serving.environment` was stated: a full-state PUT cannot lose variables unknowingly."""
     evidence_every: timedelta = timedelta(minutes=5)

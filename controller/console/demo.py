@@ -167,12 +167,23 @@ class Demo:
                 self._console.print("interrupted: everything is stopped and removed")
                 return 130
             except DemoFailed as failure:
-                self._console.print(f"[red]the demo failed:[/] {failure}")
+                self._console.print(f"[red]the demo failed:[/] {failure}{self._astray()}")
                 return 1
             finally:
                 self._parts.stop()
                 shutil.rmtree(self._folder, ignore_errors=True)
         return 0
+
+    def _astray(self) -> str:
+        """Why a version went back that was to stay: the likeliest reason, where there is one."""
+        found = [
+            f"; version {line['version']} went back: {line['because']}"
+            for line in self._lines
+            if line["event"] == "release.transition"
+            and line["to_state"] == State.ROLLED_BACK
+            and EXPECTED[line["version"]][-1] is not State.ROLLED_BACK
+        ]
+        return "".join(found)
 
     def _show(self) -> None:
         self._say("", "a Databricks workspace on this machine, emulated; real clients, real models")
