@@ -36,6 +36,8 @@ class StepForecast:
     """A compared step: what it needs, what it finds, and whom it exposes meanwhile."""
 
     weight: int
+    margin: float | None
+    """Of errors, by which this step is judged, in shares of requests; None: they decide nothing."""
     needs: tuple[Need, ...]
     """Of the guards that decide."""
     slowest: str
@@ -191,8 +193,10 @@ def _step(
     found = failure_found(criteria, weight, traffic, every)
     if found is not None and found[0] > stay:
         found = None
+    margins = [one.margin_at(weight) for one in criteria if one.guard == ERRORS and not one.observe]
     return StepForecast(
         weight=weight,
+        margin=next(iter(margins), None),
         needs=needs,
         slowest=name,
         time=time,

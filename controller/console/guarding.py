@@ -21,6 +21,8 @@ def guards_in_words(name: str, spec: Spec) -> list[str]:
         for guard, (one, words) in _all(spec.guards).items()
         if guard in found
     ]
+    if all(one.observe for guard, (one, _) in _all(spec.guards).items() if guard != CAPACITY):
+        told.append("note: every guard only observes, so that no step below 100 % will be opened")
     if spec.guards.tokens is None:
         told.append(f"{TOKENS}: not guarded: response.tokens does not say where their number is")
     return told

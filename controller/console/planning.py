@@ -121,6 +121,7 @@ class Plan:
 def _step(one: StepForecast) -> dict[str, Any]:
     return {
         "weight": one.weight,
+        "error_margin": one.margin,
         "decides": one.decides,
         "time_s": _seconds(one.time),
         "slowest": one.slowest,

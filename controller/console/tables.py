@@ -14,7 +14,7 @@ from controller.record.redaction import printable
 from policies.backtest import End
 from policies.forecast import Forecast, StepForecast
 from policies.rollout import WHOLE
-from policies.words import duration, percent
+from policies.words import duration, percent, points
 
 WIDE = 120
 """Columns that a table may take where no terminal sets a limit."""
@@ -68,7 +68,13 @@ def _undecided(one: StepForecast, lag: timedelta) -> str:
 
 def _steps(steps: Sequence[StepForecast]) -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False)
-    headings = ("step", "takes", "waits for", "finds errors from", "total failure shut after")
+    headings = (
+        "step, margin",
+        "takes",
+        "waits for",
+        "finds errors from",
+        "total failure shut after",
+    )
     for heading in (*headings, "exposed", "if never found"):
         table.add_column(heading, overflow="fold")
     for one in steps:
@@ -79,7 +85,7 @@ def _steps(steps: Sequence[StepForecast]) -> Table:
             needed = f"{need.guard}: {number}"
         shut = f"{duration(one.found)} ({one.by})" if one.found is not None else "not on this step"
         table.add_row(
-            f"{one.weight} %",
+            f"{one.weight} %{f', {points(one.margin)}' if one.margin is not None else ''}",
             duration(one.time) if one.time is not None else "never",
             needed,
             percent(one.smallest) if one.smallest is not None else "undetectable",

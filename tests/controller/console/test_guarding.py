@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from controller.console.guarding import guards_in_words
-from policies.guards import AnswerGuard, Guards, LatencyGuard, ScoreGuard, TokenGuard
+from policies.guards import AnswerGuard, ErrorGuard, Guards, LatencyGuard, ScoreGuard, TokenGuard
 from states.release import Spec
 
 SPEC = Spec(model="main.ml.rag", endpoint="rag")
@@ -34,3 +34,17 @@ def test_a_configured_query_is_told_as_the_source_that_it_is() -> None:
     assert "answers: margin 2 pp, counted by inference table; observed only" in told
     assert "tokens: margin 25 %, counted by inference table" in told
     assert "relevance: margin 0.05, counted by query relevance" in told
+
+
+def test_where_all_guards_only_observe_it_is_said_what_that_means() -> None:
+    observing = Guards(
+        errors=ErrorGuard(observe=True),
+        latency=LatencyGuard(observe=True),
+        answers=AnswerGuard(observe=True),
+    )
+    told = guards_in_words("rag", replace(SPEC, guards=observing))
+    assert "note: every guard only observes, so that no step below 100 % will be opened" in told
+    deciding = replace(observing, scores={"relevance": ScoreGuard()})
+    assert not any(
+        "note" in line for line in guards_in_words("rag", replace(SPEC, guards=deciding))
+    )
