@@ -30,10 +30,10 @@ bench-daemon: $(READY)  ## Start-up time and memory of the daemon, with requirem
 bench-sandbox: $(READY)  ## Requests/s, latency and memory of the sandbox beside `mlflow models serve`.
 	@$(BIN)/python -m tests.benchmarks.sandbox
 
-bench-judging: $(READY)  ## Headgate and its peers on the same traces; half an hour or so.
+bench-judging: $(READY)  ## Headgate and its peers on the same traces; an hour or more.
 	@$(BIN)/python -u -m tests.benchmarks.judging
 
-mutate: $(READY)  ## Mutation score of policies/ and states/, with every survivor; an hour or so.
+mutate: $(READY)  ## Mutation score of policies/ and states/, with every survivor; an hour or two.
 	@$(BIN)/python -m tests.benchmarks.mutation
 
 compat: $(READY)  ## The newest clients, and MLflow 2, against the sandbox; needs a package registry.

@@ -9,10 +9,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial, reduce
 
-from policies.onearm import each_over, excess, highest_rate, worst_stretch
+from policies.onearm import each_over, excess_after, highest_rate, unexceeded, worst_stretch
 from policies.verdict import Outcome, Verdict
-from policies.wealth import binary
+from policies.wealth import Wealth, binary
 from policies.words import percent
 
 GUARD = "fuse"
@@ -37,7 +38,7 @@ FAR, ROUNDS = 4.0, 4
 """Standard deviations from the usual rate to a burst, and how often what is usual is asked anew."""
 ROUTED = 3.0
 """Standard deviations by which a minute's users of the candidate may be more than its share."""
-STEADY = 12  # halvings of what a minute may bring: to a thousandth of what blows it
+STEADY = 8  # halvings of what a minute may bring: to a two-hundredth of what blows it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,15 +188,22 @@ def clusters(before: Iterable[Minute]) -> float:
     return max(1.0, (PRIOR + spread) / (PRIOR + chance))
 
 
+def burning(setting: Fuse, had: Wealth, one: Minute) -> Wealth:
+    """The test's wealth with one more minute of the step; it blows at `BLOWS`."""
+    if not one.requests:
+        return had
+    failed = binary(one.requests, _blamed(setting, one))
+    most = tuple(math.inf if one is None else one for one in setting.most)
+    return excess_after(setting.permitted, had, failed, setting.dispersion, most)
+
+
 def blown(setting: Fuse, since: Iterable[Minute]) -> Verdict | None:
     """FAIL once the endpoint is shown to err more than the fuse permits; else None.
 
     The verdict is about the endpoint: it names no version, and must roll none back.
     """
     minutes = [one for one in since if one.ends_at > setting.set_at]
-    failed = [binary(one.requests, _blamed(setting, one)) for one in minutes]
-    most = tuple(math.inf if one is None else one for one in setting.most)
-    if excess(failed, setting.permitted, setting.dispersion, most) < BLOWS:
+    if reduce(partial(burning, setting), minutes, unexceeded()).evidence < BLOWS:
         return None
     requests = sum(one.requests for one in minutes)
     errors = sum(min(one.errors, one.requests) for one in minutes)

@@ -18,8 +18,9 @@ import numpy as np
 from policies.bounds import CLOSES, LEANS, OPENS
 from policies.criteria import criteria
 from policies.evidence import Arm, Block, Measure, Tally
-from policies.fuse import Fuse, Minute, blown, clusters, fuse
+from policies.fuse import BLOWS, Fuse, Minute, burning, clusters, fuse
 from policies.guards import ERRORS, LATENCY, QUANTILES, Guards, History, measures
+from policies.onearm import unexceeded
 from policies.position import Waiting
 from policies.rollout import WHOLE, Rollout
 from policies.sequential import harm_after, safety_after, unharmed
@@ -86,6 +87,7 @@ class Headgate:
         self._opened_s, self._shut_s = 0.0, math.inf
         self._covered_s = 0.0
         self._fuse: Fuse | None = None
+        self._burnt, self._burning = 0, unexceeded()
         self._retreats = 0
         self._safe: dict[str, tuple[Waiting, Wealth]] = {}
 
@@ -166,6 +168,7 @@ class Headgate:
 
     def _set_fuse(self, now_s: float) -> None:
         self._fuse = fuse(self._minutes, START + timedelta(seconds=now_s), self._weight)
+        self._burnt, self._burning = len(self._minutes), unexceeded()
         if self._weight == WHOLE and self._standing.before is None:
             self._standing = replace(self._standing, before=self._fuse)
 
@@ -173,7 +176,11 @@ class Headgate:
         if self._fuse is None:
             return False
         since = self._fuse.set_at + timedelta(minutes=1)
-        return blown(self._fuse, [one for one in self._minutes if one.ends_at >= since]) is not None
+        for one in self._minutes[self._burnt :]:
+            if one.ends_at >= since:
+                self._burning = burning(self._fuse, self._burning, one)
+        self._burnt = len(self._minutes)
+        return self._burning.evidence >= BLOWS
 
     def _take(self, windows: Sequence[Window]) -> None:
         """Fold what has arrived: one block for each weight, and each side of `settle`."""
