@@ -22,8 +22,8 @@ LEAST_SLOWER_MS = 5
 """No rise of latency below this counts: the table has whole milliseconds, and nobody feels it."""
 LEAST_DOUBLED_MS = 50
 """Nor, where only stable's past is left to compare with, one below this: what a busy machine adds
-to answers of a few milliseconds is not the version's doing, and a tenth of a second is what people
-begin to feel."""
+to answers of a few milliseconds is not the version's doing, and half of the tenth of a second that
+people begin to feel is soon enough to tell."""
 FEWEST = 200
 """Answers of the past that quantiles need: p95 then rests on ten."""
 CAP_TIMES = 4
@@ -166,14 +166,14 @@ def widening(weight: int) -> int:
     return 6 if weight >= 5 else 20  # noqa: PLR2004
 
 
-def slower(threshold: float, rise: float) -> float:
+def slower(threshold: float, rise: float, least_ms: float = LEAST_SLOWER_MS) -> float:
     """The edge that stands for a latency threshold with a relative rise, in whole ms."""
-    return float(round(max(threshold * (1 + rise), threshold + LEAST_SLOWER_MS)))
+    return float(round(max(threshold * (1 + rise), threshold + least_ms)))
 
 
 def twice(threshold: float) -> float:
     """The edge that a latency threshold is held to alone: twice as long, and to be felt."""
-    return max(2 * threshold, threshold + LEAST_DOUBLED_MS)
+    return slower(threshold, 1.0, LEAST_DOUBLED_MS)
 
 
 def measures(guards: Guards, history: History | None, steps: tuple[int, ...]) -> dict[str, Measure]:

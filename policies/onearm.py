@@ -20,18 +20,10 @@ EXCESSES = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0)
 HALVINGS = 60  # of an interval between 0 and 1, until floats cannot be told apart
 
 
-def excess(
-    arms: Iterable[Values],
-    permitted: float,
-    dispersion: float = 1.0,
-    most: Sequence[float] = (),
-) -> float:
-    """Log evidence that one arm's mean is over `permitted`; for rates, a likelihood ratio.
-
-    `most` is what each bet may win by one block at most: less than it won, which is fair too.
-    """
+def excess(arms: Iterable[Values], permitted: float, dispersion: float = 1.0) -> float:
+    """Log evidence that one arm's mean is over `permitted`; for rates, a likelihood ratio."""
     folded = (values for values in arms if seen(values))
-    after = partial(excess_after, permitted, dispersion=dispersion, most=most)
+    after = partial(excess_after, permitted, dispersion=dispersion)
     return reduce(after, folded, unexceeded()).evidence
 
 
@@ -47,7 +39,10 @@ def excess_after(
     dispersion: float = 1.0,
     most: Sequence[float] = (),
 ) -> Wealth:
-    """Fold one more block; one in which nothing was seen must not be here."""
+    """Fold one more block; one in which nothing was seen must not be here.
+
+    `most` is what each bet may win by it at most: less than it won, which is fair too.
+    """
     gains = gains_over(permitted, values, dispersion)
     return entered(had, list(map(min, gains, most) if most else gains))
 

@@ -100,12 +100,12 @@ class Standing:
     def _limited(self, criterion: Criterion, at: Position) -> float:
         """The hard limit, or what stable was seen to do that itself breaks it."""
         assert criterion.limit is not None, "asked of a guard that has one"
-        dispersion = criterion.harm[0].comparison.dispersion
-        number = seen(at.past_limit) / dispersion
-        own = highest_rate(mean(at.past_limit) * number, number, self._miss) if number else 0.0
         # What stable's few requests allow for is no licence: it must have broken the limit itself.
-        broken = number > 0 and mean(at.past_limit) > criterion.limit.permitted
-        return min(own, MOST_BROKEN) if broken else criterion.limit.permitted
+        share = mean(at.past_limit)
+        if share <= criterion.limit.permitted:
+            return criterion.limit.permitted
+        number = seen(at.past_limit) / criterion.harm[0].comparison.dispersion
+        return min(MOST_BROKEN, highest_rate(share * number, number, self._miss))
 
     def _permitted(self, criterion: Criterion, at: Position) -> float | None:
         permitted = permitted_by(criterion, at.past, self._miss)

@@ -12,6 +12,7 @@ from policies.guards import (
     CAP_TIMES,
     FEWEST,
     LATENCY,
+    LEAST_DOUBLED_MS,
     LEAST_SLOWER_MS,
     TOKENS,
     AnswerGuard,
@@ -24,6 +25,7 @@ from policies.guards import (
     TokenGuard,
     measures,
     slower,
+    twice,
     widening,
 )
 from policies.judge import harmful, no_worse
@@ -120,6 +122,8 @@ def test_latency_thresholds_are_whole_milliseconds_and_never_less_than_can_be_fe
     assert slower(200.4, 0.05) == 210
     assert slower(12.0, 0.05) == 12 + LEAST_SLOWER_MS
     assert slower(0.4, 0.0) == round(0.4 + LEAST_SLOWER_MS)
+    assert twice(200.4) == 401
+    assert twice(4.0) == 4 + LEAST_DOUBLED_MS, "what a busy machine adds is no harm"
     quick = replace(HISTORY, latency_ms=(0.4, 1.2, 2.0, 3.0, 3.0))
     edges = measures(Guards(), quick, STEPS)[LATENCY].edges
     assert all(edge == round(edge) for edge in edges)

@@ -292,3 +292,22 @@ def test_nobody_is_promoted_while_harm_is_more_likely_than_not() -> None:
     story.order(Order.RUN)
     story.requests_per_look, story.error_rates = 12_000, {}
     story.until("Production")
+
+
+def test_nobody_is_confirmed_while_harm_is_more_likely_than_not() -> None:
+    story = begun(watch=timedelta(minutes=3), patience=timedelta(minutes=30))
+    story.until("Production")
+    story.requests_per_look = 60
+    story.error_rates = {"2": 0.034}
+    while not suspected(story.live):
+        story.look()
+    story.requests_per_look = 0
+    story.look(times=20)
+    assert story.live.state == "Production", "the watch is over, and it waits"
+    assert not story.live.confirmed
+    story.look(times=60)
+    assert story.live.needs_person
+    assert "harm is more likely than not" in (story.live.hold or "")
+    story.requests_per_look, story.error_rates = 12_000, {}
+    story.look(times=4)
+    assert story.application.stable == "2", "what came since speaks for it"

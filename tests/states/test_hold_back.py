@@ -11,11 +11,10 @@ from states.world import Absent
 from tests.states.story import QUICK, SPEC, Story
 
 
-@pytest.fixture
-def story() -> Story:
-    """A bake with 5 % held back, its counts by version under way."""
+def baking(hold_back: int) -> Story:
+    """A bake, its counts by version under way."""
     story = Story()
-    spec = replace(SPEC, rollout=replace(QUICK, hold_back=5))
+    spec = replace(SPEC, rollout=replace(QUICK, hold_back=hold_back))
     story.application = replace(story.application, spec=spec)
     story.look()
     story.register(2)
@@ -24,6 +23,12 @@ def story() -> Story:
         story.look()
     story.look(times=2)
     return story
+
+
+@pytest.fixture
+def story() -> Story:
+    """A bake with 5 % held back."""
+    return baking(5)
 
 
 def test_the_bake_gives_what_is_left_and_the_watch_all(story: Story) -> None:
@@ -56,13 +61,7 @@ def test_an_outage_of_both_versions_during_the_bake_sends_nobody_home(story: Sto
 
 def test_without_anybody_held_back_the_same_outage_is_blamed_on_the_candidate() -> None:
     """There is nobody to compare with: that is what holding back is for."""
-    story = Story()
-    story.look()
-    story.register(2)
-    story.until("Canary")
-    while not story.live.baking:
-        story.look()
-    story.look(times=2)
+    story = baking(0)
     story.error_rates = {"2": 0.2, "": 0.2}
     story.look(times=4)
     assert story.release is not None
