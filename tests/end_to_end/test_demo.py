@@ -9,12 +9,12 @@ from tests.end_to_end.stage import Showing, eventually, headgate
 
 pytestmark = [
     pytest.mark.end_to_end,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(400),
 ]
 
 
 def test_the_demo_shows_four_versions_and_leaves_nothing_behind(demo: Showing) -> None:
-    assert demo.process.wait(200) == 0, demo.out
+    assert demo.process.wait(320) == 0, demo.out
     rows = [line for line in demo.out.splitlines() if line.startswith("│ ")]
     told = {row.split("│")[1].strip(): row.split("│")[2].strip() for row in rows}
     told.pop("", None)
