@@ -10,7 +10,7 @@ from policies.telling import tell
 from policies.verdict import Outcome, Verdict
 from policies.words import duration
 from states.desired import desired_alias
-from states.home import add_span, converged, roll_back
+from states.home import add_span, converged, ready_for, roll_back
 from states.judging import (
     alarm_of,
     covered,
@@ -243,7 +243,7 @@ def _retreat(turn: Turn, release: Release, alarm: Verdict) -> None:
 
 def _reopen(turn: Turn, release: Release) -> None:
     """Open the same step again once the counts by version tell of all that led to the alarm."""
-    if not converged(turn):
+    if not ready_for(turn, release):
         return
     if not release.settled:
         turn.settle(release, "0 % seen on the endpoint")

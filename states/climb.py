@@ -12,7 +12,7 @@ from policies.guards import CAPACITY, ERRORS, TOKENS
 from policies.words import duration
 from states.canary import canary, production
 from states.desired import desired
-from states.home import add_span, come_home, converged, roll_back
+from states.home import add_span, come_home, converged, ready_for, roll_back
 from states.judging import bench, guards_of, lag_of, pace_of, pin_guards, sources
 from states.machine import State, Trigger
 from states.release import Order, Release
@@ -32,7 +32,9 @@ def go_on(turn: Turn, release: Release) -> None:
     state = release.state
     if release.order is Order.ABORT and state is not State.ROLLED_BACK:
         release = roll_back(turn, release, "aborted by the operator")
-        state = release.state
+    elif state is not State.ROLLED_BACK:
+        release = _heed_deleted(turn, release)
+    state = release.state
     if turn.unseen:
         return
     if state is State.PROVISIONING:
@@ -48,6 +50,26 @@ def go_on(turn: Turn, release: Release) -> None:
     else:
         assert state is State.PRODUCTION, f"{state} is not live"
         production(turn, release)
+
+
+def _heed_deleted(turn: Turn, release: Release) -> Release:
+    """Send a version home that the registry lost: it could not be started again, so not stay.
+
+    From every state, users or not: the version to go back to is there. Two looks must miss it, and
+    a list that is empty, or lacks the other one too, is no proof.
+    """
+    if turn.world.versions is None:
+        return release
+    listed = {one.version for one in turn.world.versions}
+    back = turn.application.incumbent
+    missing = release.version not in listed and bool(listed)
+    if missing and release.unlisted and (back in listed or back is None):
+        return roll_back(turn, release, f"version {release.version} was deleted from the registry")
+    release = turn.put(release, unlisted=missing)
+    if missing:
+        why = f"version {release.version} is not in the registry's list: it is looked for once more"
+        return turn.hold(release, why)
+    return release
 
 
 def _provisioning(turn: Turn, release: Release) -> None:
@@ -124,7 +146,7 @@ def _open(turn: Turn, release: Release, because: str) -> None:
         turn.hold(release, why[0], needs_person=why[1])
         return
     release = turn.free(release)
-    if not turn.may_advance(release) or not converged(turn):
+    if not turn.may_advance(release) or not ready_for(turn, release):
         return
     pinned = turn.put(replace(pinned, hold=release.hold, needs_person=release.needs_person))
     assert pinned.pinned is not None, "a live release has a pinned plan"

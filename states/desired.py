@@ -1,5 +1,7 @@
 """What the endpoint and the alias should be: functions of the record alone, so they survive."""
 
+from dataclasses import replace
+
 from states.machine import State
 from states.release import Application
 from states.world import Serving, Share
@@ -42,4 +44,39 @@ def desired_alias(application: Application) -> str | None:
     live = application.live
     if live is not None and live.state is State.PRODUCTION:
         return live.version
-    return application.stable
+    # A deleted version takes its aliases with it, and cannot be named again.
+    return None if application.stable in application.deleted else application.stable
+
+
+def exposure(application: Application, version: str, serving: Serving) -> int:
+    """The percentage of users that a version has, under whatever names it is served."""
+    model = application.spec.model
+    ours = [one for one in serving.shares.values() if (one.model, one.version) == (model, version)]
+    return sum(one.weight for one in ours)
+
+
+def closed(application: Application, serving: Serving) -> Serving | None:
+    """What is served, with users taken from a version that is closed to them, and nothing else.
+
+    None where no such version has users: a version is closed once it is rolled back, and while its
+    gate is shut. Its users go to the version that serves otherwise.
+    """
+    live, incumbent = application.live, application.incumbent
+    if live is None or incumbent is None or incumbent == live.version:
+        return None
+    if live.state is not State.ROLLED_BACK and not live.shut:
+        return None
+    moved = exposure(application, live.version, serving)
+    if not moved:
+        return None
+    model = application.spec.model
+    shares = {
+        name: replace(one, weight=0) if (one.model, one.version) == (model, live.version) else one
+        for name, one in serving.shares.items()
+    }
+    homes = [name for name, one in shares.items() if (one.model, one.version) == (model, incumbent)]
+    known = application.entity(incumbent)
+    home = known if known in homes or not homes else homes[0]
+    had = shares[home].weight if home in homes else 0
+    shares[home] = Share(model=model, version=incumbent, weight=had + moved)
+    return Serving(shares)

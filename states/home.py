@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from policies.words import duration
-from states.desired import desired, desired_alias
+from states.desired import closed, desired, desired_alias
 from states.machine import State, Trigger
 from states.release import Release, Span
 from states.turn import Turn
@@ -20,6 +20,13 @@ def converged(turn: Turn) -> bool:
         return False
     weighed = {name for name, share in wanted.shares.items() if share.weight}
     return endpoint.serving == wanted and weighed <= endpoint.ready
+
+
+def ready_for(turn: Turn, release: Release) -> bool:
+    """Converged, and the version is ready for users of its own, whether it has any or not."""
+    endpoint = turn.endpoint
+    entity = turn.application.entity(release.version)
+    return converged(turn) and endpoint is not None and entity in endpoint.ready
 
 
 def add_span(
@@ -78,11 +85,17 @@ def come_home(turn: Turn, release: Release) -> None:
 
 
 def _escalate(turn: Turn, release: Release) -> None:
-    """Say louder and louder that users cannot be brought home; it is tried all the same."""
+    """Say louder and louder that users cannot be brought home; it is tried all the same.
+
+    What others changed beside it keeps nobody from home: the change itself is told.
+    """
+    endpoint, application = turn.endpoint, turn.application
+    told = application.change is not None and endpoint is not None
+    if told and endpoint and closed(application, endpoint.serving) is None:
+        return
     passed = [limit for limit in ESCALATIONS if release.in_state >= limit]
     if not passed:
         return
-    endpoint = turn.endpoint
     busy = endpoint is not None and endpoint.updating
     reason = "Databricks is still updating the endpoint" if busy else "it is sent again and again"
     why = f"not home after {duration(passed[-1])}: {reason}; put stable to 100 % by hand"

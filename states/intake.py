@@ -26,7 +26,7 @@ def adopt(turn: Turn) -> None:
         return
     if isinstance(world.endpoint, Absent):
         seen = world.alias if isinstance(world.alias, str) else None
-        turn.record(adopted=True, ours=True, seen_alias=seen)
+        turn.record(adopted=True, ours=True, seen_alias=seen, seen_alias_of=application.spec.alias)
         return
     trouble = unadoptable(application, world.endpoint, world.alias)
     if trouble is not None:
@@ -72,6 +72,7 @@ def _adopt_endpoint(turn: Turn, endpoint: Endpoint, versions: tuple[ModelVersion
         carried=carried,
         seen=endpoint.serving,
         seen_alias=turn.world.alias if isinstance(turn.world.alias, str) else None,
+        seen_alias_of=turn.application.spec.alias,
         names={
             share.version: other
             for other, share in shares.items()

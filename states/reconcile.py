@@ -87,7 +87,7 @@ def _take_in(turn: Turn) -> None:
     live = turn.application.live
     if live is None:
         return
-    waits = live.order is Order.RUN and live.hold is None and application.hold is None
+    waits = live.order is Order.RUN and live.hold is None and application.change is None
     homeward = live.state is State.ROLLED_BACK
     stays = elapsed if live.settled else timedelta()
     live = turn.put(
@@ -152,7 +152,11 @@ def _remember_order(turn: Turn) -> None:
 
 
 def _remember_asked(turn: Turn, calls: tuple[Call, ...]) -> None:
-    """An update may take longer than the memory of calls; it is ours nevertheless."""
+    """An update may take longer than the memory of calls; it is ours nevertheless.
+
+    One that only closes a version, beside a change by others, is not what is wanted in the end.
+    """
+    disputed = turn.application.change is not None
     for call in calls:
         if call.kind == "serve":
-            turn.record(asked=call.target)
+            turn.record(**{"closing" if disputed else "asked": call.target})

@@ -10,11 +10,14 @@ from policies.fuse import Fuse, Minute
 from policies.golden import GoldenQuery, Round
 from policies.guards import Guards, History
 from policies.rollout import Rollout
+from states.difference import Answer, Change
 from states.machine import State
 from states.world import Serving
 
 ENTITY_NAME_LENGTH = 63
 """Databricks' longest served entity name."""
+MEMORY = timedelta(minutes=20)
+"""How long calls are remembered: twice the window in which they may be sent again."""
 
 
 class Order(StrEnum):
@@ -135,6 +138,8 @@ class Release:
     """Rolled back, and the registry was seen to say so."""
     removed: bool = False
     """Its entity is no longer wanted on the endpoint."""
+    unlisted: bool = False
+    """The registry did not list its version at the last look."""
 
     @property
     def key(self) -> str:
@@ -209,16 +214,33 @@ class Application:
     seen: Serving | None = None
     """The last serving state that was ours or accepted."""
     seen_alias: str | None = None
+    """The version that the alias last named, as ours or accepted."""
+    seen_alias_of: str | None = None
+    """The alias that this was: the configuration may name another one since."""
     asked: str | None = None
     """The serving state that was last asked for, however long ago."""
     hold: str | None = None
     """Why nothing goes on here until a person, or the world, has put it right."""
+    change: Change | None = None
+    """What others changed, while it is neither answered nor put back: nothing is sent meanwhile,
+    but what closes a version to users."""
+    changes: int = 0
+    """How many there have been."""
+    answer: Answer | None = None
+    closing: str | None = None
+    """The last serving state that was asked for to close a version beside a change by others."""
+    followed: Mapping[str, datetime] = field(default_factory=dict)
+    """By kind of call, when the world was last seen to be as wanted."""
+    fallback: bool = False
+    """AI Gateway's fallback, as it was when no version on trial had users."""
+    deleted: tuple[str, ...] = ()
+    """Versions that serve although the registry lost them, with a person's word for it."""
     looked_at: datetime | None = None
     minutes: tuple[Minute, ...] = ()
     """The endpoint's own, of its last day, oldest first: what fuses are set by."""
     releases: tuple[Release, ...] = ()
     attempts: tuple[Attempt, ...] = ()
-    """Calls of the last ten minutes, oldest first."""
+    """Calls of the last twenty minutes (`MEMORY`), oldest first."""
 
     def entity(self, version: str) -> str:
         """The served entity's name: as adopted, else `<model>-v<version>` in 63 characters."""

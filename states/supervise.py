@@ -1,135 +1,163 @@
-"""Whether the endpoint and the alias are as Headgate left them; a stranger's change is shown."""
+"""Whether the endpoint and the alias are as Headgate left them; a stranger's change is shown.
 
-from dataclasses import dataclass
+While it is neither answered nor put back, nothing is sent but what closes a version to users. A
+call of our own that has no effect, with nobody else at work, is sent again, and told when that
+does not help.
+"""
 
+from policies.words import duration
+from states.answering import answer
 from states.desired import desired, desired_alias
-from states.home import add_span, roll_back
+from states.difference import GONE, Change, side
+from states.foreign import alias_part, endpoint_part, heed_lowered, registry_part
+from states.home import add_span
 from states.machine import State
-from states.release import Application, Order
+from states.resending import LAST_WAIT, WINDOW, resends, spent
 from states.turn import Turn
-from states.wishes import exposed
-from states.world import Endpoint
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is not ours, in one sentence; nothing where all is well; `unknown` when unseen."""
-
-    trouble: str | None = None
-    unknown: bool = False
+from states.world import Absent, Endpoint
 
 
 def supervise(turn: Turn) -> None:
     """Hold while something that Headgate owns was changed by others; go on when it is right."""
-    findings = [_endpoint(turn), _alias(turn)]
-    troubles = [finding.trouble for finding in findings if finding.trouble]
-    if troubles:
-        if turn.application.hold is None:
-            _cut(turn)
-        turn.hold_application("; ".join(troubles))
-    elif not any(finding.unknown for finding in findings):
-        turn.free_application()
+    heed_lowered(turn)
+    parts = {
+        "endpoint": endpoint_part(turn),
+        "alias": alias_part(turn),
+        "registry": registry_part(turn),
+    }
+    before, seen = turn.application.change, all(part is not None for part in parts.values())
+    lines = {
+        name: part if part is not None else _known(before, name) for name, part in parts.items()
+    }
+    _note_followed(turn)
+    if any(lines.values()):
+        _show(turn, lines)
+        if seen:
+            answer(turn)
+    elif seen:
+        _go_on(turn)
+
+
+def _known(change: Change | None, name: str) -> tuple[str, ...]:
+    """What was last known of a part that cannot be seen now."""
+    known: tuple[str, ...] = getattr(change, name) if change is not None else ()
+    return known
+
+
+def _show(turn: Turn, lines: dict[str, tuple[str, ...]]) -> None:
+    """Write the change down with both its sides; another one than before is told."""
+    before = turn.application.change
+    if before is not None and before.difference == tuple(sum(lines.values(), ())):
+        return
+    if before is None:
+        _cut(turn)
+    application, endpoint, alias = turn.application, turn.endpoint, turn.world.alias
+    name, wanted = application.spec.alias, desired(application)
+    serving = endpoint.serving if endpoint is not None else None
+    if turn.unseen and before is not None:
+        serving = before.serving
+    named = alias if isinstance(alias, str) else None
+    hidden = endpoint is not None and endpoint.fallback and not application.fallback
+    change = Change(
+        number=application.changes + 1,
+        wanted=side(wanted, name, desired_alias(application), fallback=False),
+        found=side(serving, name, named, fallback=hidden),
+        serving=serving,
+        named=named,
+        fallback=hidden,
+        **lines,
+    )
+    given = application.answer
+    void = given.answer if given and before and given.difference == before.key else None
+    turn.record(change=change, changes=change.number)
+    turn.hold_application(
+        _sentence(turn, change, void),
+        wanted=change.wanted,
+        found=change.found,
+        difference=list(change.difference),
+    )
+
+
+def _sentence(turn: Turn, change: Change, void: str | None) -> str:
+    """What was changed, what to say to it, and that no word is needed if it is put back."""
+    name, endpoint = turn.application.name, turn.application.spec.endpoint
+    told = "; ".join(change.difference)
+    if change.endpoint == (GONE,):
+        told = "; ".join((f"endpoint {endpoint} is gone", *change.alias, *change.registry))
+    elif change.endpoint:
+        told = f"endpoint {endpoint} was changed by someone else: {told}"
+    elif change.alias:
+        told = f"changed by someone else: {told}"
+    earlier = f"; `{void}` answered an earlier difference, and is void" if void else ""
+    return (
+        f"{told}{earlier}; `headgate adopt {name}` takes it as it is, `headgate revert {name}` "
+        "puts it back, and if it is put back by hand, it goes on by itself"
+    )
 
 
 def _cut(turn: Turn) -> None:
-    """Somebody moved the weights: what is counted from here on proves nothing of this step."""
+    """Somebody moved what we own: what is counted from here on proves nothing of this step."""
     live = turn.application.live
-    if live is not None and live.state is State.CANARY and live.spans:
-        add_span(turn, turn.put(live, settled=False), settled=False)
+    if live is None or live.state not in (State.CANARY, State.PRODUCTION):
+        return
+    live = turn.put(live, settled=False)
+    if live.state is State.CANARY and live.spans:
+        add_span(turn, live, settled=False)
 
 
-def _endpoint(turn: Turn) -> Finding:
+def _note_followed(turn: Turn) -> None:
+    """Since when a call of each kind has been in effect: re-sending starts anew from there."""
     application, endpoint = turn.application, turn.endpoint
-    if turn.unseen:
-        return Finding(unknown=True)
-    if endpoint is None:
-        if application.seen is None:
-            return Finding()
-        wanted = desired(application) or application.seen
-        return Finding(
-            f"endpoint {application.spec.endpoint} is gone: create it again, serving {wanted}"
-        )
-    serving = endpoint.serving
-    if not serving.shares and application.seen is None:
-        return Finding()
-    if serving in (desired(application), application.seen) or str(serving) in _sent(application):
-        if serving != application.seen:
-            _tell_update(turn, endpoint)
-        turn.record(seen=serving)
-        return Finding()
-    return _foreign(turn, endpoint)
+    right = {
+        "serve": endpoint is not None and endpoint.serving == desired(application),
+        "alias": turn.world.alias is not None and turn.world.alias == desired_alias(application),
+    }
+    now = {kind: turn.world.now for kind, followed in right.items() if followed}
+    if now:
+        turn.record(followed={**application.followed, **now})
 
 
-def _sent(application: Application) -> set[str]:
-    """Targets that may yet take effect: the last one asked, and those whose outcome is unknown."""
-    sent = [attempt for attempt in application.attempts if attempt.kind == "serve"]
-    unknown = {attempt.target for attempt in sent if attempt.outcome == "open"}
-    asked = {application.asked} if application.asked else set()
-    return unknown | asked | {attempt.target for attempt in sent[-1:]}
+def _go_on(turn: Turn) -> None:
+    """Nobody changed anything: go on, unless what was asked for again and again is not done."""
+    stuck, own = _unheeded(turn), turn.application.change is None
+    turn.record(change=None)
+    if stuck is None:
+        turn.free_application()
+    elif turn.application.hold is None or not own:
+        turn.hold_application(stuck, event="release.held")
 
 
-def _tell_update(turn: Turn, endpoint: Endpoint) -> None:
-    weights = {name: share.weight for name, share in sorted(endpoint.serving.shares.items())}
-    turn.tell(
-        "endpoint.update",
-        turn.shown,
-        f"{turn.application.spec.endpoint} serves {endpoint.serving}",
-        weights=weights,
-        config_version=endpoint.config_version,
-    )
+def _unheeded(turn: Turn) -> str | None:
+    """Our own call that was sent as often as is good, and has no effect; None where there is none.
 
-
-def _foreign(turn: Turn, endpoint: Endpoint) -> Finding:
+    A rollback has its own, louder way of telling.
+    """
     application, live = turn.application, turn.application.live
-    if live is not None and live.state in (State.CANARY, State.PRODUCTION):
-        entity = application.entity(live.version)
-        weight = endpoint.serving.weight(entity)
-        raised = application.seen is not None and weight > application.seen.weight(entity)
-        if weight < live.weight and not raised and live.pinned and live.pinned.baseline:
-            told = f"its weight was lowered by someone else, to {weight} % of {live.weight} %"
-            if live.order is Order.ABORT:
-                told = "aborted by the operator"
-            roll_back(turn, live, told)
-            turn.record(seen=endpoint.serving)
-            return Finding()
-    if exposed(application, endpoint.serving):
-        return Finding()
-    return Finding(
-        f"endpoint {application.spec.endpoint} was changed by someone else: it serves "
-        f"{endpoint.serving}, Headgate wants {desired(application)}; put it back, and it goes on"
-    )
+    if live is not None and live.state is State.ROLLED_BACK:
+        return None
+    wanted, named = desired(application), desired_alias(application)
+    endpoint, alias = turn.endpoint, turn.world.alias
+    idle = isinstance(turn.world.endpoint, Absent) or (endpoint and not endpoint.updating)
+    if wanted is not None and idle and (endpoint is None or endpoint.serving != wanted):
+        is_so = f"serves {endpoint.serving}" if isinstance(endpoint, Endpoint) else "is not there"
+        told = f"endpoint {application.spec.endpoint} {is_so}, although {wanted}"
+        return _told(turn, "serve", str(wanted), told)
+    if named is not None and alias is not None and alias != named:
+        is_so = f"names version {alias}" if isinstance(alias, str) else "is not there"
+        told = f"alias {application.spec.alias} {is_so}, although version {named}"
+        return _told(turn, "alias", named, told)
+    return None
 
 
-def _alias(turn: Turn) -> Finding:
-    application, alias = turn.application, turn.world.alias
-    name, named = application.spec.alias, desired_alias(application)
-    if name is None:
-        return Finding()
-    if alias is None:
-        return Finding(unknown=True)
-    if not isinstance(alias, str):
-        return Finding()
-    ours = {attempt.target for attempt in application.attempts if attempt.kind == "alias"}
-    if alias in (named, application.seen_alias) or alias in ours:
-        if alias == named and alias != application.seen_alias:
-            _tell_alias(turn, alias)
-        turn.record(seen_alias=alias)
-        return Finding()
-    if named is None:
-        return Finding()
-    return Finding(
-        f"alias {name} was moved by someone else to version {alias}, Headgate wants version "
-        f"{named}; put it back, and it goes on"
-    )
-
-
-def _tell_alias(turn: Turn, alias: str) -> None:
-    name = turn.application.spec.alias
-    turn.tell(
-        "alias.moved",
-        turn.shown,
-        f"{name} names version {alias}",
-        alias=name,
-        from_version=turn.application.seen_alias,
-        to_version=alias,
+def _told(turn: Turn, kind: str, target: str, told: str) -> str | None:
+    application, now = turn.application, turn.world.now
+    held = application.hold is not None and application.change is None
+    tries = [one for one in application.attempts if (one.kind, one.target) == (kind, target)]
+    young = not tries or now - tries[-1].at < LAST_WAIT
+    if not held and (young or not spent(application, kind, target, now)):
+        return None
+    return (
+        f"{told} was asked for {1 + resends(application, kind, target, now)} times within "
+        f"{duration(WINDOW)}: the log says what the workspace answered (call.failed); it is asked "
+        "for again, more slowly"
     )

@@ -133,24 +133,26 @@ class Turn:
         self.tell("release.freed", freed, f"no longer: {release.hold}")
         return freed
 
-    def hold_application(self, why: str, **fields: object) -> None:
+    def hold_application(
+        self, why: str, event: str = "endpoint.foreign_change", **fields: object
+    ) -> None:
         """Stop on the endpoint as a whole until a person or the world has put it right."""
         if self.application.hold == why:
             return
         self.record(hold=why)
-        self.tell("endpoint.foreign_change", self.shown, why, level="warning", **fields)
+        self.tell(event, self.shown, why, level="warning", **fields)
 
-    def free_application(self) -> None:
-        """The endpoint is again as it should be."""
+    def free_application(self, because: str | None = None) -> None:
+        """The endpoint is again as it should be, or a person has said what it should be."""
         if self.application.hold is None:
             return
-        why = f"no longer: {self.application.hold}"
+        why = because or f"no longer: {self.application.hold}"
         self.record(hold=None)
         self.tell("release.freed", self.shown, why)
 
     def may_advance(self, release: Release) -> bool:
-        """Exposure may rise: nobody paused it and nothing holds it."""
-        held = release.hold is not None or self.application.hold is not None
+        """Exposure may rise: nobody paused it, nothing holds it, and its version exists."""
+        held = release.hold is not None or self.application.hold is not None or release.unlisted
         return release.order is Order.RUN and not held
 
 

@@ -1,21 +1,12 @@
 """What to send, if anything: the difference between record and world, one call per resource."""
 
-from datetime import timedelta
-
-from states.desired import desired, desired_alias
+from states.desired import closed, desired, desired_alias
 from states.intake import ROLLED_BACK_TAG
 from states.machine import State
 from states.plan import Call, MoveAlias, Serve, TagVersion
-from states.release import Application
+from states.resending import FIRST_WAIT, LAST_WAIT, RESENDS, spent
 from states.turn import Turn
 from states.world import Serving
-
-RESENDS = 2
-"""How often the same call is sent again within the memory of ten minutes."""
-FIRST_WAIT = timedelta(seconds=5)
-"""Least time before the same call is sent again; doubled each time."""
-LAST_WAIT = timedelta(minutes=1)
-"""Pace of a rollback that takes no effect: it is sent for as long as it takes."""
 
 
 def wishes(turn: Turn) -> tuple[Call, ...]:
@@ -28,29 +19,19 @@ def wishes(turn: Turn) -> tuple[Call, ...]:
     return (*sent, *tags[:1])
 
 
-def exposed(application: Application, serving: Serving) -> bool:
-    """Users still get a version that was closed to them: that comes before anybody's edit."""
-    live = application.live
-    if live is None or application.incumbent is None:
-        return False
-    if live.state is not State.ROLLED_BACK and not live.shut:
-        return False
-    if application.incumbent == live.version:
-        return False
-    return serving.weight(application.entity(live.version)) > 0
-
-
 def _serve(turn: Turn) -> Serve | None:
     application, endpoint = turn.application, turn.endpoint
-    wanted = desired(application)
+    wanted, disputed = desired(application), application.change is not None
     if wanted is None or turn.unseen:
         return None
     if endpoint is None:
-        return Serve(wanted) if application.ours and application.hold is None else None
+        return Serve(wanted) if application.ours and not disputed else None
     if endpoint.updating or endpoint.serving == wanted:
         return None
-    if application.hold is not None and not exposed(application, endpoint.serving):
-        return None
+    if disputed:
+        # What others changed stays as it is, but a version that was closed loses its users.
+        least = closed(application, endpoint.serving)
+        return Serve(least) if least is not None else None
     return Serve(wanted)
 
 
@@ -60,7 +41,7 @@ def _alias(turn: Turn) -> MoveAlias | None:
     if named is None or alias is None or alias == named:
         return None
     undone = live is not None and live.state is State.ROLLED_BACK and alias == live.version
-    if application.hold is not None and not undone:
+    if application.change is not None and not undone:
         return None
     rising = live is not None and live.state is State.PRODUCTION
     if rising and not _serves(turn, desired(application)):
@@ -85,17 +66,17 @@ def _tags(turn: Turn) -> list[TagVersion]:
 
 
 def _may_send(turn: Turn, call: Call) -> bool:
-    """Not too soon after the same call, and not for ever; a rollback as long as it takes."""
-    same = [
-        attempt
-        for attempt in turn.application.attempts
-        if attempt.kind == call.kind and attempt.target == call.target
-    ]
+    """Not too soon after the same call, and not for ever; a way back as long as it takes."""
+    application, now = turn.application, turn.world.now
+    kind, target = call.kind, call.target
+    same = [one for one in application.attempts if (one.kind, one.target) == (kind, target)]
     if not same:
         return True
-    waited = turn.world.now - same[-1].at
-    if len(same) <= RESENDS:
-        return waited >= FIRST_WAIT * (1 << (len(same) - 1))
-    live = turn.application.live
-    back = live is not None and live.state is State.ROLLED_BACK and call.kind != "tag"
-    return back and waited >= LAST_WAIT
+    waited, live = now - same[-1].at, application.live
+    shutting = turn.endpoint is not None and closed(application, turn.endpoint.serving) is not None
+    back = shutting or (live is not None and live.state is State.ROLLED_BACK)
+    often = len(same) > RESENDS
+    if back and kind != "tag":
+        return waited >= (LAST_WAIT if often else FIRST_WAIT * (1 << (len(same) - 1)))
+    again = FIRST_WAIT * (1 << min(len(same) - 1, RESENDS))
+    return waited >= again and not spent(application, kind, target, now)

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 
 from sqlalchemy import BigInteger, Connection, RowMapping, and_, cast, func, or_, select
 
@@ -13,11 +12,10 @@ from controller.record.times import MICROSECOND, micros, moment
 from policies.evidence import Block
 from policies.fuse import DAY, Minute
 from states.machine import State
-from states.release import Application, Attempt, Order, Release, Spec
+from states.release import MEMORY, Application, Attempt, Order, Release, Spec
 
 RECENT_VERSIONS = 20
 """Versions whose newest attempt is loaded whatever became of it."""
-RECENT_CALLS = timedelta(minutes=10)
 
 Mark = tuple[str, int]
 """Version and attempt: a release within its application."""
@@ -113,6 +111,9 @@ def _release_rows(connection: Connection, application: Application) -> Sequence[
     )
     recent = and_(RELEASES.c.version == newest.c.version, RELEASES.c.attempt == newest.c.attempt)
     serving = [version for version in (application.stable, application.unproven) if version]
+    if application.change is not None and application.change.serving is not None:
+        # A person may adopt any of them, however old: as one more attempt.
+        serving += [one.version for one in application.change.serving.shares.values()]
     matters = or_(
         newest.c.version.is_not(None),
         RELEASES.c.live,
@@ -180,7 +181,7 @@ def _minutes(connection: Connection, name: str, known: tuple[Minute, ...]) -> tu
 
 
 def _attempts(connection: Connection, name: str) -> tuple[Attempt, ...]:
-    since = now(connection) - RECENT_CALLS // MICROSECOND
+    since = now(connection) - MEMORY // MICROSECOND
     query = (
         select(CALLS).where(CALLS.c.application == name, CALLS.c.at >= since).order_by(CALLS.c.id)
     )

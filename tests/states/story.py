@@ -10,7 +10,7 @@ from policies.guards import History
 from policies.rollout import Rollout
 from states.plan import Call, Event, MoveAlias, Plan, Serve
 from states.reconcile import reconcile
-from states.release import Application, Attempt, Order, Release, Span, Spec
+from states.release import MEMORY, Application, Attempt, Order, Release, Span, Spec
 from states.world import Absent, Endpoint, Evidence, ModelVersion, Serving, Share, World
 from tests.states.answers import Answers
 
@@ -224,9 +224,7 @@ class Story:
             for call in plan.calls
         )
         young = tuple(
-            one
-            for one in (*plan.application.attempts, *sent)
-            if self.now - one.at < timedelta(minutes=10)
+            one for one in (*plan.application.attempts, *sent) if self.now - one.at < MEMORY
         )
         return replace(plan.application, attempts=young)
 

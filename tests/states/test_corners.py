@@ -109,7 +109,7 @@ def test_an_endpoint_made_anew_is_believed_though_its_versions_count_from_1(
     if seen_gone:
         story.endpoint = Absent()
         story.look(times=2)
-        assert "is gone: create it again" in (story.application.hold or "")
+        assert "endpoint rag-chatbot-endpoint is gone" in (story.application.hold or "")
     story.endpoint = Endpoint(
         serving=serving(v1=100),
         config_version=1,
@@ -307,7 +307,8 @@ def test_a_version_that_is_missing_from_one_listing_is_not_given_up(story: Story
     story.application = replace(story.application, hold="something else, for now")
     story.look()
     known = story.versions.pop(2)
-    story.look(times=2)
+    story.look()
+    assert story.live.hold is not None
     story.versions[2] = known
     story.until("Canary")
 
@@ -324,7 +325,7 @@ def test_raising_a_canary_by_hand_while_its_step_is_pending_is_shown_and_no_abor
     story.edit(v1=90, v2=10)
     story.look()
     assert story.live.state == "Canary"
-    assert "rag_chatbot-v2 10 %" in (story.application.hold or "")
+    assert "rag_chatbot-v2 has 10 % instead of 25 %" in (story.application.hold or "")
 
 
 def test_a_way_back_that_is_blocked_calls_a_person_louder_and_louder(story: Story) -> None:
@@ -403,7 +404,18 @@ def test_a_strangers_change_is_told_with_what_is_served_and_the_release_it_befal
     assert told.release == ("2", 1)
     assert told.level == "warning"
     assert told.because == story.application.hold
-    assert "it serves rag_chatbot-v1 60 %, rag_chatbot-v2 40 %" in told.because
+    assert told.because.startswith(
+        "endpoint rag-chatbot-endpoint was changed by someone else: rag_chatbot-v1 has 60 % "
+        "instead of 95 %; rag_chatbot-v2 has 40 % instead of 5 %; `headgate adopt rag-chatbot`"
+    )
+    assert told.fields == {
+        "wanted": "rag_chatbot-v1 95 %, rag_chatbot-v2 5 %; alias production at version 1",
+        "found": "rag_chatbot-v1 60 %, rag_chatbot-v2 40 %; alias production at version 1",
+        "difference": [
+            "rag_chatbot-v1 has 60 % instead of 95 %",
+            "rag_chatbot-v2 has 40 % instead of 5 %",
+        ],
+    }
     assert not story.live.settled, "what is counted meanwhile proves nothing"
     assert not story.live.spans[-1].settled
     assert story.live.spans[-1].starts_at == story.now

@@ -264,7 +264,9 @@ def test_fallback_hides_errors_so_no_canary_opens_while_it_is_on(story: Story) -
 def test_a_change_by_somebody_else_holds_and_shows_the_difference(story: Story) -> None:
     story.edit(v1=50, v7=50)
     story.look(times=3)
-    assert "rag_chatbot-v7 50 %" in (story.application.hold or "")
+    assert "rag_chatbot-v7 (version 7 of main.ml_models.rag_chatbot) was added at 50 %" in (
+        story.application.hold or ""
+    )
     assert story.calls == []
     story.edit(v1=100)
     story.look()

@@ -9,7 +9,7 @@ from policies.rollout import Rollout
 from states.machine import State
 from states.plan import Call, Plan, Serve
 from states.reconcile import reconcile
-from states.release import Attempt, Order, Release
+from states.release import MEMORY, Attempt, Order, Release
 from states.world import Absent, Endpoint, World
 from tests.states.answers import RICH, Answers
 from tests.states.story import SOURCE, SPEC, Story
@@ -23,7 +23,6 @@ BRISK = Rollout(
     patience=timedelta(minutes=30),
     retain=timedelta(minutes=3),
 )
-MEMORY = timedelta(minutes=10)
 STRANGER = 900
 """A version of ours that somebody else serves."""
 

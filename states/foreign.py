@@ -1,0 +1,150 @@
+"""Looking for what others changed: the endpoint, the alias and the registry, one part each.
+
+A part that cannot be seen now is None: what was last known of it stays.
+"""
+
+from states.desired import closed, desired, desired_alias, exposure
+from states.difference import FALLBACK, aliased, served
+from states.home import roll_back
+from states.machine import State
+from states.release import Application, Order
+from states.turn import Turn
+from states.world import Absent, Endpoint, Serving
+
+Part = tuple[str, ...] | None
+
+
+def heed_lowered(turn: Turn) -> None:
+    """Users were taken from the version on trial by hand: that is an abort, and no question."""
+    application, endpoint, live = turn.application, turn.endpoint, turn.application.live
+    if endpoint is None or live is None or not live.pinned or not live.pinned.baseline:
+        return
+    if live.state not in (State.CANARY, State.PRODUCTION) or _ours(application, endpoint.serving):
+        return
+    weight = exposure(application, live.version, endpoint.serving)
+    before = exposure(application, live.version, application.seen) if application.seen else weight
+    if weight >= live.weight or weight > before:
+        return
+    told = f"its weight was lowered by someone else, to {weight} % of {live.weight} %"
+    if live.order is Order.ABORT:
+        told = "aborted by the operator"
+    rolled = roll_back(turn, live, told)
+    if all(one.version != live.version for one in endpoint.serving.shares.values()):
+        turn.put(rolled, removed=True)
+
+
+def endpoint_part(turn: Turn) -> Part:
+    """How the endpoint differs from what Headgate left; what is ours, late or not, is no change."""
+    application, endpoint = turn.application, turn.endpoint
+    if turn.unseen:
+        return None
+    wanted = desired(application)
+    if endpoint is None:
+        if wanted is None:
+            turn.record(seen=None)
+        return () if application.seen is None or wanted is None else served(wanted, None)
+    hidden = _fallback(turn, endpoint)
+    serving = endpoint.serving
+    if (not serving.shares and application.seen is None) or closes(application, serving):
+        return hidden
+    if _ours(application, serving):
+        if serving != application.seen:
+            _tell_update(turn, endpoint)
+        turn.record(seen=serving)
+        return hidden
+    return (*served(wanted or Serving(), serving), *hidden)
+
+
+def closes(application: Application, serving: Serving) -> bool:
+    """Nothing is foreign but that users are on a version that was closed: that is put right."""
+    return closed(application, serving) == desired(application)
+
+
+def _ours(application: Application, serving: Serving) -> bool:
+    """It is as wanted, as it was left, or as it was asked to be."""
+    known = (desired(application), application.seen)
+    return serving in known or str(serving) in _sent(application)
+
+
+def _sent(application: Application) -> set[str]:
+    """Targets that may yet take effect: the last one asked, and those whose outcome is unknown.
+
+    What was asked for to close a version beside somebody's change has that change in it.
+    """
+    sent = [attempt for attempt in application.attempts if attempt.kind == "serve"]
+    unknown = {attempt.target for attempt in sent if attempt.outcome == "open"}
+    asked = {application.asked} if application.asked else set()
+    last = {attempt.target for attempt in sent[-1:]}
+    return (unknown | asked | last) - {application.closing}
+
+
+def _fallback(turn: Turn, endpoint: Endpoint) -> tuple[str, ...]:
+    """It may be on as it was, but must not be switched on under a version that is judged."""
+    live = turn.application.live
+    trial = live is not None and live.state in (State.CANARY, State.PRODUCTION)
+    if not trial or not endpoint.fallback:
+        turn.record(fallback=endpoint.fallback)
+        return ()
+    return () if turn.application.fallback else (FALLBACK,)
+
+
+def _tell_update(turn: Turn, endpoint: Endpoint) -> None:
+    weights = {name: share.weight for name, share in sorted(endpoint.serving.shares.items())}
+    turn.tell(
+        "endpoint.update",
+        turn.shown,
+        f"{turn.application.spec.endpoint} serves {endpoint.serving}",
+        weights=weights,
+        config_version=endpoint.config_version,
+    )
+
+
+def alias_part(turn: Turn) -> Part:
+    """How the alias differs from what it should name; one that never was is ours to set."""
+    application, alias = turn.application, turn.world.alias
+    name, named = application.spec.alias, desired_alias(application)
+    if name is None:
+        return ()
+    if alias is None:
+        return None
+    before = application.seen_alias if application.seen_alias_of == name else None
+    if isinstance(alias, Absent):
+        return () if before is None or named is None else (aliased(name, named, None),)
+    ours = {attempt.target for attempt in application.attempts if attempt.kind == "alias"}
+    if alias in (named, before) or alias in ours:
+        if alias == named and alias != before:
+            _tell_alias(turn, before, alias)
+        turn.record(seen_alias=alias, seen_alias_of=name)
+        return ()
+    return () if named is None else (aliased(name, named, alias),)
+
+
+def _tell_alias(turn: Turn, before: str | None, alias: str) -> None:
+    name = turn.application.spec.alias
+    turn.tell(
+        "alias.moved",
+        turn.shown,
+        f"{name} names version {alias}",
+        alias=name,
+        from_version=before,
+        to_version=alias,
+    )
+
+
+def registry_part(turn: Turn) -> Part:
+    """Whether the version that users go back to was deleted: it could not be started again.
+
+    An empty list is not believed: a model that is not to be seen has lost no version.
+    """
+    application, versions = turn.application, turn.world.versions
+    back = application.incumbent
+    if versions is None:
+        return None
+    listed = {one.version for one in versions}
+    if not listed or back is None or back in listed or back in application.deleted:
+        return ()
+    told = f"version {back} was deleted from the registry: it could not be started again"
+    live = application.live
+    if live is not None and live.version != back:
+        told += ", and going back to it is not sure"
+    return (told,)

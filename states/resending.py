@@ -1,0 +1,40 @@
+"""How often the same call is sent again: a call that has no effect is not helped by many more."""
+
+from datetime import datetime, timedelta
+
+from states.release import MEMORY, Application
+
+RESENDS = 2
+"""How often calls of a kind are sent again within the window."""
+WINDOW = timedelta(minutes=10)
+FIRST_WAIT = timedelta(seconds=5)
+"""Least time before the same call is sent again; doubled each time."""
+LAST_WAIT = timedelta(minutes=1)
+"""Pace of a rollback that takes no effect: it is sent for as long as it takes."""
+
+assert MEMORY >= 2 * WINDOW, "of each call in the window it is known whether it was the first"
+
+
+def resends(application: Application, kind: str, target: str, now: datetime) -> int:
+    """How many calls in the window repeat an earlier one that nobody has seen in effect.
+
+    Of endpoint and alias whatever the target, so that two targets in turn are not sent for ever;
+    of tags, which are many and apart, those of this target. Calls are read from the record: a
+    restart forgets none.
+    """
+    since = application.followed.get(kind)
+    known: set[str] = set()
+    count = 0
+    for one in application.attempts:
+        if one.kind != kind or (kind == "tag" and one.target != target):
+            continue
+        if since is not None and one.at < since:
+            continue
+        count += one.target in known and now - one.at < WINDOW
+        known.add(one.target)
+    return count
+
+
+def spent(application: Application, kind: str, target: str, now: datetime) -> bool:
+    """No more re-sending for now."""
+    return resends(application, kind, target, now) >= RESENDS
