@@ -83,8 +83,7 @@ def _contradiction(application: Application, change: Change) -> str | None:
             f"alias {alias} names version {change.named}, but version {version} has 100 % of "
             f"{application.spec.endpoint}: point the alias or the traffic at the other"
         )
-    lost = bool(change.registry) and change.named is None
-    if change.alias and version is None and not lost:
+    if change.alias and version is None:
         wants = application.incumbent
         return (
             f"{'; '.join(change.alias)}, and version {wants} has the users: revert, or point alias "

@@ -12,7 +12,7 @@ from policies.guards import CAPACITY, ERRORS, TOKENS
 from policies.words import duration
 from states.canary import canary, production
 from states.desired import desired
-from states.home import add_span, come_home, converged, ready_for, roll_back
+from states.home import add_span, come_home, converged, lost, ready_for, roll_back
 from states.judging import bench, guards_of, lag_of, pace_of, pin_guards, sources
 from states.machine import State, Trigger
 from states.release import Order, Release
@@ -60,10 +60,8 @@ def _heed_deleted(turn: Turn, release: Release) -> Release:
     """
     if turn.world.versions is None:
         return release
-    listed = {one.version for one in turn.world.versions}
-    back = turn.application.incumbent
-    missing = release.version not in listed and bool(listed)
-    if missing and release.unlisted and (back in listed or back is None):
+    missing, back = lost(turn, release.version), turn.application.incumbent
+    if missing and release.unlisted and not (back and lost(turn, back)):
         return roll_back(turn, release, f"version {release.version} was deleted from the registry")
     release = turn.put(release, unlisted=missing)
     if missing:

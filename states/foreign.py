@@ -5,7 +5,7 @@ A part that cannot be seen now is None: what was last known of it stays.
 
 from states.desired import closed, desired, desired_alias, exposure
 from states.difference import FALLBACK, aliased, served
-from states.home import roll_back
+from states.home import lost, roll_back
 from states.machine import State
 from states.release import Application, Order
 from states.turn import Turn
@@ -108,9 +108,12 @@ def alias_part(turn: Turn) -> Part:
     if alias is None:
         return None
     before = application.seen_alias if application.seen_alias_of == name else None
-    if isinstance(alias, Absent):
-        return () if before is None or named is None else (aliased(name, named, None),)
     ours = {attempt.target for attempt in application.attempts if attempt.kind == "alias"}
+    if isinstance(alias, Absent):
+        # A version that is deleted takes its aliases with it: that is told of the version.
+        gone = any(lost(turn, one) for one in {before, *ours} if one is not None)
+        never = before is None or named is None or gone
+        return () if never else (aliased(name, named, None),)
     if alias in (named, before) or alias in ours:
         if alias == named and alias != before:
             _tell_alias(turn, before, alias)
@@ -132,16 +135,11 @@ def _tell_alias(turn: Turn, before: str | None, alias: str) -> None:
 
 
 def registry_part(turn: Turn) -> Part:
-    """Whether the version that users go back to was deleted: it could not be started again.
-
-    An empty list is not believed: a model that is not to be seen has lost no version.
-    """
-    application, versions = turn.application, turn.world.versions
-    back = application.incumbent
-    if versions is None:
+    """Whether the version that users go back to was deleted: it could not be started again."""
+    application, back = turn.application, turn.application.incumbent
+    if turn.world.versions is None:
         return None
-    listed = {one.version for one in versions}
-    if not listed or back is None or back in listed or back in application.deleted:
+    if back is None or back in application.deleted or not lost(turn, back):
         return ()
     told = f"version {back} was deleted from the registry: it could not be started again"
     live = application.live

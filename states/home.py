@@ -22,6 +22,15 @@ def converged(turn: Turn) -> bool:
     return endpoint.serving == wanted and weighed <= endpoint.ready
 
 
+def lost(turn: Turn, version: str) -> bool:
+    """The registry was seen, and does not have a version any more.
+
+    An empty list is not believed: a model that is not to be seen has lost no version.
+    """
+    listed = {one.version for one in turn.world.versions or ()}
+    return bool(listed) and version not in listed
+
+
 def ready_for(turn: Turn, release: Release) -> bool:
     """Converged, and the version is ready for users of its own, whether it has any or not."""
     endpoint = turn.endpoint

@@ -1,6 +1,7 @@
 """What to send, if anything: the difference between record and world, one call per resource."""
 
 from states.desired import closed, desired, desired_alias
+from states.home import lost
 from states.intake import ROLLED_BACK_TAG
 from states.machine import State
 from states.plan import Call, MoveAlias, Serve, TagVersion
@@ -38,7 +39,7 @@ def _serve(turn: Turn) -> Serve | None:
 def _alias(turn: Turn) -> MoveAlias | None:
     application, alias = turn.application, turn.world.alias
     named, live = desired_alias(application), turn.application.live
-    if named is None or alias is None or alias == named:
+    if named is None or alias is None or alias == named or lost(turn, named):
         return None
     undone = live is not None and live.state is State.ROLLED_BACK and alias == live.version
     if application.change is not None and not undone:

@@ -6,11 +6,11 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -38,6 +38,7 @@ app = typer.Typer(
 Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 Selected = Annotated[str | None, typer.Argument(metavar="[APP[/VERSION]]")]
 Release = Annotated[str, typer.Argument(metavar="APP[/VERSION]")]
+Application = Annotated[str, typer.Argument(metavar="APP")]
 Logs = Annotated[
     list[str] | None,
     typer.Option("--logs", metavar="FILE|-", help="Read the daemon's log instead of the store."),
@@ -255,6 +256,18 @@ def abort(release: Release, reason: Reason = "", store: StoreUrl = None) -> None
 
 
 @app.command()
+def adopt(application: Application, reason: Reason = "", store: StoreUrl = None) -> None:
+    """Take what others changed as it was found; another version at 100 % becomes stable."""
+    _answer(application, "adopt", reason, store)
+
+
+@app.command()
+def revert(application: Application, reason: Reason = "", store: StoreUrl = None) -> None:
+    """Put back what others changed, once."""
+    _answer(application, "revert", reason, store)
+
+
+@app.command()
 def status(
     selection: Selected = None,
     logs: Logs = None,
@@ -359,11 +372,20 @@ def _open(url: str | None) -> "Store":
 
 def _order(selection: str, order: Order, reason: str, url: str | None) -> None:
     name, _, version = selection.partition("/")
+    _say(url, lambda record, actor: record.give_order(name, version or None, order, actor, reason))
+
+
+def _answer(
+    application: str, word: Literal["adopt", "revert"], reason: str, url: str | None
+) -> None:
+    _say(url, lambda record, actor: record.give_answer(application, word, actor, reason))
+
+
+def _say(url: str | None, give: Callable[["Store", str], str]) -> None:
     with _told():
         record = _open(url)
         try:
-            actor = getpass.getuser()
-            said = record.give_order(name, version or None, order, actor, reason)
+            said = give(record, getpass.getuser())
         finally:
             record.close()
     sys.stdout.write(f"{said}\n")

@@ -12,6 +12,7 @@ from sqlalchemy import RowMapping
 
 from controller.record.times import micros, moment
 from policies.evidence import Arm, Block, Coverage, Tally
+from states.difference import Answer
 from states.plan import Call
 from states.release import Application, Release, Spec
 
@@ -20,8 +21,9 @@ _RELEASE: Final = TypeAdapter(Release)
 _CALL: Final[TypeAdapter[Call]] = TypeAdapter(Call)
 _TALLIES: Final = TypeAdapter(Mapping[str, Tally])
 _COVERAGE: Final = TypeAdapter(Coverage)
+_ANSWER: Final = TypeAdapter(Answer)
 
-_NOT_IN_APPLICATION: Final = {"name", "spec", "releases", "attempts", "minutes"}
+_NOT_IN_APPLICATION: Final = {"name", "spec", "releases", "attempts", "minutes", "answer"}
 _RELEASE_COLUMNS: Final = (
     "application", "version", "attempt", "state", "settled", "hold", "needs_person", "step",
 )  # fmt: skip
@@ -33,7 +35,7 @@ Stored = Mapping[str, Any] | RowMapping
 
 
 def application_row(application: Application) -> Row:
-    """The columns of an application, but its row version."""
+    """The columns of an application, but its row version and the answer, which operators write."""
     return {
         "name": application.name,
         "model": application.spec.model,
@@ -47,8 +49,17 @@ def application_of(row: Stored, spec: Spec | None) -> Application:
     """An application without its releases; what the configuration says of it is put in."""
     if spec is None:
         spec = Spec(model=row["model"], endpoint=row["endpoint"], alias=row["alias"])
+    given = row.get("answer")
+    answer = None if given is None else _ANSWER.validate_json(given)
     # A dataclass among the values is taken as it is; its fields are not validated again.
-    return _APPLICATION.validate_python({**row["body"], "name": row["name"], "spec": spec})
+    return _APPLICATION.validate_python(
+        {**row["body"], "name": row["name"], "spec": spec, "answer": answer}
+    )
+
+
+def answer_text(answer: Answer) -> str:
+    """An answer as its column holds it."""
+    return _ANSWER.dump_json(answer).decode()
 
 
 def release_row(release: Release) -> Row:

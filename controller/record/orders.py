@@ -1,13 +1,17 @@
 """An operator's order: written beside the release, never into it, and journalled at once."""
 
 from dataclasses import replace
+from typing import Literal
 
 from sqlalchemy import Connection, update
 
+from controller.record import codec
 from controller.record.errors import OrderRefused
 from controller.record.loading import Known, load_application, mark
 from controller.record.schema import APPLICATIONS, RELEASES
 from controller.record.writing import append, event_row
+from states.answering import refusal
+from states.difference import Answer
 from states.machine import State
 from states.plan import Event
 from states.release import Application, Order, Release
@@ -16,6 +20,12 @@ _DONE = {
     Order.RUN: "goes on",
     Order.PAUSE: "is paused: its exposure does not rise until `headgate resume`",
     Order.ABORT: "is aborted: it goes back with the next look",
+}
+
+
+_ANSWERED = {
+    "adopt": "is adopted as it was found, with the next look",
+    "revert": "is put back, with the next look",
 }
 
 
@@ -52,6 +62,52 @@ def give(  # noqa: PLR0913, PLR0917 - an order has this many parts
     )
     append(connection, [event_row(event, changed)])
     return f"{release.key} {_DONE[order]}"
+
+
+def answer(
+    connection: Connection,
+    application: str,
+    word: Literal["adopt", "revert"],
+    actor: str,
+    reason: str,
+) -> str:
+    """Write down a person's answer to the change that is shown now, and say what will be done.
+
+    It is for that change alone: one that comes before the next look makes it void.
+    """
+    loaded, _ = load_application(connection, application, None, Known())
+    if loaded.row == 0:
+        raise OrderRefused(f"there is no application {application} in this store")
+    known = loaded.application
+    if known.change is None:
+        waits = f"it waits for something else: {known.hold}" if known.hold else "it waits for none"
+        raise OrderRefused(f"nothing of {application} is shown as changed by others: {waits}")
+    why = refusal(known, word)
+    if why is not None:
+        raise OrderRefused(f"cannot {word} {application}: {why}")
+    given = Answer(answer=word, difference=known.change.key)
+    said = f"{application}: {'; '.join(known.change.difference)}: {_ANSWERED[word]}"
+    if known.answer == given:
+        return f"{said} (it was answered before)"
+    connection.execute(
+        update(APPLICATIONS)
+        .where(APPLICATIONS.c.name == application)
+        .values(answer=codec.answer_text(given), row=APPLICATIONS.c.row + 1)
+    )
+    shown = known.live or known.newest(known.incumbent)
+    event = Event(
+        name="order.given",
+        release=mark(shown) if shown else None,
+        because=reason or f"{actor} ordered {word}",
+        fields={
+            "actor": actor,
+            "reason": reason,
+            "answer": word,
+            "difference": list(known.change.difference),
+        },
+    )
+    append(connection, [event_row(event, known)])
+    return said
 
 
 def _chosen(application: Application, version: str | None) -> Release:

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "0002"
+VERSION = "0003"
 """The schema that this code reads and writes: the last migration."""
 
 SEQ = "seq"
@@ -52,6 +52,8 @@ APPLICATIONS = Table(
     Column("alias", Text),
     Column("row", BigInteger, nullable=False),
     Column("body", JSON, nullable=False),
+    # Only operators write it: JSON text of an answer to a change by others, fenced by the row.
+    Column("answer", Text),
     UniqueConstraint("endpoint"),
     UniqueConstraint("model", "alias"),
 )

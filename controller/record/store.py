@@ -13,7 +13,7 @@ from controller.record.lines import Line, application_state, rendered
 from controller.record.loading import Known, Loaded, counter, load_application, now
 from controller.record.lock import Lock
 from controller.record.opening import WRITES, check, migrate, open_engine, store_path, told
-from controller.record.orders import give
+from controller.record.orders import answer, give
 from controller.record.redaction import clean
 from controller.record.schema import APPLICATIONS, CALLS, COUNTERS, JOURNAL, PRINTED, SEQ
 from controller.record.times import micros, moment
@@ -149,6 +149,17 @@ class Store:
         """
         with self._write() as connection:
             return give(connection, application, version, order, actor, reason)
+
+    def give_answer(
+        self, application: str, word: Literal["adopt", "revert"], actor: str, reason: str
+    ) -> str:
+        """Write down a person's answer to a change by others; the sentence tells what was done.
+
+        Giving the same answer twice is giving it once. `OrderRefused`, where nothing is to be
+        answered, or the answer cannot be done.
+        """
+        with self._write() as connection:
+            return answer(connection, application, word, actor, reason)
 
     def note(self, event: Event) -> int:
         """Journal something about the daemon itself, that belongs to no application."""

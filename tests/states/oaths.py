@@ -1,16 +1,17 @@
 """What must hold after every look, whatever happened outside."""
 
 import json
+from datetime import timedelta
 
 from policies.judge import no_worse
 from policies.verdict import Outcome
-from states.desired import desired
+from states.desired import closed, desired, desired_alias, exposure
 from states.judging import guards_of, harm_of, suspected
 from states.machine import State, Trigger
 from states.plan import Event, MoveAlias, Plan, Serve
 from states.release import Application, Order, Release
 from states.status import shown, status
-from states.world import Endpoint, World
+from states.world import Endpoint, Serving, World
 
 RISING = (State.PROVISIONING, State.TESTING, State.CANARY, State.PRODUCTION)
 
@@ -22,12 +23,14 @@ def check(before: Application, world: World, plan: Plan) -> None:
     _one_live(after, plan)
     _ends_are_ends(before, after)
     _exposure_is_earned(before, world, plan)
-    _no_way_up_after_the_way_back(after, plan)
+    _no_way_up_after_the_way_back(after, world, plan)
     _alias_last(after, world, plan)
     _settled_means_seen(after, world, plan)
     _harm_closes(before, world, after)
     _holds_hold(after, world, plan)
     _moves_rest_on_what_is_there(before, world, plan)
+    _few_repairs(before, world, plan)
+    _strangers_are_noticed(before, world, plan)
     _tells(after)
 
 
@@ -40,6 +43,8 @@ def _traffic_is_whole(after: Application, plan: Plan) -> None:
     known |= {one.version for one in after.carried.shares.values()}
     for call in plan.calls:
         if isinstance(call, Serve):
+            if after.change is not None:
+                continue  # what is sent beside a change by others has that change in it
             assert call.serving == wanted, "what is sent is what is written down"
             assert {one.version for one in call.serving.shares.values()} <= known
     if wanted is not None and after.live is None:
@@ -103,13 +108,16 @@ def _exposure_is_earned(before: Application, world: World, plan: Plan) -> None:
             assert told == f"PASS at step {old.step}", "the proof was journalled"
 
 
-def _no_way_up_after_the_way_back(after: Application, plan: Plan) -> None:
+def _no_way_up_after_the_way_back(after: Application, world: World, plan: Plan) -> None:
+    serving = world.endpoint.serving if isinstance(world.endpoint, Endpoint) else Serving()
     for call in plan.calls:
         if isinstance(call, Serve):
             for one in after.releases:
                 if one.state is State.ROLLED_BACK and after.newest(one.version) == one:
                     weight = call.serving.weight(after.entity(one.version))
-                    assert weight == 0 or one.version == after.incumbent, one.key
+                    there = serving.weight(after.entity(one.version))
+                    theirs = after.change is not None and weight == there
+                    assert weight == 0 or one.version == after.incumbent or theirs, one.key
 
 
 def _alias_last(after: Application, world: World, plan: Plan) -> None:
@@ -138,7 +146,7 @@ def _settled_means_seen(after: Application, world: World, plan: Plan) -> None:
             assert world.alias == release.version
         elif release.state is State.ROLLED_BACK and release.version != after.incumbent:
             assert not isinstance(endpoint, Endpoint) or endpoint.serving.weight(entity) == 0
-            assert after.stable in (None, world.alias)
+            assert desired_alias(after) in (None, world.alias)
 
 
 def _moves_rest_on_what_is_there(before: Application, world: World, plan: Plan) -> None:
@@ -169,8 +177,8 @@ def _harm_closes(before: Application, world: World, after: Application) -> None:
 
 
 def _holds_hold(after: Application, world: World, plan: Plan) -> None:
-    """On an endpoint that is held, only users of a version rolled back are moved."""
-    if after.hold is None:
+    """Nothing of theirs is undone unasked: only users of a version that was closed are moved."""
+    if after.change is None:
         return
     for call in plan.calls:
         if isinstance(call, Serve):
@@ -178,7 +186,42 @@ def _holds_hold(after: Application, world: World, plan: Plan) -> None:
             assert live is not None
             assert live.state is State.ROLLED_BACK or live.shut
             assert isinstance(world.endpoint, Endpoint)
-            assert world.endpoint.serving.weight(after.entity(live.version)) > 0
+            assert call.serving == closed(after, world.endpoint.serving)
+            assert exposure(after, live.version, call.serving) == 0
+            for name, share in world.endpoint.serving.shares.items():
+                if share.version not in (live.version, after.incumbent):
+                    assert call.serving.shares[name] == share, f"{name} is theirs"
+
+
+def _few_repairs(before: Application, world: World, plan: Plan) -> None:
+    """What nobody saw in effect is sent three times in ten minutes, unless it is a way back."""
+    live = plan.application.live
+    if live is not None and (live.state is State.ROLLED_BACK or live.shut):
+        return
+    for call in plan.calls:
+        since = plan.application.followed.get(call.kind, world.now - timedelta(minutes=10))
+        start = max(since, world.now - timedelta(minutes=10) + timedelta(microseconds=1))
+        same = [
+            one for one in before.attempts if (one.kind, one.target) == (call.kind, call.target)
+        ]
+        assert len([one for one in same if one.at >= start]) <= 2, call
+
+
+def _strangers_are_noticed(before: Application, world: World, plan: Plan) -> None:
+    """What is neither wanted, nor left, nor asked for is repaired, held or heeded in this look."""
+    after, endpoint = plan.application, world.endpoint
+    if not before.adopted or before.seen is None or not isinstance(endpoint, Endpoint):
+        return
+    if endpoint.config_version < before.config_version:
+        return
+    asked = {one.target for one in before.attempts} | {before.asked, before.closing}
+    known = (desired(before), before.seen, desired(after))
+    if endpoint.serving in known or str(endpoint.serving) in asked:
+        return
+    sent = any(call.kind == "serve" for call in plan.calls)
+    answered = before.answer is not None and before.change is not None
+    heeded = after.live is not None and after.live.state is State.ROLLED_BACK
+    assert after.change is not None or sent or answered or heeded, "a change by others is told"
 
 
 def _tells(after: Application) -> None:

@@ -191,7 +191,7 @@ class Story:
             self._activate(call.serving)
         elif isinstance(call, MoveAlias):
             self.alias = call.version
-        else:
+        elif int(call.version) in self.versions:
             known = self.versions[int(call.version)]
             tags = {**(known.tags or {}), call.key: call.value}
             self.versions[int(call.version)] = replace(known, tags=tags)

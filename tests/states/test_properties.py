@@ -38,6 +38,7 @@ HAPPENINGS = st.tuples(
             "register", "register", "order", "fate", "fate", "edit", "alias",
             "blind", "stale", "errors", "answers", "fallback", "gone",
             "worse", "silence", "counts",
+            "answer", "answer", "theirs", "drop", "resize", "delete",
         ]
     ),
     st.integers(0, 59),

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from policies.guards import Guards, ScoreGuard, TokenGuard
 from policies.rollout import Rollout
+from states.difference import Answer
 from states.machine import State
 from states.plan import Call, Plan, Serve
 from states.reconcile import reconcile
 from states.release import MEMORY, Attempt, Order, Release
-from states.world import Absent, Endpoint, World
+from states.world import Absent, Endpoint, Serving, Share, World
 from tests.states.answers import RICH, Answers
 from tests.states.story import SOURCE, SPEC, Story
 
@@ -205,6 +206,51 @@ class Wild(Story):
             self.endpoint = Absent()
         elif isinstance(self.endpoint, Absent) and self.application.seen is not None:
             self.edit(**{f"v{self.application.incumbent or 1}": 100})
+
+    def _do_answer(self, number: int) -> None:
+        """A person answers the change that is shown."""
+        change = self.application.change
+        if change is not None:
+            word: Literal["adopt", "revert"] = "revert" if number % 2 else "adopt"
+            given = Answer(answer=word, difference=change.key)
+            self.application = replace(self.application, answer=given)
+
+    def _do_theirs(self, number: int) -> None:
+        """Somebody adds an entity of another model, with users or without."""
+        if not isinstance(self.endpoint, Endpoint):
+            return
+        shares = dict(self.endpoint.serving.shares)
+        taken = 10 if number % 2 else 0
+        [most, *_] = sorted(shares, key=lambda name: -shares[name].weight) or [""]
+        if most and shares[most].weight >= taken:
+            shares[most] = replace(shares[most], weight=shares[most].weight - taken)
+            had = shares["theirs"].weight if "theirs" in shares else 0
+            shares["theirs"] = Share(model="main.other.model", version="4", weight=had + taken)
+            self._activate(Serving(shares))
+
+    def _do_drop(self, number: int) -> None:
+        """Somebody takes an entity without users off the endpoint."""
+        if isinstance(self.endpoint, Endpoint):
+            shares = dict(self.endpoint.serving.shares)
+            idle = sorted(name for name, share in shares.items() if not share.weight)
+            if idle:
+                del shares[idle[number % len(idle)]]
+                self._activate(Serving(shares))
+
+    def _do_resize(self, number: int) -> None:
+        """What is not ours: size and rate limits change, or Databricks rebuilds what there is."""
+        if isinstance(self.endpoint, Endpoint):
+            self.room = (None, 64)[number % 2]
+            raised = self.endpoint.config_version + 1
+            self.endpoint = replace(self.endpoint, config_version=raised)
+
+    def _do_delete(self, number: int) -> None:
+        """A version is deleted from the registry, and its aliases with it."""
+        if len(self.versions) > 1:
+            gone = sorted(self.versions)[number % len(self.versions)]
+            del self.versions[gone]
+            if self.alias == str(gone):
+                self.alias = Absent()
 
     @property
     def waiting(self) -> Release | None:

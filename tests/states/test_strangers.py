@@ -1,0 +1,229 @@
+"""Every edit in every state: noticed in one look, shown with both sides, adopted or reverted."""
+
+from copy import deepcopy
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from states.answering import refusal
+from states.desired import closed, desired, desired_alias, exposure
+from states.difference import Answer
+from states.plan import Event, MoveAlias, Serve
+from states.release import Order
+from states.status import shown, status
+from states.world import Endpoint, Serving
+from tests.states.story import Story
+from tests.states.strangers import EDITS, STATES, THEIRS, at, expected, move
+
+ALL = list(product(STATES, EDITS))
+
+
+def of(*kinds: str) -> list[tuple[str, str]]:
+    """The pairs of state and edit of which one of these comes."""
+    return [(state, edit) for state, edit in ALL if expected(state, edit) in kinds]
+
+
+def edited(state: str, edit: str) -> tuple[Story, Story]:
+    """A story in which somebody was at work and one look has gone by, and how it was before."""
+    story = at(state)
+    before = deepcopy(story)
+    story.events.clear()
+    story.calls.clear()
+    EDITS[edit](story)
+    story.look()
+    return story, before
+
+
+def changes(story: Story) -> list[Event]:
+    return [event for event in story.events if event.name == "endpoint.foreign_change"]
+
+
+def say(story: Story, word: str) -> None:
+    """A person answers what is shown."""
+    change = story.application.change
+    assert change is not None
+    given = Answer(answer="adopt" if word == "adopt" else "revert", difference=change.key)
+    story.application = replace(story.application, answer=given)
+
+
+def served(story: Story) -> Serving | None:
+    return story.endpoint.serving if isinstance(story.endpoint, Endpoint) else None
+
+
+@pytest.mark.parametrize(("state", "edit"), of("shown"))
+def test_it_is_shown_within_one_look_and_left_alone(state: str, edit: str) -> None:
+    story, _ = edited(state, edit)
+    told = changes(story)[-1]
+    change = story.application.change
+    assert change is not None
+    assert told.fields["difference"] == list(change.difference)
+    assert told.fields["wanted"] != told.fields["found"] or change.registry
+    statuses = [status(story.application, one) for one in story.application.releases]
+    visible = [
+        one
+        for one, release in zip(statuses, story.application.releases, strict=True)
+        if shown(story.application, release)
+    ]
+    assert any(one["needs_person"] for one in visible)
+    assert "`headgate adopt rag-chatbot`" in told.because
+    assert "`headgate revert rag-chatbot`" in told.because
+    found, alias, count = served(story), story.alias, len(changes(story))
+    for _ in range(6):
+        plan = story.look()
+        for call in plan.calls:
+            assert isinstance(call, Serve | MoveAlias)
+            assert state == "going home", f"{call} although it is held"
+    if state != "going home":
+        assert (served(story), story.alias) == (found, alias)
+        assert len(changes(story)) == count, "it is told once"
+
+
+@pytest.mark.parametrize(("state", "edit"), of("nothing"))
+def test_what_is_not_ours_is_kept_and_is_no_event(state: str, edit: str) -> None:
+    story, before = edited(state, edit)
+    room = story.room
+    story.look()
+    before.look(times=2)
+    assert changes(story) == []
+    assert story.application.change is None
+    assert served(story) == served(before), "it goes on as if nothing had been"
+    assert story.room == room
+
+
+@pytest.mark.parametrize(("state", "edit"), of("abort"))
+def test_users_taken_from_version_2_by_hand_are_an_abort(state: str, edit: str) -> None:
+    story, _ = edited(state, edit)
+    assert story.release is not None
+    assert story.release.state == "RolledBack"
+    assert "lowered by someone else" in story.release.because
+    story.look(times=4)
+    assert story.application.hold is None
+    assert story.application.live is None
+    assert (story.weight(1), story.alias) == (100, "1")
+
+
+@pytest.mark.parametrize(("state", "edit"), of("closed"))
+def test_users_on_a_closed_version_are_taken_back_before_all_else(state: str, edit: str) -> None:
+    story, _ = edited(state, edit)
+    story.look(times=3)
+    assert (story.weight(1), story.weight(2)) == (100, 0)
+    assert story.application.change is None
+
+
+@pytest.mark.parametrize(("state", "edit"), of("home"))
+def test_a_version_that_the_registry_lost_goes_home_or_never_begins(state: str, edit: str) -> None:
+    story, _ = edited(state, edit)
+    told = [one.because for one in story.events]
+    noticed = any("registry's list" in because or "not listed" in because for because in told)
+    assert noticed or state == "going home"
+    story.look(times=6)
+    assert story.weight(1) == 100
+    assert story.release is not None
+    tried = story.application.newest("2")
+    assert tried is not None
+    if state == "waiting":
+        assert tried.needs_person
+    else:
+        assert tried.state == "RolledBack"
+        assert tried.settled
+
+
+@pytest.mark.parametrize(("state", "edit"), of("shown"))
+def test_put_back_by_hand_it_goes_on_by_itself(state: str, edit: str) -> None:
+    story, before = edited(state, edit)
+    story.look(times=2)
+    if state == "going home":
+        return
+    story.endpoint, story.alias = before.endpoint, before.alias
+    story.versions, story.table_speaks = dict(before.versions), True
+    if isinstance(story.endpoint, Endpoint):
+        _count_on(story)
+    plan = story.look()
+    assert story.application.change is None
+    assert story.application.hold is None
+    assert any(event.name == "release.freed" for event in plan.events)
+    rests(story)
+
+
+@pytest.mark.parametrize("word", ["adopt", "revert"])
+@pytest.mark.parametrize(("state", "edit"), of("shown"))
+def test_an_answer_converges_and_stays_or_says_why_it_cannot_be(
+    state: str, edit: str, word: str
+) -> None:
+    story, _ = edited(state, edit)
+    if state == "going home":
+        story.look(times=2)
+    if story.application.change is None:
+        return
+    story.table_speaks = True
+    why = refusal(story.application, word)
+    found, alias = served(story), story.alias
+    say(story, word)
+    plan = story.look()
+    if why is not None:
+        assert why in (story.application.hold or "")
+        assert story.application.change is not None
+        if state != "going home":
+            assert (served(story), story.alias) == (found, alias), "what cannot be is not half done"
+        return
+    assert any(event.name == "release.freed" for event in plan.events)
+    left = story.application.change
+    if left is not None:
+        assert not left.difference or word == "revert", "what cannot be put back is shown still"
+        return
+    rests(story)
+    if word == "revert" and edit != "version 1 deleted":
+        now = served(story)
+        assert now is not None
+        assert not {"theirs", "by-hand"} & set(now.shares), "it is put back"
+
+
+def rests(story: Story) -> None:
+    """It comes to be as wanted, and stays, without another word of strangers."""
+    told = len(changes(story))
+    story.look(after=60, times=40)
+    assert len(changes(story)) == told, changes(story)[-1].because
+    assert story.application.change is None
+    application = story.application
+    assert desired(application) in (None, served(story))
+    assert desired_alias(application) in (None, story.alias)
+
+
+def _count_on(story: Story) -> None:
+    assert isinstance(story.endpoint, Endpoint)
+    story.endpoint = replace(story.endpoint, config_version=story.application.config_version + 1)
+
+
+@pytest.mark.parametrize("how", ["abort", "harm"])
+@pytest.mark.parametrize("state", ["first step", "third step", "baking", "in watch"])
+def test_the_gate_closes_while_it_is_held_and_what_is_theirs_stays(state: str, how: str) -> None:
+    story, _ = edited(state, "another model at 0 %")
+    if how == "abort":
+        story.order(Order.ABORT)
+    else:
+        story.error_rates["2"] = 0.5
+    story.look(times=4)
+    now = served(story)
+    assert now is not None
+    assert exposure(story.application, "2", now) == 0
+    assert story.alias == "1"
+    assert "theirs" in now.shares, "only the users of version 2 are moved"
+    assert story.application.change is not None
+    say(story, "revert")
+    rests(story)
+    assert story.application.live is None
+
+
+def test_closing_keeps_the_users_that_somebody_gave_to_another_model() -> None:
+    story, _ = edited("third step", "another model at 0 %")
+    move(story, "rag_chatbot-v1", THEIRS, 20)
+    story.look()
+    story.order(Order.ABORT)
+    story.look(times=3)
+    now = served(story)
+    assert now is not None
+    assert {name: part.weight for name, part in now.shares.items()} == {
+        "rag_chatbot-v1": 80, "rag_chatbot-v2": 0, "theirs": 20,
+    }  # fmt: skip
+    assert closed(story.application, now) is None
