@@ -41,6 +41,7 @@ PATIENT = {"rollout": {"min_step": "10m"}}
 SHARED = {
     "noticed": PATIENT,
     "aborted": PATIENT,
+    "edited": PATIENT,
     "paused": {"rollout": {"min_step": "4s"}},
     "troubled": {},
 }

@@ -3,12 +3,24 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.end_to_end.stage import Bridge, Course, Daemon, Splits, Users, Workspace, headgate
+from tests.end_to_end.stage import (
+    Bridge,
+    Course,
+    Daemon,
+    Splits,
+    Users,
+    Workspace,
+    ask_twice,
+    eventually,
+    headgate,
+)
 
 pytestmark = [
     pytest.mark.end_to_end,
     pytest.mark.timeout(120),
 ]
+AT_2 = "hand-1 0 %, hand-2 100 %; alias production at version 2"
+HALF = "hand-1 50 %, hand-2 50 %; alias production at version 2"
 Shared = tuple[Daemon, dict[str, Course]]
 
 
@@ -49,6 +61,46 @@ def test_a_split_made_by_hand_waits_for_a_person_and_for_nothing_else(shared: Sh
     head.until("release.registered", application="split", version="1")
     assert headgate("status", "split", "--store", head.url).code == 0
     assert one.split == {"1": 100, "2": 0}
+    nothing = headgate("adopt", "split", "--store", head.url)
+    assert (nothing.code, nothing.err) == (
+        2, "headgate: nothing of split is shown as changed by others: it waits for none\n"
+    )  # fmt: skip
+
+
+def test_what_others_changed_is_adopted_or_put_back_at_a_persons_word(shared: Shared) -> None:
+    head, courses = shared
+    one = courses["edited"]
+    one.register()
+    head.until("release.registered", application="edited", version="2")
+    assert headgate("abort", "edited", "--store", head.url).code == 0
+    head.until("release.settled", application="edited", state="RolledBack")
+    writes = one.updates
+    one.workspace.serve(one.endpoint, one.model, {"1": 0, "2": 100}, new=False)
+    told = head.until("endpoint.foreign_change", application="edited")
+    assert "hand-2 (version 2 of main.e2e.edited) was added at 100 %" in told["difference"]
+    assert headgate("status", "edited", "--store", head.url).code == 3
+    refused = headgate("adopt", "edited", "--store", head.url)
+    assert refused.code == 2
+    assert "alias production names version 1, but version 2 has 100 %" in refused.err
+    one.workspace.point(one.model, "production", "2")
+    head.until("endpoint.foreign_change", application="edited", found=AT_2)
+    given = headgate("adopt", "edited", "--reason", "a hotfix", "--store", head.url)
+    assert (given.code, given.err) == (0, "")
+    head.until("release.registered", application="edited", version="2", adopted=True)
+    assert headgate("status", "edited", "--store", head.url).code == 0
+    assert (one.split, one.alias) == ({"1": 0, "2": 100}, "2")
+    assert one.updates == writes + 1, "only somebody's hand was at work"
+    one.workspace.serve(one.endpoint, one.model, {"1": 50, "2": 50}, new=False)
+    head.until("endpoint.foreign_change", application="edited", found=HALF)
+    refused = headgate("adopt", "edited", "--store", head.url)
+    assert "put one version of main.e2e.edited to 100 %" in refused.err
+    assert headgate("revert", "edited", "--reason", "not ours", "--store", head.url).code == 0
+    eventually(lambda: one.split == {"1": 0, "2": 100}, "it is put back")
+    assert one.alias == "2"
+    store, log = ask_twice(head, "history", "edited", "--json")
+    assert store == log
+    assert all(words in store.out for words in ("a hotfix", "not ours"))
+    assert headgate("status", "edited", "--store", head.url).code == 0
 
 
 def test_a_model_that_is_not_there_yet_is_waited_for(

@@ -271,4 +271,4 @@ def expected(state: str, edit: str) -> str | None:
 
     None: it cannot be, or has a test of its own.
     """
-    return OUTCOMES.get(edit, lambda _: "shown")(state)
+    return OUTCOMES[edit](state) if edit in OUTCOMES else "shown"

@@ -8,7 +8,7 @@ import pytest
 
 from states.answering import refusal
 from states.desired import closed, desired, desired_alias, exposure
-from states.difference import Answer
+from states.difference import Answer, Change
 from states.plan import Event, MoveAlias, Serve
 from states.release import Order
 from states.status import shown, status
@@ -41,10 +41,15 @@ def changes(story: Story) -> list[Event]:
 
 def say(story: Story, word: str) -> None:
     """A person answers what is shown."""
-    change = story.application.change
+    change = shown_to(story)
     assert change is not None
     given = Answer(answer="adopt" if word == "adopt" else "revert", difference=change.key)
     story.application = replace(story.application, answer=given)
+
+
+def shown_to(story: Story) -> Change | None:
+    """The change that waits for an answer."""
+    return story.application.change
 
 
 def served(story: Story) -> Serving | None:
@@ -154,7 +159,7 @@ def test_an_answer_converges_and_stays_or_says_why_it_cannot_be(
     story, _ = edited(state, edit)
     if state == "going home":
         story.look(times=2)
-    if story.application.change is None:
+    if shown_to(story) is None:
         return
     story.table_speaks = True
     why = refusal(story.application, word)
@@ -163,12 +168,12 @@ def test_an_answer_converges_and_stays_or_says_why_it_cannot_be(
     plan = story.look()
     if why is not None:
         assert why in (story.application.hold or "")
-        assert story.application.change is not None
+        assert shown_to(story) is not None
         if state != "going home":
             assert (served(story), story.alias) == (found, alias), "what cannot be is not half done"
         return
     assert any(event.name == "release.freed" for event in plan.events)
-    left = story.application.change
+    left = shown_to(story)
     if left is not None:
         assert not left.difference or word == "revert", "what cannot be put back is shown still"
         return

@@ -172,7 +172,7 @@ def test_calls_are_open_until_they_are_settled(tmp_path: Path) -> None:
     assert (first.kind, first.target, first.outcome) == ("serve", serve.target, "open")
     assert (second.id, second.outcome) == (committed.calls[1], "refused")
     assert store.writes_since(clock.now) == 2
-    clock.turn(minutes=11)
+    clock.turn(minutes=21)
     assert store.load("rag", SPEC).application.attempts == ()
     assert store.writes_since(clock.now) == 0
 
