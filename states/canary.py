@@ -10,7 +10,7 @@ from policies.telling import tell
 from policies.verdict import Outcome, Verdict
 from policies.words import duration
 from states.desired import desired_alias
-from states.home import add_span, converged, ready_for, roll_back
+from states.home import add_span, converged, ready_for, roll_back, undisturbed
 from states.judging import (
     alarm_of,
     covered,
@@ -46,7 +46,7 @@ def canary(turn: Turn, release: Release) -> None:
     elif release.shut:
         _reopen(turn, release)
     elif not release.settled:
-        if converged(turn):
+        if undisturbed(turn):
             settled = turn.settle(release, f"{release.weight} % seen on the endpoint")
             add_span(turn, settled, settled=True, delay=release.pinned.rollout.settle)
     elif release.baking:
@@ -62,7 +62,7 @@ def production(turn: Turn, release: Release) -> None:
         return
     if not release.settled:
         named = desired_alias(turn.application)
-        if converged(turn) and named in (None, turn.world.alias):
+        if undisturbed(turn) and named in (None, turn.world.alias):
             alias = turn.application.spec.alias
             told = f"100 % and alias {alias} seen" if alias else "100 % seen"
             add_span(turn, turn.settle(release, told), settled=True)

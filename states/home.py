@@ -22,6 +22,11 @@ def converged(turn: Turn) -> bool:
     return endpoint.serving == wanted and weighed <= endpoint.ready
 
 
+def undisturbed(turn: Turn) -> bool:
+    """Converged, and nothing is shown as changed by others: what is counted now is of this step."""
+    return turn.application.change is None and converged(turn)
+
+
 def lost(turn: Turn, version: str) -> bool:
     """The registry was seen, and does not have a version any more.
 

@@ -1,0 +1,304 @@
+"""What becomes of an application whose world was changed by others, and adopted or put back."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from states.desired import desired
+from states.difference import Answer, Change
+from states.machine import State
+from states.plan import Serve
+from states.release import Application, Order
+from states.world import Absent, Endpoint
+from tests.states.story import SPEC, Story, serving
+from tests.states.strangers import EDITS, at, move, shares
+from tests.states.test_strangers import rests, say, served, shown_to
+
+
+def hold(story: Story) -> str:
+    return story.application.hold or ""
+
+
+def test_another_version_at_100_percent_becomes_stable_and_the_trial_ends() -> None:
+    story = at("first step")
+    story.register(7, **{"headgate.state": "RolledBack"})
+    story.edit(v1=0, v2=5, v7=95)
+    story.alias = "7"
+    story.look()
+    assert "version 7" in hold(story)
+    story.edit(v1=0, v2=0, v7=100)
+    story.look()
+    assert story.application.live is None or story.live.state is State.ROLLED_BACK
+    say(story, "adopt")
+    story.look(times=3)
+    assert story.application.stable == "7"
+    states = {one.version: (one.state, one.settled) for one in story.application.releases}
+    assert states == {
+        "1": (State.RETIRED, True),
+        "2": (State.ROLLED_BACK, True),
+        "7": (State.PRODUCTION, True),
+    }
+    assert served(story) == serving(v1=0, v2=0, v7=100)
+    rests(story)
+
+
+def test_a_version_that_was_rolled_back_may_be_adopted_as_one_more_attempt() -> None:
+    story = at("going home")
+    story.look(times=4)
+    story.edit(v1=0, v2=100)
+    story.alias = "2"
+    story.look()
+    say(story, "adopt")
+    story.look()
+    newest = story.application.newest("2")
+    assert newest is not None
+    assert (newest.attempt, newest.state, newest.confirmed) == (2, State.PRODUCTION, True)
+    first = next(one for one in story.application.releases if one.version == "2")
+    assert (first.attempt, first.state) == (1, State.ROLLED_BACK)
+    rests(story)
+
+
+@pytest.mark.parametrize("percent", [20, 95])
+def test_more_users_than_the_step_has_earned_are_never_adopted(percent: int) -> None:
+    story = at("first step")
+    move(story, "rag_chatbot-v1", "rag_chatbot-v2", percent)
+    story.look()
+    say(story, "adopt")
+    story.look()
+    assert f"cannot adopt: version 2 is on trial and has {5 + percent} % of users" in hold(story)
+    assert story.weight(2) == 5 + percent, "and it waits for a person"
+    say(story, "revert")
+    story.look()
+    assert story.weight(2) == 5
+    rests(story)
+
+
+def test_a_deleted_endpoint_that_is_adopted_begins_anew_without_what_failed() -> None:
+    story = at("going home")
+    story.look(times=4)
+    story.endpoint = Absent()
+    story.look()
+    sent = len(story.calls)
+    say(story, "adopt")
+    story.look(times=10)
+    assert story.application.hold is None
+    assert story.application.stable is None
+    assert not [one for one in story.calls[sent:] if isinstance(one, Serve)], "nothing is started"
+    story.register(3)
+    story.until("Production")
+    assert served(story) == serving(v3=100)
+    assert [one.version for one in story.application.releases if one.live] == ["3"]
+
+
+def test_an_endpoint_created_again_gives_no_users_to_a_version_that_is_not_ready() -> None:
+    story = at("third step")
+    story.endpoint = Absent()
+    story.look(times=3)
+    assert story.endpoint == Absent(), "it is not created unasked"
+    say(story, "revert")
+    plan = story.look()
+    assert plan.calls == (Serve(serving(v1=100, v2=0)),)
+    assert isinstance(story.endpoint, Endpoint)
+    story.endpoint = replace(story.endpoint, ready=frozenset({"rag_chatbot-v1"}))
+    story.look(times=5)
+    assert story.weight(2) == 0
+    story.endpoint = replace(story.endpoint, ready=frozenset({"rag_chatbot-v1", "rag_chatbot-v2"}))
+    story.look(times=3)
+    assert story.weight(2) == 50, "the same step, once it is ready"
+
+
+def test_an_answer_to_an_earlier_difference_is_void_and_the_new_one_is_shown() -> None:
+    story = at("none live")
+    story.edit(v1=100, v7=0)
+    story.look()
+    say(story, "adopt")
+    story.edit(v1=90, v7=10)
+    story.look()
+    assert "`adopt` answered an earlier difference, and is void" in hold(story)
+    assert "was added at 10 %" in hold(story)
+    story.edit(v1=100, v7=0)
+    story.look(times=3)
+    assert shown_to(story) is not None, "the same again is another change"
+    assert served(story) == serving(v1=100, v7=0)
+
+
+def test_what_was_adopted_is_carried_through_the_next_release() -> None:
+    story = at("none live")
+    EDITS["another model at 0 %"](story)
+    story.look()
+    say(story, "adopt")
+    story.look()
+    assert story.application.hold is None
+    story.register(2)
+    story.until("Production")
+    assert shares(story)["theirs"].weight == 0
+    rests(story)
+
+
+def test_the_fallback_cannot_be_reverted_and_what_was_counted_under_it_opens_nothing() -> None:
+    story = at("first step")
+    assert isinstance(story.endpoint, Endpoint)
+    spans = len(story.live.spans)
+    story.endpoint = replace(story.endpoint, fallback=True)
+    story.look(times=20)
+    assert story.weight(2) == 5, "nothing is opened while it hides errors"
+    say(story, "revert")
+    story.look()
+    assert "switch fallback_config off by hand" in hold(story)
+    story.endpoint = replace(story.endpoint, fallback=False)
+    story.look()
+    assert story.application.hold is None
+    assert story.weight(2) == 5, "what was counted meanwhile proves nothing"
+    assert len(story.live.spans) == spans + 2
+    story.look(times=5)
+    assert story.weight(2) > 5
+
+
+def test_a_stable_version_that_was_deleted_stops_exposure_until_a_person_accepts_it() -> None:
+    story = at("first step")
+    EDITS["version 1 deleted"](story)
+    story.look(times=10)
+    assert "version 1 was deleted from the registry" in hold(story)
+    assert "going back to it is not sure" in hold(story)
+    assert story.weight(2) == 5
+    say(story, "adopt")
+    story.until("Production")
+    rests(story)
+    assert (story.application.stable, story.alias) == ("2", "2")
+
+
+def test_a_first_release_whose_version_was_deleted_is_not_promoted() -> None:
+    story = at("first release")
+    EDITS["version 1 deleted"](story)
+    story.look(times=4)
+    tried = story.application.newest("1")
+    assert tried is not None
+    assert (tried.state, tried.because) == (
+        State.ROLLED_BACK,
+        "version 1 was deleted from the registry",
+    )
+    assert story.weight(1) == 100, "there is nothing to go back to"
+
+
+def test_an_empty_registry_is_not_believed() -> None:
+    story = at("first step")
+    story.versions.clear()
+    story.look(times=5)
+    assert story.live.state is State.CANARY
+    assert story.application.change is None
+
+
+def test_taking_the_trial_off_the_endpoint_is_an_abort_and_it_is_not_put_back() -> None:
+    story = at("third step")
+    EDITS["version 2 removed"](story)
+    sent = len(story.calls)
+    story.look(times=5)
+    assert story.application.live is None
+    assert served(story) == serving(v1=100)
+    assert not [one for one in story.calls[sent:] if isinstance(one, Serve)]
+
+
+def test_users_given_to_a_third_version_from_the_trial_abort_it_and_are_shown() -> None:
+    story = at("in watch")
+    EDITS["another version with users"](story)
+    story.look(times=4)
+    assert {name: one.weight for name, one in shares(story).items()} == {
+        "rag_chatbot-v1": 97, "rag_chatbot-v2": 0, "by-hand": 3,
+    }  # fmt: skip
+    assert "by-hand (version 7 of main.ml_models.rag_chatbot) was added at 3 %" in hold(story)
+    assert story.alias == "1"
+    say(story, "revert")
+    rests(story)
+    assert served(story) == serving(v1=100, v2=0)
+
+
+def test_an_endpoint_whose_variables_nobody_declared_is_not_put_back() -> None:
+    spec = replace(SPEC, environment_declared=False)
+    story = Story(application=Application(name="rag-chatbot", spec=spec))
+    story.look()
+    story.edit(v1=100, v7=0)
+    story.look()
+    say(story, "revert")
+    story.look(times=3)
+    assert "serving.environment of rag-chatbot is not declared" in hold(story)
+    assert story.calls == []
+
+
+def test_another_alias_in_the_configuration_is_no_strangers_doing() -> None:
+    story = at("none live")
+    spec = replace(story.application.spec, alias="champion")
+    story.application = replace(story.application, spec=spec)
+    story.alias = Absent()
+    story.look(times=2)
+    assert story.application.hold is None
+    assert story.alias == "1"
+
+
+@pytest.mark.parametrize("how", ["harm", "order", "hand"])
+@pytest.mark.parametrize("state", ["first step", "third step", "baking", "in watch"])
+def test_a_release_that_is_held_can_always_go_back(state: str, how: str) -> None:
+    story = at(state)
+    story.application = story.application.with_release(
+        replace(story.live, hold="quarantined: it failed five times", needs_person=True)
+    )
+    if how == "harm":
+        story.error_rates["2"] = 0.5
+    elif how == "order":
+        story.order(Order.ABORT)
+    else:
+        story.edit(v1=100, v2=0)
+    story.look(times=6)
+    assert (story.weight(1), story.alias) == (100, "1")
+    assert story.application.live is None
+
+
+def lost(story: Story, minutes: int) -> list[timedelta]:
+    """Nothing that is sent takes effect; when calls of the endpoint were sent."""
+    story.obeys = False
+    start, sent = story.now, []
+    for _ in range(minutes * 2):
+        before = len([one for one in story.calls if isinstance(one, Serve)])
+        story.look()
+        now = len([one for one in story.calls if isinstance(one, Serve)])
+        sent += [story.now - start] * (now - before)
+    return sent
+
+
+def test_ours_gone_missing_is_sent_again_twice_in_any_ten_minutes_and_then_told() -> None:
+    story = at("first step")
+    while story.live.step == 1:
+        story.obeys = False
+        story.look()
+    sent = lost(story, 120)
+    again = sent
+    for moment in again:
+        within = [one for one in again if moment <= one < moment + timedelta(minutes=10)]
+        assert len(within) <= 2, within
+    assert len(again) > 10, "it is tried for as long as it takes"
+    assert "was asked for 3 times within 10 min" in hold(story)
+    held = [one for one in story.events if one.name == "release.held"]
+    assert len(held) == 1, "it is told once"
+    assert story.application.change is None, "nobody else was at work"
+    story.obeys = True
+    story.look(times=40)
+    assert story.application.hold is None
+    assert served(story) == desired(story.application)
+
+
+def test_two_targets_in_turn_are_not_sent_for_ever() -> None:
+    story = at("none live")
+    story.obeys = False
+    sent = 0
+    for number in range(20):
+        carried = serving(v7=0) if number % 2 else serving(v8=0)
+        story.application = replace(story.application, carried=carried)
+        sent += len(story.look().calls)
+    assert sent <= 4, "each for the first time, and two that are sent again"
+
+
+def test_an_answer_names_its_change_and_no_other() -> None:
+    one = Change(number=1, endpoint=("it was deleted",))
+    two = replace(one, number=2)
+    assert one.difference == two.difference
+    assert Answer(answer="revert", difference=one.key).difference != two.key
