@@ -16,7 +16,7 @@ from controller.workspace.registry import Registry
 from controller.workspace.serving import Endpoints
 from policies.fuse import Minute
 from policies.golden import Finding, Round, judge
-from states.home import converged
+from states.home import ready_for
 from states.machine import State
 from states.release import Application
 from states.turn import Turn
@@ -126,7 +126,7 @@ class Observer:
             return None
         if judge(live.rounds)[0] in (Finding.PASS, Finding.FAIL):
             return None
-        if not converged(Turn(application, World(now=now, endpoint=endpoint), endpoint)):
+        if not ready_for(Turn(application, World(now=now, endpoint=endpoint), endpoint), live):
             return None
         candidate, baseline = application.entity(live.version), live.pinned.baseline
         stable = application.entity(baseline) if baseline else None

@@ -8,6 +8,7 @@ import pytest
 
 from controller.record import codec
 from policies.fuse import Minute
+from states.difference import Answer
 from states.release import Application, Order
 from tests.states.answers import Answers
 from tests.states.story import Story
@@ -33,7 +34,11 @@ def restarted(application: Application) -> Application:
         for one in application.releases
     )
     return replace(
-        read, releases=releases, attempts=application.attempts, minutes=application.minutes
+        read,
+        releases=releases,
+        attempts=application.attempts,
+        minutes=application.minutes,
+        answer=application.answer,  # a column that only operators write
     )
 
 
@@ -65,12 +70,23 @@ def hiding(story: Story) -> None:
     story.error_rates = {"2": 0.002, "": 0.002}
 
 
+def strange(story: Story) -> None:
+    """Somebody adds a version, or a person says that it be put back."""
+    change = story.application.change
+    if change is None:
+        story.edit(v1=60, v2=10, v7=30)
+    else:
+        given = Answer(answer="revert", difference=change.key)
+        story.application = replace(story.application, answer=given)
+
+
 DAYS = {
     "a good day": [],
     "a bad version": [bad],
     "a storm": [stormy, stormy, stormy],
     "pauses": [paused, paused, paused, paused],
     "hidden errors": [hiding, hiding],
+    "strangers": [strange, strange, strange, strange],
 }
 
 
