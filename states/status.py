@@ -34,7 +34,7 @@ class Status(TypedDict):
 
 def status(application: Application, release: Release) -> Status:
     """The status object of one release, as `status --json` and every release line carry it."""
-    hold = release.hold or (application.hold if shown(application, release) else None)
+    hold = _hold(application, release)
     return Status(
         schema=SCHEMA,
         application=application.name,
@@ -55,6 +55,18 @@ def status(application: Application, release: Release) -> Status:
         next=_next(release, hold),
         needs_person=release.needs_person or (hold is not None and hold == application.hold),
     )
+
+
+def _hold(application: Application, release: Release) -> str | None:
+    """Why it does not go on.
+
+    A change by others comes first, on the release that it is told with: it waits for an answer,
+    whatever else the release waits for.
+    """
+    told = application.live or application.newest(application.stable)
+    if application.change is not None and release == told:
+        return application.hold
+    return release.hold or (application.hold if shown(application, release) else None)
 
 
 def shown(application: Application, release: Release) -> bool:

@@ -10,6 +10,7 @@ from states.difference import Answer, Change
 from states.machine import State
 from states.plan import MoveAlias, Serve
 from states.release import Application, Order
+from states.status import status
 from states.world import Absent, Endpoint
 from tests.states.story import SPEC, Story, serving
 from tests.states.strangers import EDITS, at, move, shares
@@ -160,9 +161,14 @@ def test_the_fallback_cannot_be_reverted_and_what_was_counted_under_it_opens_not
     assert story.weight(2) > 5
 
 
-def test_a_stable_version_that_was_deleted_stops_exposure_until_a_person_accepts_it() -> None:
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_stable_version_that_was_deleted_stops_exposure_until_a_person_accepts_it(
+    *, dangling: bool
+) -> None:
+    """Unity Catalog deletes its aliases too; other registries leave them dangling."""
     story = at("first step")
     EDITS["version 1 deleted"](story)
+    story.alias = "1" if dangling else Absent()
     story.look(times=10)
     assert "version 1 was deleted from the registry" in hold(story)
     assert "going back to it is not sure" in hold(story)
@@ -300,6 +306,24 @@ def test_two_targets_in_turn_are_not_sent_for_ever() -> None:
         story.application = replace(story.application, carried=carried)
         sent += len(story.look().calls)
     assert sent <= 4, "each for the first time, and two that are sent again"
+
+
+def test_a_release_that_is_held_for_its_own_reason_shows_the_change_that_waits_for_an_answer() -> (
+    None
+):
+    story = at("first step")
+    own = "undecided after 3 days"
+    story.application = story.application.with_release(
+        replace(story.live, hold=own, needs_person=True)
+    )
+    EDITS["another model at 0 %"](story)
+    story.look()
+    told = status(story.application, story.live)
+    assert told["hold"] == story.application.hold
+    assert told["needs_person"]
+    say(story, "revert")
+    story.look()
+    assert status(story.application, story.live)["hold"] == own
 
 
 def test_an_answer_names_its_change_and_no_other() -> None:
