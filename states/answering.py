@@ -43,6 +43,8 @@ def refusal(application: Application, word: str) -> str | None:
     assert change is not None, "there is something to answer"
     if word == "adopt":
         return _contradiction(application, change)
+    if _moved(change) and desired(application) is None:
+        return "Headgate wants nothing of that endpoint yet: adopt it, or delete it by hand"
     if _moved(change) or (change.alias and not change.registry):
         return None
     if change.fallback:

@@ -57,7 +57,8 @@ def endpoint_part(turn: Turn) -> Part:
 
 def closes(application: Application, serving: Serving) -> bool:
     """Nothing is foreign but that users are on a version that was closed: that is put right."""
-    return closed(application, serving) == desired(application)
+    least = closed(application, serving)
+    return least is not None and least == desired(application)
 
 
 def _ours(application: Application, serving: Serving) -> bool:

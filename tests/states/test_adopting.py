@@ -192,6 +192,24 @@ def test_a_first_release_whose_version_was_deleted_is_not_promoted() -> None:
     assert story.weight(1) == 100, "there is nothing to go back to"
 
 
+def test_a_strangers_version_where_a_first_release_was_given_up_is_shown_and_adopted() -> None:
+    story = Story(endpoint=Absent(), alias=Absent(), obeys=False)
+    story.until("Provisioning")
+    story.order(Order.ABORT)
+    story.look(times=3)
+    story.register(7, **{"headgate.state": "RolledBack"})
+    story.edit(v7=100)
+    story.look()
+    assert "was added at 100 %" in hold(story)
+    say(story, "revert")
+    story.look()
+    assert "wants nothing of that endpoint yet" in hold(story)
+    story.obeys = True
+    say(story, "adopt")
+    rests(story)
+    assert (story.application.stable, story.alias) == ("7", "7")
+
+
 def test_an_empty_registry_is_not_believed() -> None:
     story = at("first step")
     story.versions.clear()
