@@ -28,9 +28,22 @@ class Clock:
         """The time it shows."""
         return self.now
 
+    @property
+    def now(self) -> datetime:
+        """The time it shows; setting it turns it there."""
+        return self._now
+
+    @now.setter
+    def now(self, now: datetime) -> None:
+        self._now = now
+        self._shown()
+
     def turn(self, **by: float) -> None:
         """Turn it on."""
         self.now += timedelta(**by)
+
+    def _shown(self) -> None:
+        """Tell those who do not ask."""
 
 
 def store_in(folder: Path, clock: Clock | None = None) -> Store:

