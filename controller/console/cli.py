@@ -318,6 +318,24 @@ def explain(
             render.print_explanation(Console(highlight=False), told, datetime.now(UTC))
 
 
+@app.command("rebuild-log")
+def rebuild_log(
+    store: StoreUrl = None,
+    after: Annotated[
+        int, typer.Option("--after", metavar="SEQ", min=0, help="Only what follows this line.")
+    ] = 0,
+) -> None:
+    """Print the log again from the journal, line by line as it was printed at first (JSON)."""
+    from controller.record.logging import json_line  # noqa: PLC0415 - reading needs no structlog
+
+    with _told():
+        record = _open(store)
+        try:
+            sys.stdout.writelines(f"{json_line(line)}\n" for line in record.journal(after=after))
+        finally:
+            record.close()
+
+
 def _recompute(book: reading.Book, selection: str, *, as_json: bool) -> int:
     from controller.console.recompute import recompute  # noqa: PLC0415 - with the judging
 

@@ -13,7 +13,7 @@ import psycopg
 
 from controller.record.store import Store
 from controller.record.times import micros
-from tests.controller.record.making import Clock, NOON
+from tests.controller.record.making import NOON, Clock
 
 _TEMPLATE = "headgate_template"
 _CLOCK = """

@@ -1,10 +1,7 @@
 """What PostgreSQL adds: a server that goes away, refuses, or is not what it should be."""
 
-import os
-import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
