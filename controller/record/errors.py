@@ -13,6 +13,10 @@ class StoreHeld(RecordError):  # noqa: N818
     """Another daemon works on this store, or has this replica's name."""
 
 
+class BackupUnusable(RecordError):  # noqa: N818
+    """A backup cannot be written, or is none, or is not whole."""
+
+
 class Conflict(RecordError):  # noqa: N818
     """The record changed since it was loaded, so nothing was written: look again."""
 

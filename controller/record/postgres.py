@@ -86,6 +86,12 @@ class _Text(StrDumper):
         return super().dump(obj.replace("\0", "\ufffd"))
 
 
+def without_limits(connection: Connection) -> None:
+    """Let the transaction under way take the time that it takes."""
+    for name in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
+        connection.execute(text(f"SET LOCAL {name} = 0"))
+
+
 class Server:
     """The database that a store's URL names. Sentences tell its host and name, and no more."""
 
@@ -151,8 +157,7 @@ class Server:
 
     def queue_for_migrations(self, connection: Connection) -> None:
         """Wait until no other replica makes the tables, for as long as that takes it."""
-        for name in ("lock_timeout", "statement_timeout"):
-            connection.execute(text(f"SET LOCAL {name} = 0"))
+        without_limits(connection)
         connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
 
     def hold(self) -> ExitStack:

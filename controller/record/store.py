@@ -1,7 +1,7 @@
 """The store: what was decided, written down in one transaction before anything is done."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, func, select, update
 
+from controller.record.errors import StoreUnusable
 from controller.record.leases import Lease, prove
 from controller.record.lines import Line, application_state, rendered
 from controller.record.loading import Known, Loaded, counter, load_application, now
@@ -87,9 +88,11 @@ class Store:
     def close(self) -> None:
         """Close all connections; how far the log was printed is written down first."""
         try:
-            if self._printed is not None:
-                with self.writing() as connection:
-                    self._save_cursor(connection)
+            # Where it cannot be, some lines are printed twice: readers know them by their `seq`.
+            with suppress(StoreUnusable):
+                if self._printed is not None:
+                    with self.writing() as connection:
+                        self._save_cursor(connection)
         finally:
             self._engine.dispose()
 
@@ -259,7 +262,12 @@ class Store:
             if not self.place.replaced():
                 return
             self._engine.dispose()
-            check(self._engine, self.place)
+            try:
+                check(self._engine, self.place)
+            except BaseException:
+                # No connection to the wrong file may be left for when the right one is back.
+                self._engine.dispose()
+                raise
             self._known.clear()
             self._printed = None
             self.place.prepare(create=False)

@@ -68,7 +68,6 @@ def recorded(home: Home, seed: int) -> Recorded:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_folding_the_log_gives_the_table_at_every_moment(home: Home, seed: int) -> None:
-    print("seed", seed)
     wild, luck = recorded(home, seed), random.Random(seed)  # noqa: S311 - a story is no secret
     for look in range(120):
         if luck.random() < 0.25:
@@ -76,11 +75,11 @@ def test_folding_the_log_gives_the_table_at_every_moment(home: Home, seed: int) 
         wild.turn(luck.choice((5, 30, 30, 60, 600)))
         if look % 10 == 9:
             book = fold(wild.store.journal())
-            assert book.statuses(NAME) == of_the_table(wild.store, NAME), wild.log
+            assert book.statuses(NAME) == of_the_table(wild.store, NAME), (seed, wild.log)
             assert fold(wild.store.states()).statuses(NAME) == book.statuses(NAME)
     lines = list(wild.store.journal())
     told = fold(lines).statuses(all_=True)
-    assert told == of_the_table(wild.store, NAME, all_=True), wild.log
+    assert told == of_the_table(wild.store, NAME, all_=True), (seed, wild.log)
     assert {one["state"] for one in told} != {"Registered"}
     assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
     paper = [json_line(line) for line in lines]

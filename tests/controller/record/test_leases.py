@@ -135,7 +135,7 @@ def test_a_commit_under_a_lease_that_was_taken_over_writes_nothing(home: Home) -
     two = replica(home, "two")
     theirs = two.share(["rag"])["rag"]
     before = list(one.store.journal())
-    with pytest.raises(LeaseLost, match="rag is no longer one's .epoch 1.: nothing was written"):
+    with pytest.raises(LeaseLost, match=r"rag is no longer one's .epoch 1.: nothing was written"):
         one.store.commit(loaded, unchanged(loaded), [MoveAlias("2")], lease)
     assert list(one.store.journal()) == before
     assert home.ask("SELECT count(*) FROM calls") == [(0,)]
