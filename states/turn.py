@@ -114,15 +114,15 @@ class Turn:
     ) -> Release:
         """Stop going on, and say why; the same hold is told once.
 
-        `recounted`: it is the same with other numbers too, which are written down and not told.
+        `recounted`: it is the same with other numbers too, and keeps those that were told: the
+        record never says what the log does not.
         """
-        if release.hold == why and release.needs_person == needs_person:
-            return release
         before = release.hold or ""
-        same = recounted and _wording(before) == _wording(why)
+        same = before == why or (recounted and _wording(before) == _wording(why))
+        if same and release.needs_person == needs_person:
+            return release
         held = self.put(release, hold=why, needs_person=needs_person)
-        if not same or release.needs_person != needs_person:
-            self.tell("release.held", held, why, level=level)
+        self.tell("release.held", held, why, level=level)
         return held
 
     def free(self, release: Release) -> Release:

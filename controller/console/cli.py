@@ -331,6 +331,56 @@ def explain(
             render.print_explanation(Console(highlight=False), told, datetime.now(UTC))
 
 
+@app.command("rebuild-log")
+def rebuild_log(
+    store: StoreUrl = None,
+    after: Annotated[
+        int, typer.Option("--after", metavar="SEQ", min=0, help="Only what follows this line.")
+    ] = 0,
+) -> None:
+    """Print the log again from the journal, line by line as it was printed at first (JSON)."""
+    from controller.record.logging import json_line  # noqa: PLC0415 - reading needs no structlog
+
+    with _told():
+        record = _open(store)
+        try:
+            sys.stdout.writelines(f"{json_line(line)}\n" for line in record.journal(after=after))
+        finally:
+            record.close()
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE")],
+    store: StoreUrl = None,
+) -> None:
+    """Write the whole record to a file, restore it elsewhere, and check it; daemons go on."""
+    from controller.console.keeping import back_up  # noqa: PLC0415 - only here
+
+    with _told():
+        record = _open(store)
+        try:
+            sys.stdout.write(back_up(record, file) + "\n")
+        finally:
+            record.close()
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE")],
+    store: StoreUrl = None,
+    replace: Annotated[  # noqa: FBT002 - typer's way
+        bool, typer.Option("--replace", help="Even if the store has more than the backup.")
+    ] = False,
+) -> None:
+    """Make a store of a backup; it may come from SQLite or PostgreSQL, and go to either."""
+    from controller.console.keeping import restored  # noqa: PLC0415 - only here
+
+    with _told():
+        url = store or ProcessSettings.read().store
+        sys.stdout.write(restored(file, url, replace=replace) + "\n")
+
+
 def _recompute(book: reading.Book, selection: str, *, as_json: bool) -> int:
     from controller.console.recompute import recompute  # noqa: PLC0415 - with the judging
 

@@ -14,17 +14,17 @@ from datetime import timedelta
 from pathlib import Path
 
 from databricks.sdk import WorkspaceClient
-from sqlalchemy import inspect, text
 
 from controller import settings as configuration
 from controller.console import recorded
 from controller.console.examination import Examination, access
 from controller.console.findings import CONFIGURATION, STORE, WORKSPACE, Report, Section
-from controller.record.errors import RecordError, StoreHeld, StoreUnusable
-from controller.record.lock import Lock
-from controller.record.opening import WRITES, open_engine, store_path, told
+from controller.record.errors import RecordError, StoreHeld
+from controller.record.lock import lock_file
+from controller.record.opening import Place, place_of, schema
 from controller.record.schema import VERSION
-from controller.record.store import Store, utc_now
+from controller.record.sqlite import File
+from controller.record.store import Store
 from controller.settings import Configuration, ProcessSettings
 from controller.workspace.checks import Checks, Identity
 from controller.workspace.client import connect
@@ -166,20 +166,22 @@ class Doctor:
     def _store(self) -> dict[str, Application]:
         """The record's applications of this configuration, where the store can be used."""
         try:
-            path = store_path(self.process.store)
-            if not path.exists():
-                self._new_store(path)
+            place = place_of(self.process.store)
+            if isinstance(place, File) and not place.path.exists():
+                self._new_store(place.path)
                 return {}
-            found = _schema(path)
+            found = schema(place)
             if found != VERSION:
+                has = f"has schema {found}, this Headgate {VERSION}" if found else "is empty"
                 self.says.warn(
                     "store",
-                    f"{path} has schema {found}, this Headgate {VERSION}",
-                    "`headgate run` brings it up to date: take a copy first",
+                    f"{place.name} {has}",
+                    "`headgate run` brings it up to date"
+                    + (": take a copy first" if found else ": it makes the tables"),
                 )
                 return {}
             known = self._known()
-            self._lock(path, known)
+            self._lock(place, known)
         except RecordError as error:
             found_, _, remedy = str(error).partition(": ")
             self.says.stops("store", found_, remedy, STORE)
@@ -205,14 +207,14 @@ class Doctor:
         finally:
             store.close()
 
-    def _lock(self, path: Path, known: Mapping[str, Application]) -> None:
+    def _lock(self, place: Place, known: Mapping[str, Application]) -> None:
         """Whether a daemon works on the store: the one that looks after these, or another."""
-        found = f"{path}, schema {VERSION}, can be written"
-        if not path.with_name(f"{path.name}.lock").exists():
+        found = f"{place.name}, schema {VERSION}, can be written"
+        if not (isinstance(place, File) and lock_file(place.path).exists()):
             self.says.ok("store", found)
             return
         try:
-            Lock(path).close()
+            place.hold().close()
         except StoreHeld as error:
             if not known:
                 raise
@@ -220,32 +222,6 @@ class Doctor:
             self.says.ok("store", f"{holder}, the daemon that looks after this configuration")
         else:
             self.says.ok("store", f"{found}, and nobody holds it")
-
-
-def _schema(path: Path) -> str:
-    """The schema of a store that can be written: SQLite's lock is taken, and nothing written."""
-    engine = open_engine(path, utc_now, create=False)
-    try:
-        with told(path), engine.connect().execution_options(**{WRITES: True}) as connection:
-            connection.begin()
-            tables = inspect(connection).get_table_names()
-            if "alembic_version" in tables:
-                query = text("SELECT version_num FROM alembic_version")
-                found = str(connection.execute(query).scalar())
-            elif tables:
-                raise StoreUnusable(
-                    f"{path} is a database of another program: name another file in HEADGATE_STORE"
-                )
-            else:
-                found = "none"
-            if found != "none" and found > VERSION:
-                raise StoreUnusable(
-                    f"{path} was written by a later Headgate (schema {found}, this one knows "
-                    f"{VERSION}): run that version, or restore an earlier backup"
-                )
-            return found
-    finally:
-        engine.dispose()
 
 
 def diagnose(config: Path, process: ProcessSettings, *, probe: bool) -> Doctor:

@@ -44,7 +44,7 @@ def _run(config: Path, process: ProcessSettings, store: Store, started: float) -
     from controller.daemon.building import built  # noqa: PLC0415
 
     daemon = built(loaded.applications, warehouse, store, printer, process)
-    log.info("daemon.ready", seconds=round(time.monotonic() - started, 2), store=process.store)
+    log.info("daemon.ready", seconds=round(time.monotonic() - started, 2), store=store.place.name)
     return daemon.run()
 
 

@@ -6,15 +6,23 @@ class RecordError(Exception):
 
 
 class StoreUnusable(RecordError):  # noqa: N818 - it names a condition, as operators say it
-    """The store's file cannot be used: missing, full, read-only, damaged, or of another kind."""
+    """The store cannot be used: missing, full, read-only, damaged, gone, or of another kind."""
 
 
 class StoreHeld(RecordError):  # noqa: N818
-    """Another daemon works on this store."""
+    """Another daemon works on this store, or has this replica's name."""
+
+
+class BackupUnusable(RecordError):  # noqa: N818
+    """A backup cannot be written, or is none, or is not whole."""
 
 
 class Conflict(RecordError):  # noqa: N818
     """The record changed since it was loaded, so nothing was written: look again."""
+
+
+class LeaseLost(Conflict):
+    """The application is another replica's by now, so nothing was written: leave it alone."""
 
 
 class Taken(RecordError):  # noqa: N818

@@ -9,11 +9,16 @@ from typing import Self
 from controller.record.errors import StoreHeld, StoreUnusable
 
 
+def lock_file(store: Path) -> Path:
+    """The file beside a store that its daemon holds."""
+    return store.with_name(store.name + ".lock")
+
+
 class Lock:
     """The store is ours while this is open; closing it, or dying, gives it back."""
 
     def __init__(self, store: Path) -> None:
-        path = store.with_name(store.name + ".lock")
+        path = lock_file(store)
         try:
             self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:

@@ -80,6 +80,12 @@ def text_line(line: Mapping[str, Any]) -> str:
     return printable(" ".join(part for part in parts if part))
 
 
+def json_line(line: Mapping[str, Any]) -> str:
+    """A line as the log has it in its JSON form: the same bytes whenever it is printed."""
+    # ASCII only: a line stays one line, whatever separators others put into it.
+    return json.dumps(ordered(clean(line)), ensure_ascii=True, allow_nan=False)
+
+
 def _finish(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
     """Give a line its time, take secrets out, and put its keys in order."""
     line.setdefault("timestamp", rfc3339(datetime.now(UTC)))
@@ -95,8 +101,7 @@ def _logger_name(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
 
 
 def _json(_: WrappedLogger, __: str, line: EventDict) -> str:
-    # ASCII only: a line stays one line, whatever separators others put into it.
-    return json.dumps(line, ensure_ascii=True, allow_nan=False)
+    return json_line(line)
 
 
 def _text(_: WrappedLogger, __: str, line: EventDict) -> str:

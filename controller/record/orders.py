@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Literal
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, select, update
 
 from controller.record import codec
 from controller.record.errors import OrderRefused
@@ -38,6 +38,9 @@ def give(  # noqa: PLR0913, PLR0917 - an order has this many parts
     reason: str,
 ) -> str:
     """Write an order down within the caller's transaction, and say what was done."""
+    # The application's row first, as in every commit: two writers wait for each other in one order.
+    row = select(APPLICATIONS.c.row).where(APPLICATIONS.c.name == application)
+    connection.execute(row.with_for_update())
     loaded, _ = load_application(connection, application, None, Known())
     if loaded.row == 0:
         raise OrderRefused(f"there is no application {application} in this store")
@@ -46,14 +49,14 @@ def give(  # noqa: PLR0913, PLR0917 - an order has this many parts
         return f"{release.key} {_DONE[order]} (it was ordered before)"
     ordered = replace(release, order=order)
     changed = loaded.application.with_release(ordered)
-    seen = loaded.releases[mark(release)]
-    connection.execute(update(RELEASES).where(RELEASES.c.id == seen.id).values(order_=order.value))
     # Whatever pass is under way must look again, even one that writes nothing of this release.
     connection.execute(
         update(APPLICATIONS)
         .where(APPLICATIONS.c.name == application)
         .values(row=APPLICATIONS.c.row + 1)
     )
+    seen = loaded.releases[mark(release)]
+    connection.execute(update(RELEASES).where(RELEASES.c.id == seen.id).values(order_=order.value))
     event = Event(
         name="order.given",
         release=mark(release),

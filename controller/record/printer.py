@@ -1,5 +1,6 @@
 """From journal to log: every row is printed once it is committed, at least once, in order."""
 
+from collections.abc import Callable
 from threading import Lock
 
 import structlog
@@ -10,16 +11,24 @@ from states.release import Application
 
 
 class Printer:
-    """Prints what the journal holds beyond what was printed before; threads may share it."""
+    """Prints what the journal holds beyond what was printed before; threads may share it.
 
-    def __init__(self, store: Store) -> None:
+    Of several replicas one prints, whoever wrote the rows: `ours` tells whether this one does. One
+    that takes over goes on from where the store knows the log to be printed.
+    """
+
+    def __init__(self, store: Store, ours: Callable[[], bool] = lambda: True) -> None:
         self._store = store
+        self._ours = ours
         self._log = structlog.get_logger()
         self._printing = Lock()
 
     def print_new(self) -> int:
         """Print all rows not yet printed; returns the number of the last one printed, ever."""
         with self._printing:
+            if not self._ours():
+                self._store.forget_printed()
+                return self._store.printed()
             last = self._store.printed()
             for line in self._store.journal(after=last):
                 self._print(line)
@@ -32,7 +41,8 @@ class Printer:
         """Print an application's state as one line, after all rows that it rests on."""
         self.print_new()
         with self._printing:
-            self._print(application_state(application, as_of_seq))
+            if self._ours():
+                self._print(application_state(application, as_of_seq))
 
     def _print(self, line: Line) -> None:
         told = dict(line)

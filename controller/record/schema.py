@@ -153,5 +153,25 @@ CALLS = Table(
     Column("at", BigInteger, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("because", Text, nullable=False),
+    # The lease under which it was sent; none where one daemon holds the store.
+    Column("epoch", BigInteger),
 )
 Index("ix_calls_at", CALLS.c.at)
+
+REPLICAS = Table(
+    "replicas",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("until", BigInteger, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+)
+
+LEASES = Table(
+    "leases",
+    METADATA,
+    # No foreign key: the journal's printer has a lease too, and an application before its first
+    # commit.
+    Column("application", Text, primary_key=True),
+    Column("replica", Text),
+    Column("epoch", BigInteger, nullable=False),
+)

@@ -1,21 +1,25 @@
 """The store: what was decided, written down in one transaction before anything is done."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Lock as ThreadLock
 from typing import Literal
 
 from sqlalchemy import Connection, func, select, update
 
+from controller.record.errors import StoreUnusable
+from controller.record.leases import Lease, prove
 from controller.record.lines import Line, application_state, rendered
 from controller.record.loading import Known, Loaded, counter, load_application, now
 from controller.record.lock import Lock
-from controller.record.opening import WRITES, check, migrate, open_engine, store_path, told
+from controller.record.opening import check, migrate, place_of, told
 from controller.record.orders import answer, give
 from controller.record.redaction import clean
 from controller.record.schema import APPLICATIONS, CALLS, COUNTERS, JOURNAL, PRINTED, SEQ
+from controller.record.sqlite import File
 from controller.record.times import micros, moment
 from controller.record.writing import (
     append,
@@ -48,48 +52,68 @@ class Committed:
 
 
 class Store:
-    """One file that holds every application, its releases, and the journal of all that changed.
+    """Every application, its releases, and the journal of all that changed.
 
-    Threads share a store. Several processes may share its file; one daemon at a time holds it.
+    In a SQLite file, or in PostgreSQL. Threads share a store, and so do processes: of a file one
+    daemon at a time is the holder; the replicas of a `shared` store take leases. The clock is a
+    file's only: PostgreSQL has its own.
     """
 
     def __init__(
-        self, url: str, *, clock: Callable[[], datetime] = utc_now, create: bool = True
+        self, url: str, *, clock: Callable[[], datetime] | None = None, create: bool = True
     ) -> None:
-        self.path = store_path(url)
-        self._clock = clock
+        self.place = place_of(url)
+        self.shared = self.place.shared
+        assert clock is None or not self.shared, "the time of a shared store is its database's"
         # Threads of one process queue here: SQLite's own queue is a poll without order.
-        self._writing = ThreadLock()
+        self._writing = nullcontext() if self.shared else ThreadLock()
+        self._reopening = ThreadLock()
         self._printed: int | None = None
         self._known: dict[str, Known] = {}
-        with told(self.path):
-            self._engine = open_engine(self.path, clock, create=create)
-            migrate(self._engine) if create else check(self._engine)
+        with told(self.place):
+            self.place.prepare(create=create)
+            self._engine = self.place.engine(clock or utc_now)
+            try:
+                migrate(self._engine, self.place) if create else check(self._engine, self.place)
+            except BaseException:
+                self._engine.dispose()
+                raise
+
+    @property
+    def path(self) -> Path:
+        """The file of a store that is one."""
+        assert isinstance(self.place, File), "a shared store is no file"
+        return self.place.path
 
     def close(self) -> None:
         """Close all connections; how far the log was printed is written down first."""
         try:
-            if self._printed is not None:
-                with self._write() as connection:
-                    self._save_cursor(connection)
+            # Where it cannot be, some lines are printed twice: readers know them by their `seq`.
+            with suppress(StoreUnusable):
+                if self._printed is not None:
+                    with self.writing() as connection:
+                        self._save_cursor(connection)
         finally:
             self._engine.dispose()
 
     def now(self) -> datetime:
         """The store's time: the one clock by which durations are told."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return moment(now(connection))
 
-    def hold_lock(self) -> Lock:
-        """Hold the store as its only daemon, until the lock is closed or the process ends."""
-        return Lock(self.path)
+    def hold_lock(self) -> Lock | ExitStack:
+        """Hold the store as its only daemon, until the lock is closed or the process ends.
+
+        `StoreHeld`, if another does. Of a shared store nothing is held: see `leases`.
+        """
+        return self.place.hold()
 
     def load(self, name: str, spec: Spec | None = None) -> Loaded:
         """An application with the releases that matter; an unknown one is fresh, not adopted.
 
         Without a spec, it has what the store knows of it: enough for reading and for orders.
         """
-        with self._read() as connection:
+        with self.reading() as connection:
             known = self._known.get(name, Known())
             # Replaced whole, so that a concurrent load never sees half of it.
             loaded, self._known[name] = load_application(connection, name, spec, known)
@@ -97,31 +121,41 @@ class Store:
 
     def applications(self) -> tuple[str, ...]:
         """The names of all applications in the record."""
-        with self._read() as connection:
+        with self.reading() as connection:
             found = connection.execute(select(APPLICATIONS.c.name).order_by(APPLICATIONS.c.name))
             return tuple(found.scalars())
 
     def states(self) -> list[Line]:
         """Every application's heartbeat at one moment: what `status` is read from."""
-        with self._read() as connection:
+        with self.reading() as connection:
             query = select(APPLICATIONS.c.name).order_by(APPLICATIONS.c.name)
             names = connection.execute(query).scalars().all()
             found = [load_application(connection, name, None, Known())[0] for name in names]
         return [application_state(one.application, one.as_of_seq) for one in found]
 
-    def commit(self, loaded: Loaded, plan: Plan, calls: Sequence[Call] = ()) -> Committed:
+    def commit(
+        self,
+        loaded: Loaded,
+        plan: Plan,
+        calls: Sequence[Call] = (),
+        lease: Lease | None = None,
+    ) -> Committed:
         """Write a plan down in one transaction, or nothing at all.
 
-        `Conflict`, if the record changed or an order was given since it was loaded.
+        `Conflict`, if the record changed or an order was given since it was loaded; `LeaseLost`,
+        if the lease that is given is not held any more.
         """
         assert plan.application.name == loaded.application.name, "a plan of another application"
-        with self._write() as connection:
+        assert lease is None or lease.application == plan.application.name, "another's lease"
+        with self.writing() as connection:
+            if lease is not None:
+                prove(connection, lease)
             write_application(connection, loaded, plan.application)
             write_minutes(connection, loaded.application.minutes, plan.application)
             write_releases(connection, loaded, plan.application)
             rows = [event_row(event, plan.application) for event in plan.events]
             seqs = append(connection, rows)
-            sent = write_calls(connection, plan.application, calls)
+            sent = write_calls(connection, plan.application, calls, lease)
             self._save_cursor(connection)
             return Committed(seqs=seqs, calls=sent, as_of_seq=counter(connection, SEQ))
 
@@ -130,13 +164,13 @@ class Store:
         change = (
             update(CALLS).where(CALLS.c.id == call).values(outcome=outcome, because=clean(because))
         )
-        with self._write() as connection:
+        with self.writing() as connection:
             assert connection.execute(change).rowcount == 1, f"there is no call {call}"
 
     def writes_since(self, since: datetime) -> int:
         """How many calls were sent since then, to the whole workspace."""
         counted = select(func.count()).where(CALLS.c.at >= micros(since))
-        with self._read() as connection:
+        with self.reading() as connection:
             return int(connection.execute(counted).scalar_one())
 
     def give_order(
@@ -147,7 +181,7 @@ class Store:
         Without a version: of the live release, else of the newest that waits. Giving the same
         order twice is giving it once. `OrderRefused`, where there is nothing to order.
         """
-        with self._write() as connection:
+        with self.writing() as connection:
             return give(connection, application, version, order, actor, reason)
 
     def give_answer(
@@ -158,13 +192,13 @@ class Store:
         Giving the same answer twice is giving it once. `OrderRefused`, where nothing is to be
         answered, or the answer cannot be done.
         """
-        with self._write() as connection:
+        with self.writing() as connection:
             return answer(connection, application, word, actor, reason)
 
     def note(self, event: Event) -> int:
         """Journal something about the daemon itself, that belongs to no application."""
         assert event.release is None, "a release's events are committed with it"
-        with self._write() as connection:
+        with self.writing() as connection:
             return append(connection, [event_row(event, None)])[0]
 
     def journal(self, after: int = 0, application: str | None = None) -> Iterator[Line]:
@@ -173,7 +207,7 @@ class Store:
         if application is not None:
             query = query.where(JOURNAL.c.application == application)
         while True:
-            with self._read() as connection:
+            with self.reading() as connection:
                 found = connection.execute(query.where(JOURNAL.c.seq > after)).mappings().all()
             yield from (rendered(dict(row)) for row in found)
             if len(found) < PAGE:
@@ -182,14 +216,14 @@ class Store:
 
     def last_seq(self) -> int:
         """The number of the last journal row; 0 while there is none."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return counter(connection, SEQ)
 
     def printed(self) -> int:
         """The last journal row known to be printed."""
         if self._printed is not None:
             return self._printed
-        with self._read() as connection:
+        with self.reading() as connection:
             return counter(connection, PRINTED)
 
     def mark_printed(self, seq: int) -> None:
@@ -199,6 +233,10 @@ class Store:
         """
         self._printed = seq
 
+    def forget_printed(self) -> None:
+        """Another replica prints from here on: only the store knows how far."""
+        self._printed = None
+
     def _save_cursor(self, connection: Connection) -> None:
         if self._printed is not None:
             connection.execute(
@@ -207,19 +245,40 @@ class Store:
                 .values(value=self._printed)
             )
 
-    def _read(self) -> AbstractContextManager[Connection]:
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A transaction that sees one moment, and changes nothing."""
         return self._transaction(writes=False)
 
     @contextmanager
-    def _write(self) -> Iterator[Connection]:
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that may write: all of it happens, or nothing."""
         with self._writing, self._transaction(writes=True) as connection:
             yield connection
 
     @contextmanager
     def _transaction(self, *, writes: bool) -> Iterator[Connection]:
+        if self.place.replaced():
+            self._reopen()
+        options = self.place.options(writes=writes)
         with (
-            told(self.path),
-            self._engine.connect().execution_options(**{WRITES: writes}) as connection,
+            told(self.place),
+            self._engine.connect().execution_options(**options) as connection,
             connection.begin(),
         ):
             yield connection
+
+    def _reopen(self) -> None:
+        """Go on with another file of the same name, which has to be a store: a backup put back."""
+        with self._reopening, told(self.place):
+            if not self.place.replaced():
+                return
+            self._engine.dispose()
+            try:
+                check(self._engine, self.place)
+            except BaseException:
+                # No connection to the wrong file may be left for when the right one is back.
+                self._engine.dispose()
+                raise
+            self._known.clear()
+            self._printed = None
+            self.place.prepare(create=False)

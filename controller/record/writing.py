@@ -1,11 +1,14 @@
 """The parts of a commit, each within the caller's transaction: all of it happens, or nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from controller.record import codec
 from controller.record.errors import Conflict, Taken
+from controller.record.leases import Lease
 from controller.record.lines import event_fields
 from controller.record.loading import Loaded, mark, now
 from controller.record.schema import (
@@ -32,15 +35,30 @@ def write_application(connection: Connection, loaded: Loaded, application: Appli
         exists = select(APPLICATIONS.c.name).where(APPLICATIONS.c.name == application.name)
         if connection.execute(exists).first() is not None:
             raise Conflict(f"{application.name} was first written by another meanwhile")
-        connection.execute(insert(APPLICATIONS).values(**row, row=1))
+        with _unclaimed_still(application):
+            connection.execute(insert(APPLICATIONS).values(**row, row=1))
         return
     change = (
         update(APPLICATIONS)
         .where(APPLICATIONS.c.name == application.name, APPLICATIONS.c.row == loaded.row)
         .values(**row, row=loaded.row + 1)
     )
-    if connection.execute(change).rowcount != 1:
+    with _unclaimed_still(application):
+        changed = connection.execute(change).rowcount
+    if changed != 1:
         raise Conflict(f"{application.name} changed since it was loaded: nothing was written")
+
+
+@contextmanager
+def _unclaimed_still(application: Application) -> Iterator[None]:
+    """Another writer of a shared store may have come first since it was looked at."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise Conflict(
+            f"{application.name}, or its endpoint or alias, was written by another meanwhile: "
+            "nothing was written"
+        ) from error
 
 
 def _check_unclaimed(connection: Connection, application: Application) -> None:
@@ -160,9 +178,14 @@ def append(connection: Connection, rows: Sequence[codec.Row]) -> tuple[int, ...]
 
 
 def write_calls(
-    connection: Connection, application: Application, calls: Sequence[Call]
+    connection: Connection,
+    application: Application,
+    calls: Sequence[Call],
+    lease: Lease | None,
 ) -> tuple[int, ...]:
     """Write calls down as open, before any of them is sent."""
+    if not calls:
+        return ()
     live = application.live
     at = now(connection)
     ids: list[int] = []
@@ -177,6 +200,7 @@ def write_calls(
             at=at,
             outcome="open",
             because="",
+            epoch=lease.epoch if lease else None,
         )
         ids.append(int(connection.execute(created.returning(CALLS.c.id)).scalar_one()))
     return tuple(ids)

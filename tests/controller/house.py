@@ -90,6 +90,7 @@ class House:
 def opened(folder: Path) -> Iterator[House]:
     """A house with an empty store, on a clock that stands still between passes."""
     clock = [START]
+    folder.mkdir(exist_ok=True)
     store = Store(f"sqlite:///{folder / 'headgate.db'}", clock=lambda: clock[0])
     outside = Outside()
     actor = Actor(outside, outside, store, ServingSettings(model=MODEL))  # type: ignore[arg-type]

@@ -26,9 +26,10 @@ from controller.console.reading import (
 from controller.record.lines import Line, application_state
 from controller.record.store import Store
 from states.plan import Event
-from states.release import Application, Order
-from states.status import Status, shown, status
+from states.release import Order
+from states.status import Status
 from states.world import Absent
+from tests.controller.record.making import of_the_table
 from tests.states.story import SPEC, Story
 
 APP = "rag-chatbot"
@@ -172,21 +173,6 @@ STORIES = [
 ]
 
 
-def of_the_table(store: Store, *, all_: bool = False) -> list[Status]:
-    """What the tables say; stable's observed weight is what the live release leaves of it."""
-    application = store.load(APP).application
-    releases = [one for one in application.releases if all_ or shown(application, one)]
-    return [_with_rest(application, status(application, one)) for one in releases]
-
-
-def _with_rest(application: Application, told: Status) -> Status:
-    live = application.live
-    rest = live.weight_seen if live and live.version != told["version"] else None
-    if rest is None or told["version"] != application.stable:
-        return told
-    return {**told, "weight_seen": 100 - rest}
-
-
 @pytest.mark.parametrize("tell", STORIES)
 def test_the_log_tells_at_every_moment_what_the_tables_tell(
     story: Recorded, tell: Callable[[Recorded], None]
@@ -197,13 +183,13 @@ def test_the_log_tells_at_every_moment_what_the_tables_tell(
         for _ in range(times):
             looks(after=after)
             book = fold(story.lines)
-            assert book.statuses(APP) == of_the_table(story.store)
-            assert fold(story.store.states()).statuses(APP) == of_the_table(story.store)
+            assert book.statuses(APP) == of_the_table(story.store, APP)
+            assert fold(story.store.states()).statuses(APP) == of_the_table(story.store, APP)
         return SimpleNamespace()
 
     story.look = compared  # type: ignore[method-assign]
     tell(story)
-    assert fold(story.lines).statuses(all_=True) == of_the_table(story.store, all_=True)
+    assert fold(story.lines).statuses(all_=True) == of_the_table(story.store, APP, all_=True)
 
 
 @pytest.mark.parametrize("tell", STORIES)
@@ -229,7 +215,7 @@ def test_any_window_with_a_heartbeat_in_it_tells_the_state(story: Recorded) -> N
     story.look(times=20)
     after = list(story.store.journal(after=seq))
     assert len(after) > 1
-    assert fold([*middle, *after]).statuses() == of_the_table(story.store)
+    assert fold([*middle, *after]).statuses() == of_the_table(story.store, APP)
 
 
 def test_a_heartbeat_from_before_missing_lines_tells_nothing(story: Recorded) -> None:
@@ -252,7 +238,7 @@ def test_a_window_without_a_heartbeat_knows_the_releases_it_tells_of(story: Reco
     seq = story.store.last_seq()
     window = fold(story.store.journal(after=seq - 2))
     (told,) = window.statuses(f"{APP}/2")
-    assert told == of_the_table(story.store)[1]
+    assert told == of_the_table(story.store, APP)[1]
     begins = rf"begins too late for rag-chatbot: its first line is seq {seq - 1}, at 2026-11-23T"
     with pytest.raises(LogTooLate, match=begins):
         window.statuses(APP)

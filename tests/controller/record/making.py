@@ -13,6 +13,7 @@ from policies.rollout import Rollout
 from states.machine import State
 from states.plan import Call, Event, Plan
 from states.release import Application, Pinned, Release, Spec
+from states.status import Status, shown, status
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SPEC = Spec(model="main.ml.rag", endpoint="rag-endpoint")
@@ -28,9 +29,22 @@ class Clock:
         """The time it shows."""
         return self.now
 
+    @property
+    def now(self) -> datetime:
+        """The time it shows; setting it turns it there."""
+        return self._now
+
+    @now.setter
+    def now(self, now: datetime) -> None:
+        self._now = now
+        self._shown()
+
     def turn(self, **by: float) -> None:
         """Turn it on."""
         self.now += timedelta(**by)
+
+    def _shown(self) -> None:
+        """Tell those who do not ask."""
 
 
 def store_in(folder: Path, clock: Clock | None = None) -> Store:
@@ -98,3 +112,18 @@ def seqs(store: Store) -> Iterator[int]:
 
 def unchanged(loaded: Loaded) -> Plan:
     return Plan(application=loaded.application)
+
+
+def of_the_table(store: Store, name: str, *, all_: bool = False) -> list[Status]:
+    """What the tables say; stable's observed weight is what the live release leaves of it."""
+    application = store.load(name).application
+    releases = [one for one in application.releases if all_ or shown(application, one)]
+    return [_with_rest(application, status(application, one)) for one in releases]
+
+
+def _with_rest(application: Application, told: Status) -> Status:
+    live = application.live
+    rest = live.weight_seen if live and live.version != told["version"] else None
+    if rest is None or told["version"] != application.stable:
+        return told
+    return {**told, "weight_seen": 100 - rest}

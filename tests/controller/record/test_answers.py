@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from controller.record.errors import Conflict, OrderRefused
-from controller.record.opening import migrate, open_engine
-from controller.record.store import Store, utc_now
+from controller.record.store import Store
 from states.difference import FALLBACK, Answer, Change
 from states.machine import State
 from states.plan import Plan
@@ -118,7 +117,7 @@ def test_a_store_of_before_has_no_answers_and_takes_them_after(tmp_path: Path) -
     with sqlite3.connect(old) as connection:
         connection.executescript(Path(__file__).with_name("v0001.sql").read_text())
     connection.close()
-    migrate(open_engine(old, utc_now, create=False))
+    Store(f"sqlite:///{old}").close()
     with sqlite3.connect(old) as connection:
         columns = [row[1] for row in connection.execute("PRAGMA table_info(applications)")]
         given = [row[0] for row in connection.execute("SELECT answer FROM applications")]

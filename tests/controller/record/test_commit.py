@@ -1,7 +1,5 @@
-import sqlite3
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -13,24 +11,18 @@ from states.machine import State
 from states.plan import MoveAlias, Plan, Serve
 from states.release import Order, Spec
 from states.world import Serving, Share
+from tests.controller.record.conftest import Home
 from tests.controller.record.making import (
     NOON,
     SPEC,
-    Clock,
     block,
     plan,
     release,
     seqs,
-    store_in,
     told,
     unchanged,
     write,
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return store_in(tmp_path)
 
 
 def test_an_unknown_application_is_fresh(store: Store) -> None:
@@ -161,9 +153,8 @@ def test_two_applications_never_share_an_endpoint(store: Store) -> None:
     store.commit(third, unchanged(third))
 
 
-def test_calls_are_open_until_they_are_settled(tmp_path: Path) -> None:
-    clock = Clock()
-    store = store_in(tmp_path, clock)
+def test_calls_are_open_until_they_are_settled(home: Home) -> None:
+    clock, store = home.clock, home.store()
     loaded = store.load("rag", SPEC)
     serve = Serve(Serving({"rag-v2": Share(model="m", version="2", weight=100)}))
     committed = store.commit(loaded, unchanged(loaded), [serve, MoveAlias("2")])
@@ -205,8 +196,8 @@ def test_of_older_versions_the_newest_attempt_is_loaded(store: Store) -> None:
     assert found.attempt == 2
 
 
-def test_the_endpoints_minutes_are_kept_for_a_day_and_read_once(tmp_path: Path) -> None:
-    store = store_in(tmp_path)
+def test_the_endpoints_minutes_are_kept_for_a_day_and_read_once(home: Home) -> None:
+    store = home.store()
     minutes = tuple(
         Minute(ends_at=NOON + timedelta(minutes=number), requests=600, errors=number % 3)
         for number in range(DAY + 30)
@@ -216,8 +207,6 @@ def test_the_endpoints_minutes_are_kept_for_a_day_and_read_once(tmp_path: Path) 
         kept = replace(loaded.application, minutes=minutes[since : since + DAY])
         store.commit(loaded, plan(kept))
         assert store.load("rag").application.minutes == kept.minutes
-    assert store_in(tmp_path).load("rag").application.minutes == minutes[-DAY:]
-    with sqlite3.connect(store.path) as connection:
-        [(rows,)] = connection.execute("SELECT count(*) FROM minutes").fetchall()
-    connection.close()
+    assert home.store().load("rag").application.minutes == minutes[-DAY:]
+    [(rows,)] = home.ask("SELECT count(*) FROM minutes")
     assert rows == DAY

@@ -4,11 +4,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-from tests.controller.record.making import store_in
+from tests.controller.record.conftest import Home
 
-ROUNDS = 10
+ROUNDS = 5
 WRITER = """
 import sys
 from dataclasses import replace
@@ -33,13 +32,12 @@ while True:
 """
 
 
-def test_a_kill_in_the_middle_of_a_commit_loses_nothing_acknowledged(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'headgate.db'}"
+def test_a_kill_in_the_middle_of_a_commit_loses_nothing_acknowledged(home: Home) -> None:
     luck = random.Random(7)  # noqa: S311 - when to kill is no secret
-    store_in(tmp_path).close()
+    home.store().close()
     for _ in range(ROUNDS):
         writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, url], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", WRITER, home.url], stdout=subprocess.PIPE, text=True
         )
         assert writer.stdout is not None
         acknowledged = int(writer.stdout.readline())
@@ -47,7 +45,7 @@ def test_a_kill_in_the_middle_of_a_commit_loses_nothing_acknowledged(tmp_path: P
         os.kill(writer.pid, signal.SIGKILL)
         rest, _ = writer.communicate()
         acknowledged = int(rest.split("\n")[-2]) if "\n" in rest else acknowledged
-        store = store_in(tmp_path)
+        store = home.store()
         (found,) = store.load("rag").application.releases
         counts = [line["count"] for line in store.journal()]
         assert found.retreats in (acknowledged, acknowledged + 1)

@@ -9,18 +9,16 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, event
 
-from controller.record import opening
+from controller.record import sqlite
 from controller.record.errors import StoreHeld, StoreUnusable
-from controller.record.opening import open_engine
 from controller.record.schema import METADATA
-from controller.record.store import Store, utc_now
+from controller.record.store import Store
 from states.machine import State
 from tests.controller.record.making import SPEC, block, plan, release, seqs, store_in, write
 
 
-def test_the_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
-    store = store_in(tmp_path)
-    with open_engine(store.path, utc_now, create=False).connect() as connection:
+def test_the_migrations_make_the_tables_of_the_schema(store: Store) -> None:
+    with store.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []
 
@@ -28,7 +26,7 @@ def test_the_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
 def test_a_store_is_for_its_owner_and_durable(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
-    with open_engine(store.path, utc_now, create=False).connect() as connection:
+    with store.reading() as connection:
         found = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
@@ -51,7 +49,8 @@ def test_a_store_opened_again_has_what_it_had(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("postgresql://host/db", "PostgreSQL arrives in a later version"),
+        ("mysql://host/db", "a store in mysql is not supported: use a file"),
+        ("postgresql+psycopg2://host/db", "in postgresql.psycopg2 is not supported"),
         ("sqlite://", "a store in memory forgets"),
         ("headgate.db", "not a store's URL"),
         ("sqlite:////nowhere/at/all/headgate.db", "its directory must exist"),
@@ -146,7 +145,7 @@ def test_a_store_that_another_program_keeps_locked_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store_in(tmp_path).close()
-    monkeypatch.setattr(opening, "BUSY_MILLISECONDS", 50)
+    monkeypatch.setattr(sqlite, "BUSY_MILLISECONDS", 50)
     store = store_in(tmp_path)
     other = sqlite3.connect(store.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -160,7 +159,7 @@ def test_a_store_that_another_program_keeps_locked_is_told(
 def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     code = f"""
-from controller.record import opening
+from controller.record import sqlite
 from controller.record.errors import StoreHeld
 from controller.record.store import Store
 try:

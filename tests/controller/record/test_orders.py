@@ -1,17 +1,16 @@
-from pathlib import Path
-
 import pytest
 
 from controller.record.errors import OrderRefused
 from controller.record.store import Store
 from states.machine import State
 from states.release import Order
-from tests.controller.record.making import SPEC, release, store_in, write
+from tests.controller.record.conftest import Home
+from tests.controller.record.making import SPEC, release, write
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = store_in(tmp_path)
+def store(home: Home) -> Store:
+    store = home.store()
     write(store, release("1", State.RETIRED), release("2", State.CANARY, step=1), release("3"))
     return store
 
@@ -61,8 +60,8 @@ def test_what_cannot_be_ordered_is_refused(
     assert store.last_seq() == before
 
 
-def test_with_nothing_under_way_there_is_nothing_to_order(tmp_path: Path) -> None:
-    store = store_in(tmp_path)
+def test_with_nothing_under_way_there_is_nothing_to_order(home: Home) -> None:
+    store = home.store()
     write(store, release("1", State.RETIRED))
     with pytest.raises(OrderRefused, match="no release of rag is under way"):
         store.give_order("rag", None, Order.PAUSE, "ann", "")

@@ -2,7 +2,6 @@ import io
 import json
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,8 @@ from controller.record.printer import Printer
 from controller.record.store import Store
 from states.machine import State
 from states.plan import Event
-from tests.controller.record.making import release, store_in, write
+from tests.controller.record.conftest import Home
+from tests.controller.record.making import release, write
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def paper() -> Iterator[io.StringIO]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = store_in(tmp_path)
+def store(home: Home) -> Store:
+    store = home.store()
     write(store, release("2", State.CANARY, step=1))
     store.note(Event(name="daemon.started", because="here we go"))
     return store
@@ -56,21 +56,21 @@ def test_each_row_is_printed_once_by_one_daemon(store: Store, paper: io.StringIO
 
 
 def test_the_next_daemon_goes_on_where_the_last_one_stopped(
-    store: Store, paper: io.StringIO, tmp_path: Path
+    store: Store, paper: io.StringIO, home: Home
 ) -> None:
     configure_logging("json", paper)
     Printer(store).print_new()
     store.close()
-    Printer(store_in(tmp_path)).print_new()
+    Printer(home.store()).print_new()
     assert [line["seq"] for line in lines(paper)] == [1, 2]
 
 
 def test_after_a_crash_lines_are_printed_twice_rather_than_never(
-    store: Store, paper: io.StringIO, tmp_path: Path
+    store: Store, paper: io.StringIO, home: Home
 ) -> None:
     configure_logging("json", paper)
     Printer(store).print_new()
-    Printer(store_in(tmp_path)).print_new()
+    Printer(home.store()).print_new()
     assert [line["seq"] for line in lines(paper)] == [1, 2, 1, 2]
 
 

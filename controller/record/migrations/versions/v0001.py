@@ -11,6 +11,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Create everything, and the triggers that keep what was written down."""
+    _functions()
     _counters()
     _applications()
     _releases()
@@ -21,13 +22,31 @@ def upgrade() -> None:
     _keep("blocks", "a block is immutable")
 
 
+def _functions() -> None:
+    """The store's time, and what triggers call; on SQLite, each connection brings its own."""
+    if op.get_bind().dialect.name == "sqlite":
+        return
+    op.execute(
+        "CREATE FUNCTION headgate_now() RETURNS bigint LANGUAGE sql VOLATILE AS "
+        "$$ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint $$"
+    )
+    op.execute(
+        "CREATE FUNCTION headgate_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION '%', TG_ARGV[0] USING ERRCODE = "
+        "'integrity_constraint_violation'; END $$"
+    )
+
+
 def _keep(table: str, sentence: str) -> None:
     """Refuse every change of rows that are written once."""
-    for verb in ("UPDATE", "DELETE"):
-        op.execute(
-            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+    sqlite = op.get_bind().dialect.name == "sqlite"
+    for verb in ("UPDATE", "DELETE") if sqlite else ("UPDATE", "DELETE", "TRUNCATE"):
+        does = (
             f"BEGIN SELECT RAISE(ABORT, '{sentence}'); END"
+            if sqlite
+            else f"FOR EACH STATEMENT EXECUTE FUNCTION headgate_refuse('{sentence}')"
         )
+        op.execute(f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} {does}")
 
 
 def _counters() -> None:

@@ -1,0 +1,50 @@
+"""`headgate backup` and `headgate restore`: a backup counts once it was restored and checked."""
+
+from pathlib import Path
+
+from controller.console.reading import UnreadableLog, fold
+from controller.record import backup
+from controller.record.errors import BackupUnusable
+from controller.record.store import Store
+from states.status import Status
+
+
+def back_up(store: Store, path: Path) -> str:
+    """Write a backup, and say what it holds."""
+    taken = backup.take(store, path, whole)
+    return f"{path} holds {store.place.name} up to seq {taken.seq}: {taken.rows} rows, checked"
+
+
+def restored(path: Path, url: str, *, replace: bool) -> str:
+    """Restore a backup, and say what was done."""
+    found = backup.read(path)
+    aside = backup.restore(found, url, whole, replace=replace)
+    told = f"restored {path} of {found.at}: the journal ends with seq {found.seq}"
+    return told if aside is None else f"{told}; what was there is now {aside}"
+
+
+def whole(store: Store) -> None:
+    """See that the journal has no gap, and that folding it gives what the tables say."""
+    last = store.last_seq()
+    rows = list(store.journal())
+    if [line["seq"] for line in rows] != list(range(1, last + 1)):
+        raise BackupUnusable(f"the journal of {store.place.name} has a gap: use another backup")
+    beats = store.states()
+    try:
+        told, found = fold(rows), fold(beats)
+    except UnreadableLog as error:
+        raise BackupUnusable(f"the journal of {store.place.name} is damaged: {error}") from error
+    for beat in beats:
+        name = beat["application"]
+        if not beat["releases"]:
+            continue
+        if list(map(_essence, told.statuses(name))) != list(map(_essence, found.statuses(name))):
+            raise BackupUnusable(
+                f"the journal and the tables of {store.place.name} disagree about {name}: "
+                "compare `headgate history` with `headgate status`"
+            )
+
+
+def _essence(status: Status) -> Status:
+    """A status but for the numbers in a hold's sentence, which earlier versions did not tell."""
+    return {**status, "hold": "held" if status["hold"] else None}

@@ -1,0 +1,371 @@
+"""A whole record in one file, taken at one moment, which either kind of store can be made of.
+
+gzip of JSON lines: a head (`headgate_backup` 1, `schema`, `seq`, `at`), one line for each row, and
+a tail with the number of rows and the SHA-256 of all lines before it. A file without its tail is
+not a backup. Replicas are left out: who lives is no part of the record.
+"""
+
+import gzip
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from sqlalchemy import JSON, URL, Connection, MetaData, func, insert, select, text
+
+from controller.record.errors import BackupUnusable, StoreHeld, StoreUnusable
+from controller.record.leases import anyone
+from controller.record.opening import Place, place_of, told, upgrade
+from controller.record.opening import version as schema_of
+from controller.record.postgres import Server, without_limits
+from controller.record.schema import JOURNAL, LEASES, METADATA, REPLICAS, VERSION
+from controller.record.sqlite import File
+from controller.record.store import Store
+
+FORMAT: Final = 1
+AT_ONCE: Final = 500
+"""Rows per statement."""
+ASIDE: Final = ".before-restore"
+"""What a file that was replaced is called from then on, after its name."""
+_TABLES: Final = tuple(table for table in METADATA.sorted_tables if table is not REPLICAS)
+
+Check = Callable[[Store], None]
+"""Whether a store is whole; RecordError if not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backup:
+    """A file that was read through, and is what was written."""
+
+    path: Path
+    schema: str
+    seq: int
+    """The last journal row."""
+    at: str
+    rows: int
+
+    def lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Table and columns of each row, in an order in which they can be written."""
+        with gzip.open(self.path, "rt", encoding="utf-8") as file:
+            next(file)
+            for line in file:
+                told = json.loads(line)
+                if "table" in told:
+                    yield told["table"], told["row"]
+
+
+def take(store: Store, path: Path, check: Check) -> Backup:
+    """Write a store down, restore it elsewhere, check that, and only then name the file.
+
+    A store that is in use stays so. `BackupUnusable`, if the file cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with _standing_still(store) as connection:
+            _write(connection, partial)
+        found = read(partial)
+        with TemporaryDirectory(prefix=f"{path.name}.", dir=path.absolute().parent) as folder:
+            _made(found, Path(folder) / "headgate.db", check)
+        partial.replace(path)
+        _sync(path.absolute().parent)
+    except OSError as error:
+        raise BackupUnusable(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return Backup(path=path, schema=found.schema, seq=found.seq, at=found.at, rows=found.rows)
+
+
+def read(path: Path) -> Backup:
+    """Read a backup through; `BackupUnusable` for what is none, or is damaged."""
+    digest, rows, tail = hashlib.sha256(), 0, None
+    try:
+        with gzip.open(path, "rb") as file:
+            first = file.readline()
+            head = json.loads(first)
+            if head.get("headgate_backup") != FORMAT:
+                raise BackupUnusable(f"{path} is no backup that this Headgate can read")
+            digest.update(first)
+            for line in file:
+                if line.startswith(b'{"rows"'):
+                    tail = json.loads(line)
+                    break
+                digest.update(line)
+                rows += 1
+    except OSError as error:
+        raise BackupUnusable(f"{path} cannot be read: {error.strerror or error}") from error
+    except (EOFError, ValueError, AttributeError) as error:
+        raise BackupUnusable(f"{path} is no backup, or is damaged: name another one") from error
+    if tail != {"rows": rows, "sha256": digest.hexdigest()}:
+        raise BackupUnusable(f"{path} is not whole, or was changed: name another backup")
+    if head["schema"] > VERSION:
+        raise BackupUnusable(
+            f"{path} was written by a later Headgate (schema {head['schema']}, this one knows "
+            f"{VERSION}): restore it with that version"
+        )
+    return Backup(path=path, schema=head["schema"], seq=head["seq"], at=head["at"], rows=rows)
+
+
+def restore(backup: Backup, url: str, check: Check, *, replace: bool) -> Path | None:
+    """Make a store of a backup, whole or not at all; where the file that was there is now.
+
+    `StoreHeld`, if a daemon works on it. `StoreUnusable`, if what is there would be lost: it has
+    more than the backup, or another history, and `replace` does not say that this is wanted.
+    """
+    place = place_of(url)
+    if isinstance(place, Server):
+        _into_server(backup, place, url, check, replace=replace)
+        return None
+    with place.hold():
+        if not replace:
+            _refuse_loss(backup, url, place)
+        made = place.path.with_name(place.path.name + ".restoring")
+        try:
+            _made(backup, made, check)
+            return _put_aside(place.path, made)
+        except OSError as error:
+            raise StoreUnusable(
+                f"the store {place.name} cannot be replaced: {error.strerror}"
+            ) from error
+        finally:
+            made.unlink(missing_ok=True)
+
+
+def _refuse_loss(backup: Backup, url: str, place: Place) -> None:
+    """See that everything that is there is in the backup too."""
+    if isinstance(place, File) and not place.path.exists():
+        return
+    remedy = "with --replace it is put aside" if isinstance(place, File) else "--replace drops it"
+    try:
+        store = Store(url, create=False)
+    except StoreUnusable as error:
+        empty = "no Headgate store yet" in str(error)
+        if empty:
+            return
+        raise StoreUnusable(f"{error}; nothing was restored: {remedy}") from error
+    try:
+        last = store.last_seq()
+        row = _journal_row(store, last)
+    finally:
+        store.close()
+    if last > backup.seq:
+        raise StoreUnusable(
+            f"the store {place.name} is newer than {backup.path}: its journal ends with seq "
+            f"{last}, the backup's with {backup.seq}. What came between would be lost, so nothing "
+            f"was restored: {remedy}"
+        )
+    if row is not None and row != _same_row(backup, last):
+        raise StoreUnusable(
+            f"the store {place.name} has another history than {backup.path}: nothing was restored; "
+            f"{remedy}"
+        )
+
+
+def _journal_row(store: Store, seq: int) -> dict[str, Any] | None:
+    with store.reading() as connection:
+        found = connection.execute(select(JOURNAL).where(JOURNAL.c.seq == seq)).mappings().first()
+    return None if found is None else dict(found)
+
+
+def _same_row(backup: Backup, seq: int) -> dict[str, Any] | None:
+    rows = (row for table, row in backup.lines() if table == JOURNAL.name and row["seq"] == seq)
+    return next(rows, None)
+
+
+@contextmanager
+def _standing_still(store: Store) -> Iterator[Connection]:
+    """A store at one moment, for as long as it takes to write it down; others go on writing."""
+    if store.shared:
+        with store.reading() as connection:
+            without_limits(connection)
+            yield connection
+        return
+    # A reader keeps SQLite's writers waiting: it reads a copy, which is made in one go.
+    with TemporaryDirectory(prefix="headgate-", dir=store.path.absolute().parent) as folder:
+        copy = Path(folder) / "headgate.db"
+        with (
+            told(store.place),
+            closing(sqlite3.connect(store.path)) as source,
+            closing(sqlite3.connect(copy)) as target,
+        ):
+            _copied(source, target, store)
+        still = Store(f"sqlite:///{copy}", create=False)
+        try:
+            with still.reading() as connection:
+                yield connection
+        finally:
+            still.close()
+
+
+def _copied(source: sqlite3.Connection, target: sqlite3.Connection, store: Store) -> None:
+    try:
+        source.backup(target)
+        found = [row[0] for row in target.execute("PRAGMA integrity_check")]
+    except sqlite3.Error as error:
+        why = store.place.sentence(error) or str(error)
+        raise StoreUnusable(f"the store {store.place.name} cannot be copied: {why}") from error
+    if found != ["ok"]:
+        raise StoreUnusable(
+            f"the store {store.place.name} is damaged ({found[0]}): restore an earlier backup"
+        )
+
+
+def _write(connection: Connection, path: Path) -> None:
+    seq = connection.execute(select(func.coalesce(func.max(JOURNAL.c.seq), 0))).scalar_one()
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    digest, rows = hashlib.sha256(), 0
+    # For its owner only, as the store is.
+    number = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    with os.fdopen(number, "wb") as raw:
+        with gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=6, filename="") as file:
+
+            def put(line: dict[str, Any]) -> None:
+                told = json.dumps(line).encode("ascii") + b"\n"
+                digest.update(told)
+                file.write(told)
+
+            put({"headgate_backup": FORMAT, "schema": VERSION, "seq": seq, "at": at})
+            for table in _TABLES:
+                query = select(table).order_by(*table.primary_key.columns)
+                streamed = connection.execution_options(yield_per=AT_ONCE).execute(query)
+                for row in streamed.mappings():
+                    put({"table": table.name, "row": dict(row)})
+                    rows += 1
+            tail = {"rows": rows, "sha256": digest.hexdigest()}
+            file.write(json.dumps(tail).encode("ascii") + b"\n")
+        raw.flush()
+        os.fsync(raw.fileno())
+
+
+def _made(backup: Backup, path: Path, check: Check) -> None:
+    """A new file that holds what the backup does, checked."""
+    path.unlink(missing_ok=True)
+    place = File(URL.create("sqlite", database=str(path)))
+    place.prepare(create=True)
+    engine = place.engine(lambda: datetime.now(UTC))
+    options = place.options(writes=True)
+    try:
+        with told(place), engine.connect().execution_options(**options) as connection:
+            with connection.begin():
+                _fill(backup, connection)
+            found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+            assert found == ["ok"], found
+    finally:
+        engine.dispose()
+    _checked(f"sqlite:///{path}", check)
+
+
+def _checked(url: str, check: Check) -> None:
+    store = Store(url, create=False)
+    try:
+        check(store)
+    finally:
+        store.close()
+
+
+def _fill(backup: Backup, connection: Connection) -> None:
+    """Make the tables as the backup's Headgate had them, fill them, bring them up to date."""
+    upgrade(connection, backup.schema)
+    tables = MetaData()
+    tables.reflect(connection)
+    for table in tables.tables.values():
+        for column in table.columns:
+            if isinstance(column.type, JSON):
+                column.type = JSON(none_as_null=True)
+    connection.execute(tables.tables["counters"].delete())
+    for name, lines in groupby(backup.lines(), key=lambda line: line[0]):
+        while rows := [row for _, row in islice(lines, AT_ONCE)]:
+            connection.execute(insert(tables.tables[name]), rows)
+    upgrade(connection, VERSION)
+
+
+def _into_server(backup: Backup, server: Server, url: str, check: Check, *, replace: bool) -> None:
+    """Replace what is in the database, in one transaction."""
+    if not replace:
+        _refuse_loss(backup, url, server)
+    engine = server.engine(lambda: datetime.now(UTC))
+    options = server.options(writes=True)
+    try:
+        with (
+            told(server),
+            engine.connect().execution_options(**options) as connection,
+            connection.begin(),
+        ):
+            server.queue_for_migrations(connection)
+            epochs = _cleared(connection, server)
+            _fill(backup, connection)
+            _go_on_counting(connection, epochs)
+    finally:
+        engine.dispose()
+    _checked(url, check)
+
+
+def _cleared(connection: Connection, server: Server) -> dict[str, int]:
+    """Drop a record that nobody works on; the epochs that it gave, which must not come again."""
+    if schema_of(connection) != VERSION:
+        _drop(connection)
+        return {}
+    connection.execute(text("LOCK TABLE replicas, applications IN ACCESS EXCLUSIVE MODE"))
+    holder = anyone(connection)
+    if holder is not None:
+        raise StoreHeld(
+            f"the store {server.name} is in use by the replica {holder}: stop all replicas first"
+        )
+    epochs = dict(connection.execute(select(LEASES.c.application, LEASES.c.epoch)).tuples().all())
+    _drop(connection)
+    return epochs
+
+
+def _drop(connection: Connection) -> None:
+    METADATA.drop_all(connection)
+    connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
+    for name in ("headgate_now", "headgate_refuse"):
+        connection.execute(text(f"DROP FUNCTION IF EXISTS {name}()"))
+
+
+def _go_on_counting(connection: Connection, epochs: dict[str, int]) -> None:
+    """Numbers that PostgreSQL gives out follow those that were restored; so do epochs."""
+    for name in ("releases", "calls"):
+        last = f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), max(id)) FROM {name}"  # noqa: S608
+        connection.execute(text(f"{last} HAVING max(id) IS NOT NULL"))
+    for application, epoch in epochs.items():
+        connection.execute(
+            text(
+                "INSERT INTO leases (application, replica, epoch) VALUES (:application, NULL, "
+                ":epoch) ON CONFLICT (application) DO UPDATE SET replica = NULL, "
+                "epoch = greatest(leases.epoch, excluded.epoch)"
+            ),
+            {"application": application, "epoch": epoch},
+        )
+
+
+def _put_aside(path: Path, made: Path) -> Path | None:
+    """Let the new file take the old one's place, together with what SQLite keeps beside it."""
+    aside = None
+    if path.exists():
+        aside = path.with_name(path.name + ASIDE)
+        # A transaction that a crash cut off belongs to the old file, and must not reach the new.
+        journal = path.with_name(path.name + "-journal")
+        aside.with_name(aside.name + "-journal").unlink(missing_ok=True)
+        if journal.exists():
+            journal.replace(aside.with_name(aside.name + "-journal"))
+        path.replace(aside)
+    made.replace(path)
+    _sync(path.absolute().parent)
+    return aside
+
+
+def _sync(folder: Path) -> None:
+    """Let the folder's names reach the disk."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

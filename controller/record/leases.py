@@ -1,0 +1,227 @@
+"""Which replica looks after which application: leases with epochs, on the database's clock.
+
+A replica is alive until a time that it moves on by one update; while it lives, it has what it took.
+Taking an application raises its epoch, and every commit proves that the epoch is still its own: a
+replica that was stopped, and wakes up late, writes nothing. That it *sends* nothing late is for its
+own clock to guard, by `left_s`: no database can stop a call that is already on its way.
+"""
+
+import math
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
+
+from controller.record.errors import LeaseLost, StoreHeld
+from controller.record.loading import now
+from controller.record.schema import LEASES, RELEASES, REPLICAS
+from controller.record.times import MICROSECOND
+
+if TYPE_CHECKING:
+    from controller.record.store import Store
+
+PRINTER: Final = "$journal"
+"""The pseudo-application whose holder prints the log."""
+TTL: Final = timedelta(seconds=30)
+RENEW_EVERY: Final = timedelta(seconds=5)
+FORGOTTEN: Final = timedelta(days=1)
+"""A replica that has been silent for this long is struck off the list."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to commit an application's changes, while its replica lives."""
+
+    application: str
+    replica: str
+    epoch: int
+
+
+class Leases:
+    """What one replica holds; one thread renews and shares, any may read `left_s`."""
+
+    def __init__(
+        self,
+        store: "Store",
+        replica: str,
+        ttl: timedelta = TTL,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self.replica = replica
+        self.ttl = ttl
+        self._monotonic = monotonic
+        self._enlisted = False
+        self._sent: float | None = None
+
+    @property
+    def left_s(self) -> float:
+        """Seconds for which the leases are surely still ours, on this process's own clock."""
+        if self._sent is None:
+            return 0.0
+        return max(0.0, self._sent + self.ttl.total_seconds() - self._monotonic())
+
+    def renew(self) -> bool:
+        """Live on for another `ttl`; False if it came too late, and all that was held is lost.
+
+        The next renewal after that enlists the replica anew, with nothing in its hands.
+        """
+        sent = self._monotonic()
+        with self._store.writing() as connection:
+            enlisted = True
+            if self._enlisted:
+                alive = REPLICAS.c.until > func.headgate_now()
+                change = (
+                    update(REPLICAS)
+                    .where(REPLICAS.c.name == self.replica, alive)
+                    .values(until=func.headgate_now() + self._ttl)
+                )
+                enlisted = connection.execute(change).rowcount == 1
+            else:
+                self._enlist(connection)
+        self._enlisted = enlisted
+        self._sent = sent if enlisted else None
+        return self._enlisted
+
+    def _enlist(self, connection: Connection) -> None:
+        at = now(connection)
+        _strike_off(connection, at)
+        row = select(REPLICAS.c.until).where(REPLICAS.c.name == self.replica)
+        until = connection.execute(row.with_for_update()).scalar()
+        if until is not None and until > at:
+            raise StoreHeld(
+                f"another replica is named {self.replica}, and lives: give each its own name, or "
+                f"wait {(until - at) // 1_000_000 + 1} s until it is known to be gone"
+            )
+        mine = REPLICAS.c.name == self.replica
+        connection.execute(delete(REPLICAS).where(mine))
+        times = {"until": at + self._ttl, "started_at": at}
+        connection.execute(insert(REPLICAS).values(name=self.replica, **times))
+        # A namesake of before is gone: what it held is free, and is taken with a new epoch.
+        held = LEASES.c.replica == self.replica
+        connection.execute(update(LEASES).where(held).values(replica=None))
+
+    def share(self, names: Iterable[str], busy: Collection[str] = ()) -> Mapping[str, Lease]:
+        """What is held after taking a fair share of what is free, and giving back what is over.
+
+        Nothing is given back that is `busy` or has a live release. The printer's lease comes
+        beside the share: whoever finds it free takes it. Nothing at all, if the replica lapsed.
+        """
+        wanted = sorted({*names, PRINTER})
+        with self._store.writing() as connection:
+            living = _living(connection)
+            if self.replica not in living:
+                return {}
+            rows = _rows(connection, wanted)
+            mine = {name for name, (holder, _) in rows.items() if holder == self.replica}
+            free = [name for name, (holder, _) in rows.items() if holder not in living]
+            fair = math.ceil((len(wanted) - 1) / len(living))
+            room = fair - len(mine - {PRINTER})
+            chosen = [name for name in free if name != PRINTER][: max(room, 0)]
+            if PRINTER in free:
+                chosen.append(PRINTER)
+            epochs = {name: rows[name][1] for name in mine}
+            epochs |= self._take(connection, chosen)
+            if room < 0:
+                for name in self._give(connection, sorted(mine - {PRINTER, *busy}), -room):
+                    del epochs[name]
+        return {name: Lease(name, self.replica, epoch) for name, epoch in sorted(epochs.items())}
+
+    def give_back(self) -> None:
+        """Let others take over at once: what a clean stop does."""
+        with self._store.writing() as connection:
+            held = LEASES.c.replica == self.replica
+            connection.execute(update(LEASES).where(held).values(replica=None))
+            connection.execute(delete(REPLICAS).where(REPLICAS.c.name == self.replica))
+        self._enlisted, self._sent = False, None
+
+    def _take(self, connection: Connection, names: Sequence[str]) -> dict[str, int]:
+        """Take those that are still free once their rows are locked; none that a commit locks."""
+        if not names:
+            return {}
+        locked = (
+            select(LEASES.c.application, LEASES.c.replica)
+            .where(LEASES.c.application.in_(names))
+            .order_by(LEASES.c.application)
+            .with_for_update(skip_locked=True)
+        )
+        holders = dict(connection.execute(locked).tuples().all())
+        # Who lives is asked again: whoever enlisted before we had the rows may have them.
+        living = _living(connection)
+        free = [name for name, holder in holders.items() if holder not in living]
+        change = (
+            update(LEASES)
+            .where(LEASES.c.application.in_(free))
+            .values(replica=self.replica, epoch=LEASES.c.epoch + 1)
+            .returning(LEASES.c.application, LEASES.c.epoch)
+        )
+        return dict(connection.execute(change).tuples().all())
+
+    def _give(self, connection: Connection, names: Sequence[str], number: int) -> list[str]:
+        query = select(RELEASES.c.application).where(RELEASES.c.live)
+        live = set(connection.execute(query).scalars())
+        given = [name for name in names if name not in live][:number]
+        ours = LEASES.c.application.in_(given) & (LEASES.c.replica == self.replica)
+        connection.execute(update(LEASES).where(ours).values(replica=None))
+        return given
+
+    @property
+    def _ttl(self) -> int:
+        return self.ttl // MICROSECOND
+
+
+def prove(connection: Connection, lease: Lease) -> None:
+    """Within the caller's transaction: the lease is held; LeaseLost if not.
+
+    Whoever wants to take it waits until that transaction has ended.
+    """
+    query = (
+        select(LEASES.c.epoch)
+        .join(REPLICAS, REPLICAS.c.name == LEASES.c.replica)
+        .where(
+            LEASES.c.application == lease.application,
+            LEASES.c.replica == lease.replica,
+            LEASES.c.epoch == lease.epoch,
+            REPLICAS.c.until > func.headgate_now(),
+        )
+        .with_for_update(read=True, of=LEASES)
+    )
+    if connection.execute(query).first() is None:
+        raise LeaseLost(
+            f"{lease.application} is no longer {lease.replica}'s (epoch {lease.epoch}): "
+            "nothing was written, and whoever has it now looks after it"
+        )
+
+
+def anyone(connection: Connection) -> str | None:
+    """The name of a living replica, if there is one."""
+    return min(_living(connection), default=None)
+
+
+def _living(connection: Connection) -> set[str]:
+    query = select(REPLICAS.c.name).where(REPLICAS.c.until > func.headgate_now())
+    return set(connection.execute(query).scalars())
+
+
+def _rows(connection: Connection, names: Sequence[str]) -> dict[str, tuple[str | None, int]]:
+    """Holder and epoch of each; those that were never taken are written down as free."""
+    query = select(LEASES.c.application, LEASES.c.replica, LEASES.c.epoch)
+    found = {name: (holder, epoch) for name, holder, epoch in connection.execute(query).tuples()}
+    fresh = [name for name in names if name not in found]
+    if fresh:
+        added = text(
+            "INSERT INTO leases (application, replica, epoch) VALUES (:name, NULL, 0) "
+            "ON CONFLICT DO NOTHING"
+        ).bindparams(bindparam("name"))
+        connection.execute(added, [{"name": name} for name in fresh])
+    return {name: found.get(name, (None, 0)) for name in names}
+
+
+def _strike_off(connection: Connection, at: int) -> None:
+    """Forget replicas that have been gone for long."""
+    gone = REPLICAS.c.until < at - FORGOTTEN // MICROSECOND
+    connection.execute(delete(REPLICAS).where(gone))

@@ -1,0 +1,142 @@
+"""A store in a SQLite file: one process at a time, durable settings, errors put into sentences."""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from controller.record.errors import StoreUnusable
+from controller.record.lock import Lock
+from controller.record.times import micros
+
+BUSY_MILLISECONDS = 5000
+WRITES = "headgate_writes"
+"""Execution option of a connection that is going to write."""
+
+_CONDITIONS = {
+    "SQLITE_FULL": "the disk is full: free some space; nothing was lost, and the daemon goes on",
+    "SQLITE_READONLY": "it is read-only: give this user the right to write it and its directory",
+    "SQLITE_NOTADB": "it is not a Headgate store: name another file in HEADGATE_STORE",
+    "SQLITE_CANTOPEN": "it cannot be opened: its directory must exist, and this user may use it",
+    "SQLITE_PERM": "this user may not use it: change its owner or its permissions",
+    "SQLITE_AUTH": "this user may not use it: change its owner or its permissions",
+    "SQLITE_IOERR": "the disk fails to read or write: check the disk and the space left on it",
+    "SQLITE_CORRUPT": "it is damaged: restore a backup with `headgate restore`",
+    "SQLITE_BUSY": (
+        f"another process has kept it locked for {BUSY_MILLISECONDS // 1000} s: "
+        "end that process, or wait for it"
+    ),
+}
+_GONE = "its tables are gone: restore a backup with `headgate restore`"
+
+Identity = tuple[int, int]
+"""Device and inode: a file that was deleted, or replaced by another, is told by it."""
+
+
+class File:
+    """The file that a store's URL names."""
+
+    shared = False
+    """One daemon works on it: others are refused."""
+
+    def __init__(self, url: URL) -> None:
+        if not url.database or url.database == ":memory:":
+            raise StoreUnusable(
+                "a store in memory forgets: name a file, like sqlite:///headgate.db"
+            )
+        self.path = Path(url.database)
+        self.name = str(self.path)
+        self._opened: Identity | None = None
+
+    def prepare(self, *, create: bool) -> None:
+        """See that there is a file, or make it; what is opened from here on is that file."""
+        if not self.path.exists():
+            if not create:
+                raise StoreUnusable(
+                    f"there is no store at {self.path}: name the daemon's with --store or "
+                    "HEADGATE_STORE"
+                )
+            try:
+                # For its owner only: it tells what is served where.
+                os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+            except OSError as error:
+                raise StoreUnusable(
+                    f"the store {self.path} cannot be created ({error.strerror}): "
+                    "its directory must exist, and this user may write to it"
+                ) from error
+        self._opened = self._identity()
+
+    def replaced(self) -> bool:
+        """Whether another file has its name by now; StoreUnusable while there is none.
+
+        SQLite would go on writing to a file that was deleted, and all of it would be lost.
+        """
+        return self._identity() != self._opened
+
+    def _identity(self) -> Identity:
+        try:
+            found = os.stat(self.path)  # noqa: PTH116 - at every transaction, and twice as fast
+        except OSError as error:
+            raise StoreUnusable(
+                f"the store {self.path} is gone ({error.strerror}): put it back, or restore a "
+                "backup with `headgate restore`; until then nothing is decided"
+            ) from error
+        return found.st_dev, found.st_ino
+
+    def engine(self, clock: Callable[[], datetime]) -> Engine:
+        """Connect with the settings that the store's promises rest on."""
+        # Only a file that is there: a new one in its place would be an empty record.
+        address = f"file:{quote(str(self.path.absolute()))}?mode=rw"
+
+        def connect() -> sqlite3.Connection:
+            return sqlite3.connect(address, uri=True, check_same_thread=False)
+
+        engine = create_engine(f"sqlite:///{self.path}", creator=connect, hide_parameters=True)
+
+        @event.listens_for(engine, "connect")
+        def _connected(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+            assert isinstance(connection, sqlite3.Connection), connection
+            # SQLAlchemy begins transactions by the event below, not the driver as it sees fit.
+            connection.isolation_level = None
+            connection.create_function("headgate_now", 0, lambda: micros(clock()))
+            for pragma in (
+                f"busy_timeout = {BUSY_MILLISECONDS}",
+                # Not WAL: before SQLite 3.51.3, two processes that write can reset and corrupt it.
+                "journal_mode = DELETE",
+                "synchronous = FULL",
+                "foreign_keys = ON",
+            ):
+                connection.execute(f"PRAGMA {pragma}").close()
+
+        @event.listens_for(engine, "begin")
+        def _began(connection: Connection) -> None:
+            # A reader that becomes a writer fails at once, whatever the timeout: writers say so
+            # first.
+            writes = connection.get_execution_options().get(WRITES, False)
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+        return engine
+
+    def options(self, *, writes: bool) -> dict[str, object]:
+        """The execution options of a transaction."""
+        return {WRITES: writes}
+
+    def queue_for_migrations(self, connection: Connection) -> None:
+        """Nothing to do: whoever writes has the file to itself."""
+
+    def hold(self) -> Lock:
+        """Hold the store as its only daemon."""
+        return Lock(self.path)
+
+    def sentence(self, error: BaseException) -> str | None:
+        """What is wrong with the file; None for what is a bug of ours."""
+        name = getattr(error, "sqlite_errorname", "")
+        if name == "SQLITE_ERROR" and "no such table" in str(error):
+            return _GONE
+        return next((said for code, said in _CONDITIONS.items() if name.startswith(code)), None)
