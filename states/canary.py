@@ -34,7 +34,7 @@ SUSPECTED = "all was shown that was asked for, yet harm is more likely than not 
 
 def canary(turn: Turn, release: Release) -> None:
     """Close on harm, shut when blind, open one step on proof; else wait."""
-    if _harmful(turn, release):
+    if go_back_on_harm(turn, release):
         return
     if release.paused and release.order is Order.RUN:
         release = _resume(turn, release)
@@ -58,7 +58,7 @@ def canary(turn: Turn, release: Release) -> None:
 def production(turn: Turn, release: Release) -> None:
     """Settle on traffic and alias both seen; confirm when the watch has ended without harm."""
     assert release.pinned is not None, "a live release has a pinned plan"
-    if _harmful(turn, release):
+    if go_back_on_harm(turn, release):
         return
     if not release.settled:
         named = desired_alias(turn.application)
@@ -97,7 +97,7 @@ def _resume(turn: Turn, release: Release) -> Release:
     return add_span(turn, release, settled=True, delay=max(unsettled, timedelta()))
 
 
-def _harmful(turn: Turn, release: Release) -> bool:
+def go_back_on_harm(turn: Turn, release: Release) -> bool:
     """Roll back on harm; pause and hold do not stop it. A guard that observes reports its own."""
     for seen in observed_harm(release):
         release = journal(turn, release, seen, observe=True)

@@ -10,11 +10,12 @@ from policies.golden import Finding
 from policies.golden import judge as judge_golden
 from policies.guards import CAPACITY, ERRORS, TOKENS
 from policies.words import duration
-from states.canary import canary, production
+from states.canary import canary, go_back_on_harm, production
 from states.desired import desired
 from states.home import add_span, come_home, converged, lost, ready_for, roll_back
 from states.judging import bench, guards_of, lag_of, pace_of, pin_guards, sources
 from states.machine import State, Trigger
+from states.quarantine import quarantined
 from states.release import Order, Release
 from states.turn import Turn
 from states.world import Endpoint
@@ -37,7 +38,10 @@ def go_on(turn: Turn, release: Release) -> None:
     state = release.state
     if turn.unseen:
         return
-    if state is State.PROVISIONING:
+    if quarantined(release) and state is not State.ROLLED_BACK:
+        if state in (State.CANARY, State.PRODUCTION):
+            go_back_on_harm(turn, release)
+    elif state is State.PROVISIONING:
         _provisioning(turn, release)
     elif state is State.ROLLED_BACK:
         come_home(turn, release)

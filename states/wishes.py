@@ -5,6 +5,7 @@ from states.home import lost
 from states.intake import ROLLED_BACK_TAG
 from states.machine import State
 from states.plan import Call, MoveAlias, Serve, TagVersion
+from states.quarantine import quarantined
 from states.resending import FIRST_WAIT, LAST_WAIT, RESENDS, spent
 from states.turn import Turn
 from states.world import Serving
@@ -12,7 +13,9 @@ from states.world import Serving
 
 def wishes(turn: Turn) -> tuple[Call, ...]:
     """The calls of this turn. On the way back, the alias does not wait for the traffic."""
-    if not turn.application.adopted:
+    live = turn.application.live
+    home = live is not None and live.state is State.ROLLED_BACK
+    if not turn.application.adopted or (quarantined(live) and not home):
         return ()
     calls = (_serve(turn), _alias(turn))
     sent = [call for call in calls if call is not None and _may_send(turn, call)]

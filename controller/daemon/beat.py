@@ -1,26 +1,26 @@
-"""The beat: one scheduled job that starts the passes that are due, and the daemon's life."""
+"""The beat: it starts the passes that are due, at a pace that no clock can stop; and its life."""
 
 import os
 import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, timedelta
+from datetime import timedelta
 from queue import Empty, SimpleQueue
 from types import FrameType
 
 import structlog
-from apscheduler.schedulers.background import BackgroundScheduler
 
-from controller.daemon.passes import Pass
+from controller.daemon.lanes import Passes, Runs
+from controller.daemon.tick import Tick
+from controller.daemon.watchdog import Watchdog
 from controller.record.errors import RecordError
 from controller.record.printer import Printer
 from controller.record.store import Store
 from states.plan import Event
 
-WORKERS = 8
-"""Most passes at the same time: each waits for the workspace, not for the processor."""
 HEARTBEAT = timedelta(minutes=5)
 DRAIN_S = 30.0
 """Longest wait for passes under way when the daemon is asked to end."""
@@ -37,15 +37,19 @@ class Daemon:
         self,
         store: Store,
         printer: Printer,
-        passes: Mapping[str, Pass],
+        passes: Mapping[str, Runs],
         poll: timedelta,
     ) -> None:
         self._store = store
         self._printer = printer
-        self._passes = passes
-        self._poll = poll
-        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="pass")
-        self._flying: dict[str, Future[None]] = {}
+        self._applications = passes
+        self.passes = Passes(passes, store)
+        self.watchdog = Watchdog(poll, self.passes.longest_s)
+        self._tick = Tick(poll)
+        self._over = threading.Event()
+        self._beating: threading.Thread | None = None
+        self._telling = ThreadPoolExecutor(1, thread_name_prefix="heartbeat")
+        self._told: Future[None] | None = None
         # Unlike an Event, this queue may be put to by a handler that interrupts its own waiting.
         self._signals = SimpleQueue[signal.Signals]()
         self._heartbeat_at: float | None = None
@@ -54,52 +58,68 @@ class Daemon:
         """Beat until SIGTERM (0) or SIGINT (130): passes under way are finished first."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
-        self._store.note(Event(name="daemon.started", because="Headgate looks after its releases"))
-        scheduler = BackgroundScheduler(timezone=UTC)
-        scheduler.add_job(
-            self.beat,
-            "interval",
-            seconds=self._poll.total_seconds(),
-            coalesce=True,
-            max_instances=1,
-            misfire_grace_time=None,
-        )
-        scheduler.start()
-        self.beat()
+        told = "Headgate looks after its releases"
+        self._store.note(Event(name="daemon.started", because=told))
+        self.start()
         ended = self._await_signal()
-        scheduler.shutdown(wait=True)
+        self.stop()
         self._drain(ended)
         return 130 if ended == signal.SIGINT else 0
 
-    def beat(self) -> None:
-        """Start a pass for every application that has none under way."""
-        for name, one in self._passes.items():
-            flying = self._flying.get(name)
-            if flying is None or flying.done():
-                self._flying[name] = self._pool.submit(self._guarded, name, one.run)
-        self._tell_state()
+    def start(self) -> None:
+        """Beat from now on, on a thread of its own."""
+        self._tick.start()
+        self._start_beating()
 
-    def _guarded(self, name: str, run: Callable[[], None]) -> None:
-        """One application's trouble must not stop the others; the next beat tries again."""
+    def stop(self) -> None:
+        """Beat no more; a beat under way is not waited for."""
+        self._over.set()
+        self._tick.stop()
+
+    def beat(self) -> None:
+        """Start the passes that are due, and tell the state if it is time."""
         try:
-            run()
-        except RecordError as error:
-            log.error("store.failed", application=name, because=str(error))
+            self.passes.start_due()
+            self._tell_state()
         except Exception:
-            log.exception("pass.failed", application=name)
+            # Whatever it is, the next beat comes: a daemon that stops beating rolls nothing back.
+            log.exception("beat.failed")
+        else:
+            self.watchdog.beaten()
+
+    def watch(self) -> None:
+        """Tell of a beat that stopped, and start it again if its thread is gone."""
+        self.watchdog.check()
+        if self._beating is not None and not self._beating.is_alive() and not self._over.is_set():
+            self._start_beating()
+
+    def _start_beating(self) -> None:
+        # A daemon thread: one that hangs must not keep the process from ending.
+        self._beating = threading.Thread(target=self._beats, name="beat", daemon=True)
+        self._beating.start()
+
+    def _beats(self) -> None:
+        while not self._over.is_set():
+            self.beat()
+            self._tick.wait()
 
     def _tell_state(self) -> None:
         now = time.monotonic()
         due = self._heartbeat_at is None or now - self._heartbeat_at >= HEARTBEAT.total_seconds()
-        if not due:
+        if not due or (self._told is not None and not self._told.done()):
             return
         self._heartbeat_at = now
-        try:
-            for name, one in self._passes.items():
+        self._told = self._telling.submit(self._tell_each)
+
+    def _tell_each(self) -> None:
+        for name, one in self._applications.items():
+            try:
                 loaded = self._store.load(name, one.spec)
                 self._printer.heartbeat(loaded.application, loaded.as_of_seq)
-        except RecordError as error:
-            log.error("store.failed", because=str(error))
+            except RecordError as error:
+                log.error("store.failed", application=name, because=str(error))
+            except Exception:
+                log.exception("heartbeat.failed", application=name)
 
     def _end(self, number: int, _: FrameType | None) -> None:
         self._signals.put(signal.Signals(number))
@@ -108,13 +128,13 @@ class Daemon:
         while True:
             with suppress(Empty):
                 return self._signals.get(timeout=LISTEN_S)
+            self.watch()
 
     def _drain(self, ended: signal.Signals) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        _, late = wait(self._flying.values(), timeout=DRAIN_S)
-        told = "passes under way ended"
+        self._telling.shutdown(wait=False, cancel_futures=True)
+        late, told = self.passes.end(DRAIN_S), "passes under way ended"
         if late:
-            told = f"{len(late)} passes were still under way after {DRAIN_S:.0f} s, and are cut off"
+            told = f"{late} passes were still under way after {DRAIN_S:.0f} s, and are cut off"
         try:
             self._store.note(Event(name="daemon.stopped", because=f"{ended.name}: {told}"))
             self._printer.print_new()

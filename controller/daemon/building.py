@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from databricks.sdk import WorkspaceClient
 
-from controller.daemon.act import Actor
+from controller.daemon.act import Actor, Budget
+from controller.daemon.backoff import Backoff
 from controller.daemon.beat import Daemon
 from controller.daemon.collect import Collector
 from controller.daemon.observe import Observer
@@ -31,9 +32,9 @@ def built(
 ) -> Daemon:
     """The daemon, connected; `Unconfigured` where no credentials are found."""
     client = connect()
-    table = InferenceTable(client, warehouse)
+    table, budget = InferenceTable(client, warehouse), Budget(store)
     passes = {
-        name: _pass(name, one, client, table, store, printer, process)
+        name: _pass(name, one, client, table, store, printer, process, budget)
         for name, one in applications.items()
     }
     return Daemon(store, printer, passes, process.poll)
@@ -47,6 +48,7 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
     store: Store,
     printer: Printer,
     process: ProcessSettings,
+    budget: Budget,
 ) -> Pass:
     endpoints, registry = serving.Endpoints(client), Registry(client)
     probes = Probes(client, settings.endpoint, name, response=_response(settings))
@@ -60,8 +62,10 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         collector=Collector(table, probes, traffic, store.now, counted, queries),
         past=Past(table, counted),
         poll=process.poll,
+        aborted=lambda: name in store.urgent(),
     )
-    actor = Actor(endpoints, registry, store, _serving(settings))
+    sending = Backoff(f"sending to {settings.endpoint}")
+    actor = Actor(endpoints, registry, store, _serving(settings), budget, sending)
     return Pass(name, settings.spec(), store, printer, observer, actor)
 
 

@@ -1,31 +1,39 @@
 """Observing: one look at everything outside. What fails is unseen, and said in the log."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from threading import Event
 from typing import TypeVar
 
 import structlog
 
+from controller.daemon.backoff import Backoff
 from controller.daemon.collect import Collector
+from controller.daemon.overtaking import Overtaken, unless
 from controller.daemon.past import Past
-from controller.workspace.errors import WorkspaceError
+from controller.workspace.errors import Unreachable, WorkspaceError
 from controller.workspace.metrics import Traffic
 from controller.workspace.probes import Probes
 from controller.workspace.registry import Registry
 from controller.workspace.serving import Endpoints
 from policies.fuse import Minute
 from policies.golden import Finding, Round, judge
-from states.home import ready_for
+from states.desired import desired
+from states.home import converged, ready_for
 from states.machine import State
-from states.release import Application
+from states.release import Application, Order
 from states.turn import Turn
-from states.world import Absent, Endpoint, Evidence, ModelVersion, World
+from states.world import Endpoint, Evidence, ModelVersion, World
 
 Seen = TypeVar("Seen")
 SCRAPE = timedelta(minutes=1)
 """Databricks' own pace for the metrics export."""
 log = structlog.get_logger()
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass
@@ -39,33 +47,62 @@ class Observer:
     collector: Collector
     past: Past
     poll: timedelta
+    aborted: Callable[[], bool] = _never
+    """Whether the record has an abort of the live release by now: asked while a look is slow."""
+    backoff: Callable[[str], Backoff] = Backoff
     scraped_at: datetime | None = None
     pace: float | None = None
     minutes: tuple[Minute, ...] = ()
     troubles: dict[str, str] = field(default_factory=dict)
+    backoffs: dict[str, Backoff] = field(default_factory=dict)
+    """By what is looked at."""
 
     def look(self, application: Application, now: datetime) -> World:
-        """The world as far as it can be seen now."""
-        spec = application.spec
-        endpoint = self._try("endpoint", lambda: self.endpoints.observe(spec.endpoint))
-        versions = self._try("registry", lambda: self._versions(application))
-        alias: str | Absent | None = None
+        """The world as far as it can be seen now.
+
+        On the way home nothing is asked but what the way home rests on; and an abort that arrives
+        ends a look that is slow.
+        """
+        spec, live = application.spec, application.live
+        homeward = _homeward(application)
+        endpoint = self._try(
+            application, "endpoint", lambda: self.endpoints.observe(spec.endpoint), urgent=homeward
+        )
+        world = World(now=now, poll=self.poll, endpoint=endpoint)
+        if endpoint is None:
+            # A workspace that does not tell of an endpoint is not asked for more.
+            return world
         if (name := spec.alias) is not None:
-            alias = self._try("alias", lambda: self.registry.alias(spec.model, name))
+            alias = self._try(
+                application, "alias", lambda: self.registry.alias(spec.model, name), urgent=homeward
+            )
+            world = replace(world, alias=alias)
+        if homeward and not _at_home(application, world):
+            return world
+        if live is None or homeward:
+            return self._closely(application, world, Event())
+        try:
+            return unless(self.aborted, lambda over: self._closely(application, world, over))
+        except Overtaken:
+            log.info("look.overtaken", application=application.name, because="an abort was ordered")
+            return world
+
+    def _closely(self, application: Application, world: World, given_up: Event) -> World:
+        """What may take long: versions, metrics, golden queries, and SQL."""
+        spec, endpoint, now = application.spec, world.endpoint, world.now
+        versions = self._try(application, "registry", lambda: self._versions(application))
         asked: Round | None = None
         evidence: Evidence | None = None
         if isinstance(endpoint, Endpoint):
-            self._scrape(spec.endpoint, frozenset(endpoint.serving.shares), now)
-            asked = self._golden(application, endpoint, now)
-            evidence = self.collector.collect(application, endpoint, now, self.minutes)
+            self._scrape(application, frozenset(endpoint.serving.shares), now)
+            asked = self._golden(application, endpoint, now, given_up)
+            if not given_up.is_set():
+                evidence = self.collector.collect(application, endpoint, now, self.minutes)
             if self.past.is_time(application, endpoint, now):
-                self._try("history", lambda: self.past.ask(application, endpoint, now))
-        return World(
-            now=now,
-            poll=self.poll,
-            endpoint=endpoint,
+                self._try(application, "history", lambda: self.past.ask(application, endpoint, now))
+        return replace(
+            world,
             versions=versions,
-            alias=alias,
             round=asked,
             evidence=evidence,
             history=self.past.known,
@@ -75,21 +112,39 @@ class Observer:
             labelled=self.traffic.labelled(spec.endpoint),
         )
 
-    def _try(self, what: str, look: Callable[[], Seen]) -> Seen | None:
-        """Look, or be blind here and say so once."""
+    def _try(
+        self,
+        application: Application,
+        what: str,
+        look: Callable[[], Seen],
+        *,
+        urgent: bool = False,
+    ) -> Seen | None:
+        """Look, or be blind here and say so once; a workspace that fails is not asked each time."""
+        backoff = self.backoffs.get(what)
+        if backoff is None:
+            place = application.spec.endpoint if what == "endpoint" else f"{application.name}'s"
+            backoff = self.backoffs[what] = self.backoff(f"looking at {place} {what}")
+        if not backoff.ready(urgent=urgent):
+            return None
         try:
             seen = look()
         except WorkspaceError as error:
-            self._say_once(what, str(error))
+            if isinstance(error, Unreachable):
+                backoff.failed(error)
+            self._say_once(application, what, str(error))
             return None
+        backoff.succeeded()
         if self.troubles.pop(what, None):
-            log.info("workspace.seen", what=what)
+            log.info("workspace.seen", application=application.name, what=what)
         return seen
 
-    def _say_once(self, what: str, because: str) -> None:
+    def _say_once(self, application: Application, what: str, because: str) -> None:
         """Tell a trouble when it begins or changes, not at every look."""
         if self.troubles.get(what) != because:
-            log.warning("workspace.unseen", what=what, because=because)
+            log.warning(
+                "workspace.unseen", application=application.name, what=what, because=because
+            )
         self.troubles[what] = because
 
     def _versions(self, application: Application) -> tuple[ModelVersion, ...]:
@@ -104,22 +159,27 @@ class Observer:
         versions = self.registry.versions(model, above=application.watermark, skip=settled)
         if not versions and not self.registry.model_exists(model):
             # Said, and no error: the model may be registered after its application.
-            self._say_once("model", f"{model} is not registered, or not to be seen: check its name")
+            told = f"{model} is not registered, or not to be seen: check its name"
+            self._say_once(application, "model", told)
         else:
             self.troubles.pop("model", None)
         return versions
 
-    def _scrape(self, endpoint: str, entities: frozenset[str], now: datetime) -> None:
+    def _scrape(self, application: Application, entities: frozenset[str], now: datetime) -> None:
         # Half a look early, or one that came a moment too soon would miss a whole minute.
         waits = SCRAPE - self.poll / 2 if self.pace else self.poll
         if self.scraped_at is not None and now - self.scraped_at < waits:
             return
-        self.scraped_at = now
-        minutes = self._try("metrics", lambda: self.traffic.minutes(endpoint, entities))
+        self.scraped_at, endpoint = now, application.spec.endpoint
+        minutes = self._try(
+            application, "metrics", lambda: self.traffic.minutes(endpoint, entities)
+        )
         if minutes is not None:
             self.minutes, self.pace = minutes, self.traffic.requests_per_second(endpoint)
 
-    def _golden(self, application: Application, endpoint: Endpoint, now: datetime) -> Round | None:
+    def _golden(
+        self, application: Application, endpoint: Endpoint, now: datetime, given_up: Event
+    ) -> Round | None:
         """Ask the golden queries while they are still to be passed, of an endpoint at rest."""
         live = application.live
         if live is None or live.state is not State.TESTING or live.pinned is None:
@@ -131,4 +191,23 @@ class Observer:
         candidate, baseline = application.entity(live.version), live.pinned.baseline
         stable = application.entity(baseline) if baseline else None
         tests = live.pinned.tests
-        return self._try("probes", lambda: self.probes.round(candidate, stable, tests))
+        return self._try(
+            application,
+            "probes",
+            lambda: self.probes.round(candidate, stable, tests, given_up.is_set),
+        )
+
+
+def _homeward(application: Application) -> bool:
+    """Users are to be taken to stable before anything else."""
+    live = application.live
+    return live is not None and (live.order is Order.ABORT or live.state is State.ROLLED_BACK)
+
+
+def _at_home(application: Application, world: World) -> bool:
+    """The traffic of a rollback is where it belongs, so that there is time to look further."""
+    live, endpoint = application.live, world.endpoint
+    rolled = live is not None and live.state is State.ROLLED_BACK
+    if not rolled or not isinstance(endpoint, Endpoint):
+        return rolled
+    return desired(application) is None or converged(Turn(application, world, endpoint))

@@ -4,7 +4,9 @@ Commit before act: a crash between them leaves the record ahead of the world, an
 closes the gap. The other way round, users would meet what nobody wrote down.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -13,8 +15,11 @@ from controller.daemon.observe import Observer
 from controller.record.errors import Conflict
 from controller.record.printer import Printer
 from controller.record.store import Store
+from states.plan import Plan
+from states.quarantine import lift, quarantine, quarantined
 from states.reconcile import reconcile
-from states.release import Spec
+from states.release import Application, Spec
+from states.world import World
 
 AT_ONCE = 10
 """Most passes in a row: what can be decided without waiting is decided without waiting."""
@@ -31,25 +36,45 @@ class Pass:
     printer: Printer
     observer: Observer
     actor: Actor
+    held: bool = field(default=False, init=False)
+    """The live release was in quarantine when it was last looked at."""
 
     def run(self) -> None:
         """Look and decide until there is something to wait for."""
         for _ in range(AT_ONCE):
             if not self.once():
-                return
+                break
+        if self.held:
+            # All of a pass went through: what its release was held for is over.
+            self._write(lift)
+
+    def quarantine(self, why: str) -> None:
+        """Hold the live release, as its passes fail unexpectedly, until one goes through again."""
+        self._write(lambda application, world: quarantine(application, world, why))
+
+    def _write(self, decide: Callable[[Application, World], Plan | None]) -> None:
+        """Write down what is decided without a look outside."""
+        loaded = self.store.load(self.name, self.spec)
+        plan = decide(loaded.application, World(now=self.store.now()))
+        if plan is None:
+            return
+        with suppress(Conflict):  # An operator was first: the next pass decides again.
+            self.store.commit(loaded, plan)
+            self.printer.print_new()
 
     def once(self) -> bool:
         """One pass; true if another look may decide more right away."""
         loaded = self.store.load(self.name, self.spec)
         world = self.observer.look(loaded.application, self.store.now())
         plan = reconcile(loaded.application, world)
-        calls = self.actor.affordable(plan.application, plan.calls)
         try:
-            committed = self.store.commit(loaded, plan, calls)
+            with self.actor.affordable(plan.application, plan.calls) as calls:
+                committed = self.store.commit(loaded, plan, calls)
         except Conflict as conflict:
             # Somebody moved first, most likely an operator: what they wrote is looked at next.
             log.info("pass.conflict", application=self.name, because=str(conflict))
             return True
+        self.held = quarantined(plan.application.live)
         self.printer.print_new()
         for call, number in zip(calls, committed.calls, strict=True):
             self.actor.send(plan.application, call, number)

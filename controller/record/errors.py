@@ -9,6 +9,10 @@ class StoreUnusable(RecordError):  # noqa: N818 - it names a condition, as opera
     """The store cannot be used: missing, full, read-only, damaged, gone, or of another kind."""
 
 
+class Unreadable(RecordError):  # noqa: N818
+    """What the store holds of one application cannot be understood; the others are not touched."""
+
+
 class StoreHeld(RecordError):  # noqa: N818
     """Another daemon works on this store, or has this replica's name."""
 

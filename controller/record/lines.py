@@ -95,3 +95,9 @@ def application_state(application: Application, as_of_seq: int) -> Line:
             if shown(application, release)
         ],
     }
+
+
+def unreadable_state(name: str, why: str, as_of_seq: int) -> Line:
+    """The heartbeat of an application whose record cannot be understood: nothing but why."""
+    facts = {"application": name, "application_hold": clean(why)}
+    return {"event": HEARTBEAT, "as_of_seq": as_of_seq, **facts, "releases": []}

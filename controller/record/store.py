@@ -8,17 +8,25 @@ from pathlib import Path
 from threading import Lock as ThreadLock
 from typing import Literal
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
-from controller.record.errors import StoreUnusable
+from controller.record.errors import StoreUnusable, Unreadable
 from controller.record.leases import Lease, prove
-from controller.record.lines import Line, application_state, rendered
+from controller.record.lines import Line, application_state, rendered, unreadable_state
 from controller.record.loading import Known, Loaded, counter, load_application, now
 from controller.record.lock import Lock
 from controller.record.opening import check, migrate, place_of, told
 from controller.record.orders import answer, give
 from controller.record.redaction import clean
-from controller.record.schema import APPLICATIONS, CALLS, COUNTERS, JOURNAL, PRINTED, SEQ
+from controller.record.schema import (
+    APPLICATIONS,
+    CALLS,
+    COUNTERS,
+    JOURNAL,
+    PRINTED,
+    RELEASES,
+    SEQ,
+)
 from controller.record.sqlite import File
 from controller.record.times import micros, moment
 from controller.record.writing import (
@@ -29,6 +37,7 @@ from controller.record.writing import (
     write_minutes,
     write_releases,
 )
+from states.machine import State
 from states.plan import Call, Event, Plan
 from states.release import Order, Spec
 
@@ -116,7 +125,8 @@ class Store:
         with self.reading() as connection:
             known = self._known.get(name, Known())
             # Replaced whole, so that a concurrent load never sees half of it.
-            loaded, self._known[name] = load_application(connection, name, spec, known)
+            with understood(name):
+                loaded, self._known[name] = load_application(connection, name, spec, known)
             return loaded
 
     def applications(self) -> tuple[str, ...]:
@@ -125,13 +135,24 @@ class Store:
             found = connection.execute(select(APPLICATIONS.c.name).order_by(APPLICATIONS.c.name))
             return tuple(found.scalars())
 
+    def urgent(self) -> tuple[str, ...]:
+        """The applications whose users are to go home: aborted, or rolled back and not home yet."""
+        homeward = or_(
+            RELEASES.c.order_ == Order.ABORT.value, RELEASES.c.state == State.ROLLED_BACK.value
+        )
+        query = select(RELEASES.c.application).where(RELEASES.c.live, homeward)
+        with self.reading() as connection:
+            return tuple(connection.execute(query.order_by(RELEASES.c.application)).scalars())
+
     def states(self) -> list[Line]:
-        """Every application's heartbeat at one moment: what `status` is read from."""
+        """Every application's heartbeat at one moment: what `status` is read from.
+
+        One whose record cannot be understood has a sentence in place of its releases.
+        """
         with self.reading() as connection:
             query = select(APPLICATIONS.c.name).order_by(APPLICATIONS.c.name)
             names = connection.execute(query).scalars().all()
-            found = [load_application(connection, name, None, Known())[0] for name in names]
-        return [application_state(one.application, one.as_of_seq) for one in found]
+            return [_state(connection, name) for name in names]
 
     def commit(
         self,
@@ -282,3 +303,24 @@ class Store:
             self._known.clear()
             self._printed = None
             self.place.prepare(create=False)
+
+
+def _state(connection: Connection, name: str) -> Line:
+    try:
+        with understood(name):
+            one, _ = load_application(connection, name, None, Known())
+    except Unreadable as error:
+        return unreadable_state(name, str(error), counter(connection, SEQ))
+    return application_state(one.application, one.as_of_seq)
+
+
+@contextmanager
+def understood(name: str) -> Iterator[None]:
+    """Tell of what one application's rows hold and nobody can read, as a sentence."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unreadable(
+            f"the record of {name} in this store cannot be understood ({type(error).__name__}): "
+            "restore a backup with `headgate restore`; the other applications go on"
+        ) from error

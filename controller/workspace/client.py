@@ -187,6 +187,12 @@ def translated(place: str) -> Iterator[None]:
         raise
     except (AnotherAttempt, TimeoutError, DatabricksError, requests.RequestException) as error:
         raise translate(error, place) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # What the SDK meets in an answer of another shape, an empty one for instance.
+        raise Unreachable(
+            f"{place}: the answer is not one that the workspace's API gives: Headgate looks again; "
+            "check DATABRICKS_HOST if it lasts"
+        ) from error
 
 
 def translate(error: BaseException, place: str) -> WorkspaceError:
@@ -201,7 +207,10 @@ def translate(error: BaseException, place: str) -> WorkspaceError:
         return Denied(f"{place}: permission denied: {permission(place)}")
     for kind, meaning, words in _MEANINGS:
         if isinstance(error, kind):
-            return meaning(f"{place}: {words}")
+            told = f"{place}: {words}"
+            if meaning is Unreachable:
+                return Unreachable(told, retry_after_s=getattr(error, "retry_after_secs", None))
+            return meaning(told)
     return Unreachable(
         f"{place}: the workspace cannot be reached: "
         "Headgate looks again; check DATABRICKS_HOST and the network if it lasts"

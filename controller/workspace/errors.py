@@ -20,6 +20,11 @@ class WorkspaceError(Exception):
 class Unreachable(WorkspaceError):  # noqa: N818 - the kinds are what an operator is told
     """No usable answer for now: refused connection, timeout, 5xx or 429. Looking again may help."""
 
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        """How long the workspace asks to be left alone; None where it does not say."""
+
 
 class Denied(WorkspaceError):  # noqa: N818
     """The workspace knows who asks and says no (401, 403): a person must act."""

@@ -5,6 +5,7 @@
 call for it (databricks/databricks-sdk-py#1043), hence requests, with a timeout of its own.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -82,17 +83,32 @@ class Probes:
             return False
         return bool(response.status_code == requests.codes.ok)
 
-    def round(self, candidate: str, stable: str | None, tests: tuple[GoldenQuery, ...]) -> Round:
-        """Ask every golden query once of both entities, a few at a time."""
+    def round(
+        self,
+        candidate: str,
+        stable: str | None,
+        tests: tuple[GoldenQuery, ...],
+        given_up: Callable[[], bool] = lambda: False,
+    ) -> Round | None:
+        """Ask every golden query once of both entities, a few at a time.
+
+        None, if it was given up between two queries: what was answered then tells of no version.
+        """
         arms = (candidate,) if stable is None else (candidate, stable)
         questions = [
             partial(self.ask, entity, query, new_marker(self._application, entity))
             for entity in arms
             for query in tests
         ]
+
+        def asked(question: Callable[[], str | None]) -> str | None:
+            return None if given_up() else question()
+
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="probe") as pool:
-            futures = [pool.submit(question) for question in questions]
+            futures = [pool.submit(asked, question) for question in questions]
             answers = [future.result() for future in futures]
+        if given_up():
+            return None
         failed = [
             {number: why for number, why in enumerate(part, start=1) if why is not None}
             for part in (answers[: len(tests)], answers[len(tests) :])

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from controller.daemon.act import Actor
+from controller.daemon.act import Actor, Budget
+from controller.daemon.backoff import Backoff
 from controller.daemon.passes import Pass
 from controller.record.printer import Printer
 from controller.record.store import Store
@@ -93,7 +94,9 @@ def opened(folder: Path) -> Iterator[House]:
     folder.mkdir(exist_ok=True)
     store = Store(f"sqlite:///{folder / 'headgate.db'}", clock=lambda: clock[0])
     outside = Outside()
-    actor = Actor(outside, outside, store, ServingSettings(model=MODEL))  # type: ignore[arg-type]
+    settings, unhurried = ServingSettings(model=MODEL), Backoff("sending", draw=lambda *_: 0.0)
+    budget = Budget(store, shared=True)
+    actor = Actor(outside, outside, store, settings, budget, unhurried)  # type: ignore[arg-type]
     one = Pass(NAME, SPEC, store, Printer(store), outside, actor)  # type: ignore[arg-type]
     yield House(store, outside, clock, one)
     store.close()

@@ -1,11 +1,16 @@
 """What one look at the world brings, and what it says of what it cannot see."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from threading import Event
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
 
+from controller.daemon.backoff import Backoff
 from controller.daemon.collect import Collector
 from controller.daemon.observe import Observer
 from controller.daemon.past import Past
@@ -16,6 +21,7 @@ from policies.fuse import Minute
 from policies.golden import GoldenQuery, Round
 from policies.guards import History
 from states.machine import State
+from states.release import Order
 from states.world import Absent, Endpoint, ModelVersion, World
 from tests.controller.daemon.platform import MINUTE, Platform
 from tests.controller.daemon.platform import Probes as Beats
@@ -49,7 +55,11 @@ class Workspace:
         return self.story.alias
 
     def round(
-        self, candidate: str, stable: str | None, tests: tuple[GoldenQuery, ...]
+        self,
+        candidate: str,
+        stable: str | None,
+        tests: tuple[GoldenQuery, ...],
+        given_up: Callable[[], bool],
     ) -> Round | None:
         assert (candidate, stable) == ("rag_chatbot-v2", "rag_chatbot-v1")
         return Round(asked=len(tests), candidate_failed=(), stable_failed=(), why="")
@@ -96,6 +106,7 @@ def observer(workspace: Workspace) -> Observer:
         collector=collecting,
         past=Past(workspace, PATHS),
         poll=timedelta(seconds=30),
+        backoff=lambda what: Backoff(what, draw=lambda *_: 0.0),
     )
 
 
@@ -181,3 +192,53 @@ def test_no_minute_is_missed_because_a_look_came_a_moment_early(workspace: Works
     for _ in range(11):
         look(observing, workspace, after=timedelta(seconds=29.99))
     assert len(workspace.entities) == 6
+
+
+def test_an_abort_ends_a_round_of_golden_queries_that_is_slow(workspace: Workspace) -> None:
+    observing, ended = observer(workspace), Event()
+    let_go: list[Callable[[], bool]] = []
+
+    def slow(*_: object, given_up: Callable[[], bool] = lambda: True) -> Round | None:
+        let_go.append(given_up)
+        ended.wait(30)
+        return None
+
+    observing.probes = SimpleNamespace(round=lambda *a: slow(given_up=a[3]))  # type: ignore[assignment]
+    observing.aborted = lambda: bool(let_go)
+    begun = time.monotonic()
+    seen = look(observing, workspace, after=MINUTE)
+    assert time.monotonic() - begun < 5
+    assert (seen.round, seen.evidence, seen.versions) == (None, None, None)
+    assert isinstance(seen.endpoint, Endpoint)
+    assert let_go[0](), "the queries that were not asked yet are not asked any more"
+    ended.set()
+
+
+def test_on_the_way_home_only_what_it_rests_on_is_looked_at(workspace: Workspace) -> None:
+    observing = observer(workspace)
+    story = workspace.story
+    assert story.application.live is not None
+    story.order(Order.ABORT)
+    seen = look(observing, workspace, after=MINUTE)
+    assert (seen.endpoint, seen.alias) == (story.endpoint, "1")
+    assert (seen.round, seen.versions, seen.history) == (None, None, None)
+    story.look()
+    assert story.release is not None
+    assert story.release.state == "RolledBack"
+
+
+def test_a_workspace_that_fails_is_not_asked_at_every_look(workspace: Workspace) -> None:
+    observing, asked = observer(workspace), list[str]()
+    observing.backoff = lambda what: Backoff(what, draw=lambda *_: 1.0)
+
+    def fail(name: str) -> Endpoint:
+        asked.append(name)
+        raise Unreachable("429", retry_after_s=200)
+
+    observing.endpoints = SimpleNamespace(observe=fail)  # type: ignore[assignment]
+    with capture_logs() as logs:
+        worlds = [look(observing, workspace, after=MINUTE) for _ in range(5)]
+    assert [one.endpoint for one in worlds] == [None] * 5
+    assert len(asked) == 1
+    assert [line["event"] for line in logs] == ["workspace.unseen"]
+    assert logs[0]["application"] == "rag-chatbot"

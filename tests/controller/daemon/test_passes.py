@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
-from controller.daemon.act import BUDGET, RESERVE
+from controller.daemon.act import BUDGET, RESERVE, WINDOW
+from controller.record.schema import CALLS
+from controller.record.times import micros
 from controller.workspace.errors import Refused, Unreachable
 from states.desired import desired
 from states.plan import Serve
@@ -80,21 +83,46 @@ def test_a_refused_call_is_written_down_as_refused(house: House) -> None:
     assert [attempt.outcome for attempt in house.application().attempts] == ["refused"]
 
 
-def test_the_workspaces_write_budget_is_kept_and_rollbacks_have_a_reserve(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rollback_is_sent_while_the_way_forward_has_used_up_its_writes(house: House) -> None:
     house.passes()
     story = house.outside.story
     story.register(2)
     house.until("Canary")
-    spent = BUDGET - RESERVE
-    monkeypatch.setattr(house.store, "writes_since", lambda _moment: spent)
+    spend(house, BUDGET - RESERVE - written(house))
     sent = len(house.outside.sent)
-    house.passes(6)
+    house.passes(3)
     assert len(house.outside.sent) == sent, "no step opens on the reserve"
     house.store.give_order(NAME, "2", Order.ABORT, "anna", "")
-    house.passes(2)
+    house.passes()
     assert story.weight(2) == 0, "the way back has its own share"
+    assert BUDGET - RESERVE < written(house) <= BUDGET
+
+
+def test_not_even_a_rollback_passes_what_the_workspace_takes(house: House) -> None:
+    house.passes()
+    story = house.outside.story
+    story.register(2)
+    house.until("Canary")
+    spend(house, BUDGET - written(house))
+    before = story.weight(2)
+    house.store.give_order(NAME, "2", Order.ABORT, "anna", "")
+    house.passes()
+    assert story.weight(2) == before
+    house.passes(after=300)
+    assert story.weight(2) == 0, "it is sent as soon as there is room"
+
+
+def spend(house: House, writes: int) -> None:
+    """Let other applications of the workspace have written so often just now."""
+    at = micros(house.clock[0])
+    own = {"application": NAME, "kind": "serve", "target": "theirs", "target_json": {}}
+    rest = {"base_config_version": 1, "at": at, "outcome": "done", "because": ""}
+    with house.store._write() as connection:
+        connection.execute(insert(CALLS), [own | rest] * writes)
+
+
+def written(house: House) -> int:
+    return house.store.writes_since(house.clock[0] - WINDOW)
 
 
 def test_the_journal_tells_every_change_once_and_without_gaps(house: House) -> None:

@@ -1,0 +1,130 @@
+"""Lanes: which passes start, and where: rollbacks first, on slots of their own."""
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from controller.daemon.quarantine import Quarantine
+from controller.record.errors import RecordError, Unreadable
+from controller.record.store import Store
+from states.release import Spec
+
+WORKERS = 8
+"""Most ordinary passes at the same time: each waits for the workspace, not for the processor."""
+RESCUERS = 4
+"""Most rollbacks at the same time, beside these: eight that hang must not keep one waiting."""
+log = structlog.get_logger()
+
+
+class Runs(Protocol):
+    """One application's pass, as `controller.daemon.passes` has it."""
+
+    @property
+    def spec(self) -> Spec:
+        """What the configuration says of the application."""
+
+    def run(self) -> None:
+        """Look and decide until there is something to wait for."""
+
+    def quarantine(self, why: str) -> None:
+        """Hold the live release until a pass succeeds again."""
+
+
+@dataclass(eq=False)
+class _Flight:
+    """A pass that was started."""
+
+    lane: ThreadPoolExecutor
+    future: Future[None] = field(default_factory=Future)
+    began: float | None = None
+    """When it came to run, on the monotonic clock; None while it waits for a slot."""
+
+
+@dataclass
+class Passes:
+    """Starts passes: one under way per application, rollbacks on slots of their own."""
+
+    passes: Mapping[str, Runs]
+    store: Store
+    clock: Callable[[], float] = time.monotonic
+    _flights: dict[str, _Flight] = field(default_factory=dict, init=False)
+    _started: dict[str, float] = field(default_factory=dict, init=False)
+    _quarantine: Quarantine = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._ordinary = ThreadPoolExecutor(WORKERS, thread_name_prefix="pass")
+        self._rescue = ThreadPoolExecutor(RESCUERS, thread_name_prefix="rescue")
+        self._quarantine = Quarantine(self.clock)
+
+    def start_due(self) -> None:
+        """Start what is due: rollbacks, then the others, those first that waited longest."""
+        urgent = self._urgent()
+        for name in urgent:
+            self._start(name, self._rescue)
+        waiting = self.passes.keys() - urgent
+        for name in sorted(waiting, key=lambda one: (self._started.get(one, 0.0), one)):
+            if self._quarantine.may_try(name):
+                self._start(name, self._ordinary)
+
+    def longest_s(self) -> float:
+        """For how long the oldest pass under way has run, in seconds."""
+        now = self.clock()
+        began = [one.began for one in self._flights.values() if not one.future.done()]
+        return max((now - one for one in began if one is not None), default=0.0)
+
+    def end(self, within_s: float) -> int:
+        """Start nothing more, and wait for what is under way: how many passes are cut off."""
+        for lane in (self._ordinary, self._rescue):
+            lane.shutdown(wait=False, cancel_futures=True)
+        # One that was cancelled before it ran never counts as done to `wait`.
+        running = [one.future for one in self._flights.values() if not one.future.cancelled()]
+        _, late = wait(running, timeout=within_s)
+        return len(late)
+
+    def _urgent(self) -> list[str]:
+        try:
+            return [name for name in self.store.urgent() if name in self.passes]
+        except RecordError as error:
+            log.error("store.failed", because=str(error))
+            return []
+
+    def _start(self, name: str, lane: ThreadPoolExecutor) -> None:
+        flight = self._flights.get(name)
+        if flight is not None and not flight.future.done():
+            # A rollback does not queue behind others for an ordinary slot.
+            overtakes = lane is self._rescue and flight.lane is self._ordinary
+            if not overtakes or not flight.future.cancel():
+                return
+        self._started[name] = self.clock()
+        flight = _Flight(lane)
+        self._flights[name] = flight
+        flight.future = lane.submit(self._guarded, name, flight)
+
+    def _guarded(self, name: str, flight: _Flight) -> None:
+        """One application's trouble must not stop the others; a later beat tries again."""
+        flight.began = self.clock()
+        one = self.passes[name]
+        try:
+            one.run()
+        except Unreadable as error:
+            log.error("store.failed", application=name, because=str(error))
+            self._quarantine.failed(name, error)
+        except RecordError as error:
+            log.error("store.failed", application=name, because=str(error))
+        except Exception as error:
+            log.exception("pass.failed", application=name)
+            why = self._quarantine.failed(name, error)
+            if why is not None:
+                self._hold(name, why)
+        else:
+            self._quarantine.succeeded(name)
+
+    def _hold(self, name: str, why: str) -> None:
+        try:
+            self.passes[name].quarantine(why)
+        except Exception:
+            log.exception("quarantine.unwritten", application=name)

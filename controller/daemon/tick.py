@@ -1,0 +1,61 @@
+"""The tick: APScheduler keeps the pace, and a monotonic wait sees to it that it does.
+
+APScheduler's interval is on the wall clock: when that is set back an hour, its next run is an hour
+away (measured with 3.11). So its one job only rings; who waits for it goes on without it after one
+pace and a half, and gives the scheduler a new beginning.
+"""
+
+from datetime import UTC, timedelta
+from threading import Event
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+
+OVERDUE = 1.5
+"""Paces after which a ring that did not come is not waited for any longer."""
+log = structlog.get_logger()
+
+
+class Tick:
+    """Rings once in every pace."""
+
+    def __init__(self, pace: timedelta) -> None:
+        self._pace_s = pace.total_seconds()
+        self._rung = Event()
+        self._scheduler: BackgroundScheduler | None = None
+
+    def start(self) -> None:
+        """Ring at the pace from now on, whatever was before."""
+        self._end()
+        self._scheduler = BackgroundScheduler(timezone=UTC)
+        self._scheduler.add_job(
+            self._rung.set,
+            "interval",
+            seconds=self._pace_s,
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
+        )
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Ring no more; whoever waits goes on at once."""
+        self._end()
+        self._rung.set()
+
+    def wait(self) -> None:
+        """Wait for the next ring, or for as long as it can be late."""
+        rung = self._rung.wait(OVERDUE * self._pace_s)
+        self._rung.clear()
+        if not rung:
+            log.warning(
+                "daemon.tick_lost",
+                because="the scheduler did not ring in time, most likely as the clock was set "
+                "back: it begins anew",
+            )
+            self.start()
+
+    def _end(self) -> None:
+        if self._scheduler is not None:
+            self._scheduler.shutdown(wait=False)
+            self._scheduler = None

@@ -1,0 +1,151 @@
+"""Which passes run, and in what order, while others hang."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from controller.daemon.lanes import RESCUERS, WORKERS, Passes
+from controller.record.store import Store
+from states.release import Order, Spec
+from tests.controller.house import NAME, House, opened
+
+
+@dataclass
+class Hanging:
+    """A pass that hangs until it is let go."""
+
+    let_go: threading.Event
+    spec: Spec = field(default_factory=lambda: Spec(model="main.a.b", endpoint="e"))
+    running: threading.Event = field(default_factory=threading.Event)
+    runs: int = 0
+
+    def run(self) -> None:
+        self.runs += 1
+        self.running.set()
+        assert self.let_go.wait(30)
+
+    def quarantine(self, why: str) -> None:
+        raise AssertionError(why)
+
+
+@dataclass
+class Counting(Hanging):
+    """A pass that tells how many of its kind run at once."""
+
+    order: list[str] = field(default_factory=list)
+    name: str = ""
+
+    def run(self) -> None:
+        self.order.append(self.name)
+
+
+@dataclass
+class Orders:
+    """A store that knows of urgent applications only."""
+
+    urgently: tuple[str, ...] = ()
+
+    def urgent(self) -> tuple[str, ...]:
+        return self.urgently
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with opened(tmp_path) as house:
+        house.passes()
+        house.outside.story.register(2)
+        house.until("Canary")
+        house.passes(2)
+        yield house
+
+
+@pytest.fixture
+def let_go() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def store(orders: Orders) -> Store:
+    return orders  # type: ignore[return-value]
+
+
+def soon(what: str, true: object) -> None:
+    assert callable(true)
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end, what
+        time.sleep(0.01)
+
+
+def test_eight_passes_that_hang_do_not_keep_a_rollback_waiting(
+    house: House, let_go: threading.Event
+) -> None:
+    hanging = {f"hanging-{number}": Hanging(let_go) for number in range(WORKERS)}
+    lanes = Passes({**hanging, NAME: house.one}, house.store)
+    lanes._started[NAME] = 1e12
+    lanes.start_due()
+    for one in hanging.values():
+        assert one.running.wait(10)
+    assert house.outside.story.weight(2) > 0, "its ordinary pass waits for a slot"
+    house.store.give_order(NAME, "2", Order.ABORT, "anna", "users complain")
+    lanes.start_due()
+    soon("users are home", lambda: house.outside.story.weight(2) == 0)
+    let_go.set()
+    assert lanes.end(10) == 0
+
+
+def test_an_application_has_one_pass_under_way_whatever_is_ordered(
+    let_go: threading.Event,
+) -> None:
+    one, orders = Hanging(let_go), Orders()
+    lanes = Passes({"one": one}, store(orders))
+    lanes.start_due()
+    assert one.running.wait(10)
+    orders.urgently = ("one",)
+    for _ in range(3):
+        lanes.start_due()
+    assert one.runs == 1
+    let_go.set()
+    soon("the first has ended", lambda: lanes.longest_s() == 0.0)
+    lanes.start_due()
+    soon("the next one runs", lambda: one.runs == 2)
+    assert lanes.end(10) == 0
+
+
+def test_those_that_waited_longest_come_first(let_go: threading.Event) -> None:
+    order: list[str] = []
+    blockers = {f"blocker-{number}": Hanging(let_go) for number in range(WORKERS)}
+    last = {name: Counting(let_go, order=order, name=name) for name in "abc"}
+    lanes = Passes({**last, **blockers}, store(Orders()))
+    lanes._started |= {"a": 30.0, "b": 10.0, "c": 20.0}
+    lanes.start_due()
+    let_go.set()
+    soon("all have run", lambda: len(order) == 3)
+    assert order == ["b", "c", "a"]
+    assert lanes.end(10) == 0
+
+
+def test_rollbacks_that_hang_leave_the_ordinary_slots_alone(let_go: threading.Event) -> None:
+    stuck = {f"stuck-{number}": Hanging(let_go) for number in range(RESCUERS + 2)}
+    ordinary = Counting(let_go, name="ordinary")
+    lanes = Passes({**stuck, "ordinary": ordinary}, store(Orders(tuple(stuck))))
+    lanes.start_due()
+    soon("the ordinary one has run", lambda: ordinary.order == ["ordinary"])
+    assert sum(one.runs for one in stuck.values()) <= RESCUERS
+    let_go.set()
+    assert lanes.end(10) == 0
+
+
+def test_an_application_that_is_not_configured_any_more_is_left_alone(
+    let_go: threading.Event,
+) -> None:
+    one = Counting(let_go, name="one")
+    lanes = Passes({"one": one}, store(Orders(("gone",))))
+    lanes.start_due()
+    soon("the one that is there runs", lambda: one.order == ["one"])
+    assert lanes.end(10) == 0
