@@ -2,8 +2,9 @@
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -446,6 +447,59 @@ def load(path: Path) -> Configuration:
         return Configuration.model_validate(value)
     except ValidationError as error:
         raise SettingsError(sentences(path, node, error.errors(), Configuration)) from error
+
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+TOKEN_LENGTH = 16
+"""Fewest characters of a token: shorter ones can be guessed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpSettings:
+    """Where the daemon's HTTP application listens, and who may ask it more than how it is."""
+
+    host: str = "127.0.0.1"
+    port: int = 8350
+    token: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] = os.environ) -> Self | None:
+        """The settings of this process, or a sentence that names the variable; None for `off`."""
+        address = environ.get("HEADGATE_HTTP", f"{cls.host}:{cls.port}")
+        token_file = environ.get("HEADGATE_TOKEN_FILE") or None
+        if address == "off":
+            return None
+        host, _, port = address.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the highest port
+            raise SettingsError(
+                f"HEADGATE_HTTP={address}: write a host and a port, like 127.0.0.1:8350, or `off`"
+            )
+        if token_file is None and host not in LOOPBACK:
+            raise SettingsError(
+                f"HEADGATE_HTTP={address}: who can reach this address must show a token: name a "
+                "file with one in HEADGATE_TOKEN_FILE, or listen on 127.0.0.1"
+            )
+        token = _token(Path(token_file)) if token_file is not None else None
+        return cls(host=host, port=int(port), token=token)
+
+
+def _token(path: Path) -> str:
+    """The token in a file that is for its owner only."""
+    place = f"HEADGATE_TOKEN_FILE={path}"
+    try:
+        mode, token = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        told = getattr(error, "strerror", None) or "it is not text"
+        raise SettingsError(f"{place}: cannot be read: {told}") from error
+    if mode & (stat.S_IWGRP | stat.S_IRWXO):
+        raise SettingsError(f"{place}: others may read or change it: `chmod 600 {path}`")
+    if len(token) < TOKEN_LENGTH or not (token.isascii() and token.isprintable()) or " " in token:
+        raise SettingsError(
+            f"{place}: put one line with at least {TOKEN_LENGTH} letters and digits into it, such "
+            "as `openssl rand -hex 32` prints"
+        )
+    return token
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from rich.console import Console
 from controller.console import reading, render
 from controller.console.guarding import guards_in_words
 from controller.record.errors import OrderRefused, RecordError
-from controller.settings import ProcessSettings, SettingsError, load
+from controller.settings import HttpSettings, ProcessSettings, SettingsError, load
 from states.release import Order
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def run(config: Config) -> None:
         process = ProcessSettings.read()
         configure_logging(process.log)
         try:
-            code = run_daemon(config, process)
+            code = run_daemon(config, process, HttpSettings.read())
         except Unconfigured as error:
             _fail(str(error), USAGE)
     raise typer.Exit(code)

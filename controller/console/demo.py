@@ -208,6 +208,7 @@ class Demo:
         parts.environment |= {
             "HEADGATE_STORE": f"sqlite:///{data / 'headgate.db'}",
             "HEADGATE_LOG": "json",
+            "HEADGATE_HTTP": "off",
             "HEADGATE_POLL": "500ms",
             "DATABRICKS_WAREHOUSE_ID": "sandbox",
             "PYTHONUNBUFFERED": "1",

@@ -11,6 +11,7 @@ from controller.daemon.collect import Collector
 from controller.daemon.observe import Observer
 from controller.daemon.passes import Pass
 from controller.daemon.past import Past
+from controller.daemon.readiness import Readiness
 from controller.record.printer import Printer
 from controller.record.store import Store
 from controller.settings import ApplicationSettings, ProcessSettings
@@ -23,18 +24,19 @@ from controller.workspace.probes import Probes, ResponsePaths
 from controller.workspace.registry import Registry
 
 
-def built(
+def built(  # noqa: PLR0913, PLR0917 - what a daemon is made of
     applications: Mapping[str, ApplicationSettings],
     warehouse: str,
     store: Store,
     printer: Printer,
     process: ProcessSettings,
+    readiness: Readiness,
 ) -> Daemon:
     """The daemon, connected; `Unconfigured` where no credentials are found."""
     client = connect()
     table, budget = InferenceTable(client, warehouse), Budget(store)
     passes = {
-        name: _pass(name, one, client, table, store, printer, process, budget)
+        name: _pass(name, one, client, table, store, printer, process, budget, readiness)
         for name, one in applications.items()
     }
     return Daemon(store, printer, passes, process.poll)
@@ -49,6 +51,7 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
     printer: Printer,
     process: ProcessSettings,
     budget: Budget,
+    readiness: Readiness,
 ) -> Pass:
     endpoints, registry = serving.Endpoints(client), Registry(client)
     probes = Probes(client, settings.endpoint, name, response=_response(settings))
@@ -63,6 +66,7 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         past=Past(table, counted),
         poll=process.poll,
         aborted=lambda: name in store.urgent(),
+        seen=readiness.seen,
     )
     sending = Backoff(f"sending to {settings.endpoint}")
     actor = Actor(endpoints, registry, store, _serving(settings), budget, sending)

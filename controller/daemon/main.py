@@ -6,29 +6,36 @@ from pathlib import Path
 import structlog
 
 from controller import settings as configuration
+from controller.daemon.http import Server, application
+from controller.daemon.readiness import Readiness
 from controller.record.printer import Printer
 from controller.record.store import Store
-from controller.settings import ProcessSettings, SettingsError
+from controller.settings import HttpSettings, ProcessSettings, SettingsError
 from states.plan import Event
 
 log = structlog.get_logger()
 
 
-def run(config: Path, process: ProcessSettings) -> int:
+def run(config: Path, process: ProcessSettings, http: HttpSettings | None) -> int:
     """The daemon's whole life; the exit code."""
     started = time.monotonic()
     store = Store(process.store)
     try:
         with store.hold_lock():
-            return _run(config, process, store, started)
+            return _run(config, process, http, store, started)
     finally:
         store.close()
 
 
-def _run(config: Path, process: ProcessSettings, store: Store, started: float) -> int:
+def _run(
+    config: Path, process: ProcessSettings, http: HttpSettings | None, store: Store, started: float
+) -> int:
     printer = Printer(store)
     try:
         loaded, warehouse = configuration.load(config), _warehouse(process)
+        # A port that is taken is refused like any other setting, while somebody looks on: whoever
+        # asks /healthz there would be told of another process.
+        server = Server(http) if http else None
     except SettingsError as error:
         store.note(Event(name="config.refused", level="error", because=str(error)))
         printer.print_new()
@@ -43,9 +50,13 @@ def _run(config: Path, process: ProcessSettings, store: Store, started: float) -
     # The workspace's clients take seconds to import: what is refused is refused before.
     from controller.daemon.building import built  # noqa: PLC0415
 
-    daemon = built(loaded.applications, warehouse, store, printer, process)
+    readiness = Readiness(store, process.poll)
+    daemon = built(loaded.applications, warehouse, store, printer, process, readiness)
     log.info("daemon.ready", seconds=round(time.monotonic() - started, 2), store=store.place.name)
-    return daemon.run()
+    if server is None or http is None:
+        return daemon.run()
+    with server.serving(application(daemon.watchdog.trouble, readiness.trouble, http.token)):
+        return daemon.run()
 
 
 def _warehouse(process: ProcessSettings) -> str:

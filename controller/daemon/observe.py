@@ -36,6 +36,10 @@ def _never() -> bool:
     return False
 
 
+def _nobody_asks() -> None:
+    pass
+
+
 @dataclass
 class Observer:
     """The eyes of one application."""
@@ -49,6 +53,8 @@ class Observer:
     poll: timedelta
     aborted: Callable[[], bool] = _never
     """Whether the record has an abort of the live release by now: asked while a look is slow."""
+    seen: Callable[[], None] = _nobody_asks
+    """Told whenever the workspace has told of the endpoint."""
     backoff: Callable[[str], Backoff] = Backoff
     scraped_at: datetime | None = None
     pace: float | None = None
@@ -72,6 +78,7 @@ class Observer:
         if endpoint is None:
             # A workspace that does not tell of an endpoint is not asked for more.
             return world
+        self.seen()
         if (name := spec.alias) is not None:
             alias = self._try(
                 application, "alias", lambda: self.registry.alias(spec.model, name), urgent=homeward

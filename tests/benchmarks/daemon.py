@@ -65,6 +65,7 @@ def measure() -> dict[str, float]:
             "HEADGATE_STORE": f"sqlite:///{store}",
             "HEADGATE_POLL": "1s",
             "HEADGATE_LOG": "json",
+            "HEADGATE_HTTP": "127.0.0.1:0",
             "PYTHONPATH": str(ROOT),
         }
         begun = time.monotonic()

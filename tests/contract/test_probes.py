@@ -73,6 +73,7 @@ def test_a_rate_limit_blames_no_version(probes: Probes, workspace: Workspace) ->
 def test_a_round_asks_everything_of_both(probes: Probes) -> None:
     tests = (GOOD, GoldenQuery(query="fail"), GoldenQuery(query="q", answer_contains=("BASE",)))
     asked = probes.round(entity("v2"), entity("v1"), tests)
+    assert asked is not None
     assert asked.asked == 3
     assert asked.candidate_failed == (2, 3)
     assert asked.stable_failed == (2, 3)
@@ -81,7 +82,23 @@ def test_a_round_asks_everything_of_both(probes: Probes) -> None:
 
 def test_a_round_without_a_stable_version_blames_only_the_candidate(probes: Probes) -> None:
     asked = probes.round(entity("v1"), None, (GOOD, GoldenQuery(query="fail")))
+    assert asked is not None
     assert (asked.candidate_failed, asked.stable_failed) == ((2,), ())
+
+
+def test_a_round_that_is_given_up_asks_nothing_more_and_tells_of_no_version(
+    probes: Probes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, ask = list[GoldenQuery](), probes.ask
+
+    def counting(entity: str, query: GoldenQuery, marker: str) -> str | None:
+        asked.append(query)
+        return ask(entity, query, marker)
+
+    monkeypatch.setattr(probes, "ask", counting)
+    questions = iter([False, False])
+    assert probes.round(entity("v1"), None, (GOOD,) * 8, lambda: next(questions, True)) is None
+    assert len(asked) == 2
 
 
 def test_an_entity_that_is_not_there_has_no_beat(probes: Probes) -> None:

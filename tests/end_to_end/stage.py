@@ -363,6 +363,7 @@ class Daemon:
             "HEADGATE_STORE": self.url,
             "HEADGATE_POLL": f"{POLL_S * 1000:g}ms",
             "HEADGATE_LOG": "json",
+            "HEADGATE_HTTP": "off",
             "DATABRICKS_WAREHOUSE_ID": "sandbox",
             **self._environment,
         }

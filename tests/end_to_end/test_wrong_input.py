@@ -1,4 +1,5 @@
 import shutil
+import socket
 import sqlite3
 from collections.abc import Iterator
 from os import geteuid
@@ -35,6 +36,8 @@ REFUSALS = {
     "a text for a store": (6, "it is not a Headgate store: name another file in HEADGATE_STORE"),
     "another program's database": (6, "is a database of another program"),
     "a second daemon": (6, "one daemon works on one store"),
+    "a port that is taken": (2, "name another port, or `off`"),
+    "an open address without a token": (2, "name a file with one in HEADGATE_TOKEN_FILE"),
     "a full disk": (6, "check the disk and the space left on it"),
     "a read-only directory": (6, "cannot be created (Permission denied)"),
     "a read-only directory with a store": (6, "this user must be able to write it"),
@@ -68,7 +71,9 @@ def begun(
     for name in ("closed", "kept"):
         (here / name).chmod(0o500)
     ordinary = ORDINARY if geteuid() == 0 else ()
-    complete = {**workspace.environment, "DATABRICKS_WAREHOUSE_ID": "sandbox"}
+    complete = {**workspace.environment, "DATABRICKS_WAREHOUSE_ID": "sandbox"} | {
+        "HEADGATE_HTTP": "off"
+    }
 
     def daemon(
         *wrapper: str, config: str = "right.yaml", store: str = "", **changes: str | None
@@ -86,6 +91,10 @@ def begun(
     found["a text for a store"] = daemon(store="text.db")
     found["another program's database"] = daemon(store="other.db")
     found["a second daemon"] = daemon(HEADGATE_STORE=shared[0].url)
+    busy = socket.create_server(("127.0.0.1", 0))
+    port = busy.getsockname()[1]
+    found["a port that is taken"] = daemon(HEADGATE_HTTP=f"127.0.0.1:{port}")
+    found["an open address without a token"] = daemon(HEADGATE_HTTP="0.0.0.0:8350")
     found["a full disk"] = daemon(*NO_ROOM)
     found["a read-only directory"] = daemon(*ordinary, store="closed/headgate.db")
     found["a read-only directory with a store"] = daemon(*ordinary, store="kept/headgate.db")
@@ -95,6 +104,7 @@ def begun(
         if process.poll() is None:
             process.kill()
             process.communicate()
+    busy.close()
     for name in ("closed", "kept"):
         (here / name).chmod(0o700)
 
@@ -110,7 +120,7 @@ def test_a_daemon_that_cannot_start_says_why_and_what_to_do(begun: Begun, wrong:
 
 def test_what_was_refused_is_written_down(tmp_path: Path, workspace: Workspace) -> None:
     store = f"sqlite:///{tmp_path / 'headgate.db'}"
-    environment = {**workspace.environment, "HEADGATE_STORE": store}
+    environment = {**workspace.environment, "HEADGATE_STORE": store, "HEADGATE_HTTP": "off"}
     assert headgate("run", "--config", tmp_path / "none.yaml", **environment).code == 2
     history = headgate("history", "--store", store)
     assert history.code == 0

@@ -62,6 +62,7 @@ class Workspace:
         given_up: Callable[[], bool],
     ) -> Round | None:
         assert (candidate, stable) == ("rag_chatbot-v2", "rag_chatbot-v1")
+        assert not given_up()
         return Round(asked=len(tests), candidate_failed=(), stable_failed=(), why="")
 
     def minutes(self, endpoint: str, entities: frozenset[str]) -> tuple[Minute, ...]:

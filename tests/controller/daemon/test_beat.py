@@ -1,0 +1,166 @@
+"""The daemon's beat: it goes on whatever the clock does, and whatever fails in it."""
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+
+import pytest
+from apscheduler.schedulers import base
+from structlog.testing import capture_logs
+
+from controller.daemon.beat import Daemon
+from controller.record.printer import Printer
+from controller.record.store import Store
+from states.release import Spec
+
+POLL_S = 0.2
+
+
+@dataclass
+class Looks:
+    """A pass that notes when it ran."""
+
+    spec: Spec = field(default_factory=lambda: Spec(model="main.a.b", endpoint="e"))
+    at: list[float] = field(default_factory=list)
+    fails: BaseException | None = None
+    hangs: threading.Event | None = None
+
+    def run(self) -> None:
+        self.at.append(time.monotonic())
+        if self.hangs is not None:
+            self.hangs.wait(20)
+        if self.fails is not None:
+            raise self.fails
+
+    def quarantine(self, why: str) -> None:
+        assert why
+
+
+@dataclass
+class Beating:
+    """A daemon that beats, with one application."""
+
+    looks: Looks
+    daemon: Daemon
+
+    def soon(self, looks: int) -> None:
+        """It looks so often again."""
+        wanted, end = len(self.looks.at) + looks, time.monotonic() + 20
+        while len(self.looks.at) < wanted:
+            assert time.monotonic() < end, "it has stopped looking"
+            time.sleep(0.01)
+
+    @property
+    def longest_gap(self) -> float:
+        """The longest time between two looks, in paces."""
+        return max(b - a for a, b in zip(self.looks.at, self.looks.at[1:], strict=False)) / POLL_S
+
+
+@pytest.fixture
+def beating(tmp_path: Path) -> Iterator[Beating]:
+    store = Store(f"sqlite:///{tmp_path / 'headgate.db'}")
+    looks = Looks()
+    daemon = Daemon(store, Printer(store), {"one": looks}, timedelta(seconds=POLL_S))
+    daemon.start()
+    yield Beating(looks, daemon)
+    daemon.stop()
+    assert daemon.passes.end(10) == 0
+    store.close()
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=-1), timedelta(hours=1), timedelta(days=-1)])
+def test_a_clock_that_jumps_does_not_stop_the_beat(
+    beating: Beating, monkeypatch: pytest.MonkeyPatch, jump: timedelta
+) -> None:
+    beating.soon(3)
+
+    class Jumped(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + jump
+
+    monkeypatch.setattr(base, "datetime", Jumped)
+    # So much the machine itself may be late; an hour would be 18,000 paces.
+    beating.soon(8)
+    assert beating.longest_gap < 20
+
+
+def test_a_scheduler_that_died_is_started_again(beating: Beating) -> None:
+    beating.soon(2)
+    scheduler = beating.daemon._tick._scheduler
+    assert scheduler is not None
+    with capture_logs() as logs:
+        scheduler.remove_all_jobs()
+        beating.soon(5)
+    assert "daemon.tick_lost" in {line["event"] for line in logs}
+
+
+def test_a_beat_whose_thread_died_is_told_once_and_started_again(
+    beating: Beating, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beating.soon(2)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    real = beating.daemon._tick.wait
+
+    def die() -> None:
+        sys.exit()
+
+    monkeypatch.setattr(beating.daemon._tick, "wait", die)
+    thread = beating.daemon._beating
+    assert thread is not None
+    thread.join(10)
+    monkeypatch.setattr(beating.daemon._tick, "wait", real)
+    dog = beating.daemon.watchdog
+    dog._beaten_at -= 3600
+    with capture_logs() as logs:
+        for _ in range(3):
+            dog.check()
+    assert [line["event"] for line in logs] == ["daemon.stalled"]
+    beating.daemon.watch()
+    beating.soon(2)
+    with capture_logs() as logs:
+        dog.check()
+    assert [line["event"] for line in logs] == ["daemon.recovered"]
+    assert dog.trouble() is None
+
+
+def test_a_beat_that_fails_is_followed_by_the_next(
+    beating: Beating, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beating.soon(1)
+
+    def fail() -> tuple[str, ...]:
+        raise RuntimeError("the database driver has a bug")
+
+    monkeypatch.setattr(beating.daemon._store, "urgent", fail)
+    end = time.monotonic() + 10
+    with capture_logs() as logs:
+        while sum(line["event"] == "beat.failed" for line in logs) < 3:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    monkeypatch.undo()
+    beating.soon(2)
+
+
+def test_the_beat_and_the_heartbeat_go_on_while_a_pass_hangs(tmp_path: Path) -> None:
+    store, hanging, other = Store(f"sqlite:///{tmp_path / 'h.db'}"), Looks(), Looks()
+    hanging.hangs = threading.Event()
+    passes = {"hanging": hanging, "other": other}
+    daemon = Daemon(store, Printer(store), passes, timedelta(seconds=POLL_S))
+    with capture_logs() as logs:
+        daemon.start()
+        beating = Beating(other, daemon)
+        beating.soon(4)
+        assert len(hanging.at) == 1
+        assert daemon.watchdog.trouble() is None
+        told = {line["application"] for line in logs if line["event"] == "application.state"}
+    assert told == {"hanging", "other"}
+    assert daemon.passes.longest_s() > 2 * POLL_S
+    hanging.hangs.set()
+    daemon.stop()
+    assert daemon.passes.end(10) == 0
+    store.close()
