@@ -45,7 +45,7 @@ from policies.guards import (
 from policies.rollout import MOST_HELD_BACK, WHOLE, Rollout
 from states.release import Spec
 
-NAME = re.compile(r"^[A-Za-z0-9_-]{1,63}$")
+NAME = re.compile(r"[A-Za-z0-9_-]{1,63}\Z")
 """Databricks' alphabet and length for endpoints; ours for applications."""
 MODEL_PARTS = 3
 SELECT = re.compile(r"(?is)\s*(?:SELECT|WITH)\b[^;]*")
