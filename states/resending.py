@@ -28,8 +28,8 @@ def resends(application: Application, kind: str, target: str, now: datetime) -> 
     for one in application.attempts:
         if one.kind != kind or (kind == "tag" and one.target != target):
             continue
-        if since is not None and one.at < since:
-            continue
+        if (since is not None and one.at < since) or one.at > now:
+            continue  # What lies ahead was sent before the clock was set back.
         count += one.target in known and now - one.at < WINDOW
         known.add(one.target)
     return count

@@ -70,10 +70,17 @@ def _tags(turn: Turn) -> list[TagVersion]:
 
 
 def _may_send(turn: Turn, call: Call) -> bool:
-    """Not too soon after the same call, and not for ever; a way back as long as it takes."""
+    """Not too soon after the same call, and not for ever; a way back as long as it takes.
+
+    What lies ahead was sent before the clock was set back, and would be waited for until then.
+    """
     application, now = turn.application, turn.world.now
     kind, target = call.kind, call.target
-    same = [one for one in application.attempts if (one.kind, one.target) == (kind, target)]
+    same = [
+        one
+        for one in application.attempts
+        if (one.kind, one.target) == (kind, target) and one.at <= now
+    ]
     if not same:
         return True
     waited, live = now - same[-1].at, application.live

@@ -8,6 +8,7 @@ from controller.daemon.act import Actor, Budget
 from controller.daemon.backoff import Backoff
 from controller.daemon.beat import Daemon
 from controller.daemon.collect import Collector
+from controller.daemon.leaps import Leaps, steady
 from controller.daemon.observe import Observer
 from controller.daemon.passes import Pass
 from controller.daemon.past import Past
@@ -70,7 +71,7 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
     )
     sending = Backoff(f"sending to {settings.endpoint}")
     actor = Actor(endpoints, registry, store, _serving(settings), budget, sending)
-    return Pass(name, settings.spec(), store, printer, observer, actor)
+    return Pass(name, settings.spec(), store, printer, observer, actor, Leaps(steady))
 
 
 def _response(settings: ApplicationSettings) -> ResponsePaths:

@@ -46,6 +46,8 @@ MEASURES = 3
 """Statements in one look, at most: each but the last showed that the clocks were misjudged."""
 SKEW = timedelta(milliseconds=500)
 """A measure of the offset that is lower by more than this is a better one."""
+MOVED = timedelta(minutes=5)
+"""No statement waits this long: its deadline is a minute."""
 LATE = timedelta(hours=6)
 """How far back windows are counted again for rows that came late: a table is promised in one."""
 QUIET = timedelta(minutes=30)
@@ -144,6 +146,13 @@ class Collector:
     turn: tuple[str, int, int] | None = None
     """The release, and the number of the pace, of the last look."""
 
+    def leapt(self, by: timedelta) -> None:
+        """The record's clock was set: how far the warehouse's is ahead of it changed by as much."""
+        if self.offset is not None:
+            self.offset -= by
+        if self.answered_at is not None:
+            self.answered_at += by
+
     def collect(
         self,
         application: Application,
@@ -231,8 +240,12 @@ class Collector:
         return Evidence()
 
     def _measured(self, offset: timedelta) -> bool:
-        """Take a better measure of the offset; what was just asked with the old one is void."""
-        if self.offset is not None and offset > self.offset - SKEW:
+        """Take a better measure of the offset; what was just asked with the old one is void.
+
+        One that is higher than any waiting explains is of a clock that was set meanwhile.
+        """
+        known = self.offset
+        if known is not None and known - SKEW < offset < known + MOVED:
             return False
         self.offset = offset
         return True

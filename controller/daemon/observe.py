@@ -63,6 +63,13 @@ class Observer:
     backoffs: dict[str, Backoff] = field(default_factory=dict)
     """By what is looked at."""
 
+    def leapt(self, by: timedelta) -> None:
+        """The record's clock was set: what is remembered of it moves along."""
+        if self.scraped_at is not None:
+            self.scraped_at += by
+        self.collector.leapt(by)
+        self.past.leapt(by)
+
     def look(self, application: Application, now: datetime) -> World:
         """The world as far as it can be seen now.
 
@@ -175,7 +182,8 @@ class Observer:
     def _scrape(self, application: Application, entities: frozenset[str], now: datetime) -> None:
         # Half a look early, or one that came a moment too soon would miss a whole minute.
         waits = SCRAPE - self.poll / 2 if self.pace else self.poll
-        if self.scraped_at is not None and now - self.scraped_at < waits:
+        # One that lies ahead was scraped before the clock was set back: nobody knows when.
+        if self.scraped_at is not None and timedelta() <= now - self.scraped_at < waits:
             return
         self.scraped_at, endpoint = now, application.spec.endpoint
         minutes = self._try(

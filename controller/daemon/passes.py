@@ -7,14 +7,17 @@ closes the gap. The other way round, users would meet what nobody wrote down.
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import structlog
 
 from controller.daemon.act import Actor
+from controller.daemon.leaps import Leaps
 from controller.daemon.observe import Observer
 from controller.record.errors import Conflict
 from controller.record.printer import Printer
 from controller.record.store import Store
+from states.leap import leapt
 from states.plan import Plan
 from states.quarantine import lift, quarantine, quarantined
 from states.reconcile import reconcile
@@ -36,8 +39,11 @@ class Pass:
     printer: Printer
     observer: Observer
     actor: Actor
+    leaps: Leaps = field(default_factory=Leaps)
     held: bool = field(default=False, init=False)
     """The live release was in quarantine when it was last looked at."""
+    unwritten: timedelta = field(default=timedelta(), init=False)
+    """The part of the clock's leap that the observer knows of, and the record does not yet."""
 
     def run(self) -> None:
         """Look and decide until there is something to wait for."""
@@ -47,6 +53,15 @@ class Pass:
         if self.held:
             # All of a pass went through: what its release was held for is over.
             self._write(lift)
+
+    def _on_a_clock_that_may_leap(self, application: Application, now: datetime) -> Application:
+        """The application with its times moved along, if the record's clock leapt."""
+        by = self.leaps.by(now)
+        if by != self.unwritten:
+            self.observer.leapt(by - self.unwritten)
+            log.warning("clock.leapt", application=self.name, seconds=by.total_seconds())
+        self.unwritten = by
+        return leapt(application, by) if by else application
 
     def quarantine(self, why: str) -> None:
         """Hold the live release, as its passes fail unexpectedly, until one goes through again."""
@@ -65,8 +80,10 @@ class Pass:
     def once(self) -> bool:
         """One pass; true if another look may decide more right away."""
         loaded = self.store.load(self.name, self.spec)
-        world = self.observer.look(loaded.application, self.store.now())
-        plan = reconcile(loaded.application, world)
+        now = self.store.now()
+        application = self._on_a_clock_that_may_leap(loaded.application, now)
+        world = self.observer.look(application, now)
+        plan = reconcile(application, world)
         try:
             with self.actor.affordable(plan.application, plan.calls) as calls:
                 committed = self.store.commit(loaded, plan, calls)
@@ -74,6 +91,8 @@ class Pass:
             # Somebody moved first, most likely an operator: what they wrote is looked at next.
             log.info("pass.conflict", application=self.name, because=str(conflict))
             return True
+        self.leaps.agree(now)
+        self.unwritten = timedelta()
         self.held = quarantined(plan.application.live)
         self.printer.print_new()
         for call, number in zip(calls, committed.calls, strict=True):

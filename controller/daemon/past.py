@@ -1,7 +1,7 @@
 """Stable's last day, asked for once while a release is tested: what it will be compared by."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from controller.workspace.inference import Paths
@@ -42,8 +42,15 @@ class Past:
             self.asked_at = self.known = None
         if live.pinned is None or live.pinned.baseline is None or endpoint.inference_table is None:
             return False
-        waited = self.asked_at is None or now - self.asked_at >= application.spec.evidence_every
-        return self.known is None and waited
+        every = application.spec.evidence_every
+        # One that lies ahead was asked before the clock was set back: nobody knows when.
+        waits = self.asked_at is not None and timedelta() <= now - self.asked_at < every
+        return self.known is None and not waits
+
+    def leapt(self, by: timedelta) -> None:
+        """The record's clock was set: what is remembered of it moves along."""
+        if self.asked_at is not None:
+            self.asked_at += by
 
     def ask(self, application: Application, endpoint: Endpoint, now: datetime) -> History:
         """Ask, and keep the answer until the record has it; raises this workspace's errors."""

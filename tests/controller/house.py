@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from controller.daemon.act import Actor, Budget
 from controller.daemon.backoff import Backoff
+from controller.daemon.leaps import Leaps
 from controller.daemon.passes import Pass
 from controller.record.printer import Printer
 from controller.record.store import Store
 from controller.workspace.errors import WorkspaceError
 from controller.workspace.serving import ServingSettings
+from states.leap import leapt
 from states.plan import MoveAlias, Serve, TagVersion
 from states.release import Application
 from states.world import Serving, World
@@ -31,10 +33,21 @@ class Outside:
     failing: WorkspaceError | None = None
     dies: bool = False
     sent: list[str] = field(default_factory=list)
+    ahead: timedelta = timedelta()
+    """How far its own clock is ahead of the store's."""
+
+    def leapt(self, by: timedelta) -> None:
+        """The store's clock was set, and this one was not."""
+        self.ahead -= by
 
     def look(self, application: Application, now: datetime) -> World:
-        self.story.application, self.story.now = application, now
+        # Blocks have this clock's times; what the record cuts them by is translated, and back.
+        self.story.application, self.story.now = leapt(application, self.ahead), now + self.ahead
         world = self.story.world()
+        if (evidence := world.evidence) is not None:
+            marks = {source: mark - self.ahead for source, mark in evidence.watermarks.items()}
+            world = replace(world, evidence=replace(evidence, watermarks=marks))
+        world = replace(world, now=now)
         if self.meanwhile is not None:
             self.meanwhile()
         return world
@@ -69,10 +82,16 @@ class House:
     outside: Outside
     clock: list[datetime]
     one: Pass
+    ticks: list[float]
+    """Seconds of the clock that is never set."""
+    frozen: bool = False
+    """The store's clock stands still."""
 
     def passes(self, times: int = 1, *, after: float = 30) -> None:
         for _ in range(times):
-            self.clock[0] += timedelta(seconds=after)
+            self.ticks[0] += after
+            if not self.frozen:
+                self.clock[0] += timedelta(seconds=after)
             self.one.once()
 
     def application(self) -> Application:
@@ -90,13 +109,14 @@ class House:
 @contextmanager
 def opened(folder: Path) -> Iterator[House]:
     """A house with an empty store, on a clock that stands still between passes."""
-    clock = [START]
+    clock, ticks = [START], [0.0]
     folder.mkdir(exist_ok=True)
     store = Store(f"sqlite:///{folder / 'headgate.db'}", clock=lambda: clock[0])
     outside = Outside()
     settings, unhurried = ServingSettings(model=MODEL), Backoff("sending", draw=lambda *_: 0.0)
     budget = Budget(store, shared=True)
     actor = Actor(outside, outside, store, settings, budget, unhurried)  # type: ignore[arg-type]
-    one = Pass(NAME, SPEC, store, Printer(store), outside, actor)  # type: ignore[arg-type]
-    yield House(store, outside, clock, one)
+    leaps = Leaps(lambda: ticks[0])
+    one = Pass(NAME, SPEC, store, Printer(store), outside, actor, leaps)  # type: ignore[arg-type]
+    yield House(store, outside, clock, one, ticks)
     store.close()

@@ -1,0 +1,39 @@
+"""The record on a clock that was set: all that this clock told is moved along with it.
+
+Durations are accumulated, so no leap shortens them. What is compared as a moment (where the
+evidence is cut, how far a source has told, when an entity may go) would be off by the leap.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from states.release import Application, Release
+
+
+def leapt(application: Application, by: timedelta) -> Application:
+    """The application as it would stand, had the clock always shown what it shows since the leap.
+
+    What people read (`since`) stays as it was told, and so do the times of other clocks: blocks',
+    minutes' and fuses'.
+    """
+    return replace(
+        application,
+        looked_at=_moved(application.looked_at, by),
+        behind_since=_moved(application.behind_since, by),
+        followed={kind: since + by for kind, since in application.followed.items()},
+        attempts=tuple(replace(one, at=one.at + by) for one in application.attempts),
+        releases=tuple(_release(one, by) for one in application.releases),
+    )
+
+
+def _release(release: Release, by: timedelta) -> Release:
+    return replace(
+        release,
+        ended_at=_moved(release.ended_at, by),
+        spans=tuple(replace(one, starts_at=one.starts_at + by) for one in release.spans),
+        watermarks={source: mark + by for source, mark in release.watermarks.items()},
+    )
+
+
+def _moved(moment: datetime | None, by: timedelta) -> datetime | None:
+    return None if moment is None else moment + by

@@ -1,0 +1,137 @@
+"""Clocks that jump and clocks that stand still, over a whole release on a real store."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from controller.workspace.errors import Unreachable
+from states.machine import State
+from states.release import Order
+from states.world import Endpoint
+from tests.controller.house import NAME, House, opened
+from tests.states.story import QUICK
+
+HOUR = timedelta(hours=1)
+JUMPS = [-24 * HOUR, -HOUR, HOUR, 24 * HOUR]
+PACE = 30.0
+Log = list[tuple[str, int, float]]
+"""State, step, and how many true seconds it lasted."""
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with opened(tmp_path) as house:
+        house.passes()
+        house.outside.story.register(2)
+        yield house
+
+
+def told(house: House, *events: str) -> list[str]:
+    return [str(line["event"]) for line in house.store.journal() if line["event"] in events]
+
+
+def released(house: House, happens: Callable[[int], None], limit: int = 400) -> Log:
+    """Release version 2 to its end; what happens before each pass is the test's."""
+    log: Log = []
+    for number in range(limit):
+        happens(number)
+        house.passes(after=PACE)
+        one = house.application().newest("2")
+        assert one is not None
+        if not log or log[-1][:2] != (one.state.value, one.step):
+            log.append((one.state.value, one.step, 0.0))
+        log[-1] = (*log[-1][:2], log[-1][2] + PACE)
+        if one.confirmed:
+            return log
+    raise AssertionError(f"never confirmed: {log}")
+
+
+def assert_nothing_was_shortened(house: House, log: Log) -> None:
+    assert [one[:2] for one in log] == [
+        ("Provisioning", 0),
+        ("Testing", 0),
+        *(("Canary", step) for step in (1, 2, 3, 4)),
+        ("Production", 4),
+    ]
+    for state, step, seconds in log:
+        if state == "Canary" and step < 4:
+            assert seconds >= QUICK.min_step.total_seconds()
+        elif state == "Canary":
+            assert seconds >= QUICK.bake.total_seconds()
+        elif state == "Production":
+            assert seconds >= QUICK.watch.total_seconds()
+    assert told(house, "evidence.blind", "fuse.blown", "endpoint.foreign_change") == []
+
+
+@pytest.mark.parametrize("jump", JUMPS, ids=str)
+@pytest.mark.parametrize("every", [1, 5])
+def test_a_release_takes_as_long_as_it_should_whatever_the_clock_is_set_to(
+    house: House, jump: timedelta, every: int
+) -> None:
+    def happens(number: int) -> None:
+        if number % every == every - 1:
+            house.clock[0] += jump if number % (2 * every) < every else -jump
+
+    log = released(house, happens)
+    assert_nothing_was_shortened(house, log)
+
+
+def test_a_frozen_clock_shortens_nothing_and_rolls_nothing_back(house: House) -> None:
+    def happens(number: int) -> None:
+        house.frozen = 6 <= number < 20
+
+    log = released(house, happens)
+    assert_nothing_was_shortened(house, log)
+
+
+@pytest.mark.parametrize("jump", JUMPS, ids=str)
+def test_no_jump_makes_a_deadline_pass(house: House, jump: timedelta) -> None:
+    house.outside.story.golden_fails = frozenset({"1", "2"})
+    house.until("Testing")
+    for _ in range(20):
+        house.clock[0] += jump
+        house.passes()
+    live = house.application().live
+    assert live is not None
+    assert live.state is State.TESTING
+
+
+@pytest.mark.parametrize("jump", JUMPS, ids=str)
+def test_a_rollback_whose_call_failed_is_sent_again_in_time_although_the_clock_was_set(
+    house: House, jump: timedelta
+) -> None:
+    house.until("Canary")
+    house.passes(2)
+    house.outside.failing = Unreachable("503")
+    house.store.give_order(NAME, "2", Order.ABORT, "anna", "")
+    house.passes()
+    assert house.outside.story.weight(2) > 0
+    house.outside.failing = None
+    house.clock[0] += jump
+    house.passes(5)
+    assert house.outside.story.weight(2) == 0
+
+
+@pytest.mark.parametrize("jump", JUMPS, ids=str)
+def test_what_is_retained_stays_for_as_long_as_it_should(house: House, jump: timedelta) -> None:
+    house.until("Canary")
+    house.store.give_order(NAME, "2", Order.ABORT, "anna", "")
+    house.passes(4)
+    assert house.application().live is None
+    kept = QUICK.retain.total_seconds()
+    began = house.ticks[0]
+    for number in range(int(kept / 600) + 20):
+        house.clock[0] += jump if number == 1 else timedelta()
+        house.passes(after=600)
+        if "rag_chatbot-v2" not in _serving(house):
+            break
+    assert house.ticks[0] - began >= kept - 4 * PACE
+    assert "rag_chatbot-v2" not in _serving(house)
+
+
+def _serving(house: House) -> set[str]:
+    endpoint = house.outside.story.endpoint
+    assert isinstance(endpoint, Endpoint)
+    return set(endpoint.serving.shares)
