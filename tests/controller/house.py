@@ -34,7 +34,9 @@ class Outside:
     dies: bool = False
     sent: list[str] = field(default_factory=list)
     ahead: timedelta = timedelta()
-    """How far its own clock is ahead of the store's."""
+    """How far its own clock is believed to be ahead of the store's."""
+    platform: Callable[[], datetime] | None = None
+    """Its own clock, which nobody sets; None: the store's."""
 
     def leapt(self, by: timedelta) -> None:
         """The store's clock was set, and this one was not."""
@@ -42,7 +44,8 @@ class Outside:
 
     def look(self, application: Application, now: datetime) -> World:
         # Blocks have this clock's times; what the record cuts them by is translated, and back.
-        self.story.application, self.story.now = leapt(application, self.ahead), now + self.ahead
+        self.story.application = leapt(application, self.ahead)
+        self.story.now = self.platform() if self.platform is not None else now
         world = self.story.world()
         if (evidence := world.evidence) is not None:
             marks = {source: mark - self.ahead for source, mark in evidence.watermarks.items()}
@@ -112,7 +115,7 @@ def opened(folder: Path) -> Iterator[House]:
     clock, ticks = [START], [0.0]
     folder.mkdir(exist_ok=True)
     store = Store(f"sqlite:///{folder / 'headgate.db'}", clock=lambda: clock[0])
-    outside = Outside()
+    outside = Outside(platform=lambda: START + timedelta(seconds=ticks[0]))
     settings, unhurried = ServingSettings(model=MODEL), Backoff("sending", draw=lambda *_: 0.0)
     budget = Budget(store, shared=True)
     actor = Actor(outside, outside, store, settings, budget, unhurried)  # type: ignore[arg-type]
