@@ -6,7 +6,7 @@ closes the gap. The other way round, users would meet what nobody wrote down.
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -84,6 +84,10 @@ class Pass:
         application = self._on_a_clock_that_may_leap(loaded.application, now)
         world = self.observer.look(application, now)
         plan = reconcile(application, world)
+        if _nothing_new(loaded.application, plan):
+            self.leaps.agree(now)
+            self.printer.print_new()
+            return False
         try:
             with self.actor.affordable(plan.application, plan.calls) as calls:
                 committed = self.store.commit(loaded, plan, calls)
@@ -99,3 +103,10 @@ class Pass:
             self.actor.send(plan.application, call, number)
         moved = any(event.name == "release.transition" for event in plan.events)
         return moved and not calls
+
+
+def _nothing_new(before: Application, plan: Plan) -> bool:
+    """Only time has passed, and nothing waits for it: then there is nothing to write down."""
+    if before.live is not None or plan.events or plan.calls:
+        return False
+    return replace(plan.application, looked_at=before.looked_at) == before

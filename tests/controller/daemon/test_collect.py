@@ -205,6 +205,27 @@ def test_the_least_offset_is_kept_so_that_one_slow_start_is_forgotten(story: Sto
     assert collecting.offset == timedelta()
 
 
+@pytest.mark.parametrize("hours", [-24, -1, 1, 24])
+def test_a_store_clock_that_was_set_leaves_no_stale_offset(story: Story, hours: int) -> None:
+    platform = Platform(takes=timedelta(seconds=1))
+    collecting, by = collector(platform), timedelta(hours=hours)
+    gather(collecting, platform, story, seconds=20)
+    story.now += by
+    platform.ahead -= by
+    gather(collecting, platform, story, seconds=20)
+    assert collecting.offset == platform.ahead + platform.takes
+
+
+def test_an_offset_moves_with_the_clock_that_it_was_measured_by(story: Story) -> None:
+    platform = Platform()
+    collecting, by = collector(platform), timedelta(seconds=90)
+    gather(collecting, platform, story, seconds=20)
+    answered = collecting.answered_at
+    assert answered is not None
+    collecting.leapt(-by)
+    assert (collecting.offset, collecting.answered_at) == (by, answered - by)
+
+
 def test_releases_of_one_pace_are_looked_at_in_the_same_beat_whenever_they_opened(
     story: Story,
 ) -> None:

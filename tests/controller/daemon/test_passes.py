@@ -1,13 +1,18 @@
 """One pass on a real store, with a small world outside; what crashes and operators do to it."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
+from structlog.testing import capture_logs
 
 from controller.daemon.act import BUDGET, RESERVE, WINDOW
-from controller.record.schema import CALLS
+from controller.daemon.lanes import Passes
+from controller.daemon.quarantine import PACE_S, PERMITTED
+from controller.record.errors import Unreadable
+from controller.record.schema import APPLICATIONS, CALLS
 from controller.record.times import micros
 from controller.workspace.errors import Refused, Unreachable
 from states.desired import desired
@@ -137,3 +142,125 @@ def test_the_journal_tells_every_change_once_and_without_gaps(house: House) -> N
     assert moves == ["Provisioning", "Testing", "Canary", "RolledBack"]
     assert not isinstance(house.outside.story.alias, Absent)
     assert house.outside.story.alias == "1"
+
+
+def test_an_application_where_nothing_happens_writes_nothing(house: House) -> None:
+    house.passes(2)
+    row = house.store.load(NAME).row
+    house.passes(20)
+    assert house.store.load(NAME).row == row
+    house.outside.story.register(2)
+    house.until("Testing")
+    assert house.store.load(NAME).row > row
+
+
+def test_a_version_that_could_not_be_deployed_is_not_started_again(house: House) -> None:
+    house.passes()
+    story = house.outside.story
+    story.undeployable = frozenset({"2"})
+    story.register(2)
+    house.passes(60)
+    newest = house.application().newest("2")
+    assert newest is not None
+    assert (newest.state, newest.attempt, newest.settled) == ("RolledBack", 1, True)
+    sent = len(house.outside.sent)
+    house.passes(200, after=60)
+    newest = house.application().newest("2")
+    assert newest is not None
+    assert newest.attempt == 1
+    assert not any("v2" in one for one in house.outside.sent[sent:] if one.startswith("serve"))
+
+
+def broken(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise LookupError("a bug that nobody knew of")
+
+    monkeypatch.setattr(house.outside, "look", fail)
+
+
+def lanes(house: House, time: list[float]) -> Passes:
+    return Passes({NAME: house.one}, house.store, lambda: time[0])
+
+
+def beat(passes: Passes, house: House, times: int = 1) -> None:
+    for _ in range(times):
+        house.clock[0] += timedelta(seconds=30)
+        house.ticks[0] += 30
+        passes.start_due()
+        flight = passes._flights[NAME]
+        flight.future.result(20)
+
+
+def test_passes_that_keep_failing_put_the_release_in_quarantine_until_the_cause_is_gone(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.passes()
+    house.outside.story.register(2)
+    house.until("Canary")
+    house.passes(2)
+    time = [0.0]
+    passes, weight = lanes(house, time), house.outside.story.weight(2)
+    with monkeypatch.context() as patch, capture_logs():
+        broken(house, patch)
+        beat(passes, house, PERMITTED - 1)
+        live = house.application().live
+        assert live is not None
+        assert live.hold is None, "so often it may be chance"
+        beat(passes, house)
+        live = house.application().live
+        assert live is not None
+        assert live.needs_person
+        assert "quarantined: its passes fail unexpectedly (LookupError)" in str(live.hold)
+        looks = passes._quarantine.failures[NAME]
+        beat(passes, house, 9)
+        assert passes._quarantine.failures[NAME] == looks, "it is tried at a slow pace"
+    time[0] += PACE_S
+    beat(passes, house)
+    live = house.application().live
+    assert live is not None
+    assert live.hold is None
+    assert house.outside.story.weight(2) >= weight
+    told = [one["event"] for one in house.store.journal() if one["event"] == "release.held"]
+    assert len(told) == 1
+    assert passes.end(10) == 0
+
+
+def test_a_release_in_quarantine_goes_back_and_not_on(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.passes()
+    house.outside.story.register(2)
+    house.until("Canary")
+    house.one.quarantine("its passes fail")
+    monkeypatch.setattr(house.one, "run", house.one.once)
+    before, sent = house.outside.story.weight(2), len(house.outside.sent)
+    house.passes(30)
+    assert house.outside.story.weight(2) == before
+    assert len(house.outside.sent) == sent
+    house.store.give_order(NAME, "2", Order.ABORT, "anna", "")
+    house.passes(2)
+    assert house.outside.story.weight(2) == 0
+
+
+def test_harm_rolls_a_release_in_quarantine_back(house: House) -> None:
+    house.passes()
+    house.outside.story.register(2)
+    house.until("Canary")
+    house.one.quarantine("its passes fail")
+    house.outside.story.error_rates["2"] = 0.5
+    house.passes(20)
+    assert house.outside.story.weight(2) == 0
+
+
+def test_one_record_that_nobody_can_read_stops_no_other_and_status_says_so(house: House) -> None:
+    house.passes()
+    bad = {"name": "bad", "model": "main.a.bad", "endpoint": "bad", "alias": "x", "row": 1}
+    with house.store._write() as connection:
+        connection.execute(insert(APPLICATIONS), [bad | {"body": {"watermark": "no number"}}])
+    with pytest.raises(Unreadable, match="the record of bad in this store cannot be understood"):
+        house.store.load("bad")
+    house.outside.story.register(2)
+    house.until("Canary")
+    lines = {line["application"]: line for line in house.store.states()}
+    assert "cannot be understood" in lines["bad"]["application_hold"]
+    assert lines[NAME]["live"] == "2"
