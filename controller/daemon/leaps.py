@@ -14,23 +14,44 @@ def steady() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """Both clocks, read together."""
+
+    now: datetime
+    ticks: float
+    took: float
+    """Seconds from before the record's clock was read to after it: so far they may be apart."""
+
+
 @dataclass
 class Leaps:
     """What the record's clock should show by now, since both clocks were last read together."""
 
     steady: Callable[[], float] | None = None
     """None: the record's clock is believed, whatever it shows."""
-    _agreed: tuple[datetime, float] | None = field(default=None, init=False)
+    _last: _Reading | None = field(default=None, init=False)
+    _agreed: _Reading | None = field(default=None, init=False)
 
-    def by(self, now: datetime) -> timedelta:
-        """How far the record's clock leapt since `agree`; nothing if it went on as clocks do."""
-        if self.steady is None or self._agreed is None:
+    def read(self, clock: Callable[[], datetime]) -> datetime:
+        """The record's time."""
+        if self.steady is None:
+            return clock()
+        before = self.steady()
+        now = clock()
+        took = self.steady() - before
+        self._last = _Reading(now, before + took / 2, took)
+        return now
+
+    def by(self) -> timedelta:
+        """How far the record's clock had leapt when it was read; nothing if it only went on."""
+        one, other = self._agreed, self._last
+        if one is None or other is None:
             return timedelta()
-        then, ticks = self._agreed
-        leap = now - then - timedelta(seconds=self.steady() - ticks)
-        return leap if abs(leap) >= LEAST else timedelta()
+        leap = other.now - one.now - timedelta(seconds=other.ticks - one.ticks)
+        unsure = timedelta(seconds=one.took + other.took)
+        return leap if abs(leap) >= LEAST + unsure else timedelta()
 
-    def agree(self, now: datetime) -> None:
-        """The record was written at this time: from here on, leaps are counted anew."""
-        if self.steady is not None:
-            self._agreed = now, self.steady()
+    def agree(self) -> None:
+        """The record has the time that was read: from there on, leaps are counted anew."""
+        self._agreed = self._last

@@ -7,7 +7,7 @@ closes the gap. The other way round, users would meet what nobody wrote down.
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -54,9 +54,9 @@ class Pass:
             # All of a pass went through: what its release was held for is over.
             self._write(lift)
 
-    def _on_a_clock_that_may_leap(self, application: Application, now: datetime) -> Application:
+    def _on_a_clock_that_may_leap(self, application: Application) -> Application:
         """The application with its times moved along, if the record's clock leapt."""
-        by = self.leaps.by(now)
+        by = self.leaps.by()
         if by != self.unwritten:
             self.observer.leapt(by - self.unwritten)
             log.warning("clock.leapt", application=self.name, seconds=by.total_seconds())
@@ -80,12 +80,12 @@ class Pass:
     def once(self) -> bool:
         """One pass; true if another look may decide more right away."""
         loaded = self.store.load(self.name, self.spec)
-        now = self.store.now()
-        application = self._on_a_clock_that_may_leap(loaded.application, now)
+        now = self.leaps.read(self.store.now)
+        application = self._on_a_clock_that_may_leap(loaded.application)
         world = self.observer.look(application, now)
         plan = reconcile(application, world)
         if _nothing_new(loaded.application, plan):
-            self.leaps.agree(now)
+            self.leaps.agree()
             self.printer.print_new()
             return False
         try:
@@ -95,7 +95,7 @@ class Pass:
             # Somebody moved first, most likely an operator: what they wrote is looked at next.
             log.info("pass.conflict", application=self.name, because=str(conflict))
             return True
-        self.leaps.agree(now)
+        self.leaps.agree()
         self.unwritten = timedelta()
         self.held = quarantined(plan.application.live)
         self.printer.print_new()

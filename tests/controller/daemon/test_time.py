@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from controller.workspace.errors import Unreachable
 from states.machine import State
@@ -84,6 +85,17 @@ def test_a_frozen_clock_shortens_nothing_and_rolls_nothing_back(house: House) ->
 
     log = released(house, happens)
     assert_nothing_was_shortened(house, log)
+
+
+def test_a_look_that_takes_long_is_no_leap_of_the_clock(house: House) -> None:
+    def slow() -> None:
+        house.ticks[0] += 90
+        house.clock[0] += timedelta(seconds=90)
+
+    house.outside.meanwhile = slow
+    with capture_logs() as logs:
+        released(house, lambda _: None)
+    assert "clock.leapt" not in {line["event"] for line in logs}
 
 
 @pytest.mark.parametrize("jump", JUMPS, ids=str)
