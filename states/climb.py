@@ -36,12 +36,9 @@ def go_on(turn: Turn, release: Release) -> None:
     elif state is not State.ROLLED_BACK:
         release = _heed_deleted(turn, release)
     state = release.state
-    if turn.unseen:
+    if turn.unseen or _in_quarantine(turn, release):
         return
-    if quarantined(release) and state is not State.ROLLED_BACK:
-        if state in (State.CANARY, State.PRODUCTION):
-            go_back_on_harm(turn, release)
-    elif state is State.PROVISIONING:
+    if state is State.PROVISIONING:
         _provisioning(turn, release)
     elif state is State.ROLLED_BACK:
         come_home(turn, release)
@@ -54,6 +51,15 @@ def go_on(turn: Turn, release: Release) -> None:
     else:
         assert state is State.PRODUCTION, f"{state} is not live"
         production(turn, release)
+
+
+def _in_quarantine(turn: Turn, release: Release) -> bool:
+    """Whether its passes failed unexpectedly: then nothing is decided but to go back."""
+    if not quarantined(release) or release.state is State.ROLLED_BACK:
+        return False
+    if release.state in (State.CANARY, State.PRODUCTION):
+        go_back_on_harm(turn, release)
+    return True
 
 
 def _heed_deleted(turn: Turn, release: Release) -> Release:

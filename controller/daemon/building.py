@@ -35,7 +35,7 @@ def built(  # noqa: PLR0913, PLR0917 - what a daemon is made of
 ) -> Daemon:
     """The daemon, connected; `Unconfigured` where no credentials are found."""
     client = connect()
-    table, budget = InferenceTable(client, warehouse), Budget(store)
+    table, budget = InferenceTable(client, warehouse), Budget(store, shared=store.shared)
     passes = {
         name: _pass(name, one, client, table, store, printer, process, budget, readiness)
         for name, one in applications.items()

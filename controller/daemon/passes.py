@@ -109,4 +109,6 @@ def _nothing_new(before: Application, plan: Plan) -> bool:
     """Only time has passed, and nothing waits for it: then there is nothing to write down."""
     if before.live is not None or plan.events or plan.calls:
         return False
-    return replace(plan.application, looked_at=before.looked_at) == before
+    # When it was last looked at, and found as wanted, is written with the next thing that happens.
+    same = replace(plan.application, looked_at=before.looked_at, followed=before.followed)
+    return same == before

@@ -122,7 +122,7 @@ def spend(house: House, writes: int) -> None:
     at = micros(house.clock[0])
     own = {"application": NAME, "kind": "serve", "target": "theirs", "target_json": {}}
     rest = {"base_config_version": 1, "at": at, "outcome": "done", "because": ""}
-    with house.store._write() as connection:
+    with house.store.writing() as connection:
         connection.execute(insert(CALLS), [own | rest] * writes)
 
 
@@ -255,7 +255,7 @@ def test_harm_rolls_a_release_in_quarantine_back(house: House) -> None:
 def test_one_record_that_nobody_can_read_stops_no_other_and_status_says_so(house: House) -> None:
     house.passes()
     bad = {"name": "bad", "model": "main.a.bad", "endpoint": "bad", "alias": "x", "row": 1}
-    with house.store._write() as connection:
+    with house.store.writing() as connection:
         connection.execute(insert(APPLICATIONS), [bad | {"body": {"watermark": "no number"}}])
     with pytest.raises(Unreadable, match="the record of bad in this store cannot be understood"):
         house.store.load("bad")
