@@ -132,6 +132,8 @@ def after(loaded: Loaded, application: Application) -> Loaded | None:
         return None
     spec = application.spec
     stored = (spec.model, spec.endpoint, spec.alias)
+    # Only operators write the answer: a commit leaves it as it is.
+    application = replace(application, answer=before.answer)
     return replace(loaded, application=application, row=loaded.row + 1, stored=stored)
 
 
