@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from itertools import groupby, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import JSON, URL, Connection, MetaData, func, insert, select, text
 
@@ -25,10 +25,12 @@ from controller.record.errors import BackupUnusable, StoreHeld, StoreUnusable
 from controller.record.leases import anyone
 from controller.record.opening import Place, place_of, told, upgrade
 from controller.record.opening import version as schema_of
-from controller.record.postgres import Server, without_limits
 from controller.record.schema import JOURNAL, LEASES, METADATA, REPLICAS, VERSION
 from controller.record.sqlite import File
 from controller.record.store import Store
+
+if TYPE_CHECKING:
+    from controller.record.postgres import Server
 
 FORMAT: Final = 1
 AT_ONCE: Final = 500
@@ -120,7 +122,7 @@ def restore(backup: Backup, url: str, check: Check, *, replace: bool) -> Path | 
     more than the backup, or another history, and `replace` does not say that this is wanted.
     """
     place = place_of(url)
-    if isinstance(place, Server):
+    if not isinstance(place, File):
         _into_server(backup, place, url, check, replace=replace)
         return None
     with place.hold():
@@ -184,6 +186,8 @@ def _standing_still(store: Store) -> Iterator[Connection]:
     """A store at one moment, for as long as it takes to write it down; others go on writing."""
     if store.shared:
         with store.reading() as connection:
+            from controller.record.postgres import without_limits  # noqa: PLC0415
+
             without_limits(connection)
             yield connection
         return
@@ -286,7 +290,9 @@ def _fill(backup: Backup, connection: Connection) -> None:
     upgrade(connection, VERSION)
 
 
-def _into_server(backup: Backup, server: Server, url: str, check: Check, *, replace: bool) -> None:
+def _into_server(
+    backup: Backup, server: "Server", url: str, check: Check, *, replace: bool
+) -> None:
     """Replace what is in the database, in one transaction."""
     if not replace:
         _refuse_loss(backup, url, server)
@@ -307,7 +313,7 @@ def _into_server(backup: Backup, server: Server, url: str, check: Check, *, repl
     _checked(url, check)
 
 
-def _cleared(connection: Connection, server: Server) -> dict[str, int]:
+def _cleared(connection: Connection, server: "Server") -> dict[str, int]:
     """Drop a record that nobody works on; the epochs that it gave, which must not come again."""
     if schema_of(connection) != VERSION:
         _drop(connection)

@@ -88,6 +88,7 @@ class Leases:
         return self._enlisted
 
     def _enlist(self, connection: Connection) -> None:
+        self._store.forget()
         at = now(connection)
         _strike_off(connection, at)
         row = select(REPLICAS.c.until).where(REPLICAS.c.name == self.replica)

@@ -3,8 +3,19 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
-from sqlalchemy import BigInteger, Connection, RowMapping, and_, cast, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    RowMapping,
+    and_,
+    bindparam,
+    cast,
+    func,
+    or_,
+    select,
+)
 
 from controller.record import codec
 from controller.record.schema import APPLICATIONS, BLOCKS, CALLS, COUNTERS, MINUTES, RELEASES, SEQ
@@ -29,6 +40,8 @@ class Known:
 
     blocks: Blocks = field(default_factory=dict)
     minutes: tuple[Minute, ...] = ()
+    loaded: "Loaded | None" = None
+    """The whole of it, good for as long as the application's row has this version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +63,10 @@ class Loaded:
     releases: Mapping[Mark, Seen]
     as_of_seq: int
     """The last journal row at that moment."""
+    now: datetime
+    """That moment, on the store's clock."""
+    stored: tuple[str, str, str | None] | None = None
+    """Model, endpoint and alias as the store has them."""
 
 
 def mark(release: Release) -> Mark:
@@ -61,12 +78,19 @@ def load_application(
     connection: Connection, name: str, spec: Spec | None, known: Known
 ) -> tuple[Loaded, Known]:
     """Read an application within one transaction, and what to remember of it for the next time."""
-    seq = counter(connection, SEQ)
-    query = select(APPLICATIONS).where(APPLICATIONS.c.name == name)
-    row = connection.execute(query).mappings().one_or_none()
-    if row is None:
+    seq, at, version = connection.execute(_GLANCE, {"name": name}).one()
+    then = moment(at)
+    if version is None:
         fresh = Application(name=name, spec=spec or Spec(model="", endpoint=""))
-        return Loaded(application=fresh, row=0, releases={}, as_of_seq=seq), Known()
+        return Loaded(application=fresh, row=0, releases={}, as_of_seq=seq, now=then), Known()
+    attempts = _attempts(connection, name, at)
+    had = known.loaded
+    if had is not None and had.row == version:
+        # Whoever changes anything but a call's outcome raises the row: it need not be read again.
+        same = replace(had.application, spec=spec or _spec(had), attempts=attempts)
+        return replace(had, application=same, as_of_seq=seq, now=then), known
+    query = select(APPLICATIONS).where(APPLICATIONS.c.name == name)
+    row = connection.execute(query).mappings().one()
     application = codec.application_of(row, spec)
     rows = _release_rows(connection, application)
     blocks = _blocks(connection, [one["id"] for one in rows], known.blocks)
@@ -76,7 +100,7 @@ def load_application(
         application,
         watermark=max(application.watermark, _left_behind(connection, name)),
         releases=tuple(sorted(releases, key=lambda one: (int(one.version), one.attempt))),
-        attempts=_attempts(connection, name),
+        attempts=attempts,
         minutes=minutes,
     )
     seen = {
@@ -85,8 +109,38 @@ def load_application(
         )
         for one in rows
     }
-    loaded = Loaded(application=application, row=row["row"], releases=seen, as_of_seq=seq)
-    return loaded, Known(blocks=blocks, minutes=minutes)
+    loaded = Loaded(
+        application=application,
+        row=row["row"],
+        releases=seen,
+        as_of_seq=seq,
+        now=then,
+        stored=(row["model"], row["endpoint"], row["alias"]),
+    )
+    return loaded, Known(blocks=blocks, minutes=minutes, loaded=loaded)
+
+
+def after(loaded: Loaded, application: Application) -> Loaded | None:
+    """What loading it again would give after a commit; None where it has to be read."""
+    before = loaded.application
+    same = (
+        before.releases == application.releases
+        and (before.stable, before.unproven) == (application.stable, application.unproven)
+        and loaded.row > 0
+    )
+    if not same:
+        return None
+    spec = application.spec
+    stored = (spec.model, spec.endpoint, spec.alias)
+    # Only operators write the answer: a commit leaves it as it is.
+    application = replace(application, answer=before.answer)
+    return replace(loaded, application=application, row=loaded.row + 1, stored=stored)
+
+
+def _spec(had: Loaded) -> Spec:
+    assert had.stored is not None, "it was read from a row"
+    model, endpoint, alias = had.stored
+    return Spec(model=model, endpoint=endpoint, alias=alias)
 
 
 def counter(connection: Connection, name: str) -> int:
@@ -180,18 +234,22 @@ def _minutes(connection: Connection, name: str, known: tuple[Minute, ...]) -> tu
     return (*known, *fresh)[-DAY:]
 
 
-def _attempts(connection: Connection, name: str) -> tuple[Attempt, ...]:
-    since = now(connection) - MEMORY // MICROSECOND
-    query = (
-        select(CALLS).where(CALLS.c.application == name, CALLS.c.at >= since).order_by(CALLS.c.id)
-    )
+def _attempts(connection: Connection, name: str, now: int) -> tuple[Attempt, ...]:
+    since = now - MEMORY // MICROSECOND
     return tuple(
-        Attempt(
-            kind=row["kind"],
-            target=row["target"],
-            at=moment(row["at"]),
-            outcome=row["outcome"],
-            id=row["id"],
-        )
-        for row in connection.execute(query).mappings()
+        Attempt(kind=row.kind, target=row.target, at=moment(row.at), outcome=row.outcome, id=row.id)
+        for row in connection.execute(_CALLS, {"name": name, "since": since})
     )
+
+
+# Made once: to build a statement takes longer than to run it.
+_GLANCE = select(
+    select(COUNTERS.c.value).where(COUNTERS.c.name == SEQ).scalar_subquery(),
+    func.headgate_now(),
+    select(APPLICATIONS.c.row).where(APPLICATIONS.c.name == bindparam("name")).scalar_subquery(),
+)
+_CALLS = (
+    select(CALLS.c.kind, CALLS.c.target, CALLS.c.at, CALLS.c.outcome, CALLS.c.id)
+    .where(CALLS.c.application == bindparam("name"), CALLS.c.at >= bindparam("since"))
+    .order_by(CALLS.c.id)
+)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.engine import make_url
@@ -11,11 +12,13 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from controller.record.errors import StoreUnusable
-from controller.record.postgres import Server
 from controller.record.schema import VERSION
 from controller.record.sqlite import File
 
-Place = File | Server
+if TYPE_CHECKING:
+    from controller.record.postgres import Server
+
+Place: TypeAlias = "File | Server"
 """Where a store is."""
 
 
@@ -33,6 +36,9 @@ def place_of(url: str) -> Place:
     if backend == "sqlite":
         return File(parsed)
     if backend in ("postgresql", "postgres") and driver in ("", "psycopg"):
+        # Its driver takes longer to import than a file takes to open.
+        from controller.record.postgres import Server  # noqa: PLC0415
+
         return Server(parsed)
     raise StoreUnusable(
         f"a store in {parsed.drivername} is not supported: use a file, like "

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, select, update
 
 from controller.record import codec
 from controller.record.errors import OrderRefused
-from controller.record.loading import Known, load_application, mark
+from controller.record.loading import Known, Loaded, load_application, mark
 from controller.record.schema import APPLICATIONS, RELEASES
 from controller.record.writing import append, event_row
 from states.answering import refusal
@@ -38,12 +38,7 @@ def give(  # noqa: PLR0913, PLR0917 - an order has this many parts
     reason: str,
 ) -> str:
     """Write an order down within the caller's transaction, and say what was done."""
-    # The application's row first, as in every commit: two writers wait for each other in one order.
-    row = select(APPLICATIONS.c.row).where(APPLICATIONS.c.name == application)
-    connection.execute(row.with_for_update())
-    loaded, _ = load_application(connection, application, None, Known())
-    if loaded.row == 0:
-        raise OrderRefused(f"there is no application {application} in this store")
+    loaded = _locked(connection, application)
     release = _chosen(loaded.application, version)
     if release.order is order:
         return f"{release.key} {_DONE[order]} (it was ordered before)"
@@ -78,10 +73,7 @@ def answer(
 
     It is for that change alone: one that comes before the next look makes it void.
     """
-    loaded, _ = load_application(connection, application, None, Known())
-    if loaded.row == 0:
-        raise OrderRefused(f"there is no application {application} in this store")
-    known = loaded.application
+    known = _locked(connection, application).application
     if known.change is None:
         waits = f"it waits for something else: {known.hold}" if known.hold else "it waits for none"
         raise OrderRefused(f"nothing of {application} is shown as changed by others: {waits}")
@@ -111,6 +103,16 @@ def answer(
     )
     append(connection, [event_row(event, known)])
     return said
+
+
+def _locked(connection: Connection, application: str) -> Loaded:
+    """The application, whose row is locked first as in every commit: writers wait in one order."""
+    row = select(APPLICATIONS.c.row).where(APPLICATIONS.c.name == application)
+    connection.execute(row.with_for_update())
+    loaded, _ = load_application(connection, application, None, Known())
+    if loaded.row == 0:
+        raise OrderRefused(f"there is no application {application} in this store")
+    return loaded
 
 
 def _chosen(application: Application, version: str | None) -> Release:

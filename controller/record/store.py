@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock as ThreadLock
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, or_, select, update
 from controller.record.errors import StoreUnusable, Unreadable
 from controller.record.leases import Lease, prove
 from controller.record.lines import Line, application_state, rendered, unreadable_state
-from controller.record.loading import Known, Loaded, counter, load_application, now
+from controller.record.loading import Known, Loaded, after, counter, load_application, now
 from controller.record.lock import Lock
 from controller.record.opening import check, migrate, place_of, told
 from controller.record.orders import answer, give
@@ -178,7 +178,11 @@ class Store:
             seqs = append(connection, rows)
             sent = write_calls(connection, plan.application, calls, lease)
             self._save_cursor(connection)
-            return Committed(seqs=seqs, calls=sent, as_of_seq=counter(connection, SEQ))
+        name = plan.application.name
+        known = self._known.get(name, Known())
+        self._known[name] = replace(known, loaded=after(loaded, plan.application))
+        as_of_seq = seqs[-1] if seqs else loaded.as_of_seq
+        return Committed(seqs=seqs, calls=sent, as_of_seq=as_of_seq)
 
     def settle_call(self, call: int, outcome: Literal["done", "refused"], because: str) -> None:
         """Write down what became of a call; one whose outcome stays unknown stays open."""
@@ -254,6 +258,11 @@ class Store:
         """
         self._printed = seq
 
+    def forget(self) -> None:
+        """Read everything anew: while this replica was away, anything may have happened."""
+        self._known.clear()
+        self.forget_printed()
+
     def forget_printed(self) -> None:
         """Another replica prints from here on: only the store knows how far."""
         self._printed = None
@@ -300,8 +309,7 @@ class Store:
                 # No connection to the wrong file may be left for when the right one is back.
                 self._engine.dispose()
                 raise
-            self._known.clear()
-            self._printed = None
+            self.forget()
             self.place.prepare(create=False)
 
 

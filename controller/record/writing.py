@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from controller.record import codec
@@ -29,7 +29,9 @@ from states.release import Application, Release
 
 def write_application(connection: Connection, loaded: Loaded, application: Application) -> None:
     """Write the application's own row, if nobody else did since it was loaded."""
-    _check_unclaimed(connection, application)
+    spec = application.spec
+    if loaded.stored != (spec.model, spec.endpoint, spec.alias):
+        _check_unclaimed(connection, application)
     row = codec.application_row(application)
     if loaded.row == 0:
         exists = select(APPLICATIONS.c.name).where(APPLICATIONS.c.name == application.name)
@@ -38,15 +40,17 @@ def write_application(connection: Connection, loaded: Loaded, application: Appli
         with _unclaimed_still(application):
             connection.execute(insert(APPLICATIONS).values(**row, row=1))
         return
-    change = (
-        update(APPLICATIONS)
-        .where(APPLICATIONS.c.name == application.name, APPLICATIONS.c.row == loaded.row)
-        .values(**row, row=loaded.row + 1)
-    )
     with _unclaimed_still(application):
-        changed = connection.execute(change).rowcount
+        fenced = {**row, "was": loaded.row, "of": application.name, "row": loaded.row + 1}
+        changed = connection.execute(_UPDATE, fenced).rowcount
     if changed != 1:
         raise Conflict(f"{application.name} changed since it was loaded: nothing was written")
+
+
+# Made once: to build a statement takes longer than to run it.
+_UPDATE = update(APPLICATIONS).where(
+    APPLICATIONS.c.name == bindparam("of"), APPLICATIONS.c.row == bindparam("was")
+)
 
 
 @contextmanager

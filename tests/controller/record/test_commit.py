@@ -1,3 +1,4 @@
+import random
 from dataclasses import replace
 from datetime import timedelta
 
@@ -210,3 +211,35 @@ def test_the_endpoints_minutes_are_kept_for_a_day_and_read_once(home: Home) -> N
     assert home.store().load("rag").application.minutes == minutes[-DAY:]
     [(rows,)] = home.ask("SELECT count(*) FROM minutes")
     assert rows == DAY
+
+
+def test_what_is_remembered_of_a_load_is_what_a_fresh_look_would_find(home: Home) -> None:
+    """Another process writes in between, or does not: memory makes no difference but in speed."""
+    store, other = home.store(), home.store()
+    write(store, release("2", State.CANARY, step=1, blocks=(block(1),)))
+    luck = random.Random(5)  # noqa: S311 - who comes next is no secret
+    for number in range(60):
+        writer = luck.choice((store, other))
+        match luck.choice(("wait", "wait", "order", "block", "move", "settle")):
+            case "order":
+                order = luck.choice((Order.PAUSE, Order.RUN))
+                writer.give_order("rag", "2", order, "ann", "")
+            case "block":
+                loaded = writer.load("rag", SPEC)
+                (one,) = loaded.application.releases
+                more = replace(one, blocks=(*one.blocks, block(len(one.blocks) + 1)))
+                writer.commit(loaded, plan(loaded.application, more))
+            case "move":
+                loaded = writer.load("rag", SPEC)
+                moved = replace(loaded.application, config_version=number)
+                (call,) = writer.commit(loaded, Plan(application=moved), [MoveAlias("2")]).calls
+            case "settle" if number > 30:
+                writer.settle_call(call, "done", "")
+            case _:
+                home.clock.turn(seconds=30)
+                loaded = writer.load("rag", SPEC)
+                writer.commit(loaded, Plan(application=replace(loaded.application, looked_at=NOON)))
+        fresh = home.store()
+        for one_ in (store, other):
+            assert one_.load("rag", SPEC) == fresh.load("rag", SPEC)
+            assert one_.load("rag").application == fresh.load("rag").application
