@@ -6,6 +6,7 @@ Measured with databricks-sdk 0.156 (`retries.py`, `_base_client.py`, `config.py`
 without any timeout (`oauth.retrieve_token`). None of that may stall a pass or send a call twice.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -43,6 +44,9 @@ OAUTH_REFUSALS = (
     "unsupported_grant_type",
 )
 """RFC 6749, 4.1.2.1 and 5.2: answers of a token endpoint that asking again does not change."""
+FRESH_S = 5.0
+"""How long headers serve the calls that follow. A call that asks anew costs a thread, as asking may
+hang; the SDK renews a token long enough before its end (`oauth.py`: 40 s) for these few seconds."""
 
 
 class AnotherAttempt(Exception):  # noqa: N818 - not an error: the sign that the SDK meant to retry
@@ -83,7 +87,7 @@ class _Bounded(CredentialsStrategy):
     """Databricks' unified authentication, with a deadline on every step that may do I/O.
 
     Which credentials there are is found out at `connect` if the workspace answers, else at the
-    first call that it does answer. Tokens are asked for by each request and never stored here.
+    first call that it does answer. Tokens are asked for again after a few seconds.
     """
 
     def __init__(self, deadline_s: float) -> None:
@@ -91,6 +95,7 @@ class _Bounded(CredentialsStrategy):
         self._config: _Patient | None = None
         self._headers: Callable[[], dict[str, str]] | None = None
         self._lane = Lane("signing in to the Databricks workspace", self._ask, deadline_s)
+        self._fresh: tuple[float, dict[str, str]] | None = None
 
     def auth_type(self) -> str:
         """The method in use as the SDK calls it; empty until it is known, which excludes none."""
@@ -103,9 +108,12 @@ class _Bounded(CredentialsStrategy):
         return self.headers
 
     def headers(self) -> dict[str, str]:
-        """Fresh authentication headers."""
-        with translated("the Databricks workspace"):
-            return dict(self._lane())
+        """Authentication headers, at most a few seconds old."""
+        now = time.monotonic()
+        if self._fresh is None or now - self._fresh[0] >= FRESH_S:
+            with translated("the Databricks workspace"):
+                self._fresh = now, self._lane()
+        return dict(self._fresh[1])
 
     def _ask(self) -> dict[str, str]:
         """Runs in the lane: everything in here may hang."""

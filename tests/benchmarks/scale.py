@@ -49,10 +49,11 @@ class Stub:
 
 
 @contextmanager
-def stub(applications: int, *, waiting: bool = False) -> Iterator[Stub]:
-    """A workspace of so many applications."""
+def stub(applications: int, *, canaries: int | None = None) -> Iterator[Stub]:
+    """A workspace of so many applications; with canaries, a version waits everywhere else."""
     command = [sys.executable, "-m", "tests.benchmarks.stub", "--applications", str(applications)]
-    command += ["--waiting"] if waiting else []
+    if canaries is not None:
+        command += ["--waiting", "--canaries", str(canaries)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -48,6 +48,8 @@ class Workspace:
     applications: int
     waiting: bool = False
     """Each model has a version 2 that is not ready yet, so that a release of it waits."""
+    canaries: int = 0
+    """The first endpoints serve their version 2 to 5 % of users."""
     configs: dict[str, Json] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     failing: float = 0.0
@@ -57,15 +59,24 @@ class Workspace:
     seen: Counter[str] = field(default_factory=Counter)
     """Looks at each model: one in every look at its application."""
     written: dict[str, float] = field(default_factory=dict)
-    """When each endpoint's configuration was last asked to change, by `time.time()`."""
+    """When each endpoint's configuration was first asked to change, by `time.time()`."""
     chance: random.Random = field(default_factory=lambda: random.Random(8350))  # noqa: S311 - faults
 
     def __post_init__(self) -> None:
-        """Every endpoint serves version 1."""
+        """Every endpoint serves version 1, and those in canary version 2 as well."""
         for number in range(self.applications):
-            served = [{"name": self.entity(number, "1"), "entity_name": model_of(number)}]
-            served[0] |= {"entity_version": "1", "workload_size": "Small"}
-            self.configs[endpoint_of(number)] = self._config(served, {served[0]["name"]: 100}, 1)
+            weights = {"1": 95, "2": 5} if number < self.canaries else {"1": 100}
+            served = [self._served(number, version) for version in weights]
+            named = {self.entity(number, version): share for version, share in weights.items()}
+            self.configs[endpoint_of(number)] = self._config(served, named, 1)
+
+    def _served(self, number: int, version: str) -> Json:
+        return {
+            "name": self.entity(number, version),
+            "entity_name": model_of(number),
+            "entity_version": version,
+            "workload_size": "Small",
+        }
 
     def entity(self, number: int, version: str) -> str:
         """The served entity's name, as Headgate makes it."""
@@ -77,6 +88,8 @@ class Workspace:
         path = parts.path
         if path == "/control":
             return 200, json.dumps(self._control(json.loads(body or b"{}"))).encode()
+        if verb == "PUT" and (match := SERVING.fullmatch(path)) is not None:
+            self.written.setdefault(unquote(match[1]), time.time())
         if self.failing and self.chance.random() < self.failing:
             self.asked["failed"] += 1
             return 503, b'{"error_code": "TEMPORARILY_UNAVAILABLE", "message": "later"}'
@@ -115,7 +128,6 @@ class Workspace:
             return self._metrics()
         if what == "/config" and verb == "PUT":
             self.asked["update endpoint"] += 1
-            self.written[name] = time.time()
             wanted = json.loads(body)
             routes = wanted["traffic_config"]["routes"]
             weights = {
@@ -265,8 +277,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tests.benchmarks.stub", description=__doc__)
     parser.add_argument("--applications", type=int, required=True)
     parser.add_argument("--waiting", action="store_true")
+    parser.add_argument("--canaries", type=int, default=0)
     told = parser.parse_args()
-    asyncio.run(serve(Workspace(applications=told.applications, waiting=told.waiting)))
+    workspace = Workspace(told.applications, waiting=told.waiting, canaries=told.canaries)
+    asyncio.run(serve(workspace))
 
 
 if __name__ == "__main__":

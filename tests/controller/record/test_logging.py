@@ -1,0 +1,50 @@
+import io
+import json
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import structlog
+
+from controller.record.logging import configure_logging
+
+LINES = 300
+
+
+class Slow(io.StringIO):
+    """A stream that lets another thread go on at every write, as a full pipe does."""
+
+    def write(self, text: str) -> int:
+        with ThreadPoolExecutor(1) as another:
+            another.submit(int).result()
+        return super().write(text)
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    """Logging is the whole process's: put it back."""
+    root, before = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers, root.level = handlers, level
+    structlog.configure(**before)
+
+
+def test_lines_of_threads_and_of_libraries_never_run_into_one_another() -> None:
+    stream = Slow()
+    configure_logging("json", stream)
+    ours, theirs = structlog.get_logger(), logging.getLogger("databricks.sdk")
+
+    def tell(number: int) -> None:
+        for _ in range(LINES // 4):
+            if number % 2:
+                ours.warning("workspace.unseen", because="x" * 50)
+            else:
+                theirs.warning("a warning of a library")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(tell, range(4)))
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert len(told) == LINES
+    assert {one["event"] for one in told} == {"workspace.unseen", "a warning of a library"}
