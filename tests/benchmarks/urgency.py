@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ BETWEEN_S = 7.5
 
 def in_canary(name: str, spec: Spec) -> Application:
     """An application whose version 2 has its first users, told anew of another one's record."""
-    story = Story()
+    story = Story(now=datetime.now(UTC) - timedelta(minutes=5))
     story.look()
     story.versions[2] = replace(story.versions[1], version="2")
     while story.application.live is None or story.application.live.state is not State.CANARY:
