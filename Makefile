@@ -7,7 +7,8 @@ READY := .venv/ready
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
-.PHONY: demo test check lock sandbox run bench-daemon bench-sandbox bench-judging mutate compat help
+.PHONY: demo test check lock sandbox run bench-daemon bench-sandbox bench-judging bench-scale \
+	mutate torture compat help
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +33,15 @@ bench-sandbox: $(READY)  ## Requests/s, latency and memory of the sandbox beside
 
 bench-judging: $(READY)  ## Headgate and its peers on the same traces; an hour or more.
 	@$(BIN)/python -u -m tests.benchmarks.judging
+
+bench-scale: $(READY)  ## 10 to 10,000 applications, durable transitions, rollbacks in a crowd; an hour.
+	@$(BIN)/python -m tests.benchmarks.durable
+	@$(BIN)/python -m tests.benchmarks.urgency
+	@$(BIN)/python -m tests.benchmarks.scale
+
+KILLS ?= 100
+torture: $(READY)  ## KILLS=100 times kill -9 at random moments, on each store.
+	@HEADGATE_KILLS=$(KILLS) $(BIN)/python -m pytest -q -s tests/end_to_end/test_kills.py
 
 mutate: $(READY)  ## Mutation score of policies/ and states/, with every survivor; an hour or two.
 	@$(BIN)/python -m tests.benchmarks.mutation

@@ -8,7 +8,12 @@ from xdist.scheduler import LoadScopeScheduling
 ROOM = Path(__file__).parent
 SLOWEST_FIRST = ("end_to_end", "deploy", "contract")
 """Folders whose tests share a workspace that takes long to start: each stays with one worker."""
-KEPT_APART = {"test_crash.py": "alone", "test_latency.py": "alone", "test_demo.py": "demo"}
+KEPT_APART = {
+    "test_crash.py": "alone",
+    "test_kills.py": "alone",
+    "test_latency.py": "alone",
+    "test_demo.py": "demo",
+}
 """The longest stories end to end, which share no daemon: other workers may run them meanwhile."""
 
 
