@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from secrets import token_hex
+from socket import gethostname
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -56,6 +58,9 @@ most that is counted of an answer (`policies.criteria.USUAL`): nothing could be 
 
 LogMode = Literal["json", "text", "auto"]
 LOG_MODES: Mapping[str, LogMode] = {"json": "json", "text": "text", "auto": "auto"}
+
+
+SHORTEST_LEASE = timedelta(seconds=3)
 
 
 class SettingsError(Exception):
@@ -510,10 +515,15 @@ class ProcessSettings:
     poll: timedelta = timedelta(seconds=30)
     log: LogMode = "auto"
     warehouse: str | None = None
+    replica: str = field(default_factory=lambda: f"{gethostname()}-{os.getpid()}-{token_hex(2)}")
+    """The name of this process among those that share a store; each life has one of its own."""
+    lease: timedelta = timedelta(seconds=30)
+    """After how long without a sign of life another replica takes over."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """The settings of this process, or a sentence that names the variable."""
+        lease = environ.get("HEADGATE_LEASE", "30s")
         poll, log = environ.get("HEADGATE_POLL", "30s"), environ.get("HEADGATE_LOG", "auto")
         try:
             pace = duration(poll)
@@ -530,4 +540,20 @@ class ProcessSettings:
             poll=pace,
             log=mode,
             warehouse=environ.get("DATABRICKS_WAREHOUSE_ID") or None,
+            lease=_lease(lease),
         )
+
+
+def _lease(text: str) -> timedelta:
+    """How long replicas are trusted to live without a sign."""
+    try:
+        lease = duration(text)
+    except ValueError as error:
+        raise SettingsError(f"HEADGATE_LEASE={text}: {error}") from error
+    assert isinstance(lease, timedelta), "checked above"
+    if lease < SHORTEST_LEASE:
+        raise SettingsError(
+            f"HEADGATE_LEASE={text}: a replica renews it six times in its length, and a stall of a "
+            "second must not cost it: say 3s at least, 30s in production"
+        )
+    return lease

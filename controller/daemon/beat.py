@@ -14,6 +14,7 @@ from types import FrameType
 import structlog
 
 from controller.daemon.lanes import Passes, Runs
+from controller.daemon.tenure import Tenure
 from controller.daemon.tick import Tick
 from controller.daemon.watchdog import Watchdog
 from controller.record.errors import RecordError
@@ -39,11 +40,13 @@ class Daemon:
         printer: Printer,
         passes: Mapping[str, Runs],
         poll: timedelta,
+        tenure: Tenure | None = None,
     ) -> None:
         self._store = store
         self._printer = printer
         self._applications = passes
-        self.passes = Passes(passes, store)
+        self.tenure = tenure or Tenure(passes.keys())
+        self.passes = Passes(passes, store, tenure=self.tenure)
         self.watchdog = Watchdog(poll, self.passes.longest_s)
         self._tick = Tick(poll)
         self._over = threading.Event()
@@ -60,6 +63,7 @@ class Daemon:
             signal.signal(number, self._end)
         told = "Headgate looks after its releases"
         self._store.note(Event(name="daemon.started", because=told))
+        self.tenure.begin(self.passes.busy)
         self.start()
         ended = self._await_signal()
         self.stop()
@@ -81,6 +85,8 @@ class Daemon:
         try:
             self.passes.start_due()
             self._tell_state()
+            # Of what other replicas wrote, only a look at the journal tells.
+            self._printer.print_new()
         except Exception:
             # Whatever it is, the next beat comes: a daemon that stops beating rolls nothing back.
             log.exception("beat.failed")
@@ -113,6 +119,8 @@ class Daemon:
 
     def _tell_each(self) -> None:
         for name, one in self._applications.items():
+            if not self._printer.ours():
+                return
             try:
                 loaded = self._store.load(name, one.spec)
                 self._printer.heartbeat(loaded.application, loaded.as_of_seq)
@@ -140,6 +148,7 @@ class Daemon:
             self._printer.print_new()
         except RecordError as error:
             log.error("store.failed", because=str(error))
+        self.tenure.end()
         if late:
             # Their threads would keep the process alive for as long as they hang.
             os._exit(0 if ended == signal.SIGTERM else 130)

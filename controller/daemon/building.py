@@ -13,6 +13,7 @@ from controller.daemon.observe import Observer
 from controller.daemon.passes import Pass
 from controller.daemon.past import Past
 from controller.daemon.readiness import Readiness
+from controller.daemon.tenure import Tenure
 from controller.record.printer import Printer
 from controller.record.store import Store
 from controller.settings import ApplicationSettings, ProcessSettings
@@ -32,15 +33,16 @@ def built(  # noqa: PLR0913, PLR0917 - what a daemon is made of
     printer: Printer,
     process: ProcessSettings,
     readiness: Readiness,
+    tenure: Tenure,
 ) -> Daemon:
     """The daemon, connected; `Unconfigured` where no credentials are found."""
     client = connect()
     table, budget = InferenceTable(client, warehouse), Budget(store, shared=store.shared)
     passes = {
-        name: _pass(name, one, client, table, store, printer, process, budget, readiness)
+        name: _pass(name, one, client, table, store, printer, process, budget, readiness, tenure)
         for name, one in applications.items()
     }
-    return Daemon(store, printer, passes, process.poll)
+    return Daemon(store, printer, passes, process.poll, tenure)
 
 
 def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
@@ -53,6 +55,7 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
     process: ProcessSettings,
     budget: Budget,
     readiness: Readiness,
+    tenure: Tenure,
 ) -> Pass:
     endpoints, registry = serving.Endpoints(client), Registry(client)
     probes = Probes(client, settings.endpoint, name, response=_response(settings))
@@ -71,7 +74,7 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
     )
     sending = Backoff(f"sending to {settings.endpoint}")
     actor = Actor(endpoints, registry, store, _serving(settings), budget, sending)
-    return Pass(name, settings.spec(), store, printer, observer, actor, Leaps(steady))
+    return Pass(name, settings.spec(), store, printer, observer, actor, Leaps(steady), tenure)
 
 
 def _response(settings: ApplicationSettings) -> ResponsePaths:

@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from controller.daemon.quarantine import Quarantine
+from controller.daemon.tenure import Tenure
 from controller.record.errors import RecordError, Unreadable
 from controller.record.store import Store
 from states.release import Spec
@@ -51,6 +52,7 @@ class Passes:
     passes: Mapping[str, Runs]
     store: Store
     clock: Callable[[], float] = time.monotonic
+    tenure: Tenure = field(default_factory=lambda: Tenure(()))
     _flights: dict[str, _Flight] = field(default_factory=dict, init=False)
     _started: dict[str, float] = field(default_factory=dict, init=False)
     _quarantine: Quarantine = field(init=False)
@@ -65,7 +67,7 @@ class Passes:
         urgent = self._urgent()
         for name in urgent:
             self._start(name, self._rescue)
-        waiting = self.passes.keys() - urgent
+        waiting = [name for name in self.passes.keys() - urgent if name in self.tenure]
         for name in sorted(waiting, key=lambda one: (self._started.get(one, 0.0), one)):
             if self._quarantine.may_try(name):
                 self._start(name, self._ordinary)
@@ -75,6 +77,11 @@ class Passes:
         now = self.clock()
         began = [one.began for one in self._flights.values() if not one.future.done()]
         return max((now - one for one in began if one is not None), default=0.0)
+
+    def busy(self) -> frozenset[str]:
+        """The applications with a pass under way."""
+        flights = list(self._flights.items())
+        return frozenset(name for name, one in flights if not one.future.done())
 
     def end(self, within_s: float) -> int:
         """Start nothing more, and wait for what is under way: how many passes are cut off."""
@@ -87,7 +94,8 @@ class Passes:
 
     def _urgent(self) -> list[str]:
         try:
-            return [name for name in self.store.urgent() if name in self.passes]
+            urgent = self.store.urgent()
+            return [name for name in urgent if name in self.passes and name in self.tenure]
         except RecordError as error:
             log.error("store.failed", because=str(error))
             return []

@@ -8,6 +8,8 @@ import structlog
 from controller import settings as configuration
 from controller.daemon.http import Server, application
 from controller.daemon.readiness import Readiness
+from controller.daemon.tenure import Tenure
+from controller.record.leases import Leases
 from controller.record.printer import Printer
 from controller.record.store import Store
 from controller.settings import HttpSettings, ProcessSettings, SettingsError
@@ -30,7 +32,7 @@ def run(config: Path, process: ProcessSettings, http: HttpSettings | None) -> in
 def _run(
     config: Path, process: ProcessSettings, http: HttpSettings | None, store: Store, started: float
 ) -> int:
-    printer = Printer(store)
+    refusing = Printer(store, ours=lambda: not store.shared)
     try:
         loaded, warehouse = configuration.load(config), _warehouse(process)
         # A port that is taken is refused like any other setting, while somebody looks on: whoever
@@ -38,7 +40,7 @@ def _run(
         server = Server(http) if http else None
     except SettingsError as error:
         store.note(Event(name="config.refused", level="error", because=str(error)))
-        printer.print_new()
+        refusing.print_new()
         raise
     store.note(
         Event(
@@ -50,8 +52,10 @@ def _run(
     # The workspace's clients take seconds to import: what is refused is refused before.
     from controller.daemon.building import built  # noqa: PLC0415
 
-    readiness = Readiness(store, process.poll)
-    daemon = built(loaded.applications, warehouse, store, printer, process, readiness)
+    leases = Leases(store, process.replica, process.lease) if store.shared else None
+    tenure = Tenure(loaded.applications.keys(), leases)
+    printer, readiness = Printer(store, tenure.prints), Readiness(store, process.poll)
+    daemon = built(loaded.applications, warehouse, store, printer, process, readiness, tenure)
     log.info("daemon.ready", seconds=round(time.monotonic() - started, 2), store=store.place.name)
     if server is None or http is None:
         return daemon.run()

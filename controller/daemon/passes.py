@@ -14,11 +14,12 @@ import structlog
 from controller.daemon.act import Actor
 from controller.daemon.leaps import Leaps
 from controller.daemon.observe import Observer
-from controller.record.errors import Conflict
+from controller.daemon.tenure import Tenure
+from controller.record.errors import Conflict, LeaseLost
 from controller.record.printer import Printer
 from controller.record.store import Store
 from states.leap import leapt
-from states.plan import Plan
+from states.plan import Call, Plan
 from states.quarantine import lift, quarantine, quarantined
 from states.reconcile import reconcile
 from states.release import Application, Spec
@@ -40,6 +41,7 @@ class Pass:
     observer: Observer
     actor: Actor
     leaps: Leaps = field(default_factory=Leaps)
+    tenure: Tenure = field(default_factory=lambda: Tenure(()))
     held: bool = field(default=False, init=False)
     """The live release was in quarantine when it was last looked at."""
     unwritten: timedelta = field(default=timedelta(), init=False)
@@ -74,11 +76,14 @@ class Pass:
         if plan is None:
             return
         with suppress(Conflict):  # An operator was first: the next pass decides again.
-            self.store.commit(loaded, plan)
+            self.store.commit(loaded, plan, lease=self.tenure.lease(self.name))
             self.printer.print_new()
 
     def once(self) -> bool:
         """One pass; true if another look may decide more right away."""
+        if self.name not in self.tenure:
+            return False
+        lease = self.tenure.lease(self.name)
         loaded = self.store.load(self.name, self.spec)
         now = self.leaps.read(self.store.now)
         application = self._on_a_clock_that_may_leap(loaded.application)
@@ -90,7 +95,10 @@ class Pass:
             return False
         try:
             with self.actor.affordable(plan.application, plan.calls) as calls:
-                committed = self.store.commit(loaded, plan, calls)
+                committed = self.store.commit(loaded, plan, calls, lease)
+        except LeaseLost as lost:
+            log.warning("pass.overtaken", application=self.name, because=str(lost))
+            return False
         except Conflict as conflict:
             # Somebody moved first, most likely an operator: what they wrote is looked at next.
             log.info("pass.conflict", application=self.name, because=str(conflict))
@@ -100,9 +108,17 @@ class Pass:
         self.held = quarantined(plan.application.live)
         self.printer.print_new()
         for call, number in zip(calls, committed.calls, strict=True):
-            self.actor.send(plan.application, call, number)
+            self._send(plan.application, call, number)
         moved = any(event.name == "release.transition" for event in plan.events)
         return moved and not calls
+
+    def _send(self, application: Application, call: Call, number: int) -> None:
+        """Send a call, unless somebody else may have taken over since it was written down."""
+        if self.tenure.may_send():
+            self.actor.send(application, call, number)
+            return
+        told = "too little of the lease is left: whoever has it next looks, and sends it if need be"
+        log.warning("call.unsent", application=self.name, target=call.target, because=told)
 
 
 def _nothing_new(before: Application, plan: Plan) -> bool:

@@ -65,6 +65,11 @@ class Leases:
             return 0.0
         return max(0.0, self._sent + self.ttl.total_seconds() - self._monotonic())
 
+    def living(self) -> frozenset[str]:
+        """The replicas that live now, by the database's clock."""
+        with self._store.reading() as connection:
+            return frozenset(_living(connection))
+
     def renew(self) -> bool:
         """Live on for another `ttl`; False if it came too late, and all that was held is lost.
 

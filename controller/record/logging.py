@@ -47,7 +47,7 @@ def configure_logging(mode: str = "auto", stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        # Text and line end in one write: libraries write to the same stream, with a lock of their own.
+        # A line and its end in one write: libraries write to this stream, with another lock.
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )

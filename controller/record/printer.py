@@ -19,14 +19,14 @@ class Printer:
 
     def __init__(self, store: Store, ours: Callable[[], bool] = lambda: True) -> None:
         self._store = store
-        self._ours = ours
+        self.ours = ours
         self._log = structlog.get_logger()
         self._printing = Lock()
 
     def print_new(self) -> int:
         """Print all rows not yet printed; returns the number of the last one printed, ever."""
         with self._printing:
-            if not self._ours():
+            if not self.ours():
                 self._store.forget_printed()
                 return self._store.printed()
             last = self._store.printed()
@@ -41,7 +41,7 @@ class Printer:
         """Print an application's state as one line, after all rows that it rests on."""
         self.print_new()
         with self._printing:
-            if self._ours():
+            if self.ours():
                 self._print(application_state(application, as_of_seq))
 
     def _print(self, line: Line) -> None:

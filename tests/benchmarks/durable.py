@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from controller.daemon.beat import WORKERS
+from controller.daemon.lanes import WORKERS
 from controller.record.store import Store
 from states.machine import Trigger
 from states.plan import Plan, Serve

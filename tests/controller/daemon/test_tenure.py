@@ -1,0 +1,174 @@
+"""Replicas in one store: who looks after what, and who may still send."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from controller.daemon.tenure import Tenure
+from controller.record.leases import Leases
+from controller.record.store import Store
+from tests.controller.house import NAME, House, opened
+from tests.controller.record.making import Clock
+
+TTL = timedelta(seconds=30)
+NAMES = [f"app-{number}" for number in range(4)]
+
+
+@dataclass
+class Replica:
+    """One daemon's tenure, on a store of its own, with a stopwatch of its own."""
+
+    name: str
+    store: Store
+    stopwatch: list[float] = field(default_factory=lambda: [0.0])
+    tenure: Tenure = field(init=False)
+
+    def __post_init__(self) -> None:
+        leases = Leases(self.store, self.name, TTL, monotonic=lambda: self.stopwatch[0])
+        self.tenure = Tenure(NAMES, leases, clock=lambda: self.stopwatch[0])
+
+    @property
+    def has(self) -> list[str]:
+        return [name for name in NAMES if name in self.tenure]
+
+
+@dataclass
+class Two:
+    """Two replicas, and the time of all."""
+
+    clock: Clock
+    one: Replica
+    two: Replica
+
+    def pass_seconds(self, seconds: float, *looking: Replica) -> None:
+        """Time passes second by second, and these replicas live."""
+        for _ in range(int(seconds)):
+            self.clock.turn(seconds=1)
+            for replica in (self.one, self.two):
+                replica.stopwatch[0] += 1
+            for replica in looking:
+                replica.tenure.keep()
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Two]:
+    clock = Clock()
+    url = f"sqlite:///{tmp_path / 'headgate.db'}"
+    stores = [Store(url, clock=clock) for _ in range(2)]
+    made = Two(clock, Replica("one", stores[0]), Replica("two", stores[1]))
+    made.one.tenure.keep()
+    made.two.tenure.keep()
+    yield made
+    for store in stores:
+        store.close()
+
+
+def test_replicas_come_to_share_what_there_is(two: Two) -> None:
+    two.pass_seconds(6, two.one, two.two)
+    assert len(two.one.has) == len(two.two.has) == 2
+    assert sorted(two.one.has + two.two.has) == NAMES
+
+
+def test_one_of_them_prints(two: Two) -> None:
+    two.pass_seconds(6, two.one, two.two)
+    assert [one.tenure.prints() for one in (two.one, two.two)].count(True) == 1
+
+
+def test_what_a_silent_replica_had_is_taken_over_within_a_second_of_its_lease(two: Two) -> None:
+    two.pass_seconds(6, two.one, two.two)
+    two.pass_seconds(TTL.total_seconds() - 2, two.two)  # it renewed a second ago
+    before = len(two.two.has)
+    two.pass_seconds(2, two.two)
+    assert (before, two.two.has) == (2, NAMES)
+    assert two.two.tenure.prints()
+
+
+def test_a_replica_that_wakes_up_late_has_nothing_until_it_shares_again(two: Two) -> None:
+    two.pass_seconds(6, two.one, two.two)
+    two.pass_seconds(TTL.total_seconds() + 1, two.two)
+    assert not two.one.tenure.may_send(), "it knows by its own clock"
+    two.one.tenure.keep()
+    assert not two.one.has
+    two.pass_seconds(6, two.one, two.two)
+    assert len(two.one.has) == 2
+
+
+def test_what_a_replica_gives_back_at_its_end_is_taken_at_once(two: Two) -> None:
+    two.pass_seconds(6, two.one, two.two)
+    two.one.tenure.end()
+    two.pass_seconds(1, two.two)
+    assert two.two.has == NAMES
+
+
+def test_nothing_is_sent_that_could_outlast_the_lease(two: Two) -> None:
+    assert two.one.tenure.may_send()
+    two.pass_seconds(10)
+    assert two.one.tenure.may_send()
+    two.pass_seconds(1)
+    assert not two.one.tenure.may_send()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with opened(tmp_path) as house:
+        yield house
+
+
+def leased(house: House) -> tuple[Leases, list[float]]:
+    """Let the house's pass be a replica's, which renews while it looks."""
+    stopwatch = [0.0]
+    # Two looks fit into the lease: it is renewed once in a look here.
+    leases = Leases(house.store, "one", 2 * TTL, monotonic=lambda: stopwatch[0])
+    house.one.tenure = Tenure([NAME], leases, clock=lambda: stopwatch[0])
+
+    def renews() -> None:
+        stopwatch[0] += 30
+        house.one.tenure.keep()
+
+    renews()
+    house.outside.meanwhile = renews
+    return leases, stopwatch
+
+
+def test_a_pass_of_a_lease_that_was_lost_meanwhile_writes_and_sends_nothing(house: House) -> None:
+    leased(house)
+    house.passes(2)
+    house.outside.story.register(2)
+    house.until("Provisioning")
+    before, sent = house.store.last_seq(), list(house.outside.sent)
+    other = Leases(house.store, "two", TTL)
+
+    def lost() -> None:
+        house.clock[0] += 2 * TTL + timedelta(seconds=1)
+        assert other.renew()
+        other.share([NAME])
+
+    house.outside.meanwhile = lost
+    house.passes(after=1)
+    assert house.store.last_seq() == before
+    assert house.outside.sent == sent
+
+
+def test_a_call_written_down_by_a_replica_that_then_stalled_is_left_to_whoever_comes(
+    house: House,
+) -> None:
+    _, stopwatch = leased(house)
+    house.passes(2)
+    renews = house.outside.meanwhile
+    assert renews is not None
+    house.outside.story.register(2)
+
+    def stalls() -> None:
+        renews()
+        stopwatch[0] += 45
+
+    house.outside.meanwhile = stalls
+    house.passes(2)
+    assert house.application().attempts[-1].outcome == "open", "it was written down"
+    assert not house.outside.sent, "and not sent"
+    house.outside.meanwhile = renews
+    house.until("Canary")
+    assert house.outside.sent
