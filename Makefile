@@ -40,8 +40,9 @@ bench-scale: $(READY)  ## 10 to 10,000 applications, durable transitions, rollba
 	@$(BIN)/python -m tests.benchmarks.scale
 
 KILLS ?= 100
-torture: $(READY)  ## KILLS=100 times kill -9 at random moments, on each store.
-	@HEADGATE_KILLS=$(KILLS) $(BIN)/python -m pytest -q -s tests/end_to_end/test_kills.py
+torture: $(READY)  ## KILLS=100 times kill -9 at random moments, on each store; replicas that lose each other.
+	@HEADGATE_KILLS=$(KILLS) HEADGATE_OUTAGE_S=60 $(BIN)/python -m pytest -q -s \
+		tests/end_to_end/test_kills.py tests/end_to_end/test_replicas.py
 
 mutate: $(READY)  ## Mutation score of policies/ and states/, with every survivor; an hour or two.
 	@$(BIN)/python -m tests.benchmarks.mutation

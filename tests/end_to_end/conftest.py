@@ -2,15 +2,19 @@
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
 from deploy.sandbox.launch import Sandbox
+from tests.controller.postgres import Postgres, started
+from tests.end_to_end.lives import Nursery
 from tests.end_to_end.stage import Course, Daemon, Showing, Workspace
 
 _SAVE = """
@@ -38,6 +42,8 @@ mlflow.models.set_model(Terse())
 """
 PATIENT = {"rollout": {"min_step": "10m"}}
 """Settings with which a release stays at its first step."""
+LONGEST = 40
+"""Of a test's name, what its applications are called by, in characters."""
 SHARED = {
     "noticed": PATIENT,
     "aborted": PATIENT,
@@ -86,7 +92,8 @@ def course(workspace: Workspace, request: pytest.FixtureRequest) -> Callable[...
     numbers = itertools.count(1)
 
     def make(**settings: object) -> Course:
-        name = request.node.name.partition("[")[0].removeprefix("test_")[:40]
+        named = re.sub(r"\W+", "_", request.node.name.removeprefix("test_"))
+        name = named if len(named) <= LONGEST else f"{named[:LONGEST]}_{crc32(named.encode()):x}"
         return Course(workspace, f"{name}_{next(numbers)}", settings)
 
     return make
@@ -135,3 +142,28 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showing]:
     showing = Showing(tmp_path_factory.mktemp("demo"))
     yield showing
     showing.end()
+
+
+@pytest.fixture(scope="session")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """One warm parent for all."""
+    one = Nursery(tmp_path_factory.mktemp("nursery"))
+    yield one
+    one.end()
+
+
+@pytest.fixture
+def bad(workspace: Workspace, tmp_path: Path) -> Path:
+    """A model whose answers fail the golden query."""
+    files = tmp_path / "bad"
+    shutil.copytree(workspace.files, files)
+    code = files / "terse.py"
+    code.write_text(code.read_text().replace("ACID transactions", "nothing of the kind"))
+    return files
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL server; a database without a record is the daemon's to fill."""
+    with started() as running:
+        yield running

@@ -344,7 +344,7 @@ class Daemon:
         folder.mkdir(parents=True, exist_ok=True)
         self.store, self.log = folder / "headgate.db", folder / "headgate.log"
         self.errors, self.config = folder / "headgate.err", folder / "headgate.yaml"
-        self.url = f"sqlite:///{self.store}"
+        self.url = environment.get("HEADGATE_STORE", f"sqlite:///{self.store}")
         content = {"applications": {one.name: one.application for one in courses}}
         self.config.write_text(yaml.safe_dump(content))
         self.log.touch()

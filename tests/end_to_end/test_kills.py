@@ -8,26 +8,20 @@ which moments.
 import json
 import os
 import random
-import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.end_to_end.lives import Ledger, Lives, Nursery, Team
 from tests.end_to_end.stage import (
-    CUT_OFF,
-    PATIENCE_S,
     Course,
     Daemon,
     Line,
-    Repeating,
     Users,
     eventually,
     headgate,
@@ -35,212 +29,44 @@ from tests.end_to_end.stage import (
 
 KILLS = int(os.environ.get("HEADGATE_KILLS", "5"))
 SEED = int(os.environ.get("HEADGATE_SEED", str(random.SystemRandom().randrange(10**6))))
-LONGEST_LIFE_S = 3.0
-"""A release takes a few seconds: lives end anywhere in it."""
-YOUNG, AIMED = 0.2, 0.5
-"""Shares of kills: soon after the fork, and right after a decision was written down, when its call
-is about to be sent, or under way. The others are at any moment."""
-AIM_S = 0.05
-ENDS = {"release.confirmed": "Production", "release.settled": "RolledBack"}
-
 pytestmark = [
     pytest.mark.end_to_end,
-    pytest.mark.timeout(120 + 8 * KILLS),
+    pytest.mark.timeout(120 + 12 * KILLS),
 ]
 
 
-class Nursery:
-    """The warm parent's process."""
-
-    def __init__(self, folder: Path) -> None:
-        environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.end_to_end.nursery"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-
-    def ask(self, **order: object) -> dict[str, Any]:
-        """One order, and its answer."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return answer
-
-    def end(self) -> None:
-        """Let it go."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(PATIENCE_S)
-        self._process.stdout.close()
-
-
-@dataclass
-class Lives:
-    """One daemon after the other on one store, each with a log of its own."""
-
-    nursery: Nursery
-    daemon: Daemon
-    folder: Path
-    pid: int = 0
-    logs: list[Path] = field(default_factory=list)
-
-    def begin(self) -> None:
-        """One more life."""
-        self.logs.append(self.folder / f"life-{len(self.logs)}.log")
-        order = {
-            "arguments": ["run", "--config", str(self.daemon.config)],
-            "environment": self.daemon.environment,
-            "log": str(self.logs[-1]),
-            "errors": str(self.daemon.errors),
-        }
-        self.pid = self.nursery.ask(**order)["pid"]
-
-    def wait_for_a_moment(self, moments: random.Random, told: int) -> None:
-        """Until this life shall end; `told` is the last row that earlier lives have printed."""
-        kind, part = moments.random(), moments.random()
-        if kind >= YOUNG:
-            eventually(lambda: self.logs[-1].exists() and self.logs[-1].stat().st_size, "it speaks")
-        if not YOUNG <= kind < YOUNG + AIMED:
-            time.sleep(part * LONGEST_LIFE_S)
-            return
-        until = time.monotonic() + LONGEST_LIFE_S
-        while time.monotonic() < until and not self._decided(told):
-            time.sleep(0.005)
-        time.sleep(part * AIM_S)
-
-    def _decided(self, told: int) -> bool:
-        last = self.logs[-1].read_bytes().splitlines(keepends=True)
-        new = [json.loads(line) for line in last if line.endswith(b"\n")]
-        return any(
-            one["event"] == "release.transition" and one["seq"] > told
-            for one in new
-            if "seq" in one
-        )
-
-    def end(self, number: signal.Signals) -> int:
-        """The life's end."""
-        os.kill(self.pid, number)
-        code: int = self.nursery.ask(wait=self.pid)["code"]
-        return code
-
-    @property
-    def lines(self) -> list[Line]:
-        """All that was printed whole; what a kill tore is printed again by the next life."""
-        found: list[Line] = []
-        for log in self.logs:
-            if log.exists():
-                text = log.read_bytes()
-                whole = text[: text.rfind(b"\n") + 1].splitlines()
-                found += [json.loads(line) for line in whole]
-        return found
-
-    def told(self, event: str, **fields: object) -> list[Line]:
-        """Printed lines of an event with these fields."""
-        return [
-            one
-            for one in self.lines
-            if one["event"] == event and all(one.get(name) == it for name, it in fields.items())
-        ]
-
-
-class Team(Repeating):
-    """Registers the next version when the last one has ended, every second a bad one."""
-
-    def __init__(self, course: Course, lives: Lives, bad: Path) -> None:
-        super().__init__(0.1)
-        self._course, self._lives, self._bad = course, lives, bad
-        self.versions: dict[str, bool] = {}
-        """By version, whether it is a good one."""
-
-    def once(self) -> None:
-        """Register, if nothing is under way."""
-        if self.ended:
-            good = len(self.versions) % 2 == 0
-            self.versions[self._course.register(None if good else self._bad)] = good
-
-    @property
-    def ended(self) -> bool:
-        """All that were registered have come to an end."""
-        told = {
-            str(line["version"])
-            for event, state in ENDS.items()
-            for line in self._lives.told(event, state=state)
-        }
-        return set(self.versions) <= told
-
-
-class Ledger(Repeating):
-    """Every mutation that reached the workspace for one application, as verb and kind."""
-
-    def __init__(self, course: Course) -> None:
-        super().__init__(0.5)
-        self._course = course
-        self._last = int(self._ask(sys.maxsize)["last"])
-        self.asked: Counter[str] = Counter()
-
-    def _ask(self, since: int) -> dict[str, Any]:
-        answer: dict[str, Any] = self._course.workspace.call(
-            "GET", "/_sandbox/requests", params={"since": since}
-        )
-        return answer
-
-    def once(self) -> None:
-        """Read on."""
-        told = self._ask(self._last)
-        self._last = told["last"]
-        for one in told["requests"]:
-            path, mine = one["path"], one["status"] != CUT_OFF
-            if (
-                mine
-                and one["method"] == "PUT"
-                and path.endswith(f"/{self._course.endpoint}/config")
-            ):
-                self.asked["endpoint"] += 1
-            elif mine and one["method"] == "PUT" and f"{self._course.model}/aliases/" in path:
-                self.asked["alias"] += 1
-
-    def leave(self) -> None:
-        """The rest."""
-        self.once()
-
-
-@pytest.fixture(scope="module")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    """One warm parent for all."""
-    one = Nursery(tmp_path_factory.mktemp("nursery"))
-    yield one
-    one.end()
+@pytest.fixture(params=["sqlite", "postgres"])
+def stored(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The store's settings: of a file none, as the daemon's own folder has one."""
+    if request.param == "sqlite":
+        return {}
+    server = request.getfixturevalue("postgres")
+    return {"HEADGATE_STORE": server.url(server.empty()), "HEADGATE_LEASE": "3s"}
 
 
 @pytest.fixture
-def bad(workspace: Any, tmp_path: Path) -> Path:  # noqa: ANN401 - the conftest's
-    """A model whose answers fail the golden query."""
-    files = tmp_path / "bad"
-    shutil.copytree(workspace.files, files)
-    code = files / "terse.py"
-    code.write_text(code.read_text().replace("ACID transactions", "nothing of the kind"))
-    return files
-
-
-def test_kills_at_random_moments_lose_nothing_and_repeat_nothing(
-    course: Callable[..., Course],
-    daemon: Callable[..., Daemon],
-    nursery: Nursery,
-    bad: Path,
-    tmp_path: Path,
-) -> None:
-    sys.stdout.write(f"HEADGATE_SEED={SEED}\n")
-    moments = random.Random(SEED)  # noqa: S311 - moments
+def one(course: Callable[..., Course]) -> Course:
+    """An application whose releases take seconds."""
     guards = {name: {"observe": True} for name in ("latency", "answers")}
     guards["errors"] = {"margin": "16pp"}  # type: ignore[dict-item]
-    one = course(rollout={"retain": "1h"}, guards=guards).open().ready()
-    lives = Lives(nursery, daemon(one), tmp_path)
+    return course(rollout={"retain": "1h"}, guards=guards).open().ready()
+
+
+@pytest.fixture
+def lives(
+    stored: dict[str, str],
+    one: Course,
+    daemon: Callable[..., Daemon],
+    nursery: Nursery,
+    tmp_path: Path,
+) -> Lives:
+    """The daemon's lives, none of which has begun."""
+    return Lives(nursery, daemon(one, **stored), tmp_path)
+
+
+def test_kills_lose_nothing_and_repeat_nothing(lives: Lives, one: Course, bad: Path) -> None:
+    sys.stdout.write(f"HEADGATE_SEED={SEED}\n")
+    moments = random.Random(SEED)  # noqa: S311 - moments
     team = Team(one, lives, bad)
     lives.begin()
     eventually(lambda: lives.told("release.registered", version="1"), "the endpoint is adopted")

@@ -1,0 +1,192 @@
+"""Daemons that live and die often: forks of a warm parent, and what goes on around them."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.end_to_end.stage import (
+    CUT_OFF,
+    PATIENCE_S,
+    Course,
+    Daemon,
+    Line,
+    Repeating,
+    eventually,
+)
+
+LONGEST_LIFE_S = 3.0
+"""A release takes a few seconds: lives end anywhere in it."""
+YOUNG, AIMED = 0.2, 0.5
+"""Shares of kills: soon after the fork, and right after a decision was written down, when its call
+is about to be sent, or under way. The others are at any moment."""
+AIM_S = 0.05
+ENDS = {"release.confirmed": "Production", "release.settled": "RolledBack"}
+
+
+class Nursery:
+    """The warm parent's process."""
+
+    def __init__(self, folder: Path) -> None:
+        environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.end_to_end.nursery"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def ask(self, **order: object) -> dict[str, Any]:
+        """One order, and its answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+    def end(self) -> None:
+        """Let it go."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(PATIENCE_S)
+        self._process.stdout.close()
+
+
+@dataclass
+class Lives:
+    """One daemon after the other on one store, each with a log of its own."""
+
+    nursery: Nursery
+    daemon: Daemon
+    folder: Path
+    pid: int = 0
+    logs: list[Path] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """One more life."""
+        self.logs.append(self.folder / f"life-{len(self.logs)}.log")
+        order = {
+            "arguments": ["run", "--config", str(self.daemon.config)],
+            "environment": self.daemon.environment,
+            "log": str(self.logs[-1]),
+            "errors": str(self.daemon.errors),
+        }
+        self.pid = self.nursery.ask(**order)["pid"]
+
+    def wait_for_a_moment(self, moments: random.Random, told: int) -> None:
+        """Until this life shall end; `told` is the last row that earlier lives have printed."""
+        kind, part = moments.random(), moments.random()
+        if kind >= YOUNG:
+            eventually(lambda: self.logs[-1].exists() and self.logs[-1].stat().st_size, "it speaks")
+        if not YOUNG <= kind < YOUNG + AIMED:
+            time.sleep(part * LONGEST_LIFE_S)
+            return
+        until = time.monotonic() + LONGEST_LIFE_S
+        while time.monotonic() < until and not self._decided(told):
+            time.sleep(0.005)
+        time.sleep(part * AIM_S)
+
+    def _decided(self, told: int) -> bool:
+        last = self.logs[-1].read_bytes().splitlines(keepends=True)
+        new = [json.loads(line) for line in last if line.endswith(b"\n")]
+        return any(
+            one["event"] == "release.transition" and one["seq"] > told
+            for one in new
+            if "seq" in one
+        )
+
+    def end(self, number: signal.Signals) -> int:
+        """The life's end."""
+        os.kill(self.pid, number)
+        code: int = self.nursery.ask(wait=self.pid)["code"]
+        return code
+
+    @property
+    def lines(self) -> list[Line]:
+        """All that was printed whole; what a kill tore is printed again by the next life."""
+        found: list[Line] = []
+        for log in self.logs:
+            if log.exists():
+                text = log.read_bytes()
+                whole = text[: text.rfind(b"\n") + 1].splitlines()
+                found += [json.loads(line) for line in whole]
+        return found
+
+    def told(self, event: str, **fields: object) -> list[Line]:
+        """Printed lines of an event with these fields."""
+        return [
+            one
+            for one in self.lines
+            if one["event"] == event and all(one.get(name) == it for name, it in fields.items())
+        ]
+
+
+class Team(Repeating):
+    """Registers the next version when the last one has ended, every second a bad one."""
+
+    def __init__(self, course: Course, lives: Lives, bad: Path) -> None:
+        super().__init__(0.1)
+        self._course, self._lives, self._bad = course, lives, bad
+        self.versions: dict[str, bool] = {}
+        """By version, whether it is a good one."""
+
+    def once(self) -> None:
+        """Register, if nothing is under way."""
+        if self.ended:
+            good = len(self.versions) % 2 == 0
+            self.versions[self._course.register(None if good else self._bad)] = good
+
+    @property
+    def ended(self) -> bool:
+        """All that were registered have come to an end."""
+        told = {
+            str(line["version"])
+            for event, state in ENDS.items()
+            for line in self._lives.told(event, state=state)
+        }
+        return set(self.versions) <= told
+
+
+class Ledger(Repeating):
+    """Every mutation that reached the workspace for one application, as verb and kind."""
+
+    def __init__(self, course: Course) -> None:
+        super().__init__(0.5)
+        self._course = course
+        self._last = int(self._ask(sys.maxsize)["last"])
+        self.asked: Counter[str] = Counter()
+
+    def _ask(self, since: int) -> dict[str, Any]:
+        answer: dict[str, Any] = self._course.workspace.call(
+            "GET", "/_sandbox/requests", params={"since": since}
+        )
+        return answer
+
+    def once(self) -> None:
+        """Read on."""
+        told = self._ask(self._last)
+        self._last = told["last"]
+        for one in told["requests"]:
+            path, mine = one["path"], one["status"] != CUT_OFF
+            if (
+                mine
+                and one["method"] == "PUT"
+                and path.endswith(f"/{self._course.endpoint}/config")
+            ):
+                self.asked["endpoint"] += 1
+            elif mine and one["method"] == "PUT" and f"{self._course.model}/aliases/" in path:
+                self.asked["alias"] += 1
+
+    def leave(self) -> None:
+        """The rest."""
+        self.once()
