@@ -199,6 +199,7 @@ class RolloutSettings(Strict):
     patience: Duration = DEFAULTS.patience
     on_undecided: Literal["ask", "roll_back"] = DEFAULTS.on_undecided
     retain: Duration = DEFAULTS.retain
+    dead_man: Literal["stay", "stable"] = DEFAULTS.dead_man
 
     @model_validator(mode="after")
     def _last_step_is_one(self) -> Self:
@@ -557,3 +558,13 @@ def _lease(text: str) -> timedelta:
             "second must not cost it: say 3s at least, 30s in production"
         )
     return lease
+
+
+def after_of(text: str) -> timedelta:
+    """How long nobody has looked, before a dead man's switch acts."""
+    try:
+        after = duration(text)
+    except ValueError as error:
+        raise SettingsError(f"--after {text}: {error}") from error
+    assert isinstance(after, timedelta), "checked above"
+    return after

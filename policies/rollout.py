@@ -35,6 +35,9 @@ class Rollout:
     """A person knows more than a timer."""
     retain: timedelta = timedelta(hours=1)
     """How long a version that lost its traffic stays provisioned at 0 %."""
+    dead_man: Literal["stay", "stable"] = "stay"
+    """What becomes of users on trial when nobody looks after them any more: whoever runs the job
+    for it says `stable`; a release that is well needs nobody to send it home."""
 
     def __post_init__(self) -> None:
         assert self.steps, "a rollout has at least one step"

@@ -18,7 +18,7 @@ from rich.console import Console
 from controller.console import reading, render
 from controller.console.guarding import guards_in_words
 from controller.record.errors import OrderRefused, RecordError
-from controller.settings import HttpSettings, ProcessSettings, SettingsError, load
+from controller.settings import HttpSettings, ProcessSettings, SettingsError, after_of, load
 from states.release import Order
 
 if TYPE_CHECKING:
@@ -99,6 +99,29 @@ def run(config: Config) -> None:
         except Unconfigured as error:
             _fail(str(error), USAGE)
     raise typer.Exit(code)
+
+
+@app.command("dead-man")
+def dead_man(
+    config: Config,
+    after: Annotated[
+        str, typer.Option("--after", metavar="DURATION", help="Nobody has looked for so long.")
+    ] = "15m",
+) -> None:
+    """Send users home whom no daemon looks after any more, where `rollout.dead_man: stable`."""
+    from controller.daemon.dead_man import run as look_after  # noqa: PLC0415 - only here
+    from controller.record.logging import configure_logging  # noqa: PLC0415
+    from controller.workspace.errors import Unconfigured  # noqa: PLC0415
+
+    with _told():
+        process = ProcessSettings.read()
+        configure_logging(process.log)
+        try:
+            done = look_after(config, process, after_of(after))
+        except Unconfigured as error:
+            _fail(str(error), USAGE)
+    sys.stdout.write(f"{done.sentence}\n")
+    raise typer.Exit(done.code)
 
 
 @app.command()

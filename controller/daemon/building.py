@@ -36,13 +36,26 @@ def built(  # noqa: PLR0913, PLR0917 - what a daemon is made of
     tenure: Tenure,
 ) -> Daemon:
     """The daemon, connected; `Unconfigured` where no credentials are found."""
+    passes = passes_of(applications, warehouse, store, printer, process, readiness, tenure)
+    return Daemon(store, printer, passes, process.poll, tenure)
+
+
+def passes_of(  # noqa: PLR0913, PLR0917 - what passes are made of
+    applications: Mapping[str, ApplicationSettings],
+    warehouse: str,
+    store: Store,
+    printer: Printer,
+    process: ProcessSettings,
+    readiness: Readiness,
+    tenure: Tenure,
+) -> dict[str, Pass]:
+    """The pass of each application, connected; `Unconfigured` where no credentials are found."""
     client = connect()
     table, budget = InferenceTable(client, warehouse), Budget(store, shared=store.shared)
-    passes = {
+    return {
         name: _pass(name, one, client, table, store, printer, process, budget, readiness, tenure)
         for name, one in applications.items()
     }
-    return Daemon(store, printer, passes, process.poll, tenure)
 
 
 def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of

@@ -34,7 +34,7 @@ def _run(
 ) -> int:
     refusing = Printer(store, ours=lambda: not store.shared)
     try:
-        loaded, warehouse = configuration.load(config), _warehouse(process)
+        loaded, warehouse = configuration.load(config), warehouse_of(process)
         # A port that is taken is refused like any other setting, while somebody looks on: whoever
         # asks /healthz there would be told of another process.
         server = Server(http) if http else None
@@ -63,7 +63,8 @@ def _run(
         return daemon.run()
 
 
-def _warehouse(process: ProcessSettings) -> str:
+def warehouse_of(process: ProcessSettings) -> str:
+    """The warehouse to ask; a sentence where none is named."""
     if process.warehouse is None:
         raise SettingsError(
             "DATABRICKS_WAREHOUSE_ID is not set: errors are counted per version by SQL on the "

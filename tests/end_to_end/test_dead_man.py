@@ -1,0 +1,67 @@
+"""What becomes of users on trial when every daemon is gone."""
+
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.end_to_end.stage import Course, Daemon, Said, eventually, headgate
+
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.timeout(240),
+]
+
+
+def on_trial(
+    course: Callable[..., Course], daemon: Callable[..., Daemon], dead_man: str
+) -> tuple[Course, Daemon]:
+    """A release that stays at its first step, and its daemon."""
+    one = course(rollout={"min_step": "10m", "dead_man": dead_man}).open().ready()
+    head = daemon(one).start()
+    head.until("release.registered", version="1")
+    one.register()
+    head.until("release.settled", version="2", state="Canary")
+    return one, head
+
+
+def job(head: Daemon, after: str) -> Said:
+    """The dead man's switch, as a scheduler elsewhere runs it."""
+    said = ("dead-man", "--config", head.config, "--after", after)
+    return headgate(*said, **head.environment)
+
+
+def test_users_on_trial_go_home_once_nobody_looks_after_them(
+    course: Callable[..., Course], daemon: Callable[..., Daemon]
+) -> None:
+    one, head = on_trial(course, daemon, "stable")
+    lives = job(head, "1h")
+    assert (lives.code, lives.out) == (0, "nothing to do: no release was left alone for 1 h\n")
+    head.process.send_signal(signal.SIGSTOP)
+    hangs = job(head, "1s")
+    head.process.send_signal(signal.SIGCONT)
+    assert hangs.code == 3
+    assert f"held by process {head.process.pid}" in hangs.out
+    head.kill()
+    assert one.split == {"1": 80, "2": 20}
+    gone = job(head, "1s")
+    assert gone.code == 1, gone
+    assert gone.out.splitlines()[-1] == f"sent home: {one.name}"
+    assert one.split == {"1": 100, "2": 0}
+    assert job(head, "1s").code == 0
+    head.start()
+    last = [line for line in head.journal() if line["event"] == "order.given"]
+    assert [line["given_actor"] if "given_actor" in line else line["actor"] for line in last] == [
+        "dead-man"
+    ]
+    assert head.stop() == 0
+    assert one.split == {"1": 100, "2": 0}
+
+
+def test_a_canary_stays_as_it_is_where_nothing_else_is_wanted(
+    course: Callable[..., Course], daemon: Callable[..., Daemon]
+) -> None:
+    one, head = on_trial(course, daemon, "stay")
+    head.kill()
+    eventually(lambda: job(head, "1s").code == 0, "it is left alone")
+    assert one.split == {"1": 80, "2": 20}
