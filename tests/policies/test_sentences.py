@@ -62,7 +62,8 @@ def failed(criterion: Criterion) -> Verdict:
         (
             "latency",
             (
-                "candidate 1,200 of 2,000 over 273 ms (60 %), stable 200 of 2,000 over 273 ms (10 %): "
+                "candidate 1,200 of 2,000 over 273 ms (60 %), stable 200 of "
+                "2,000 over 273 ms (10 %): "
                 "slower than stable by over 5 %"
             ),
         ),
@@ -70,7 +71,8 @@ def failed(criterion: Criterion) -> Verdict:
             "answers",
             (
                 "candidate 600 of 2,000 answers faulty (30 %), stable 60 of 2,000 answers faulty "
-                "(3 %): more empty, unsourced, cut-off or refused answers than stable by over 0.4 pp"
+                "(3 %): more empty, unsourced, cut-off or refused answers than "
+                "stable by over 0.4 pp"
             ),
         ),
         (
@@ -108,7 +110,8 @@ def test_harm_is_told_with_both_counts_both_rates_the_margin_and_the_bound(
         (
             "latency",
             (
-                "candidate 1,200 of 2,000 over 546 ms (60 %) at 100 %: more answers above 546 ms, far "
+                "candidate 1,200 of 2,000 over 546 ms (60 %) at 100 %: more "
+                "answers above 546 ms, far "
                 "above stable's p95, than the 13.8 % that the past permits"
             ),
         ),
@@ -156,7 +159,8 @@ def test_at_100_percent_it_is_told_of_the_candidate_alone_and_what_its_past_perm
             "errors",
             0.01,
             (
-                "candidate 0 of 200 failed (0 %), stable 0 of 200 failed (0 %): within 1 pp of stable, "
+                "candidate 0 of 200 failed (0 %), stable 0 of 200 failed (0 %): "
+                "within 1 pp of stable, "
                 "evidence 5.3:1 of 20:1; about 146 more requests are missing, "
                 "58.4 s at 10 requests/s, and 1.5 min until they are told of"
             ),
@@ -165,15 +169,18 @@ def test_at_100_percent_it_is_told_of_the_candidate_alone_and_what_its_past_perm
             "latency",
             0.5,
             (
-                "candidate 20 of 200 over 273 ms (10 %), stable 20 of 200 over 273 ms (10 %): within "
-                "50 % of stable, evidence 0.071:1 of 20:1; it does not come at the rates seen so far"
+                "candidate 20 of 200 over 273 ms (10 %), stable 20 of 200 over "
+                "273 ms (10 %): within "
+                "50 % of stable, evidence 0.071:1 of 20:1; it does not come at "
+                "the rates seen so far"
             ),
         ),
         (
             "answers",
             0.04,
             (
-                "candidate 6 of 200 answers faulty (3 %), stable 6 of 200 answers faulty (3 %): within "
+                "candidate 6 of 200 answers faulty (3 %), stable 6 of 200 "
+                "answers faulty (3 %): within "
                 "4 pp of stable, evidence 6.9:1 of 20:1; about 86 more requests are missing, "
                 "34.4 s at 10 requests/s, and 1.5 min until they are told of"
             ),
@@ -182,7 +189,8 @@ def test_at_100_percent_it_is_told_of_the_candidate_alone_and_what_its_past_perm
             "tokens",
             0.5,
             (
-                "candidate mean 896 tokens over 200 answers, stable mean 896 tokens over 200 answers: "
+                "candidate mean 896 tokens over 200 answers, stable mean 896 "
+                "tokens over 200 answers: "
                 f"within 50 % of stable, {SURE} 20:1"
             ),
         ),
@@ -190,7 +198,8 @@ def test_at_100_percent_it_is_told_of_the_candidate_alone_and_what_its_past_perm
             "truth",
             0.1,
             (
-                "candidate mean 0.8 truth over 200 answers, stable mean 0.8 truth over 200 answers: "
+                "candidate mean 0.8 truth over 200 answers, stable mean 0.8 "
+                "truth over 200 answers: "
                 f"within 0.1 of stable, {SURE} 20:1"
             ),
         ),
