@@ -28,10 +28,6 @@ HISTORY, DAY, KEPT = 60, 1440, 240
 bursts; and minutes of a step that it looks back on."""
 PRIOR = 20.0
 """Pseudo-counts that hold the dispersion of a short history near 1; the A/A study has 20."""
-TRIMMED, LEFT_OF_CHANCE = 0.2, 0.438
-"""Part of the differences that is left out, and what is left of a chi-square's mean without it."""
-HEAVIEST = 3.0
-"""Times the median that a pair of minutes may weigh: those within an outage have most errors."""
 BLOWS = math.log(1 / FALSE_FUSE)
 MINUTE = timedelta(minutes=1)
 FAR, ROUNDS = 4.0, 4
@@ -163,29 +159,6 @@ def _blamed(setting: Fuse, one: Minute) -> float:
     users = one.requests * share
     most = one.requests * setting.permitted + users + ROUTED * math.sqrt(users * (1 - share))
     return min(one.errors, one.requests, most)
-
-
-def clusters(before: Iterable[Minute]) -> float:
-    """How much more than chance errors come in clusters, by the minutes before a release; from 1.
-
-    Neighbouring minutes stand for the two arms: what changes slowly, and an outage that both arms
-    share, cancels between them, while retries of one failure do not. The largest fifth of the
-    differences is left out, because an outage begins and ends between two minutes.
-    """
-    minutes = sorted(before, key=lambda one: one.ends_at)[-HISTORY:]
-    terms: list[tuple[float, float]] = []
-    for one, other in zip(minutes[::2], minutes[1::2], strict=False):
-        errors, requests = one.errors + other.errors, one.requests + other.requests
-        if errors and one.requests and other.requests:
-            share = one.requests / requests
-            terms.append(((one.errors - errors * share) ** 2, errors * share * (1 - share)))
-    terms.sort(key=lambda term: term[0] / term[1])
-    most = HEAVIEST * sorted(expected for _, expected in terms)[len(terms) // 2] if terms else 0.0
-    spread = chance = 0.0
-    for square, expected in terms[: math.ceil(len(terms) * (1 - TRIMMED))]:
-        spread += square * min(1.0, most / expected) / LEFT_OF_CHANCE
-        chance += min(expected, most)
-    return max(1.0, (PRIOR + spread) / (PRIOR + chance))
 
 
 def burning(setting: Fuse, had: Wealth, one: Minute) -> Wealth:

@@ -31,9 +31,9 @@ from policies.wealth import Values, Wealth, entered, mean, seen, started
 Pair = tuple[Values, Values]
 """The candidate's and stable's observations over the same minutes."""
 
-EFFECTS = (0.6, 2.0, 7.0, 35.0)
-"""Relative harms that are bet on. Where harm is large a coarse grid costs a request or two; where
-it is small each bet more costs the others a share."""
+EFFECTS = (0.7, 1.2, 4.0, 25.0)
+"""Relative harms that are bet on. Where harm is large a coarse grid costs a request or two; about
+twice as many errors, which cost the most users, two neighbours win together: half of the wealth."""
 STAKES = (0.15, 0.3, 0.5, 0.7, 0.85, 0.97)
 """Shares of the wealth that safety stakes on the candidate's doing no worse."""
 TRUST = 0.5

@@ -10,7 +10,7 @@ from datetime import timedelta
 from policies.criterion import Criterion, Telling
 from policies.evidence import Arm, Block, total
 from policies.wealth import mean, seen
-from policies.words import duration, percent
+from policies.words import amount, duration, percent
 
 MOST = 1_000_000
 """Odds above which nobody counts."""
@@ -68,14 +68,14 @@ def _share(telling: Telling, arm: Arm) -> str:
     if not number:
         return "not counted yet"
     if telling.scale is not None:
-        return f"mean {rate * telling.scale:.3g} {telling.noun} over {number:,} answers"
+        return f"mean {amount(rate * telling.scale)} {telling.noun} over {number:,} answers"
     return f"{round(rate * number):,} of {number:,} {telling.noun} ({percent(rate)})"
 
 
 def rate_in_words(criterion: Criterion, rate: float) -> str:
     """A share as a percentage; a mean in what it is counted in."""
     scale = criterion.telling.scale
-    return percent(rate) if scale is None else f"{rate * scale:.3g}"
+    return percent(rate) if scale is None else amount(rate * scale)
 
 
 def odds(log: float) -> str:

@@ -22,3 +22,8 @@ def percent(share: float) -> str:
 def points(share: float) -> str:
     """A difference of shares, in percentage points."""
     return f"{100 * share:.3g} pp"
+
+
+def amount(value: float) -> str:
+    """A mean as people read it: in ones from a hundred on, else to three digits."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits

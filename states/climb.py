@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from policies.blindness import named
+from policies.dispersion import clusters
 from policies.forecast import pin
-from policies.fuse import clusters
 from policies.golden import Finding
 from policies.golden import judge as judge_golden
 from policies.guards import CAPACITY, ERRORS, TOKENS

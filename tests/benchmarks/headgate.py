@@ -17,8 +17,9 @@ import numpy as np
 
 from policies.bounds import CLOSES, LEANS, OPENS
 from policies.criteria import criteria
+from policies.dispersion import clusters
 from policies.evidence import Arm, Block, Measure, Tally
-from policies.fuse import BLOWS, Fuse, Minute, burning, clusters, fuse
+from policies.fuse import BLOWS, Fuse, Minute, burning, fuse
 from policies.guards import ERRORS, LATENCY, QUANTILES, Guards, History, measures
 from policies.onearm import unexceeded
 from policies.position import Waiting

@@ -34,6 +34,7 @@ def test_silence_beyond_the_longest_lag_is_blindness_and_names_the_remedy() -> N
         "the inference table has told nothing for 2 h, and may be 1.5 h late: "
         "the probes' own rows do not arrive"
     )
+    assert verdict.numbers == {"silent_seconds": 7200}
     query = blind("query:truth", (), 2 * HOUR, LAG)
     assert query is not None
     assert query.because.startswith("the query truth has told nothing")
@@ -46,7 +47,11 @@ def test_requests_that_belong_to_nobody_are_blindness_beyond_one_in_twenty(
     nameless: int, *, is_blind: bool
 ) -> None:
     made = replace(block(arm(40), arm(ENOUGH - 40 - nameless)), unattributed=nameless)
-    assert (blind(TABLE, (made,), HOUR, LAG) is not None) is is_blind
+    verdict = blind(TABLE, (made,), HOUR, LAG)
+    assert (verdict is not None) is is_blind
+    if verdict is not None:
+        assert f"{nameless} of {ENOUGH} requests bear a served entity id" in verdict.because
+        assert verdict.numbers == {"unattributed": nameless, "requests": ENOUGH}
     few = replace(block(arm(1), arm(2)), unattributed=9)
     assert blind(TABLE, (few,), HOUR, LAG) is None, "too few to say"
 
@@ -93,6 +98,7 @@ def test_rows_that_are_missing_beyond_one_in_twenty_are_blindness() -> None:
     verdict = incomplete(TABLE, covered(20, 0, 0, missing=100))
     assert verdict is not None
     assert "lacks 2,000 of the 20,000 requests (10 %)" in verdict.because
+    assert verdict.numbers == {"missing": 2000, "of": 20_000}
 
 
 def test_without_metrics_nothing_is_said_of_what_is_missing() -> None:

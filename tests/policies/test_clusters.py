@@ -1,4 +1,4 @@
-"""How much errors come in clusters, by the hour before: retries count, drift and outages do not."""
+"""How much errors come in clusters, by the day before: retries count, drift and outages do not."""
 
 import math
 from collections.abc import Callable
@@ -8,10 +8,11 @@ from statistics import fmean
 
 import pytest
 
-from policies.fuse import Minute, clusters
+from policies.dispersion import clusters
+from policies.fuse import Minute
 from tests.policies.counts import NOON, drawn, many
 
-SEED, HOURS = 20261124, 60
+SEED, HOURS, DAYS = 20261124, 60, 10
 Hour = list[tuple[int, int]]
 """Requests and errors, minute by minute."""
 
@@ -54,10 +55,10 @@ def with_outages(hour: Hour, random: Random) -> Hour:
     return hour
 
 
-def estimated(make: Callable[[Random], Hour]) -> list[float]:
-    """What is found in many such hours, from the least to the most."""
+def estimated(make: Callable[[Random], Hour], times: int = HOURS) -> list[float]:
+    """What is found in many such hours, or days, from the least to the most."""
     random, found = Random(SEED), []  # noqa: S311 - repeatable, not secret
-    for _ in range(HOURS):
+    for _ in range(times):
         minutes = [
             Minute(ends_at=NOON + timedelta(minutes=number), requests=requests, errors=errors)
             for number, (requests, errors) in enumerate(make(random))
@@ -80,7 +81,7 @@ def test_independent_errors_are_found_to_be_so(requests: int, rate: float) -> No
 def test_retries_are_found_nearly_as_many_as_they_are(requests: int, rate: float) -> None:
     """Five in truth; where an hour has a few dozen errors, less is found than there is."""
     found = estimated(lambda random: retried(random, requests, rate))
-    least = 2.2 if requests * rate < 2 else 3.2
+    least = 2.2 if requests * rate < 2 else 3.0
     assert least < fmean(found) < 6.5, f"seed {SEED}"
 
 
@@ -98,6 +99,52 @@ def test_two_outages_within_the_hour_move_it_little(requests: int, rate: float) 
     assert found[-6] < 2.8, f"seed {SEED}"
     both = estimated(lambda random: with_outages(retried(random, requests, rate), random))
     assert 2.2 < fmean(both) < 7.5, f"seed {SEED}"
+
+
+@pytest.mark.parametrize(("requests", "rate"), [(60, 0.005), (60, 0.02), (600, 0.005)])
+def test_a_quiet_day_tells_retries_from_chance_though_most_minutes_have_no_error(
+    requests: int, rate: float
+) -> None:
+    """At one request a second an hour has eighteen errors, and most minutes none; a day has enough.
+
+    Not even an outage every half hour changes that.
+    """
+
+    def day(make: Callable[[Random, int, float], Hour]) -> list[float]:
+        return estimated(
+            lambda random: [one for _ in range(24) for one in make(random, requests, rate)], DAYS
+        )
+
+    assert day(independent)[-1] < 1.2, f"seed {SEED}"
+    found = day(retried)
+    assert found[0] > 2.5, f"seed {SEED}"
+    assert 3 < fmean(found) < 5, f"seed {SEED}"
+    outages = day(lambda *so: with_outages(independent(*so), so[0]))
+    assert outages[-1] < 2, f"seed {SEED}"
+
+
+def test_single_errors_tell_nothing_of_clusters() -> None:
+    """One error in two minutes falls on one of them, whatever made it."""
+    alone = [(60, 1), (60, 0), (60, 0), (60, 0)] * 200
+    assert estimated(lambda _: list(alone), 1) == pytest.approx([1.0])
+    # Three at a time, and never two of them apart: about three times what coins would do.
+    together = [(60, 3), (60, 0), (60, 0), (60, 0)] * 200
+    assert 2.5 < estimated(lambda _: list(together), 1)[0] < 8
+
+
+def test_only_the_last_day_counts() -> None:
+    clustered, calm = [(60, 6), (60, 0)] * 300, [(60, 3)] * 1440
+    assert estimated(lambda _: clustered + calm, 1) == pytest.approx([1.0])
+    assert estimated(lambda _: calm + clustered, 1)[0] > 2
+
+
+def test_minutes_of_unequal_traffic_share_errors_by_their_requests() -> None:
+    """Nine requests to one, and nine errors to one: as expected, and no cluster."""
+    uneven = [(900, 9), (100, 1)] * 100
+    assert estimated(lambda _: list(uneven), 1) == pytest.approx([1.0])
+    # The one error of the two minutes at the smaller one, now and then, is chance.
+    rare = ([(900, 1), (100, 0)] * 9 + [(900, 0), (100, 1)]) * 50
+    assert estimated(lambda _: list(rare), 1)[0] < 1.1
 
 
 def test_nothing_seen_is_no_cluster() -> None:

@@ -203,13 +203,20 @@ def test_a_total_failure_is_shut_out_by_whatever_comes_first() -> None:
     assert late is not None
     assert late[1] == "fuse"
     prompt = replace(BUSY, requests_per_second=1000, lag=timedelta())
-    assert failure_found(GUARDED, 5, prompt, timedelta(seconds=10))[1] == "counts"  # type: ignore[index]
+    counted = failure_found(GUARDED, 5, prompt, timedelta(seconds=10))
+    assert counted is not None
+    paid = cost(GUARDED)
+    assert paid is not None
+    requests = paid / max(growth(GUARDED[0], 1.0, 5, prompt))
+    assert counted[1] == "counts"
+    assert counted[0].total_seconds() == pytest.approx(requests / 50 + 5, abs=1e-5)
     assert failure_found(GUARDED, 5, Traffic(requests_per_second=0), FIVE) is None
 
 
 def test_the_exposed_are_the_pace_times_the_weight_times_the_time() -> None:
     first = forecast(Rollout(), GUARDED, BUSY, FIVE).steps[0]
     assert first.found is not None
+    assert first.by == "fuse"
     assert first.failing == pytest.approx(10 * 0.05 * first.found.total_seconds())
     assert first.undetected == pytest.approx(10 * 0.05 * first.stay.total_seconds())
 

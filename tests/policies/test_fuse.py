@@ -1,3 +1,4 @@
+import math
 import random
 from collections.abc import Iterable
 from dataclasses import replace
@@ -5,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from policies.fuse import DAY, FALSE_FUSE, HISTORY, Fuse, Minute, blown, fuse
+from policies.fuse import BLOWS, DAY, FALSE_FUSE, HISTORY, Fuse, Minute, blown, fuse
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -179,3 +180,34 @@ def test_no_hour_of_the_day_before_would_have_blown_it(
 
     assert not blows(most)
     assert blows(()), "without it, one would have"
+
+
+def test_the_alarm_tells_the_counts_and_what_was_permitted_as_numbers() -> None:
+    setting = set_by(hour())
+    alarm = blown(setting, minutes([(600, 3), (600, 120), (600, 120)]))
+    assert alarm is not None
+    assert alarm.numbers == {
+        "endpoint_requests": 1800,
+        "endpoint_errors": 243,
+        "permitted_rate": round(setting.permitted, 6),
+        "dispersion": round(setting.dispersion, 3),
+    }
+    restless = set_by(minutes([(600, 0), (600, 12)] * 30, first=-60))
+    told = blown(restless, minutes([(600, 300)] * 5))
+    assert told is not None
+    assert told.numbers["dispersion"] == pytest.approx(restless.dispersion, abs=0.0005)
+
+
+def test_a_longer_stretch_may_win_more_than_a_minute_but_never_what_blows_it() -> None:
+    """A burst lies in a window of some minutes, and fills only a part of it."""
+    setting = set_by(burst_day(5))
+    held = [index for index, one in enumerate(setting.most) if one is not None]
+    lengths = (1, 2, 5, 60, 1440)
+    for index in held:
+        won = [setting.most_of(timedelta(minutes=length))[index] for length in lengths]
+        assert won == sorted(won)
+        assert won[-1] < BLOWS
+        for length, one in zip(lengths, won, strict=True):
+            assert one <= length * (setting.most[index] or 0.0)
+    free = set(range(len(setting.most))) - set(held)
+    assert all(setting.most_of(timedelta(minutes=5))[index] == math.inf for index in free)

@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from policies.words import duration, percent, points
+from policies.words import amount, duration, percent, points
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,7 @@ def test_shares_are_told_to_three_digits() -> None:
     assert percent(0.012345) == "1.23 %"
     assert percent(0) == "0 %"
     assert points(0.005) == "0.5 pp"
+
+
+def test_means_are_told_without_powers_of_ten() -> None:
+    assert [amount(one) for one in (0.2863, 99.96, 100, 2688.4)] == ["0.286", "100", "100", "2,688"]

@@ -207,6 +207,16 @@ def test_silence_of_the_inference_table_never_opens_and_in_the_end_shuts(story: 
     assert story.weight(2) == 5
 
 
+def test_silence_that_lasts_keeps_it_shut_and_asks_a_person(story: Story) -> None:
+    story.register(2)
+    story.until("Canary")
+    story.table_speaks = False
+    story.look(after=60, times=200)
+    assert story.weight(2) == 0
+    assert story.live.needs_person
+    assert (story.live.hold or "").startswith("still shut: the inference table has told nothing")
+
+
 def test_an_undecided_step_asks_a_person_after_its_patience(story: Story) -> None:
     story.requests_per_look = 20
     story.application = replace(
