@@ -1,0 +1,400 @@
+"""What must hold at every step, read from record, world and log; and what was seen to happen.
+
+`tests.states.oaths` has the promises that one look can break. Here are those that need more: the
+journal as it grows, the calls as they are sent, the lines as they are printed, and true time.
+Numbers in brackets are those of the specification (DESIGN §8).
+"""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from controller.record.codec import call_json
+from controller.record.loading import Loaded
+from states.desired import desired
+from states.machine import TRANSITIONS, State, Trigger
+from states.plan import Call, Plan, Serve
+from states.release import Application, Order, Release
+from states.wishes import RESENDS
+from states.world import Endpoint, World
+from tests.simulation.platform import Clock, Platform
+from tests.states.oaths import check
+
+TOLD_TWICE = timedelta(minutes=10)
+BUDGET, WINDOW_US = 50, 300_000_000
+ARROWS = {(one.value, source.value, dest.value) for one, source, dest in TRANSITIONS}
+
+Key = tuple[str, int]
+"""Version and attempt."""
+
+
+@dataclass
+class Told:
+    """A release as the journal alone tells of it."""
+
+    state: str
+    step: int = 0
+
+
+@dataclass
+class Look:
+    """What one replica looked at last."""
+
+    loaded_at: float = 0.0
+    at: float = 0.0
+    orders: int = 0
+    """Orders that had been given when it loaded the record."""
+
+
+@dataclass
+class Promises:
+    """Watches one run."""
+
+    path: Path
+    platform: Platform
+    clock: Clock
+    poll: timedelta
+    situations: Counter[str]
+    told: dict[Key, Told] = field(default_factory=dict)
+    settled: dict[Key, float] = field(default_factory=dict)
+    """True time of the first look by which a release was settled in its state and step."""
+    seq: int = 0
+    looks: dict[str, Look] = field(default_factory=dict)
+    pending: dict[str, tuple[Loaded, Plan, tuple[Call, ...]]] = field(default_factory=dict)
+    sends: Counter[tuple[str, str]] = field(default_factory=Counter)
+    printed: Counter[int] = field(default_factory=Counter)
+    orders: int = 0
+    rolled_back: list[tuple[str, str, str]] = field(default_factory=list)
+    """Version, the state it came from, and why."""
+    application: Application | None = None
+    """As last committed."""
+    changes: list[str] = field(default_factory=list)
+    """A trace of what was committed and what happened outside, for those who look for a cause."""
+
+    def __post_init__(self) -> None:
+        self.reader = sqlite3.connect(self.path, isolation_level=None)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.reader.close()
+
+    def note(self, what: str) -> None:
+        """Write a line into the trace."""
+        self.changes.append(f"{self.platform.stage.now:8.1f} {self.platform.stage.actor}: {what}")
+
+    # What a replica looks at, and what it decides.
+
+    def loaded(self, actor: str) -> None:
+        """A replica has read the record."""
+        now = self.platform.stage.now
+        self.looks[actor] = Look(loaded_at=now, at=now, orders=self.orders)
+
+    def looked(self, before: Application, world: World, plan: Plan) -> None:
+        """A replica has decided what to do."""
+        actor = self.platform.stage.actor
+        self.looks[actor].at = self.platform.stage.now
+        check(before, world, plan)
+        self._stale_is_nothing(before, world, plan)
+        self._difference_is_told(world, plan)
+        self._deadlines(plan.application)
+        self._pinned_stays(before, plan)
+        self._settled_is_true(actor, plan)
+
+    def _stale_is_nothing(self, before: Application, world: World, plan: Plan) -> None:
+        """A lower configuration version never settles anything (S17)."""
+        endpoint = world.endpoint
+        if not isinstance(endpoint, Endpoint) or endpoint.config_version >= before.config_version:
+            return
+        self.situations["stale answer rejected"] += 1
+        long_behind = (
+            before.behind_since is not None and world.now - before.behind_since >= TOLD_TWICE
+        )
+        settled = any(one.name == "release.settled" for one in plan.events)
+        assert long_behind or not settled, "a stale answer settles nothing"
+
+    def _difference_is_told(self, world: World, plan: Plan) -> None:
+        """Where the endpoint is not as wanted, it is sent, waited for, or held (S21)."""
+        after, endpoint = plan.application, world.endpoint
+        wanted, live = desired(after), after.live
+        if not isinstance(endpoint, Endpoint) or endpoint.config_version < after.config_version:
+            return
+        if wanted is None or endpoint.updating or endpoint.serving == wanted or not after.adopted:
+            return
+        told = after.hold is not None or (live is not None and live.hold is not None)
+        sent = any(one.kind == "serve" for one in (*plan.calls, *after.attempts))
+        assert told or sent, f"it serves {endpoint.serving}, not {wanted}, and nothing is said"
+
+    def _deadlines(self, after: Application) -> None:
+        """Nothing stays in Provisioning or Testing beyond its deadline (L2)."""
+        live = after.live
+        if live is None or live.pinned is None:
+            return
+        limits = {
+            State.PROVISIONING: live.pinned.provisioning_deadline,
+            State.TESTING: live.pinned.testing_deadline,
+        }
+        limit = limits.get(live.state)
+        if limit is not None:
+            assert live.in_state <= limit + 3 * self.poll, f"{live.key} is overdue in {live.state}"
+
+    def _pinned_stays(self, before: Application, plan: Plan) -> None:
+        """A plan is fixed at admission, and its guards and steps when it opens (S26)."""
+        opened = {
+            one.release
+            for one in plan.events
+            if one.fields.get("trigger") in (Trigger.OPEN, Trigger.ADMIT)
+        }
+        for old in before.releases:
+            mark = (old.version, old.attempt)
+            new = next(
+                one for one in plan.application.releases if (one.version, one.attempt) == mark
+            )
+            assert mark in opened or old.pinned == new.pinned, f"the plan of {old.key} changed"
+
+    def _settled_is_true(self, actor: str, plan: Plan) -> None:
+        """What is settled is so, unless somebody changed it since it was looked at (S14, S15)."""
+        changed = self.platform.earlier[-1][0] if self.platform.earlier else 0.0
+        if changed >= self.looks[actor].loaded_at:
+            return
+        truth, after = self.platform.endpoint, plan.application
+        for event in plan.events:
+            if event.name != "release.settled" or event.release is None:
+                continue
+            release = _release(after, event.release)
+            entity = after.entity(release.version)
+            weight = truth.serving.weight(entity) if isinstance(truth, Endpoint) else 0
+            if release.state is State.ROLLED_BACK and release.version != after.incumbent:
+                assert weight == 0, f"{release.key} is settled as rolled back, and has {weight} %"
+            if release.state is State.PRODUCTION:
+                assert weight == 100, f"{release.key} is settled in Production, and has {weight} %"
+
+    def ordered(self) -> None:
+        """An operator has written into the record."""
+        self._fold()
+
+    # What is written down.
+
+    def committing(self, actor: str, loaded: Loaded, plan: Plan, calls: tuple[Call, ...]) -> None:
+        """A replica is about to write."""
+        self.pending[actor] = loaded, plan, calls
+
+    def dropped(self, actor: str, *, conflict: bool) -> None:
+        """It wrote nothing, or is through with it."""
+        self.pending.pop(actor, None)
+        if conflict:
+            ordered = self.looks[actor].orders < self.orders
+            self.situations["order mid-pass" if ordered else "conflict of replicas"] += 1
+
+    def committed(self, actor: str) -> None:
+        """A transaction of a replica has become true."""
+        rows = self._fold()
+        pending = self.pending.pop(actor, None)
+        if pending is None:
+            return
+        loaded, plan, calls = pending
+        self.application = plan.application
+        self._resends(loaded.application, calls)
+        self._no_way_up(plan.application, calls)
+        for row in rows:
+            self._moved(actor, loaded.application, plan.application, row)
+        self._budget()
+
+    def _fold(self) -> list[dict[str, Any]]:
+        """Read on in the journal: no number is missing, no arrow is invented (S10, S11)."""
+        query = (
+            "SELECT seq, event, release, attempt, fields FROM journal WHERE seq > ? ORDER BY seq"
+        )
+        found: list[dict[str, Any]] = []
+        for seq, event, release, attempt, fields in self.reader.execute(query, (self.seq,)):
+            assert seq == self.seq + 1, f"the journal goes from {self.seq} to {seq}"
+            self.seq = seq
+            row = {**json.loads(fields), "event": event}
+            if release is not None:
+                row["key"] = release.rsplit("/", 1)[-1], attempt
+                self._learn(row["key"], row)
+            found.append(row)
+        self._state_table_is_told()
+        return found
+
+    def _learn(self, key: Key, row: Mapping[str, Any]) -> None:
+        event = row["event"]
+        if event == "release.registered":
+            adopted = "adopted" in row
+            self.told[key] = Told(State.PRODUCTION.value if adopted else State.REGISTERED.value)
+        elif event == "release.transition":
+            told = self.told[key]
+            arrow = row["trigger"], row["from_state"], row["to_state"]
+            assert arrow in ARROWS, arrow
+            assert told.state == arrow[1], f"{key} goes from {arrow[1]}, and was {told.state}"
+            rise = row["step"] - told.step
+            assert rise <= 1, f"{key} jumps from step {told.step} to {row['step']}"
+            self.told[key] = Told(arrow[2], row["step"])
+
+    def _state_table_is_told(self) -> None:
+        """Folding the journal gives the state table (S11), with at most one live (S9)."""
+        query = "SELECT version, attempt, state, live FROM releases"
+        live = 0
+        for version, attempt, state, alive in self.reader.execute(query):
+            told = self.told[version, attempt].state
+            assert told == state, f"version {version} is {state}, and the journal says {told}"
+            live += alive
+        assert live <= 1, "two releases are live"
+
+    def _resends(self, before: Application, calls: tuple[Call, ...]) -> None:
+        """The same call is sent twice more at most, but on the way back (S19)."""
+        live = self.application.live if self.application else None
+        if live is not None and live.state is State.ROLLED_BACK:
+            return
+        for call in calls:
+            same = [
+                one for one in before.attempts if (one.kind, one.target) == (call.kind, call.target)
+            ]
+            assert len(same) <= RESENDS, f"{call.kind} {call.target} was sent {len(same)} times"
+
+    def _no_way_up(self, after: Application, calls: tuple[Call, ...]) -> None:
+        """No call that is written down after a rollback raises that version (S13)."""
+        for call in calls:
+            if not isinstance(call, Serve):
+                continue
+            if after.live is not None and after.live.pinned and after.live.pinned.baseline:
+                entity = after.entity(after.live.pinned.baseline)
+                assert entity in call.serving.shares, "the way back is not served (S2)"
+            for (version, attempt), told in self.told.items():
+                newest = max(number for one, number in self.told if one == version)
+                back = told.state == State.ROLLED_BACK.value and attempt == newest
+                if back and version != after.incumbent:
+                    assert call.serving.weight(after.entity(version)) == 0, (version, call.target)
+
+    def _moved(
+        self, actor: str, before: Application, after: Application, row: Mapping[str, Any]
+    ) -> None:
+        """Count what happened, and hold the stays against true time (S5)."""
+        event, key = row["event"], row.get("key")
+        if event in ("release.transition", "release.settled", "release.confirmed", "release.held"):
+            self.note(f"{event} {key} {row.get('to_state', '')} {row['because'][:150]}")
+        elif event == "endpoint.foreign_change":
+            self.note(f"{event} {row['because'][:200]}")
+        self._count(before, row)
+        if key is None:
+            return
+        release = _release(after, key)
+        if event == "release.settled":
+            self.settled.setdefault(key, self.looks[actor].loaded_at)
+        elif event in ("release.transition", "release.confirmed"):
+            self._stayed(actor, before, release, row)
+        if row.get("to_state") == State.ROLLED_BACK.value:
+            self.rolled_back.append((release.version, row["from_state"], row["because"]))
+        if event == "release.transition":
+            self.settled.pop(key, None)
+
+    def _stayed(
+        self, actor: str, before: Application, release: Release, row: Mapping[str, Any]
+    ) -> None:
+        old = next(
+            (
+                one
+                for one in before.releases
+                if (one.version, one.attempt) == (release.version, release.attempt)
+            ),
+            None,
+        )
+        if old is None or old.pinned is None or self.settled.get(row["key"]) is None:
+            return
+        rollout, trigger = old.pinned.rollout, row.get("trigger")
+        if row["event"] == "release.confirmed":
+            least = rollout.watch
+        elif trigger == Trigger.PROMOTE:
+            least = rollout.bake
+        elif trigger == Trigger.STEP and not old.shut:
+            least = rollout.min_step
+        else:
+            return
+        since = self.settled[row["key"]]
+        jumps = sum(at >= since for at in self.clock.jumps)
+        slack = 2 * self.poll.total_seconds() * jumps + 1
+        true = self.looks[actor].at - since
+        assert true >= least.total_seconds() - slack, (
+            f"{release.key} stayed {true:.0f} s in {old.state} at step {old.step}, not {least}"
+        )
+
+    def _budget(self) -> None:
+        """Fifty writes in five minutes (S19), by the store's own times."""
+        [(spent,)] = self.reader.execute(
+            "SELECT count(*) FROM calls WHERE at > (SELECT max(at) FROM calls) - ?", (WINDOW_US,)
+        )
+        assert spent <= BUDGET, f"{spent} writes in five minutes"
+
+    # What is sent, and what is printed.
+
+    def sent(self, call: Call, actor: str) -> None:
+        """A call leaves: it was written down, and for each row it leaves once (S7)."""
+        del actor
+        self.note(f"sends {call.kind} {call.target}")
+        self.sends[call.kind, call.target] += 1
+        [(rows,)] = self.reader.execute(
+            "SELECT count(*) FROM calls WHERE kind = ? AND target = ?", (call.kind, call.target)
+        )
+        many = self.sends[call.kind, call.target]
+        assert many <= rows, f"{call_json(call)} was sent {many} times, and written down {rows}"
+
+    def arrives(self, call: Call) -> None:
+        """A call is about to be applied."""
+        if isinstance(call, Serve):
+            total = sum(one.weight for one in call.serving.shares.values())
+            assert total == 100, f"{call.target} does not sum to 100 (S1)"
+
+    def refused(self, call: Call) -> None:
+        """The workspace did not take a call."""
+        live = self.application.live if self.application else None
+        if isinstance(call, Serve) and live is not None and live.state is State.ROLLED_BACK:
+            self.situations["409 during a rollback"] += 1
+
+    def line(self, line: Mapping[str, Any]) -> None:
+        """A line is printed: of what is committed, and as JSON (S12, S25)."""
+        seq = line.get("seq")
+        if seq is None:
+            return
+        json.dumps(line, allow_nan=False)
+        [(last,)] = self.reader.execute("SELECT value FROM counters WHERE name = 'seq'")
+        assert seq <= last, f"line {seq} is printed, and {last} is committed"
+        self.printed[seq] += 1
+        self.situations["line printed twice"] += self.printed[seq] > 1
+
+    def all_printed(self) -> None:
+        """Every row of the journal was printed at least once (S12)."""
+        [(last,)] = self.reader.execute("SELECT value FROM counters WHERE name = 'seq'")
+        lost = sorted(set(range(1, last + 1)) - set(self.printed))
+        assert not lost, f"lines {lost[:5]} of {last} were never printed"
+
+    # What was seen to happen.
+
+    def _count(self, before: Application, row: Mapping[str, Any]) -> None:
+        event, told = row["event"], self.situations
+        live = before.live
+        state = live.state.value if live else "none"
+        if event == "release.transition":
+            told[f"{row['trigger']} from {row['from_state']}"] += 1
+            if row["trigger"] == Trigger.ROLL_BACK:
+                late = any(words in row["because"] for words in OVERDUE)
+                told[f"deadline {row['from_state']}"] += late
+                told["abort mid-release"] += "aborted" in row["because"]
+        elif event == "release.held":
+            told[f"held in {state}"] += 1
+            told["deadline Canary"] += "undecided after" in row["because"]
+            told["deadline RolledBack"] += "not home after" in row["because"]
+        elif event in ("endpoint.foreign_change", "fuse.blown", "evidence.blind", "evidence.seen"):
+            told[f"{event} in {state}"] += 1
+        if live is not None and live.order is Order.PAUSE and event == "gate.verdict":
+            told["verdict while paused"] += 1
+
+
+OVERDUE = ("not ready after", "not through its tests after")
+
+
+def _release(application: Application, key: Key) -> Release:
+    return next(one for one in application.releases if (one.version, one.attempt) == key)
