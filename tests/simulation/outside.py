@@ -6,7 +6,7 @@ from controller.record.errors import OrderRefused
 from controller.record.store import Store
 from states.desired import desired, desired_alias
 from states.machine import State
-from states.release import Application, Order, Spec
+from states.release import Application, Order, Release, Spec
 from states.world import Absent, Endpoint, Serving
 from tests.simulation.draws import Draws
 from tests.simulation.fate import IN_TIME, TICK_S
@@ -225,12 +225,18 @@ class Outside:
 
 
 def at_rest(application: Application) -> bool:
-    """Every release has ended, or waits for a person and says why."""
+    """Every release has ended and is cleared away, or waits for a person and says why."""
     if application.hold is not None:
         return True
+    if application.live is None and any(one.ended_at and not one.removed for one in _old(application)):
+        return False
     waiting = [one for one in application.releases if one.state is State.REGISTERED]
     moving = [application.live] if application.live is not None else waiting
     return all(one.hold is not None or one.order is Order.PAUSE for one in moving)
+
+
+def _old(application: Application) -> list[Release]:
+    return [one for one in application.releases if one.version != application.incumbent]
 
 
 def home(application: Application, platform: Platform) -> bool:

@@ -4,7 +4,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -75,7 +75,7 @@ class Options:
 
 def run(seed: int, template: Path, options: Options | None = None) -> Result:
     """Run a seed; whatever promise is broken is in the result."""
-    chosen, started = options or Options(), time.perf_counter()
+    chosen, started = options or Options(), time.process_time()
     result = Result(seed)
     with tempfile.TemporaryDirectory(dir=template.parent) as folder:
         one = _Run(seed, copied(template, Path(folder)), chosen)
@@ -88,7 +88,7 @@ def run(seed: int, template: Path, options: Options | None = None) -> Result:
         finally:
             one.close()
         one.tell(result)
-    result.seconds = time.perf_counter() - started
+    result.seconds = time.process_time() - started
     return result
 
 
@@ -288,7 +288,7 @@ class _Run:
         result.false_rollbacks = tuple(
             f"from {state}: {because}"
             for version, state, because in promises.rolled_back
-            if version in good and not any(words in because for words in ASKED_FOR)
+            if version in good and not self._had_to_be(because)
         )
         result.boundaries = sum(one.wire.boundaries for one in self.replicas)
         result.passes = sum(one.passes for one in self.replicas)
@@ -296,6 +296,17 @@ class _Run:
         result.changes = tuple(promises.changes)
         result.passed = tuple(self.replicas[0].wire.passed or ())
 
+    def _had_to_be(self, because: str) -> bool:
+        """Somebody asked for a rollback, or a fault on its path made the version fail."""
+        struck = {key.rsplit(":", 1)[-1] for key in self.draws.struck}
+        faults = {one for words, all_ in EXPLAINED.items() if words in because for one in all_}
+        return any(words in because for words in ASKED_FOR) or bool(faults & struck)
+
 
 ASKED_FOR = ("aborted by the operator", "lowered by someone else")
-Check = Callable[[], None]
+EXPLAINED = {
+    "Databricks could not": ("build_fails", "version_gone"),
+    "not ready after": ("stuck", "slow_update", "unready", "version_gone"),
+    "golden queries failed": ("answers_astray",),
+}
+"""By words of a rollback's reason, the faults that truly make a good version fail so."""
