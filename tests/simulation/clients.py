@@ -45,6 +45,8 @@ class Client:
             self.wire.situations[f"unreachable {place}"] += 1
             raise Unreachable(f"{place}: status 503")
         seen = look()
+        if self.wire.struck(place, "order_meanwhile"):
+            self.platform.meanwhile()
         self.wire.after(place)
         return seen
 
@@ -55,8 +57,16 @@ class Client:
 
     def send(self, call: Call, apply: Callable[[], None]) -> None:
         """Send a mutation: it is applied, refused, lost, or late; and its answer may be lost."""
+        self.promises.under_way.add(self.wire.name)
+        try:
+            self._send(call, apply)
+        except WorkspaceError:
+            self.promises.under_way.discard(self.wire.name)
+            raise
+        self.promises.under_way.discard(self.wire.name)
+
+    def _send(self, call: Call, apply: Callable[[], None]) -> None:
         wire, place, told = self.wire, f"call.{call.kind}", self.wire.situations
-        wire.doing = call.kind
         wire.before(place)
         self.promises.sent(call, wire.name)
         fault = wire.struck(place, "denied", "overload", "lost", "late", "unanswered")
@@ -83,7 +93,6 @@ class Client:
             wire.time_out()
             raise Unreachable(f"{place}: no answer")
         wire.after(place)
-        wire.doing = ""
 
     def _arrive(self, call: Call, apply: Callable[[], None]) -> None:
         """What nobody waits for any more arrives; the workspace takes it, or not."""

@@ -30,6 +30,7 @@ AT_PLACES = {
     "stuck": 0.1,
     "build_fails": 0.15,
     "answers_astray": 0.2,
+    "order_meanwhile": 0.05,
 }
 """Faults that strike where something is asked or done, and their highest rates."""
 IN_TIME = {
@@ -71,7 +72,7 @@ BRISK = replace(
     rollout=QUICK,
     evidence_every=timedelta(seconds=20),
     max_lag=timedelta(minutes=5),
-    provisioning_deadline=timedelta(minutes=8),
+    provisioning_deadline=timedelta(minutes=13),
     testing_deadline=timedelta(minutes=5),
 )
 KINDS = ("good", "good", "good", "good", "errs", "errs_little", "undeployable", "untrue")

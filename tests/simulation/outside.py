@@ -35,6 +35,7 @@ class Outside:
 
     def begin(self) -> None:
         """From now on, things happen."""
+        self.platform.meanwhile = self._meanwhile
         self.platform.stage.at(self.platform.stage.now + TICK_S, self._tick)
 
     def _tick(self) -> None:
@@ -149,6 +150,10 @@ class Outside:
 
     def _abort(self) -> None:
         self._order(Order.ABORT)
+
+    def _meanwhile(self) -> None:
+        orders = (Order.PAUSE, Order.RUN, Order.PAUSE, Order.RUN, Order.ABORT)
+        self._order(orders[int(len(orders) * self._share("meanwhile"))])
 
     def _jump_s(self, what: str) -> float:
         size = (60.0, 3600.0, 86_400.0)[int(3 * self._share(f"{what}/size"))]

@@ -99,6 +99,8 @@ class Platform:
     """By entity, when marked probes were asked."""
     finish: Callable[[], None] | None = None
     """Ends the update that hangs."""
+    meanwhile: Callable[[], None] = lambda: None
+    """What an operator does while a replica looks."""
     updates: int = 0
     late: list[tuple[float, float]] = field(default_factory=list)
     """When rows were written that come late."""

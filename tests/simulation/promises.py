@@ -20,7 +20,7 @@ from states.desired import desired
 from states.machine import TRANSITIONS, State, Trigger
 from states.plan import Call, Plan, Serve
 from states.release import Application, Order, Release
-from states.wishes import RESENDS
+from states.wishes import LAST_WAIT, RESENDS, exposed
 from states.world import Endpoint, World
 from tests.simulation.platform import Clock, Platform
 from tests.states.oaths import check
@@ -68,6 +68,10 @@ class Promises:
     pending: dict[str, tuple[Loaded, Plan, tuple[Call, ...]]] = field(default_factory=dict)
     sends: Counter[tuple[str, str]] = field(default_factory=Counter)
     printed: Counter[int] = field(default_factory=Counter)
+    unsent: dict[str, int] = field(default_factory=dict)
+    """Calls that a replica has written down, and not begun to send."""
+    under_way: set[str] = field(default_factory=set)
+    """Replicas that wait for the answer to a call."""
     orders: int = 0
     rolled_back: list[tuple[str, str, str]] = field(default_factory=list)
     """Version, the state it came from, and why."""
@@ -101,6 +105,8 @@ class Promises:
         check(before, world, plan)
         self._stale_is_nothing(before, world, plan)
         self._difference_is_told(world, plan)
+        self._theirs_is_told(before, world, plan)
+        self._way_back_is_urgent(world, plan)
         self._deadlines(plan.application)
         self._pinned_stays(before, plan)
         self._settled_is_true(actor, plan)
@@ -128,6 +134,31 @@ class Promises:
         told = after.hold is not None or (live is not None and live.hold is not None)
         sent = any(one.kind == "serve" for one in (*plan.calls, *after.attempts))
         assert told or sent, f"it serves {endpoint.serving}, not {wanted}, and nothing is said"
+
+    def _theirs_is_told(self, before: Application, world: World, plan: Plan) -> None:
+        """What we never asked for is held and shown, or taken as an abort; never undone silently."""
+        after, endpoint = plan.application, world.endpoint
+        if not isinstance(endpoint, Endpoint) or endpoint.config_version < after.config_version:
+            return
+        ours = ("serve", str(endpoint.serving)) in self.sends
+        known = endpoint.serving in (before.seen, desired(before), desired(after))
+        if ours or known or before.seen is None or not after.adopted:
+            return
+        back = after.live is not None and (after.live.state is State.ROLLED_BACK or after.live.shut)
+        assert after.hold is not None or back, f"nobody is told of {endpoint.serving}"
+
+    def _way_back_is_urgent(self, world: World, plan: Plan) -> None:
+        """While users get what was closed to them, the traffic is sent home, and at once (S23)."""
+        after, endpoint = plan.application, world.endpoint
+        if not isinstance(endpoint, Endpoint) or endpoint.config_version < after.config_version:
+            return
+        if endpoint.updating or not exposed(after, endpoint.serving):
+            return
+        target = str(desired(after))
+        sent = [one for one in after.attempts if (one.kind, one.target) == ("serve", target)]
+        recent = bool(sent) and world.now - sent[-1].at < LAST_WAIT
+        first = bool(plan.calls) and plan.calls[0].kind == "serve"
+        assert first or recent, "users are not sent home first"
 
     def _deadlines(self, after: Application) -> None:
         """Nothing stays in Provisioning or Testing beyond its deadline (L2)."""
@@ -198,7 +229,10 @@ class Promises:
             return
         loaded, plan, calls = pending
         self.application = plan.application
-        self._resends(loaded.application, calls)
+        self.unsent[actor] = len(calls)
+        others = self.under_way - {actor}
+        self.situations["commit while another's call is under way"] += bool(others)
+        self._resends(calls)
         self._no_way_up(plan.application, calls)
         for row in rows:
             self._moved(actor, loaded.application, plan.application, row)
@@ -245,16 +279,21 @@ class Promises:
             live += alive
         assert live <= 1, "two releases are live"
 
-    def _resends(self, before: Application, calls: tuple[Call, ...]) -> None:
-        """The same call is sent twice more at most, but on the way back (S19)."""
+    def _resends(self, calls: tuple[Call, ...]) -> None:
+        """The same call is written down three times in ten minutes at most (S19).
+
+        But on the way back, which is tried for as long as it takes.
+        """
         live = self.application.live if self.application else None
         if live is not None and live.state is State.ROLLED_BACK:
             return
         for call in calls:
-            same = [
-                one for one in before.attempts if (one.kind, one.target) == (call.kind, call.target)
-            ]
-            assert len(same) <= RESENDS, f"{call.kind} {call.target} was sent {len(same)} times"
+            [(same,)] = self.reader.execute(
+                "SELECT count(*) FROM calls WHERE kind = ? AND target = ? "
+                "AND at > (SELECT max(at) FROM calls) - ?",
+                (call.kind, call.target, TOLD_TWICE // timedelta(microseconds=1)),
+            )
+            assert same <= 1 + RESENDS, f"{call.kind} {call.target} was asked {same} times"
 
     def _no_way_up(self, after: Application, calls: tuple[Call, ...]) -> None:
         """No call that is written down after a rollback raises that version (S13)."""
@@ -286,11 +325,21 @@ class Promises:
         if event == "release.settled":
             self.settled.setdefault(key, self.looks[actor].loaded_at)
         elif event in ("release.transition", "release.confirmed"):
+            self._ordered_to_run(key, row)
             self._stayed(actor, before, release, row)
         if row.get("to_state") == State.ROLLED_BACK.value:
             self.rolled_back.append((release.version, row["from_state"], row["because"]))
         if event == "release.transition":
             self.settled.pop(key, None)
+
+    def _ordered_to_run(self, key: Key, row: Mapping[str, Any]) -> None:
+        """Nothing rises against an order, however late that was given (S4)."""
+        if row.get("trigger") not in (Trigger.OPEN, Trigger.STEP, Trigger.PROMOTE):
+            return
+        [(order,)] = self.reader.execute(
+            "SELECT order_ FROM releases WHERE version = ? AND attempt = ?", key
+        )
+        assert order == Order.RUN.value, f"{key} rises, and was told to {order}"
 
     def _stayed(
         self, actor: str, before: Application, release: Release, row: Mapping[str, Any]
@@ -333,7 +382,7 @@ class Promises:
 
     def sent(self, call: Call, actor: str) -> None:
         """A call leaves: it was written down, and for each row it leaves once (S7)."""
-        del actor
+        self.unsent[actor] = 0
         self.note(f"sends {call.kind} {call.target}")
         self.sends[call.kind, call.target] += 1
         [(rows,)] = self.reader.execute(
@@ -353,6 +402,12 @@ class Promises:
         live = self.application.live if self.application else None
         if isinstance(call, Serve) and live is not None and live.state is State.ROLLED_BACK:
             self.situations["409 during a rollback"] += 1
+
+    def died(self, actor: str) -> None:
+        """A replica is dead."""
+        self.situations["crash between commit and act"] += bool(self.unsent.pop(actor, 0))
+        self.situations["crash with a call under way"] += actor in self.under_way
+        self.under_way.discard(actor)
 
     def line(self, line: Mapping[str, Any]) -> None:
         """A line is printed: of what is committed, and as JSON (S12, S25)."""

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from controller.record.errors import Conflict, StoreUnusable
 from controller.record.loading import Loaded
@@ -48,6 +49,7 @@ class Record(Store):
         self._wire = wire
         self._promises = promises
         super().__init__(f"sqlite:///{path}", clock=clock)
+        _share(self._engine)
 
     def load(self, *args: object, **options: object) -> Loaded:
         loaded = super().load(*args, **options)  # type: ignore[arg-type]
@@ -82,6 +84,9 @@ class Record(Store):
                 _fill(connection)
             try:
                 yield connection
+            except DBAPIError:
+                self._wire.situations["disk full"] += fault == "disk_full"
+                raise
             finally:
                 if fault == "disk_full":
                     _empty(connection)
@@ -91,6 +96,18 @@ class Record(Store):
             self._wire.situations["applied-unknown commit"] += 1
             raise StoreUnusable(f"the store {self.path} cannot be used: the disk fails")
         self._wire.after(place)
+
+
+_SHARED: list[Engine] = []
+"""The first engine of this process, whose compiled statements serve all others."""
+
+
+def _share(engine: Engine) -> None:
+    """Compile each statement once for all runs: a fifth of the time would go there."""
+    if not _SHARED:
+        _SHARED.append(engine)
+    engine.dialect = _SHARED[0].dialect
+    engine._compiled_cache = _SHARED[0]._compiled_cache
 
 
 def _fill(connection: Connection) -> None:

@@ -82,11 +82,10 @@ class Replica:
                 one.run()
             except RecordError as error:
                 self.troubles.append(str(error))
-            self.wire.doing = ""
             self.wire.stage.wait(self.poll.total_seconds() * self.pace)
 
     def _die(self) -> None:
-        self.wire.doing = ""
+        self.promises.died(self.wire.name)
         if self.record is not None:
             self.record.die()
             self.record = None

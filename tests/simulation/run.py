@@ -35,8 +35,10 @@ STORMY_S = 1500.0
 """Longest time of faults."""
 HEALING_S = 5400.0
 """Longest time that a healed world may take to come to rest."""
-QUIET_LOOKS = 3
-SLOWLY = 10.0
+QUIET_LOOKS = 2
+FIRST_S = 22.0
+"""When the first new version appears: every replica has looked by then."""
+SLOWLY = 12.0
 """Polls between looks once nothing is left to do: past the ten minutes that calls are known for."""
 
 
@@ -83,7 +85,7 @@ def run(seed: int, template: Path, options: Options | None = None) -> Result:
             with one.watched():
                 one.play()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what the run has found
-            result.violation = f"{type(error).__name__}: {error}"
+            result.violation = _sentence(error)
             result.trace = "".join(traceback.format_exception(error)[-6:])
         finally:
             one.close()
@@ -155,7 +157,7 @@ class _Run:
         self._log_tells_the_state()
 
     def _register(self) -> None:
-        at = 45.0
+        at = FIRST_S
         for number, kind in enumerate(self.begun.kinds, start=2):
             self.stage.at(at, lambda number=number, kind=kind: self._appears(number, kind))
             at += self.begun.gap_s
@@ -301,6 +303,13 @@ class _Run:
         struck = {key.rsplit(":", 1)[-1] for key in self.draws.struck}
         faults = {one for words, all_ in EXPLAINED.items() if words in because for one in all_}
         return any(words in because for words in ASKED_FOR) or bool(faults & struck)
+
+
+def _sentence(error: Exception) -> str:
+    """What broke; an assertion without words is told by its line."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    told = str(error) or f"{place.line} ({Path(place.filename).name}:{place.lineno})"
+    return f"{type(error).__name__}: {told}"
 
 
 ASKED_FOR = ("aborted by the operator", "lowered by someone else")

@@ -27,8 +27,6 @@ class Wire:
     draws: Draws
     situations: Counter[str]
     boundaries: int = 0
-    doing: str = ""
-    """The call that is under way."""
     passed: list[str] | None = None
     """Where it has been, by place and number, if that is wanted."""
 
