@@ -10,7 +10,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from states.release import Application, Order, Release
 from states.wishes import LAST_WAIT, RESENDS, exposed
 from states.world import Endpoint, World
 from tests.simulation.platform import Clock, Platform
+from tests.simulation.stage import START
 from tests.states.oaths import check
 
 TOLD_TWICE = timedelta(minutes=10)
@@ -156,7 +157,7 @@ class Promises:
             return
         target = str(desired(after))
         sent = [one for one in after.attempts if (one.kind, one.target) == ("serve", target)]
-        recent = bool(sent) and world.now - sent[-1].at < LAST_WAIT
+        recent = bool(sent) and timedelta() <= world.now - sent[-1].at < LAST_WAIT
         first = bool(plan.calls) and plan.calls[0].kind == "serve"
         assert first or recent, "users are not sent home first"
 
@@ -370,6 +371,15 @@ class Promises:
         assert true >= least.total_seconds() - slack, (
             f"{release.key} stayed {true:.0f} s in {old.state} at step {old.step}, not {least}"
         )
+        if trigger != Trigger.STEP and release.sources:
+            told = max((self._true(one.closed_at) for one in release.blocks), default=0.0)
+            assert told >= since + least.total_seconds() - slack, (
+                f"{release.key} ends {old.state}, and was told of its first {told - since:.0f} s"
+            )
+
+    def _true(self, closed_at: datetime) -> float:
+        """A time of the platform's clock, which never jumps, as true seconds."""
+        return (closed_at - START).total_seconds() - self.platform.ahead_s
 
     def _budget(self) -> None:
         """Fifty writes in five minutes (S19), by the store's own times."""
