@@ -24,6 +24,7 @@ from controller.record.printer import Printer
 from controller.record.schema import APPLICATIONS, COUNTERS, RELEASES, SEQ
 from controller.record.store import Committed
 from controller.workspace.errors import WorkspaceError
+from policies.judge import no_worse
 from policies.verdict import Outcome, Verdict
 from states import canary, climb, home, reconcile, supervise, wishes
 from states.desired import desired, desired_alias
@@ -158,13 +159,12 @@ def durations_by_each_process_own_clock() -> Patches:
 @bug
 def no_data_is_a_pass() -> Patches:
     """Nothing was counted, so nothing is wrong."""
-    real = canary.no_worse
 
-    def no_worse(guard: Any, blocks: Sequence[Any], **how: Any) -> Verdict:  # noqa: ANN401
-        verdict = real(guard, tuple(blocks), **how)
+    def passes(guard: Any, blocks: Sequence[Any], **how: Any) -> Verdict:  # noqa: ANN401
+        verdict = no_worse(guard, tuple(blocks), **how)
         return verdict if blocks else replace(verdict, outcome=Outcome.PASS)
 
-    with patch.object(canary, "no_worse", no_worse):
+    with patch.object(canary, "no_worse", passes):
         yield
 
 
@@ -187,7 +187,11 @@ def act_before_commit() -> Patches:
     real = Record.commit
 
     def commit(
-        self: Record, loaded: Loaded, plan: Plan, calls: Sequence[Call] = (), **rest: Any  # noqa: ANN401
+        self: Record,
+        loaded: Loaded,
+        plan: Plan,
+        calls: Sequence[Call] = (),
+        **rest: Any,  # noqa: ANN401
     ) -> Committed:
         acts = _ACTORS[id(self)]
         for call in calls:
@@ -248,10 +252,9 @@ def retry_inside_a_call() -> Patches:
 @bug
 def alias_first_on_the_way_back() -> Patches:
     """Users wait until the alias is home."""
-    real = reconcile.wishes
 
     def wish(turn: Turn) -> tuple[Call, ...]:
-        calls, live = real(turn), turn.application.live
+        calls, live = wishes.wishes(turn), turn.application.live
         back = live is not None and live.state is State.ROLLED_BACK
         named = any(isinstance(one, MoveAlias) for one in calls)
         away = turn.world.alias != desired_alias(turn.application)
@@ -369,7 +372,11 @@ def journal_after_the_state() -> Patches:
     """State and journal are two transactions, with a crash between them."""
 
     def commit(
-        self: Record, loaded: Loaded, plan: Plan, calls: Sequence[Call] = (), **rest: Any  # noqa: ANN401
+        self: Record,
+        loaded: Loaded,
+        plan: Plan,
+        calls: Sequence[Call] = (),
+        **rest: Any,  # noqa: ANN401
     ) -> Committed:
         if not plan.events:
             return real(self, loaded, plan, calls, **rest)
@@ -377,7 +384,7 @@ def journal_after_the_state() -> Patches:
         done = real(self, loaded, bare, calls, **rest)
         with self._write() as connection:
             rows = [writing.event_row(event, plan.application) for event in plan.events]
-            seqs = store.append(connection, rows)
+            seqs = writing.append(connection, rows)
         return replace(done, seqs=seqs)
 
     real = Record.commit
@@ -400,8 +407,13 @@ def harm_waits_while_paused() -> Patches:
 @bug
 def a_conflict_is_sent_all_the_same() -> Patches:
     """Who wrote nothing sends what it would have written."""
+
     def commit(
-        self: Record, loaded: Loaded, plan: Plan, calls: Sequence[Call] = (), **rest: Any  # noqa: ANN401
+        self: Record,
+        loaded: Loaded,
+        plan: Plan,
+        calls: Sequence[Call] = (),
+        **rest: Any,  # noqa: ANN401
     ) -> Committed:
         try:
             return committed(self, loaded, plan, calls, **rest)

@@ -252,7 +252,6 @@ class Traffic(Client):
             )
         return self.known
 
-
     def _all(self, grains: range) -> Arm:
         return sum((self.platform.everybody(one) for one in grains), NOTHING)
 
@@ -275,6 +274,7 @@ class Traffic(Client):
 
     def peak_concurrency(self, endpoint: str) -> float | None:
         assert endpoint == SPEC.endpoint
+        return None
 
 
 def _grains(minute: int) -> range:

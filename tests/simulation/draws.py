@@ -17,7 +17,7 @@ FEW = 30.0
 
 @dataclass
 class Draws:
-    """The chance of one run; `rates` are the faults' chances at each place where they may strike."""
+    """The chance of one run; `rates` are the chances of faults where they may strike."""
 
     seed: int
     rates: Mapping[str, float] = field(default_factory=dict)
@@ -47,7 +47,8 @@ class Draws:
 
     def between(self, place: str, low: float, high: float) -> float:
         """The next number between two at a place, small ones as often as large ones by ratio."""
-        return low * (high / low) ** self.share(place)
+        ratio: float = (high / low) ** self.share(place)
+        return low * ratio
 
     def strikes(self, place: str, kinds: Collection[str]) -> str | None:
         """The fault, if any, that strikes at a place now: of those kinds, the first that does."""

@@ -233,7 +233,9 @@ def at_rest(application: Application) -> bool:
     """Every release has ended and is cleared away, or waits for a person and says why."""
     if application.hold is not None:
         return True
-    if application.live is None and any(one.ended_at and not one.removed for one in _old(application)):
+    if application.live is None and any(
+        one.ended_at and not one.removed for one in _old(application)
+    ):
         return False
     waiting = [one for one in application.releases if one.state is State.REGISTERED]
     moving = [application.live] if application.live is not None else waiting

@@ -137,7 +137,7 @@ class Promises:
         assert told or sent, f"it serves {endpoint.serving}, not {wanted}, and nothing is said"
 
     def _theirs_is_told(self, before: Application, world: World, plan: Plan) -> None:
-        """What we never asked for is held and shown, or taken as an abort; never undone silently."""
+        """What we never asked for is held and shown, or an abort; it is never undone silently."""
         after, endpoint = plan.application, world.endpoint
         if not isinstance(endpoint, Endpoint) or endpoint.config_version < after.config_version:
             return

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import structlog
 
@@ -17,6 +19,7 @@ from controller.console.reading import Book
 from controller.daemon import passes
 from controller.record.store import Store
 from states.plan import Plan
+from states.reconcile import reconcile
 from states.release import Application
 from states.world import World
 from tests.simulation import fate
@@ -132,7 +135,13 @@ class _Run:
     def _replica(self, name: str, path: Path) -> Replica:
         wire = Wire(name, self.stage, self.draws, self.situations)
         return Replica(
-            wire, self.platform, self.promises, path, self.clock, self.spec, POLL,
+            wire,
+            self.platform,
+            self.promises,
+            path,
+            self.clock,
+            self.spec,
+            POLL,
         )
 
     def play(self) -> None:
@@ -159,7 +168,7 @@ class _Run:
     def _register(self) -> None:
         at = FIRST_S
         for number, kind in enumerate(self.begun.kinds, start=2):
-            self.stage.at(at, lambda number=number, kind=kind: self._appears(number, kind))
+            self.stage.at(at, partial(self._appears, number, kind))
             at += self.begun.gap_s
 
     def _appears(self, number: int, kind: str) -> None:
@@ -179,15 +188,8 @@ class _Run:
         """Go on until nothing is under way, and every replica has looked at that."""
         limit = self.stage.now + HEALING_S
         while self.stage.now < limit:
-            seen = [one.passes + QUIET_LOOKS for one in self.replicas]
             calls = sum(self.promises.sends.values())
-            self.stage.run(
-                lambda seen=seen: all(
-                    one.passes >= wanted
-                    for one, wanted in zip(self.replicas, seen, strict=True)
-                ),
-                limit=limit,
-            )
+            self._look_around(limit)
             application = self.outside.application()
             quiet = sum(self.promises.sends.values()) == calls
             if quiet and at_rest(application) and home(application, self.platform):
@@ -195,25 +197,26 @@ class _Run:
         application = self.outside.application()
         raise AssertionError(f"a healed world does not come to rest: {self._told(application)}")
 
+    def _look_around(self, limit: float) -> None:
+        """Every replica makes a few passes."""
+        wanted = [one.passes + QUIET_LOOKS for one in self.replicas]
+
+        def looked() -> bool:
+            return all(one.passes >= many for one, many in zip(self.replicas, wanted, strict=True))
+
+        self.stage.run(looked, limit=limit)
+
     def _waits(self) -> bool:
         """Something is left that only a person can move."""
         application = self.outside.application()
-        return any(
-            (one.live or one.state == "Registered") for one in application.releases
-        )
+        return any((one.live or one.state == "Registered") for one in application.releases)
 
     def _stay(self) -> None:
         """What has come to rest stays so (L1), also when the last calls are forgotten."""
         before, world = sum(self.promises.sends.values()), self.platform.endpoint
         for one in self.replicas:
             one.pace = SLOWLY
-        seen = [one.passes + QUIET_LOOKS for one in self.replicas]
-        self.stage.run(
-            lambda: all(
-                one.passes >= wanted for one, wanted in zip(self.replicas, seen, strict=True)
-            ),
-            limit=self.stage.now + 3600,
-        )
+        self._look_around(self.stage.now + HEALING_S)
         application = self.outside.application()
         told = self._told(application)
         assert sum(self.promises.sends.values()) == before, f"it went on sending: {told}"
@@ -246,20 +249,18 @@ class _Run:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Every look is checked, and every line is caught, while this run has the process."""
-        real = passes.reconcile
 
-        def reconcile(application: Application, world: World) -> Plan:
-            plan = real(application, world)
+        def checked(application: Application, world: World) -> Plan:
+            plan = reconcile(application, world)
             self.promises.looked(application, world, plan)
             return plan
 
-        passes.reconcile = reconcile
         kept = structlog.get_config()
         structlog.configure(processors=[self._line], cache_logger_on_first_use=False)
         try:
-            yield
+            with patch.object(passes, "reconcile", checked):
+                yield
         finally:
-            passes.reconcile = real
             structlog.configure(**kept)
 
     def _line(self, _: object, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:

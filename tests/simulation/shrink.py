@@ -23,9 +23,7 @@ def shrunk(
 
 
 class _Shrinking:
-    def __init__(
-        self, seed: int, made: Path, budget: int, say: Callable[[str], object]
-    ) -> None:
+    def __init__(self, seed: int, made: Path, budget: int, say: Callable[[str], object]) -> None:
         self.seed, self.made, self.left, self.say = seed, made, budget, say
         self.kind = ""
 

@@ -61,4 +61,3 @@ class Wire:
     def time_out(self) -> None:
         """Wait for an answer that does not come."""
         self.stage.wait(TIMEOUT_S)
-
