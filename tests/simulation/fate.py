@@ -4,14 +4,13 @@ Swarm testing: each run has its own mix, and most faults are missing from it. A 
 at once would hide what only shows when some part works long enough.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from policies.rollout import Rollout
 from states.release import Spec
 from tests.simulation.draws import Draws
-from tests.simulation.platform import Platform
+from tests.simulation.platform import ERRING, Platform
 from tests.states.story import SPEC, version
 
 AT_PLACES = {
@@ -75,7 +74,9 @@ BRISK = replace(
     provisioning_deadline=timedelta(minutes=13),
     testing_deadline=timedelta(minutes=5),
 )
-KINDS = ("good", "good", "good", "good", "errs", "errs_little", "undeployable", "untrue")
+KINDS = ("errs", "errs_late", "errs_little", "undeployable", "untrue")
+GOOD = 0.5
+"""Share of versions that have nothing wrong with them."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +97,14 @@ class Begin:
     steps: tuple[int, ...] = (10, 100)
 
 
-def begin(seed: int, kinds: Collection[str] = KINDS) -> Begin:
+def begin(seed: int) -> Begin:
     """How a run of this seed begins."""
-    draws, some = Draws(seed), sorted(kinds)
+    draws = Draws(seed)
     many = 2 if draws.at("begin/releases") < 0.3 else 1
     return Begin(
         replicas=(1, 2, 2, 2, 3)[int(5 * draws.at("begin/replicas"))],
         first=draws.at("begin/first") < 0.12,
-        kinds=tuple(some[int(len(some) * draws.at(f"begin/kind{one}"))] for one in range(many)),
+        kinds=tuple(_kind(draws.at(f"begin/kind{one}")) for one in range(many)),
         gap_s=60 + 500 * draws.at("begin/gap"),
         error_rate=(0.0, 0.002, 0.01)[int(3 * draws.at("begin/rate"))],
         labelled=draws.at("begin/labelled") < 0.2,
@@ -111,6 +112,10 @@ def begin(seed: int, kinds: Collection[str] = KINDS) -> Begin:
         ahead_s=round(10 * draws.at("begin/ahead") - 5, 3),
         steps=((10, 100), (10, 100), (5, 50, 100), (100,))[int(4 * draws.at("begin/steps"))],
     )
+
+
+def _kind(share: float) -> str:
+    return "good" if share < GOOD else KINDS[int(len(KINDS) * (share - GOOD) / (1 - GOOD))]
 
 
 def rates(seed: int) -> dict[str, float]:
@@ -134,9 +139,11 @@ def register(platform: Platform, number: int, kind: str) -> None:
     """A version appears in the registry, good or bad."""
     name = str(number)
     if kind == "errs":
-        platform.error_rates[name] = 0.1
+        platform.error_rates[name] = ERRING, 0.0
     elif kind == "errs_little":
-        platform.error_rates[name] = platform.error_rate + 0.02
+        platform.error_rates[name] = platform.error_rate + 0.02, 0.0
+    elif kind == "errs_late":
+        platform.bad_once_named.add(name)
     elif kind == "undeployable":
         platform.undeployable.add(name)
     elif kind == "untrue":

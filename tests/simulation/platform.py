@@ -15,6 +15,8 @@ from tests.states.story import MODEL, TABLE, serving, version
 GRAIN_S = 5
 """Users are counted by grains of so many seconds: each has one split, and is told of whole."""
 WHOLE = 100
+ERRING = 0.1
+"""Share of its requests that a bad version fails."""
 KEPT = 80
 """Earlier looks at the endpoint that a stale answer may be."""
 
@@ -81,8 +83,10 @@ class Platform:
     endpoint: Endpoint | Absent = field(default_factory=Absent)
     alias: str | Absent = field(default_factory=Absent)
     versions: dict[int, ModelVersion] = field(default_factory=dict)
-    error_rates: dict[str, float] = field(default_factory=dict)
-    """By version, where it is worse."""
+    error_rates: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """By version, where it is worse: how bad, and since when."""
+    bad_once_named: set[str] = field(default_factory=set)
+    """Versions that err from the moment on at which the alias names them."""
     undeployable: set[str] = field(default_factory=set)
     untrue: set[str] = field(default_factory=set)
     """Versions that fail their golden queries."""
@@ -223,6 +227,8 @@ class Platform:
         """The alias names another version from now on."""
         self.earlier_alias = [*self.earlier_alias, (self.stage.now, self.alias)][-KEPT:]
         self.alias = alias
+        if alias in self.bad_once_named and alias not in self.error_rates:
+            self.error_rates[str(alias)] = ERRING, self.stage.now
 
     def tag(self, number: str, key: str, value: str) -> None:
         """A version gets a tag."""
@@ -254,7 +260,8 @@ class Platform:
         requests = asked
         if share.weight < WHOLE:
             requests = self.draws.count(f"users/{grain}/{entity}", asked, share.weight / WHOLE)
-        rate = self.error_rates.get(share.version, self.error_rate)
+        worse, since = self.error_rates.get(share.version, (self.error_rate, 0.0))
+        rate = worse if grain * GRAIN_S >= since else self.error_rate
         errors = self.draws.count(f"errors/{grain}/{entity}", requests, rate)
         return Arm(requests=requests, errors=errors, server_errors=errors)
 
