@@ -1,6 +1,7 @@
 """Strangers, operators and bad luck: what happens while replicas work, and how it is put right."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from controller.record.errors import OrderRefused
 from controller.record.store import Store
@@ -209,6 +210,17 @@ class Outside:
     def put_right(self) -> None:
         """A person does what the holds ask for."""
         application = self.application()
+        change = application.change
+        word: Literal["adopt", "revert"] = "adopt" if self._share("answer") < 1 / 2 else "revert"
+        if change is not None and self._share("answers") < 1 / 2:
+            try:
+                self.promises.note(self.store.give_answer(NAME, word, "operator", "as it should be"))
+            except OrderRefused as refused:
+                self.promises.note(f"{word}: {refused}")
+            else:
+                self.promises.situations[word] += 1
+                self.promises.ordered()
+                return
         wanted, named = desired(application), desired_alias(application)
         now = self.platform.endpoint
         self.promises.note(f"a person puts it right: {wanted}, alias {named}")

@@ -10,7 +10,8 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from controller.record.errors import Conflict, StoreUnusable
+from controller.record.errors import Conflict, LeaseLost, StoreUnusable
+from controller.record.leases import Lease
 from controller.record.loading import Loaded
 from controller.record.store import Committed, Store
 from states.plan import Call, Plan
@@ -48,6 +49,8 @@ class Record(Store):
     ) -> None:
         self._wire = wire
         self._promises = promises
+        self.held: Callable[[], Lease | None] = lambda: None
+        """The lease that is committed with, if replicas share by leases."""
         super().__init__(f"sqlite:///{path}", clock=clock)
         _share(self._engine)
 
@@ -57,12 +60,20 @@ class Record(Store):
         return loaded
 
     def commit(
-        self, loaded: Loaded, plan: Plan, calls: Sequence[Call] = (), **options: object
+        self,
+        loaded: Loaded,
+        plan: Plan,
+        calls: Sequence[Call] = (),
+        lease: Lease | None = None,
     ) -> Committed:
+        lease = lease or self.held()
         self._promises.committing(self._wire.name, loaded, plan, tuple(calls))
         conflict = False
         try:
-            return super().commit(loaded, plan, calls, **options)
+            return super().commit(loaded, plan, calls, lease)
+        except LeaseLost:
+            self._wire.situations["commit after the lease was lost"] += 1
+            raise
         except Conflict:
             conflict = True
             raise
@@ -75,11 +86,17 @@ class Record(Store):
         self._engine.dispose()
 
     @contextmanager
-    def _transaction(self, *, writes: bool) -> Iterator[Connection]:
-        place = "store.write" if writes else "store.read"
-        self._wire.before(place)
-        fault = self._wire.struck(place, "disk_full", "store_unknown") if writes else None
-        with super()._transaction(writes=writes) as connection:
+    def reading(self) -> Iterator[Connection]:
+        self._wire.before("store.read")
+        with super().reading() as connection:
+            yield connection
+        self._wire.after("store.read")
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        self._wire.before("store.write")
+        fault = self._wire.struck("store.write", "disk_full", "store_unknown")
+        with super().writing() as connection:
             if fault == "disk_full":
                 _fill(connection)
             try:
@@ -90,12 +107,11 @@ class Record(Store):
             finally:
                 if fault == "disk_full":
                     _empty(connection)
-        if writes:
-            self._promises.committed(self._wire.name)
+        self._promises.committed(self._wire.name)
         if fault == "store_unknown":
             self._wire.situations["applied-unknown commit"] += 1
             raise StoreUnusable(f"the store {self.path} cannot be used: the disk fails")
-        self._wire.after(place)
+        self._wire.after("store.write")
 
 
 _SHARED: list[Engine] = []
