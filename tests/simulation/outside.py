@@ -214,7 +214,9 @@ class Outside:
         word: Literal["adopt", "revert"] = "adopt" if self._share("answer") < 1 / 2 else "revert"
         if change is not None and self._share("answers") < 1 / 2:
             try:
-                self.promises.note(self.store.give_answer(NAME, word, "operator", "as it should be"))
+                self.promises.note(
+                    self.store.give_answer(NAME, word, "operator", "as it should be")
+                )
             except OrderRefused as refused:
                 self.promises.note(f"{word}: {refused}")
             else:

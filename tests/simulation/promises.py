@@ -16,6 +16,7 @@ from typing import Any
 
 from controller.record.codec import call_json
 from controller.record.loading import Loaded
+from controller.record.times import micros
 from states.desired import closed, desired
 from states.machine import TRANSITIONS, State, Trigger
 from states.plan import Call, Plan, Serve
@@ -65,6 +66,7 @@ class Promises:
     settled: dict[Key, float] = field(default_factory=dict)
     """True time of the first look by which a release was settled in its state and step."""
     seq: int = 0
+    epoch: int = 0
     looks: dict[str, Look] = field(default_factory=dict)
     pending: dict[str, tuple[Loaded, Plan, tuple[Call, ...]]] = field(default_factory=dict)
     sends: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -151,7 +153,9 @@ class Promises:
         if ours or known or before.seen is None or not after.adopted:
             return
         back = after.live is not None and (after.live.state is State.ROLLED_BACK or after.live.shut)
-        assert after.change is not None or after.hold or back, f"nobody is told of {endpoint.serving}"
+        answered = before.answer is not None and before.change is not None
+        told = after.change is not None or after.hold is not None
+        assert told or back or answered, f"nobody is told of {endpoint.serving}"
 
     def _way_back_is_urgent(self, world: World, plan: Plan) -> None:
         """While users get what was closed to them, the traffic is sent home, and at once (S23)."""
@@ -233,6 +237,7 @@ class Promises:
         pending = self.pending.pop(actor, None)
         if pending is None:
             return
+        self._by_the_holder(actor)
         loaded, plan, calls = pending
         self.application = plan.application
         self.unsent[actor] = len(calls)
@@ -243,6 +248,20 @@ class Promises:
         for row in rows:
             self._moved(actor, loaded.application, plan.application, row)
         self._budget()
+
+    def _by_the_holder(self, actor: str) -> None:
+        """Where there are leases, nobody commits but who has one that is not over (S16)."""
+        query = (
+            "SELECT leases.replica, epoch, until FROM leases LEFT JOIN replicas "
+            "ON replicas.name = leases.replica WHERE application NOT LIKE '$%'"
+        )
+        for holder, epoch, until in self.reader.execute(query):
+            assert epoch >= self.epoch, f"epoch {epoch} came after {self.epoch}"
+            self.situations["takeover"] += epoch > self.epoch > 0
+            assert holder is not None, f"{actor} writes, and nobody has the lease"
+            assert holder.startswith(actor), f"{actor} writes, and {holder} has the lease"
+            assert until > micros(self.clock()), f"{actor} writes, and its lease is over"
+            self.epoch = epoch
 
     def _fold(self) -> list[dict[str, Any]]:
         """Read on in the journal: no number is missing, no arrow is invented (S10, S11)."""

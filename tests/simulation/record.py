@@ -49,12 +49,15 @@ class Record(Store):
     ) -> None:
         self._wire = wire
         self._promises = promises
-        self.held: Callable[[], Lease | None] = lambda: None
-        """The lease that is committed with, if replicas share by leases."""
+        self.held: Callable[[], Lease | None] | None = None
+        """The lease that is held now, if replicas share by leases."""
+        self._lease: Lease | None = None
+        """The one that was held when the record was read: it is committed with."""
         super().__init__(f"sqlite:///{path}", clock=clock)
         _share(self._engine)
 
     def load(self, *args: object, **options: object) -> Loaded:
+        self._lease = self.held() if self.held is not None else None
         loaded = super().load(*args, **options)  # type: ignore[arg-type]
         self._promises.loaded(self._wire.name)
         return loaded
@@ -66,7 +69,9 @@ class Record(Store):
         calls: Sequence[Call] = (),
         lease: Lease | None = None,
     ) -> Committed:
-        lease = lease or self.held()
+        lease = lease or self._lease
+        if self.held is not None and lease is None:
+            raise LeaseLost("the lease was lost before anything was decided")
         self._promises.committing(self._wire.name, loaded, plan, tuple(calls))
         conflict = False
         try:

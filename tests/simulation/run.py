@@ -142,6 +142,7 @@ class _Run:
             self.clock,
             self.spec,
             POLL,
+            by_lease=self.begun.by_lease,
         )
 
     def play(self) -> None:

@@ -23,6 +23,8 @@ class Stage:
     after: Callable[[], None] = lambda: None
     """Called whenever something has happened: where the promises of the world are looked at."""
     steps: int = 0
+    hub: greenlet = field(default_factory=getcurrent)
+    """Where everybody goes back to who waits."""
     _due: list[tuple[float, int, Callable[[], object]]] = field(default_factory=list)
     _order: int = 0
     _actors: dict[greenlet, str] = field(default_factory=dict)
@@ -44,15 +46,14 @@ class Stage:
 
     def enter(self, name: str, life: Callable[[], None], *, when: float) -> None:
         """Let an actor begin its life."""
-        actor = greenlet(life)
+        actor = greenlet(life, self.hub)
         self._actors[actor] = name
         self.at(when, actor.switch)
 
     def wait(self, seconds: float) -> None:
         """The actor waits; others go on."""
-        mine = getcurrent()
-        self.at(self.now + seconds, mine.switch)
-        mine.parent.switch()
+        self.at(self.now + seconds, getcurrent().switch)
+        self.hub.switch()
 
     def run(self, until: Callable[[], bool], *, limit: float) -> bool:
         """Go on until something is so, or until a true time; tells which it was."""

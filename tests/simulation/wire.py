@@ -27,6 +27,9 @@ class Wire:
     draws: Draws
     situations: Counter[str]
     boundaries: int = 0
+    dead: bool = False
+    """Its process is gone: whatever of it wakes up is dead as well."""
+    stalled_until: float = 0.0
     passed: list[str] | None = None
     """Where it has been, by place and number, if that is wanted."""
 
@@ -49,7 +52,8 @@ class Wire:
             self.situations[f"stall {place}"] += 1
             self.situations["stall of minutes"] += took > 120
             wait += took
-        self.stage.wait(wait)
+            self.stalled_until = self.stage.now + wait
+        self.wait(wait)
         if fault == "crash":
             self.situations[f"crash {where.removeprefix(self.name + '/')}"] += 1
             raise Crash
@@ -58,6 +62,12 @@ class Wire:
         """What goes wrong with what is asked at a place, if anything."""
         return self.draws.strikes(f"{self.name}/{place}", kinds)
 
+    def wait(self, seconds: float) -> None:
+        """Let others go on."""
+        self.stage.wait(seconds)
+        if self.dead:
+            raise Crash
+
     def time_out(self) -> None:
         """Wait for an answer that does not come."""
-        self.stage.wait(TIMEOUT_S)
+        self.wait(TIMEOUT_S)
