@@ -17,8 +17,9 @@ from unittest.mock import patch
 from sqlalchemy import Connection, select, update
 
 from controller.daemon import act
-from controller.record import loading, orders, store, writing
+from controller.record import leases, loading, orders, store, writing
 from controller.record.errors import Conflict
+from controller.record.leases import Lease
 from controller.record.loading import Loaded
 from controller.record.printer import Printer
 from controller.record.schema import APPLICATIONS, COUNTERS, RELEASES, SEQ
@@ -31,9 +32,9 @@ from states.desired import desired, desired_alias
 from states.machine import State
 from states.plan import Call, MoveAlias, Plan, Serve
 from states.release import Application, Release
-from states.supervise import Finding
 from states.turn import Turn
 from states.world import Endpoint, World
+from tests.simulation import replica
 from tests.simulation.record import Record, ram_disk, template
 from tests.simulation.run import Options, Result, _Run, run
 
@@ -302,7 +303,7 @@ def the_cursor_moves_before_the_line() -> Patches:
         for line in self._store.journal(after=last):
             last = int(line["seq"])
             self._store.mark_printed(last)
-            with self._store._write() as connection:
+            with self._store.writing() as connection:
                 self._store._save_cursor(connection)
             self._print(line)
         return last
@@ -315,10 +316,10 @@ def the_cursor_moves_before_the_line() -> Patches:
 def users_for_what_is_not_ready() -> Patches:
     """An entity gets users whether it is ready or not."""
 
-    def ready(_: Turn, __: Release) -> bool:
-        return True
+    def ready(turn: Turn, _: Release) -> bool:
+        return home.converged(turn)
 
-    with patch.object(climb, "ready", ready), patch.object(canary, "ready", ready):
+    with patch.object(climb, "ready_for", ready), patch.object(canary, "ready_for", ready):
         yield
 
 
@@ -326,10 +327,10 @@ def users_for_what_is_not_ready() -> Patches:
 def theirs_is_undone_silently() -> Patches:
     """Somebody's change is taken for a call that got lost."""
 
-    def foreign(_: Turn, __: Endpoint) -> Finding:
-        return Finding()
+    def endpoint_part(turn: Turn) -> tuple[str, ...] | None:
+        return None if turn.unseen else ()
 
-    with patch.object(supervise, "_foreign", foreign):
+    with patch.object(supervise, "endpoint_part", endpoint_part):
         yield
 
 
@@ -382,7 +383,7 @@ def journal_after_the_state() -> Patches:
             return real(self, loaded, plan, calls, **rest)
         bare = replace(plan, events=())
         done = real(self, loaded, bare, calls, **rest)
-        with self._write() as connection:
+        with self.writing() as connection:
             rows = [writing.event_row(event, plan.application) for event in plan.events]
             seqs = writing.append(connection, rows)
         return replace(done, seqs=seqs)
@@ -434,6 +435,40 @@ def a_conflict_is_sent_all_the_same() -> Patches:
         patch.object(Record, "commit", commit),
         patch.object(act.Actor, "affordable", remembered),
     ):
+        yield
+
+
+@bug
+def no_lease_epoch() -> Patches:
+    """A replica that lost its lease commits all the same."""
+
+    def prove(_: Connection, __: Lease) -> None:
+        pass
+
+    with patch.object(store, "prove", prove):
+        yield
+
+
+@bug
+def a_lease_is_taken_from_the_living() -> Patches:
+    """Whoever looks at the list of replicas believes that all others are gone."""
+    real = leases._rows
+
+    def rows(connection: Connection, names: Sequence[str]) -> dict[str, tuple[str | None, int]]:
+        return {name: (None, epoch) for name, (_, epoch) in real(connection, names).items()}
+
+    def living(connection: Connection, ttl: int) -> set[str]:
+        return {min(alive)} if len(alive := everybody(connection, ttl)) > 1 else alive
+
+    everybody = leases._living
+    with patch.object(leases, "_rows", rows), patch.object(leases, "_living", living):
+        yield
+
+
+@bug
+def no_send_guard() -> Patches:
+    """What was committed is sent, however long ago the lease ran out."""
+    with patch.object(replica, "LEAST_LEFT_S", -1.0):
         yield
 
 

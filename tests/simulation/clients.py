@@ -57,6 +57,7 @@ class Client:
 
     def send(self, call: Call, apply: Callable[[], None]) -> None:
         """Send a mutation: it is applied, refused, lost, or late; and its answer may be lost."""
+        self.promises.leaving(self.wire.name)
         self.promises.under_way.add(self.wire.name)
         try:
             self._send(call, apply)

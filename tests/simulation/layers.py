@@ -17,6 +17,7 @@ from tests.simulation.record import ram_disk, template
 from tests.simulation.run import Options, run
 
 STALLS = {"stall": 0.03, "unreachable": 0.05}
+LONG_STALLS = {"stall": 0.04}
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,23 @@ class Layer:
 LAYERS = {
     "row version": Layer(
         "no row version",
-        ("no order fence", "no config version check"),
+        ("no order fence", "no config version check", "no lease epoch", "no send guard"),
         Options(rates={**STALLS, "lost": 0.1}, begin=Begin(replicas=3)),
     ),
     "order fence": Layer(
         "no order fence",
         ("no row version", "no config version check"),
         Options(rates={"stall": 0.01, "order_meanwhile": 0.1}, begin=Begin(replicas=1)),
+    ),
+    "lease epoch": Layer(
+        "no lease epoch",
+        ("no row version", "no order fence", "no config version check"),
+        Options(rates=LONG_STALLS, begin=Begin(replicas=3, by_lease=True)),
+    ),
+    "send guard": Layer(
+        "no send guard",
+        ("no row version", "no order fence", "no config version check"),
+        Options(rates=LONG_STALLS, begin=Begin(replicas=3, by_lease=True)),
     ),
     "config_version": Layer(
         "no config version check",

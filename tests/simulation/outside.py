@@ -210,19 +210,8 @@ class Outside:
     def put_right(self) -> None:
         """A person does what the holds ask for."""
         application = self.application()
-        change = application.change
-        word: Literal["adopt", "revert"] = "adopt" if self._share("answer") < 1 / 2 else "revert"
-        if change is not None and self._share("answers") < 1 / 2:
-            try:
-                self.promises.note(
-                    self.store.give_answer(NAME, word, "operator", "as it should be")
-                )
-            except OrderRefused as refused:
-                self.promises.note(f"{word}: {refused}")
-            else:
-                self.promises.situations[word] += 1
-                self.promises.ordered()
-                return
+        if application.change is not None and self._share("answers") < 1 / 2 and self._answer():
+            return
         wanted, named = desired(application), desired_alias(application)
         now = self.platform.endpoint
         self.promises.note(f"a person puts it right: {wanted}, alias {named}")
@@ -241,6 +230,19 @@ class Outside:
             elif waits and release.order is Order.PAUSE:
                 self.store.give_order(NAME, release.version, Order.RUN, "operator", "go on")
         self.promises.ordered()
+
+    def _answer(self) -> bool:
+        """Say `adopt` or `revert` to the change that is shown; whether that can be done."""
+        word: Literal["adopt", "revert"] = "adopt" if self._share("answer") < 1 / 2 else "revert"
+        try:
+            told = self.store.give_answer(NAME, word, "operator", "as it should be")
+        except OrderRefused as refused:
+            self.promises.note(f"{word}: {refused}")
+            return False
+        self.promises.note(told)
+        self.promises.situations[word] += 1
+        self.promises.ordered()
+        return True
 
 
 def at_rest(application: Application) -> bool:

@@ -28,6 +28,7 @@ from tests.simulation.stage import START
 from tests.states.oaths import check
 
 TOLD_TWICE = timedelta(minutes=10)
+GUARD_S, RECENTLY_S = 20.0, 120.0
 BUDGET, WINDOW_US = 50, 300_000_000
 ARROWS = {(one.value, source.value, dest.value) for one, source, dest in TRANSITIONS}
 
@@ -414,6 +415,22 @@ class Promises:
         assert spent <= BUDGET, f"{spent} writes in five minutes"
 
     # What is sent, and what is printed.
+
+    def leaving(self, actor: str) -> None:
+        """A call is begun only while the lease is ours for twice its deadline (S18)."""
+        now = self.platform.stage.now
+        if any(at > now - RECENTLY_S for at in self.clock.jumps):
+            return
+        query = (
+            "SELECT leases.replica, until FROM leases LEFT JOIN replicas "
+            "ON replicas.name = leases.replica WHERE application NOT LIKE '$%'"
+        )
+        for holder, until in self.reader.execute(query):
+            assert (holder or "").startswith(actor), (
+                f"{actor} begins a call, {holder} has the lease"
+            )
+            left = (until - micros(self.clock())) / 1e6
+            assert left >= GUARD_S, f"{actor} begins a call, with {left:.0f} s of its lease left"
 
     def sent(self, call: Call, actor: str) -> None:
         """A call leaves: it was written down, and for each row it leaves once (S7)."""

@@ -60,17 +60,24 @@ class Keeper:
     held: Lease | None = None
 
     def keep(self) -> None:
-        """Renew and share, as long as the process lives; a process that stalls renews nothing."""
-        stage, main = self.wire.stage, self.replica.wire
-        with suppress(Crash):
-            while not self.wire.dead:
-                if main.stalled_until > stage.now:
-                    self.wire.wait(main.stalled_until - stage.now)
-                    continue
-                with suppress(RecordError):
-                    self._share()
-                self.wire.wait(RENEW_S * self.replica.pace)
+        """Renew and share as long as the process lives, and no longer: it dies whole."""
+        try:
+            self._keep()
+        except Crash:
+            if self.replica.keeper is self:
+                self.replica.wire.dead = True
         self.record.die()
+
+    def _keep(self) -> None:
+        stage, main = self.wire.stage, self.replica.wire
+        while not self.wire.dead:
+            if main.stalled_until > stage.now:
+                # A process that stalls renews nothing.
+                self.wire.wait(main.stalled_until - stage.now)
+                continue
+            with suppress(RecordError):
+                self._share()
+            self.wire.wait(RENEW_S * self.replica.pace)
 
     def _share(self) -> None:
         alive = self.leases.renew()
@@ -115,6 +122,7 @@ class Replica:
 
     def _started(self) -> Pass:
         self.starts += 1
+        self.wire.dead = False
         wire, platform, promises = self.wire, self.platform, self.promises
         self.record = record = Record(self.path, self.clock, wire, promises)
         ends = Endpoints(wire, platform, promises)
