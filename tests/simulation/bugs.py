@@ -35,6 +35,7 @@ from states.release import Application, Release
 from states.turn import Turn
 from states.world import Endpoint, World
 from tests.simulation import replica
+from tests.simulation.fate import Begin
 from tests.simulation.record import Record, ram_disk, template
 from tests.simulation.run import Options, Result, _Run, run
 
@@ -472,6 +473,17 @@ def no_send_guard() -> Patches:
         yield
 
 
+NARROW = {
+    "harm waits while paused": Options(
+        rates={"order_meanwhile": 0.1}, begin=Begin(kinds=("errs", "errs"))
+    ),
+    "no deadline": Options(rates={"stuck": 0.3}),
+    "no order fence": Options(rates={"order_meanwhile": 0.1, "stall": 0.01}),
+    "users for what is not ready": Options(rates={"flaps": 0.3, "table_silent": 0.1}),
+}
+"""Bugs that show only when two rare things meet are hunted in a mix of just these."""
+
+
 @dataclass
 class Caught:
     """Whether and how a bug was found."""
@@ -487,7 +499,7 @@ def hunt(name: str, *, limit_s: float = 60.0, first: int = 1) -> Caught:
     with tempfile.TemporaryDirectory(dir=ram_disk()) as folder, BUGS[name]():
         made, seed = template(Path(folder)), first
         while time.perf_counter() - started < limit_s:
-            result: Result = run(seed, made, Options())
+            result: Result = run(seed, made, NARROW.get(name, Options()))
             if result.violation is not None:
                 return Caught(seed, time.perf_counter() - started, result.violation)
             seed += 1

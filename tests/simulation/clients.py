@@ -114,6 +114,8 @@ class Endpoints(Client):
 
     def _now(self) -> Endpoint | Absent:
         now = self.platform.stage.now
+        if self.wire.struck("see.endpoint", "flaps"):
+            self.platform.flap()
         if self.wire.struck("see.endpoint", "stale"):
             old = [
                 one

@@ -26,10 +26,11 @@ AT_PLACES = {
     "disk_full": 0.05,
     "store_unknown": 0.02,
     "slow_update": 0.3,
-    "stuck": 0.1,
+    "stuck": 0.25,
+    "flaps": 0.08,
     "build_fails": 0.15,
     "answers_astray": 0.2,
-    "order_meanwhile": 0.05,
+    "order_meanwhile": 0.1,
 }
 """Faults that strike where something is asked or done, and their highest rates."""
 IN_TIME = {

@@ -126,13 +126,7 @@ class Outside:
         self.platform.show(replace(now, ready=now.ready - {gone}))
         self._happens("entity not ready")
         stage = self.platform.stage
-        stage.at(stage.now + self.draws.between("outside/unready", 30, 300), self.make_ready)
-
-    def make_ready(self) -> None:
-        """What serves is ready again."""
-        now = self.platform.endpoint
-        if isinstance(now, Endpoint) and now.ready != frozenset(now.serving.shares):
-            self.platform.show(replace(now, ready=frozenset(now.serving.shares)))
+        stage.at(stage.now + self.draws.between("outside/unready", 30, 300), self.platform.be_ready)
 
     def _order(self, order: Order) -> None:
         try:
@@ -202,7 +196,7 @@ class Outside:
         self.platform.late.clear()
         self.platform.hidden = 0.0
         self.clock.go_on()
-        self.make_ready()
+        self.platform.be_ready()
         if self.platform.finish is not None:
             self.platform.finish()
         self.promises.note("the world heals")

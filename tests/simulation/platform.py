@@ -223,6 +223,22 @@ class Platform:
             )
         )
 
+    def flap(self) -> None:
+        """What has no users is not ready for a while, and nobody notices."""
+        now = self.endpoint
+        if not isinstance(now, Endpoint):
+            return
+        idle = {name for name, share in now.serving.shares.items() if not share.weight}
+        if idle & now.ready:
+            self.show(replace(now, ready=now.ready - idle))
+            self.stage.at(self.stage.now + 45, self.be_ready)
+
+    def be_ready(self) -> None:
+        """What serves is ready again."""
+        now = self.endpoint
+        if isinstance(now, Endpoint) and now.ready != frozenset(now.serving.shares):
+            self.show(replace(now, ready=frozenset(now.serving.shares)))
+
     def name(self, alias: str | Absent) -> None:
         """The alias names another version from now on."""
         self.earlier_alias = [*self.earlier_alias, (self.stage.now, self.alias)][-KEPT:]
