@@ -17,7 +17,7 @@ from tests.simulation.record import ram_disk, template
 from tests.simulation.run import Options, run
 
 STALLS = {"stall": 0.03, "unreachable": 0.05}
-LONG_STALLS = {"stall": 0.04}
+LONG_STALLS = {"stall": 0.025}
 
 
 @dataclass(frozen=True)

