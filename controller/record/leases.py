@@ -68,7 +68,7 @@ class Leases:
     def living(self) -> frozenset[str]:
         """The replicas that live now, by the database's clock."""
         with self._store.reading() as connection:
-            return frozenset(_living(connection))
+            return frozenset(_living(connection, self._ttl))
 
     def renew(self) -> bool:
         """Live on for another `ttl`; False if it came too late, and all that was held is lost.

@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 from sqlalchemy import Connection, select, update
 
-from controller.daemon import act
+from controller.daemon import act, passes
 from controller.record import leases, loading, orders, store, writing
 from controller.record.errors import Conflict
 from controller.record.leases import Lease
@@ -34,7 +34,6 @@ from states.plan import Call, MoveAlias, Plan, Serve
 from states.release import Application, Release
 from states.turn import Turn
 from states.world import Endpoint, World
-from tests.simulation import replica
 from tests.simulation.fate import Begin
 from tests.simulation.record import Record, ram_disk, template
 from tests.simulation.run import Options, Result, _Run, run
@@ -195,32 +194,19 @@ def act_before_commit() -> Patches:
         calls: Sequence[Call] = (),
         **rest: Any,  # noqa: ANN401
     ) -> Committed:
-        acts = _ACTORS[id(self)]
         for call in calls:
-            acts._send(plan.application, call)
+            self.hands()._send(plan.application, call)
         return real(self, loaded, plan, calls, **rest)
 
     def send(self: act.Actor, application: Application, call: Call, number: int) -> None:
         del application, call
         self.store.settle_call(number, "done", "the workspace took it")
 
-    affordable = act.Actor.affordable
-
-    def remembered(
-        self: act.Actor, application: Application, calls: tuple[Call, ...]
-    ) -> tuple[Call, ...]:
-        _ACTORS[id(self.store)] = self
-        return affordable(self, application, calls)
-
     with (
         patch.object(Record, "commit", commit),
         patch.object(act.Actor, "send", send),
-        patch.object(act.Actor, "affordable", remembered),
     ):
         yield
-
-
-_ACTORS: dict[int, act.Actor] = {}
 
 
 @bug
@@ -273,8 +259,8 @@ def an_open_call_is_forgotten() -> Patches:
     """A call without an answer counts as never sent."""
     real = loading._attempts
 
-    def attempts(connection: Connection, name: str) -> Any:  # noqa: ANN401
-        return tuple(one for one in real(connection, name) if one.outcome != "open")
+    def attempts(*asked: Any) -> Any:  # noqa: ANN401
+        return tuple(one for one in real(*asked) if one.outcome != "open")
 
     with patch.object(loading, "_attempts", attempts):
         yield
@@ -397,12 +383,15 @@ def journal_after_the_state() -> Patches:
 @bug
 def harm_waits_while_paused() -> Patches:
     """An operator's pause silences the alarm."""
-    real = canary._harmful
+    real = canary.go_back_on_harm
 
-    def harmful(turn: Turn, release: Release) -> bool:
+    def go_back_on_harm(turn: Turn, release: Release) -> bool:
         return not release.paused and real(turn, release)
 
-    with patch.object(canary, "_harmful", harmful):
+    with (
+        patch.object(canary, "go_back_on_harm", go_back_on_harm),
+        patch.object(climb, "go_back_on_harm", go_back_on_harm),
+    ):
         yield
 
 
@@ -421,20 +410,12 @@ def a_conflict_is_sent_all_the_same() -> Patches:
             return committed(self, loaded, plan, calls, **rest)
         except Conflict:
             for call in calls:
-                _ACTORS[id(self)]._send(plan.application, call)
+                self.hands()._send(plan.application, call)
             raise
 
-    committed, affordable = Record.commit, act.Actor.affordable
-
-    def remembered(
-        self: act.Actor, application: Application, calls: tuple[Call, ...]
-    ) -> tuple[Call, ...]:
-        _ACTORS[id(self.store)] = self
-        return affordable(self, application, calls)
-
+    committed = Record.commit
     with (
         patch.object(Record, "commit", commit),
-        patch.object(act.Actor, "affordable", remembered),
     ):
         yield
 
@@ -469,7 +450,13 @@ def a_lease_is_taken_from_the_living() -> Patches:
 @bug
 def no_send_guard() -> Patches:
     """What was committed is sent, however long ago the lease ran out."""
-    with patch.object(replica, "LEAST_LEFT_S", -1.0):
+
+    def send(
+        self: passes.Pass, application: Application, call: Call, number: int, _: Lease | None
+    ) -> None:
+        self.actor.send(application, call, number)
+
+    with patch.object(passes.Pass, "_send", send):
         yield
 
 

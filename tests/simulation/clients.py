@@ -194,7 +194,14 @@ class Registry(Client):
 class Probes(Client):
     """Questions to one served entity, as `controller.workspace.probes` asks them."""
 
-    def round(self, candidate: str, stable: str | None, tests: tuple[GoldenQuery, ...]) -> Round:
+    def round(
+        self,
+        candidate: str,
+        stable: str | None,
+        tests: tuple[GoldenQuery, ...],
+        given_up: Callable[[], bool],
+    ) -> Round:
+        del given_up
         return self.see("probe.round", lambda: self._round(candidate, stable, tests))
 
     def _round(self, candidate: str, stable: str | None, tests: tuple[GoldenQuery, ...]) -> Round:

@@ -33,7 +33,7 @@ class Layer:
 LAYERS = {
     "row version": Layer(
         "no row version",
-        ("no order fence", "no config version check", "no lease epoch", "no send guard"),
+        ("no order fence", "no config version check"),
         Options(rates={**STALLS, "lost": 0.1}, begin=Begin(replicas=3)),
     ),
     "order fence": Layer(

@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from controller.daemon.act import Actor
 from controller.record.errors import Conflict, LeaseLost, StoreUnusable
 from controller.record.leases import Lease
 from controller.record.loading import Loaded
@@ -49,15 +50,12 @@ class Record(Store):
     ) -> None:
         self._wire = wire
         self._promises = promises
-        self.held: Callable[[], Lease | None] | None = None
-        """The lease that is held now, if replicas share by leases."""
-        self._lease: Lease | None = None
-        """The one that was held when the record was read: it is committed with."""
+        self.hands: Callable[[], Actor] = _none
+        """What sends, for bugs that are put in."""
         super().__init__(f"sqlite:///{path}", clock=clock)
         _share(self._engine)
 
     def load(self, *args: object, **options: object) -> Loaded:
-        self._lease = self.held() if self.held is not None else None
         loaded = super().load(*args, **options)  # type: ignore[arg-type]
         self._promises.loaded(self._wire.name)
         return loaded
@@ -69,9 +67,6 @@ class Record(Store):
         calls: Sequence[Call] = (),
         lease: Lease | None = None,
     ) -> Committed:
-        lease = lease or self._lease
-        if self.held is not None and lease is None:
-            raise LeaseLost("the lease was lost before anything was decided")
         self._promises.committing(self._wire.name, loaded, plan, tuple(calls))
         conflict = False
         try:
@@ -117,6 +112,10 @@ class Record(Store):
             self._wire.situations["applied-unknown commit"] += 1
             raise StoreUnusable(f"the store {self.path} cannot be used: the disk fails")
         self._wire.after("store.write")
+
+
+def _none() -> Actor:
+    raise AssertionError("nothing sends yet")
 
 
 _SHARED: list[Engine] = []

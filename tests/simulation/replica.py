@@ -1,23 +1,24 @@
 """One process of the daemon: the real pass on the real store, until it dies, and the next one."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from controller.daemon.act import Actor
+from controller.daemon.act import Actor, Budget
+from controller.daemon.backoff import Backoff, drawn
 from controller.daemon.collect import Collector
+from controller.daemon.leaps import Leaps
 from controller.daemon.observe import Observer
 from controller.daemon.passes import Pass
 from controller.daemon.past import Past
+from controller.daemon.tenure import Tenure
 from controller.record.errors import RecordError
-from controller.record.leases import Lease, Leases
+from controller.record.leases import Leases
 from controller.record.printer import Printer
 from controller.workspace.inference import Paths
 from controller.workspace.serving import ServingSettings
-from states.plan import Call
-from states.release import Application, Spec
+from states.release import Spec
 from tests.simulation.clients import Endpoints, Probes, Registry, Table, Traffic
 from tests.simulation.platform import Platform
 from tests.simulation.promises import Promises
@@ -29,38 +30,21 @@ NAME = "rag-chatbot"
 
 
 TTL = timedelta(seconds=60)
-RENEW_S = 15.0
-LEAST_LEFT_S = 20.0
-"""A call is only sent while the lease is ours for so long: twice its deadline."""
-
-
-@dataclass
-class Guarded(Actor):
-    """Hands that look at the lease once more, after the commit and before a call."""
-
-    left_s: Callable[[], float] = lambda: 0.0
-    withheld: Callable[[], None] = lambda: None
-
-    def send(self, application: Application, call: Call, number: int) -> None:
-        if self.left_s() < LEAST_LEFT_S:
-            self.withheld()
-            return
-        super().send(application, call, number)
+KEEP_S = 15.0
+"""How often the leases are kept: a look at them costs as much as a pass."""
 
 
 @dataclass
 class Keeper:
-    """The thread of a process that renews its leases, with a connection of its own."""
+    """The thread of a process that keeps its leases, with a connection of its own."""
 
     replica: "Replica"
-    name: str
     wire: Wire
     record: Record
-    leases: Leases
-    held: Lease | None = None
+    tenure: Tenure
 
-    def keep(self) -> None:
-        """Renew and share as long as the process lives, and no longer: it dies whole."""
+    def live(self) -> None:
+        """Keep them as long as the process lives, and no longer: it dies whole."""
         try:
             self._keep()
         except Crash:
@@ -75,17 +59,12 @@ class Keeper:
                 # A process that stalls renews nothing.
                 self.wire.wait(main.stalled_until - stage.now)
                 continue
-            with suppress(RecordError):
-                self._share()
-            self.wire.wait(RENEW_S * self.replica.pace)
-
-    def _share(self) -> None:
-        alive = self.leases.renew()
-        held = self.leases.share([NAME]).get(NAME) if alive else None
-        told, before = self.wire.situations, self.held
-        told["lease taken"] += held is not None and held != before
-        told["lease lost"] += held is None and before is not None
-        self.held = held
+            before = self.tenure.lease(NAME)
+            self.tenure.keep()
+            after = self.tenure.lease(NAME)
+            self.wire.situations["lease taken"] += after is not None and after != before
+            self.wire.situations["lease lost"] += after is None and before is not None
+            self.wire.wait(KEEP_S * self.replica.pace)
 
 
 @dataclass
@@ -101,6 +80,8 @@ class Replica:
     poll: timedelta
     by_lease: bool = False
     """Replicas share by leases; without, only the row version stands between them."""
+    alone: bool = False
+    """There is no other."""
     keeper: Keeper | None = None
     starts: int = 0
     passes: int = 0
@@ -138,44 +119,48 @@ class Replica:
             collector=Collector(table, probes, traffic, record.now, paths),
             past=Past(table, paths),
             poll=self.poll,
+            aborted=lambda: NAME in record.urgent(),
+            backoff=self._backoff,
         )
-        settings = ServingSettings(model=MODEL)
-        actor = Actor(ends, registry, record, settings)  # type: ignore[arg-type]
-        if self.by_lease:
-            self.keeper = keeper = self._kept()
-            record.held = lambda: keeper.held
-            actor = Guarded(
-                ends,  # type: ignore[arg-type]
-                registry,  # type: ignore[arg-type]
-                record,
-                settings,
-                left_s=lambda: keeper.leases.left_s,
-                withheld=self._withheld,
-            )
-        return Pass(NAME, self.spec, record, Printer(record), observer, actor)
+        actor = Actor(
+            ends,  # type: ignore[arg-type]
+            registry,  # type: ignore[arg-type]
+            record,
+            ServingSettings(model=MODEL),
+            Budget(record, shared=True, clock=self._steady),
+            self._backoff("sending"),
+        )
+        record.hands = lambda: actor
+        tenure = self._kept() if self.by_lease else Tenure(())
+        # Without leases, replicas stand for nothing but a race: none of them may move times along.
+        leaps = Leaps(self._steady if self.by_lease or self.alone else None)
+        return Pass(
+            NAME, self.spec, record, Printer(record, tenure.prints), observer, actor, leaps, tenure
+        )
 
-    def _kept(self) -> Keeper:
+    def _steady(self) -> float:
+        return self.wire.stage.now
+
+    def _backoff(self, what: str) -> Backoff:
+        return Backoff(what, drawn(self.wire.draws.seed), self._steady)
+
+    def _kept(self) -> Tenure:
         """A new process has a new name, and a thread that keeps its leases."""
         main, name = self.wire, f"{self.wire.name}{self.starts}"
         wire = Wire(f"{main.name}-keeper", main.stage, main.draws, main.situations)
         record = Record(self.path, self.clock, wire, self.promises)
-        leases = Leases(record, name, TTL, monotonic=lambda: main.stage.now)
-        keeper = Keeper(self, name, wire, record, leases)
-        main.stage.enter(wire.name, keeper.keep, when=main.stage.now)
-        return keeper
-
-    def _withheld(self) -> None:
-        self.wire.situations["call withheld by the send guard"] += 1
-        self.promises.unsent.pop(self.wire.name, None)
+        tenure = Tenure([NAME], Leases(record, name, TTL, monotonic=self._steady), self._steady)
+        self.keeper = Keeper(self, wire, record, tenure)
+        main.stage.enter(wire.name, self.keeper.live, when=main.stage.now)
+        return tenure
 
     def _work(self, one: Pass) -> None:
         while not self.ended:
             self.passes += 1
-            if self.keeper is None or self.keeper.held is not None:
-                try:
-                    one.run()
-                except RecordError as error:
-                    self.troubles.append(str(error))
+            try:
+                one.run()
+            except RecordError as error:
+                self.troubles.append(str(error))
             self.wire.wait(self.poll.total_seconds() * self.pace)
 
     def _die(self) -> None:

@@ -4,19 +4,21 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import structlog
 
 from controller.console.reading import Book
-from controller.daemon import passes
+from controller.daemon import observe, passes
+from controller.daemon.overtaking import Overtaken
 from controller.record.store import Store
 from states.plan import Plan
 from states.reconcile import reconcile
@@ -33,6 +35,7 @@ from tests.simulation.replica import Replica
 from tests.simulation.stage import Stage
 from tests.simulation.wire import Wire
 
+Seen = TypeVar("Seen")
 POLL = timedelta(seconds=30)
 STORMY_S = 1500.0
 """Longest time of faults."""
@@ -143,6 +146,7 @@ class _Run:
             self.spec,
             POLL,
             by_lease=self.begun.by_lease,
+            alone=self.begun.replicas == 1,
         )
 
     def play(self) -> None:
@@ -264,7 +268,10 @@ class _Run:
         kept = structlog.get_config()
         structlog.configure(processors=[self._line], cache_logger_on_first_use=False)
         try:
-            with patch.object(passes, "reconcile", checked):
+            with (
+                patch.object(passes, "reconcile", checked),
+                patch.object(observe, "unless", _unless),
+            ):
                 yield
         finally:
             structlog.configure(**kept)
@@ -310,6 +317,14 @@ class _Run:
         struck = {key.rsplit(":", 1)[-1] for key in self.draws.struck}
         faults = {one for words, all_ in EXPLAINED.items() if words in because for one in all_}
         return any(words in because for words in ASKED_FOR) or bool(faults & struck)
+
+
+def _unless(over: Callable[[], bool], work: Callable[[Event], Seen]) -> Seen:
+    """What is in `controller.daemon.overtaking`, without its thread: asked when the work is done."""
+    done = work(Event())
+    if over():
+        raise Overtaken
+    return done
 
 
 def _sentence(error: Exception) -> str:
