@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-ver
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .PHONY: demo test check lock sandbox run bench-daemon bench-sandbox bench-judging bench-scale \
-	mutate torture compat help
+	mutate torture simulate simulate-crashes simulate-bugs simulate-layers compat help
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,20 @@ KILLS ?= 100
 torture: $(READY)  ## KILLS=100 times kill -9 at random moments, on each store; replicas that lose each other.
 	@HEADGATE_KILLS=$(KILLS) HEADGATE_OUTAGE_S=60 $(BIN)/python -m pytest -q -s \
 		tests/end_to_end/test_kills.py tests/end_to_end/test_replicas.py
+
+N ?= 2000
+SEED ?= 1
+simulate: $(READY)  ## N=2000 seeds from SEED=1: real passes and store, faults everywhere, on all cores.
+	@$(BIN)/python -m tests.simulation campaign --runs $(N) --seed $(SEED)
+
+simulate-crashes: $(READY)  ## A death at every place that a good and a bad release pass.
+	@$(BIN)/python -m tests.simulation crashes
+
+simulate-bugs: $(READY)  ## Which seed finds each bug that is put in on purpose, and how soon.
+	@$(BIN)/python -m tests.simulation bugs
+
+simulate-layers: $(READY)  ## Each layer of safety alone, the others off; and with itself off too.
+	@$(BIN)/python -m tests.simulation layers
 
 mutate: $(READY)  ## Mutation score of policies/ and states/, with every survivor; an hour or two.
 	@$(BIN)/python -m tests.benchmarks.mutation

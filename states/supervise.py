@@ -5,6 +5,8 @@ call of our own that has no effect, with nobody else at work, is sent again, and
 does not help.
 """
 
+from dataclasses import replace
+
 from policies.words import duration
 from states.answering import answer
 from states.desired import desired, desired_alias
@@ -44,10 +46,19 @@ def _known(change: Change | None, name: str) -> tuple[str, ...]:
     return known
 
 
+def _see_again(turn: Turn, shown: Change) -> None:
+    """What is adopted is what is served by now: at first it may have been unseen."""
+    endpoint, alias = turn.endpoint, turn.world.alias
+    serving = shown.serving if endpoint is None else endpoint.serving
+    named = alias if isinstance(alias, str) and shown.named is None else shown.named
+    turn.record(change=replace(shown, serving=serving, named=named))
+
+
 def _show(turn: Turn, lines: dict[str, tuple[str, ...]]) -> None:
     """Write the change down with both its sides; another one than before is told."""
     before = turn.application.change
     if before is not None and before.difference == tuple(sum(lines.values(), ())):
+        _see_again(turn, before)
         return
     if before is None:
         _cut(turn)

@@ -16,6 +16,7 @@ from controller.daemon.leaps import Leaps
 from controller.daemon.observe import Observer
 from controller.daemon.tenure import Tenure
 from controller.record.errors import Conflict, LeaseLost
+from controller.record.leases import Lease
 from controller.record.printer import Printer
 from controller.record.store import Store
 from states.leap import leapt
@@ -108,13 +109,17 @@ class Pass:
         self.held = quarantined(plan.application.live)
         self.printer.print_new()
         for call, number in zip(calls, committed.calls, strict=True):
-            self._send(plan.application, call, number)
+            self._send(plan.application, call, number, lease)
         moved = any(event.name == "release.transition" for event in plan.events)
         return moved and not calls
 
-    def _send(self, application: Application, call: Call, number: int) -> None:
-        """Send a call, unless somebody else may have taken over since it was written down."""
-        if self.tenure.may_send():
+    def _send(self, application: Application, call: Call, number: int, lease: Lease | None) -> None:
+        """Send a call, unless somebody else may have taken over since it was written down.
+
+        A lease that lapsed, and was taken again meanwhile, has another epoch: much may be left of
+        it, and yet others had the time to send.
+        """
+        if self.tenure.may_send() and self.tenure.lease(self.name) == lease:
             self.actor.send(application, call, number)
             return
         told = "too little of the lease is left: whoever has it next looks, and sends it if need be"

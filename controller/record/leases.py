@@ -68,7 +68,7 @@ class Leases:
     def living(self) -> frozenset[str]:
         """The replicas that live now, by the database's clock."""
         with self._store.reading() as connection:
-            return frozenset(_living(connection))
+            return frozenset(_living(connection, self._ttl))
 
     def renew(self) -> bool:
         """Live on for another `ttl`; False if it came too late, and all that was held is lost.
@@ -98,7 +98,7 @@ class Leases:
         _strike_off(connection, at)
         row = select(REPLICAS.c.until).where(REPLICAS.c.name == self.replica)
         until = connection.execute(row.with_for_update()).scalar()
-        if until is not None and until > at:
+        if until is not None and at < until <= at + 2 * self._ttl:
             raise StoreHeld(
                 f"another replica is named {self.replica}, and lives: give each its own name, or "
                 f"wait {(until - at) // 1_000_000 + 1} s until it is known to be gone"
@@ -119,7 +119,7 @@ class Leases:
         """
         wanted = sorted({*names, PRINTER})
         with self._store.writing() as connection:
-            living = _living(connection)
+            living = _living(connection, self._ttl)
             if self.replica not in living:
                 return {}
             rows = _rows(connection, wanted)
@@ -157,7 +157,7 @@ class Leases:
         )
         holders = dict(connection.execute(locked).tuples().all())
         # Who lives is asked again: whoever enlisted before we had the rows may have them.
-        living = _living(connection)
+        living = _living(connection, self._ttl)
         free = [name for name, holder in holders.items() if holder not in living]
         change = (
             update(LEASES)
@@ -205,11 +205,19 @@ def prove(connection: Connection, lease: Lease) -> None:
 
 def anyone(connection: Connection) -> str | None:
     """The name of a living replica, if there is one."""
-    return min(_living(connection), default=None)
+    alive = REPLICAS.c.until > func.headgate_now()
+    return connection.execute(select(func.min(REPLICAS.c.name)).where(alive)).scalar()
 
 
-def _living(connection: Connection) -> set[str]:
-    query = select(REPLICAS.c.name).where(REPLICAS.c.until > func.headgate_now())
+def _living(connection: Connection, ttl: int) -> set[str]:
+    """Who is alive, by name. `ttl` is in microseconds.
+
+    A time further off than anybody sets it was set before the clock was set back. Who lives moves
+    it within seconds; who died would be waited for until the clock has caught up, maybe for a day.
+    """
+    query = select(REPLICAS.c.name).where(
+        REPLICAS.c.until > func.headgate_now(), REPLICAS.c.until <= func.headgate_now() + 2 * ttl
+    )
     return set(connection.execute(query).scalars())
 
 

@@ -220,7 +220,8 @@ def _strangers_are_noticed(before: Application, world: World, plan: Plan) -> Non
         return
     sent = any(call.kind == "serve" for call in plan.calls)
     answered = before.answer is not None and before.change is not None
-    heeded = after.live is not None and after.live.state is State.ROLLED_BACK
+    live = after.live
+    heeded = live is not None and (live.state is State.ROLLED_BACK or live.shut)
     assert after.change is not None or sent or answered or heeded, "a change by others is told"
 
 

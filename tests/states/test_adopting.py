@@ -349,3 +349,16 @@ def test_an_answer_names_its_change_and_no_other() -> None:
     two = replace(one, number=2)
     assert one.difference == two.difference
     assert Answer(answer="revert", difference=one.key).difference != two.key
+
+
+def test_an_alias_deleted_while_the_endpoint_is_unseen_does_not_make_the_endpoint_gone() -> None:
+    story = at("first step")
+    story.alias, story.answers = Absent(), False
+    story.look()
+    assert "alias production is gone" in hold(story)
+    say(story, "adopt")
+    story.answers = True
+    story.look()
+    assert story.application.stable == "1"
+    assert "cannot adopt" in hold(story)
+    assert served(story) == serving(v1=95, v2=5)

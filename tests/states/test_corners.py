@@ -467,3 +467,17 @@ def test_a_single_percent_of_users_on_a_closed_version_is_brought_home_before_al
     plan = story.look(after=90)
     assert [call.kind for call in plan.calls if call.kind == "serve"] == ["serve"]
     assert story.application.hold is None
+
+
+def test_a_version_that_stopped_being_ready_while_it_had_no_users_gets_none(story: Story) -> None:
+    story.register(2)
+    story.until("Testing")
+    assert isinstance(story.endpoint, Endpoint)
+    ready = story.endpoint.ready
+    story.endpoint = replace(story.endpoint, ready=frozenset({"rag_chatbot-v1"}))
+    story.look(times=5)
+    assert story.live.state == "Testing"
+    assert story.weight(2) == 0
+    story.endpoint = replace(story.endpoint, ready=ready)
+    story.look()
+    assert story.weight(2) == 5

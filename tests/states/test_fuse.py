@@ -1,11 +1,13 @@
 """The endpoint's own minutes shut the gate before the counts by version can accuse anyone."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from policies.fuse import DAY, Minute
 from states.release import Order
+from states.world import Endpoint
 from tests.states.story import Story
 
 
@@ -63,6 +65,18 @@ def test_it_stays_shut_until_the_counts_by_version_tell_of_the_time_before_the_a
     story.look(times=3)
     assert story.weight(2) == 5, "they blame nobody: the same step opens again"
     assert "evidence.seen" in story.names()
+
+
+def test_it_reopens_no_sooner_than_its_entity_is_ready_again(story: Story) -> None:
+    storm(story)
+    assert isinstance(story.endpoint, Endpoint)
+    story.endpoint = replace(story.endpoint, ready=frozenset({"rag_chatbot-v1"}))
+    story.table_speaks = True
+    story.look(times=5)
+    assert story.weight(2) == 0
+    story.endpoint = replace(story.endpoint, ready=frozenset(story.endpoint.serving.shares))
+    story.look(times=3)
+    assert story.weight(2) == 5
 
 
 def test_counts_that_blame_the_candidate_roll_it_back_out_of_the_shut_gate(story: Story) -> None:

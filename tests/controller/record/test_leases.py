@@ -270,3 +270,11 @@ def test_of_a_holder_and_one_who_takes_over_only_one_writes_at_a_time(home: Home
     assert len(epochs) == one.retreats
     assert one.retreats > 2
     assert epochs == sorted(epochs), "no epoch writes after a later one has"  # type: ignore[type-var]
+
+
+def test_a_clock_that_is_set_back_keeps_nobody_dead_alive(home: Home) -> None:
+    replica(home, "one").share()
+    home.clock.turn(days=-1)
+    two = replica(home, "two")
+    assert set(two.share()) == set(NAMES), "what one had until tomorrow is taken over"
+    assert replica(home, "one").share() == {}, "and its namesake may start at once"

@@ -1,0 +1,194 @@
+"""Many seeds on all cores: what broke, what was seen to happen, and how fast it went.
+
+Whatever must be able to happen, and did not, makes a campaign fail like a broken promise does: a
+fault that nobody meets any more proves nothing.
+"""
+
+import gc
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from tests.simulation.record import ram_disk, template
+from tests.simulation.run import Options, Result, run
+
+HOUSE = Path(__file__).parents[2]
+OUT = HOUSE / "build/bench/simulation.json"
+STATES = ("Provisioning", "Testing", "Canary", "Production", "RolledBack")
+LIVE = (*STATES, "none")
+CALLS = ("serve", "alias", "tag")
+MUST = (
+    *(f"weights edited in {state}" for state in LIVE),
+    *(f"alias edited in {state}" for state in LIVE),
+    *(f"endpoint deleted in {state}" for state in ("Canary", "Production", "none")),
+    *(f"version deleted in {state}" for state in ("Canary", "none")),
+    *(f"order abort in {state}" for state in ("Provisioning", "Canary", "Production")),
+    *(f"order pause in {state}" for state in ("Provisioning", "Canary", "Production")),
+    *(f"store clock jumped in {state}" for state in ("Canary", "Production")),
+    *(f"rebuild in {state}" for state in ("Canary", "Production", "none")),
+    *(f"roll_back from {state}" for state in ("Provisioning", "Testing", "Canary", "Production")),
+    *(f"{fault} call.{kind}" for fault in ("lost", "late", "unanswered") for kind in CALLS),
+    *(f"late arrival {kind}" for kind in CALLS),
+    *(f"crash call.{kind}/{when}" for kind in CALLS for when in ("before", "after")),
+    *(f"crash store.{what}/{when}" for what in ("read", "write") for when in ("before", "after")),
+    "crash between commit and act",
+    "crash log/before",
+    "line printed twice",
+    "conflict of replicas",
+    "order mid-pass",
+    "commit while another's call is under way",
+    "409 during a rollback",
+    "refused call.serve",
+    "stale answer rejected",
+    "stall of minutes",
+    "disk full",
+    "applied-unknown commit",
+    "deadline Provisioning",
+    "deadline Testing",
+    "deadline Canary",
+    "deadline RolledBack",
+    "fuse.blown in Canary",
+    "evidence.blind in Canary",
+    "evidence.seen in Canary",
+    "retire from Production",
+    "put right by a person",
+)
+"""Situations that a campaign must have seen. Rare ones come in a few thousand seeds."""
+
+
+@dataclass
+class Found:
+    """What a campaign has found so far."""
+
+    runs: int = 0
+    releases: int = 0
+    good: int = 0
+    boundaries: int = 0
+    passes: int = 0
+    virtual_s: float = 0.0
+    cpu_s: float = 0.0
+    faults: Counter[str] = field(default_factory=Counter)
+    situations: Counter[str] = field(default_factory=Counter)
+    false_rollbacks: list[dict[str, Any]] = field(default_factory=list)
+    violations: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, result: Result) -> None:
+        """Take in what became of one run."""
+        self.runs += 1
+        self.releases += result.releases
+        self.good += result.good
+        self.boundaries += result.boundaries
+        self.passes += result.passes
+        self.virtual_s += result.virtual_s
+        self.cpu_s += result.seconds
+        self.faults.update(key.rsplit(":", 1)[-1] for key in result.struck)
+        self.situations.update(result.situations)
+        self.false_rollbacks += [
+            {"seed": result.seed, "because": because} for because in result.false_rollbacks
+        ]
+        if result.violation is not None:
+            self.violations.append({"seed": result.seed, "violation": result.violation})
+
+    @property
+    def missing(self) -> list[str]:
+        """What must have happened, and did not."""
+        return [name for name in MUST if not self.situations[name]]
+
+
+def campaign(seeds: range, *, workers: int | None = None) -> tuple[Found, float]:
+    """Run seeds on so many processes (default: one for each core); and the seconds that took."""
+    started, found = time.perf_counter(), Found()
+    for result in results(seeds, workers or os.cpu_count() or 1):
+        found.add(result)
+    return found, time.perf_counter() - started
+
+
+def results(seeds: range, workers: int) -> Iterator[Result]:
+    """What became of each seed, in no order."""
+    with tempfile.TemporaryDirectory(dir=ram_disk()) as folder:
+        made = template(Path(folder))
+        gc.collect()
+        gc.freeze()
+        if workers == 1:
+            yield from (run(seed, made) for seed in seeds)
+            return
+        with get_context("fork").Pool(workers, initializer=_begin, initargs=(made,)) as pool:
+            yield from pool.imap_unordered(_one, seeds, chunksize=4)
+
+
+_TEMPLATE: list[Path] = []
+
+
+def _begin(made: Path) -> None:
+    _TEMPLATE[:] = [made]
+
+
+def _one(seed: int) -> Result:
+    result = run(seed, _TEMPLATE[0])
+    result.changes = ()
+    return result
+
+
+def told(found: Found, seconds: float, seeds: range) -> dict[str, Any]:
+    """A campaign's figures, as they are written down."""
+    return {
+        "commit": commit(),
+        "seeds": [seeds.start, seeds.stop],
+        "runs": found.runs,
+        "releases": found.releases,
+        "boundaries": found.boundaries,
+        "passes": found.passes,
+        "virtual_hours": round(found.virtual_s / 3600, 1),
+        "wall_s": round(seconds, 1),
+        "runs_per_s": round(found.runs / seconds, 2),
+        "cpu_s_per_run": round(found.cpu_s / max(1, found.runs), 3),
+        "faults": dict(sorted(found.faults.items())),
+        "good_releases": found.good,
+        "false_rollbacks": found.false_rollbacks,
+        "false_rollback_share": round(len(found.false_rollbacks) / max(1, found.good), 5),
+        "situations": dict(sorted((+found.situations).items())),
+        "missing": found.missing,
+        "violations": found.violations,
+    }
+
+
+def commit() -> str:
+    """The commit of this checkout, with a mark if it was changed since."""
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],  # noqa: S607 - whichever git there is
+        cwd=HOUSE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return told.stdout.strip() or "unknown"
+
+
+def how_to_repeat(result: Result) -> str:
+    """A failure, and the command that repeats it."""
+    trace = "\n".join(result.changes[-40:])
+    return (
+        f"seed {result.seed} at {commit()}: {result.violation}\n{trace}\n{result.trace}\n"
+        f"repeat it: .venv/bin/python -m tests.simulation replay --seed {result.seed}\n"
+        f"shrink it: .venv/bin/python -m tests.simulation shrink --seed {result.seed}"
+    )
+
+
+def write(figures: dict[str, Any]) -> None:
+    """Write figures down where `make` finds them."""
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    OUT.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def repeat(seed: int, options: Options) -> Result:
+    """One run, by itself."""
+    with tempfile.TemporaryDirectory(dir=ram_disk()) as folder:
+        return run(seed, template(Path(folder)), options)

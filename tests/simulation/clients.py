@@ -1,0 +1,410 @@
+"""The workspace's clients as one replica has them: the same methods, on a wire that fails."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import TypeVar
+
+from controller.workspace.errors import Denied, Refused, Unreachable, WorkspaceError
+from controller.workspace.inference import Answer, Ask, Paths, Window
+from controller.workspace.metrics import EntityMinute
+from controller.workspace.serving import ServingSettings
+from policies.evidence import NOTHING, Arm
+from policies.fuse import Minute
+from policies.golden import GoldenQuery, Round
+from policies.guards import History
+from states.plan import Call, MoveAlias, Serve, TagVersion
+from states.world import Absent, Endpoint, ModelVersion, Serving
+from tests.simulation.platform import GRAIN_S, Platform
+from tests.simulation.promises import Promises
+from tests.simulation.stage import START
+from tests.simulation.wire import Wire
+from tests.states.story import MODEL, SPEC
+
+Seen = TypeVar("Seen")
+MINUTE_S = 60
+REMEMBERED = 10
+"""Minutes that the export and its reader remember: enough for a fuse, and few rows."""
+STALE_S = 480.0
+"""Oldest answer that a stale one may be, in seconds."""
+
+
+@dataclass
+class Client:
+    """What all of a replica's clients share."""
+
+    wire: Wire
+    platform: Platform
+    promises: Promises
+
+    def see(self, place: str, look: Callable[[], Seen]) -> Seen:
+        """Ask for something; it may not be answered."""
+        self.wire.before(place)
+        if self.wire.struck(place, "unreachable"):
+            self.wire.situations[f"unreachable {place}"] += 1
+            raise Unreachable(f"{place}: status 503")
+        seen = look()
+        if self.wire.struck(place, "order_meanwhile"):
+            self.platform.meanwhile()
+        self.wire.after(place)
+        return seen
+
+    def told(self, true_s: float) -> datetime:
+        """A true time on the platform's clock, which counts milliseconds."""
+        moment = START + timedelta(seconds=true_s + self.platform.ahead_s)
+        return moment.astimezone(UTC).replace(microsecond=moment.microsecond // 1000 * 1000)
+
+    def send(self, call: Call, apply: Callable[[], None]) -> None:
+        """Send a mutation: it is applied, refused, lost, or late; and its answer may be lost."""
+        self.promises.leaving(self.wire.name)
+        self.promises.under_way.add(self.wire.name)
+        try:
+            self._send(call, apply)
+        except WorkspaceError:
+            self.promises.under_way.discard(self.wire.name)
+            raise
+        self.promises.under_way.discard(self.wire.name)
+
+    def _send(self, call: Call, apply: Callable[[], None]) -> None:
+        wire, place, told = self.wire, f"call.{call.kind}", self.wire.situations
+        wire.before(place)
+        self.promises.sent(call, wire.name)
+        fault = wire.struck(place, "denied", "overload", "lost", "late", "unanswered")
+        if fault is not None:
+            told[f"{fault} {place}"] += 1
+        if fault == "denied":
+            raise Denied(f"{place}: status 403")
+        if fault == "overload":
+            raise Unreachable(f"{place}: status 429")
+        if fault == "late":
+            wait = wire.draws.between(f"{wire.name}/{place}/late", 1, 120)
+            wire.stage.at(wire.stage.now + wait, lambda: self._arrive(call, apply))
+        if fault in ("lost", "late"):
+            wire.time_out()
+            raise Unreachable(f"{place}: no answer")
+        try:
+            self.promises.arrives(call)
+            apply()
+        except Refused:
+            told[f"refused {place}"] += 1
+            self.promises.refused(call)
+            raise
+        if fault == "unanswered":
+            wire.time_out()
+            raise Unreachable(f"{place}: no answer")
+        wire.after(place)
+
+    def _arrive(self, call: Call, apply: Callable[[], None]) -> None:
+        """What nobody waits for any more arrives; the workspace takes it, or not."""
+        try:
+            apply()
+        except WorkspaceError:
+            return
+        self.wire.situations[f"late arrival {call.kind}"] += 1
+
+
+@dataclass
+class Endpoints(Client):
+    """The serving endpoints, as `controller.workspace.serving` has them."""
+
+    def observe(self, name: str) -> Endpoint | Absent:
+        assert name == SPEC.endpoint
+        return self.see("see.endpoint", self._now)
+
+    def _now(self) -> Endpoint | Absent:
+        now = self.platform.stage.now
+        if self.wire.struck("see.endpoint", "flaps"):
+            self.platform.flap()
+        if self.wire.struck("see.endpoint", "stale"):
+            old = [
+                one
+                for at, one in self.platform.earlier
+                if now - at <= STALE_S and isinstance(one, Endpoint)
+            ]
+            if old:
+                self.wire.situations["stale answer"] += 1
+                number = int(len(old) * self.wire.draws.share(f"{self.wire.name}/stale"))
+                return old[number]
+        return self.platform.endpoint
+
+    def serve(self, name: str, serving: Serving, settings: ServingSettings) -> None:
+        assert name == SPEC.endpoint
+        assert settings.model == MODEL
+        self.send(Serve(serving), lambda: self.platform.put(serving))
+
+
+@dataclass
+class Registry(Client):
+    """The model registry, as `controller.workspace.registry` has it."""
+
+    def versions(
+        self,
+        model: str,
+        detail: Collection[str] | None = None,
+        above: int = 0,
+        skip: Collection[str] = (),
+    ) -> tuple[ModelVersion, ...]:
+        self.platform.model_is(model)
+        assert detail is None
+        return self.see("see.versions", lambda: self._versions(above, skip))
+
+    def _versions(self, above: int, skip: Collection[str]) -> tuple[ModelVersion, ...]:
+        return tuple(
+            one
+            if number > above and one.version not in skip
+            else ModelVersion(version=one.version, status=one.status)
+            for number, one in sorted(self.platform.versions.items())
+        )
+
+    def model_exists(self, model: str) -> bool:
+        self.platform.model_is(model)
+        return True
+
+    def alias(self, model: str, alias: str) -> str | Absent:
+        self.platform.model_is(model)
+        assert alias == SPEC.alias
+        return self.see("see.alias", self._alias)
+
+    def _alias(self) -> str | Absent:
+        now = self.platform.stage.now
+        if self.wire.struck("see.alias", "stale"):
+            old = [one for at, one in self.platform.earlier_alias if now - at <= MINUTE_S]
+            if old:
+                self.wire.situations["stale alias"] += 1
+                return old[-1]
+        return self.platform.alias
+
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        assert (model, alias) == (MODEL, SPEC.alias)
+        self.send(MoveAlias(version), lambda: self._point(version))
+
+    def _point(self, version: str) -> None:
+        if int(version) not in self.platform.versions:
+            raise Refused(f"model version {version} does not exist (404)")
+        self.platform.name(version)
+
+    def set_tag(self, model: str, version: str, key: str, value: str) -> None:
+        self.platform.model_is(model)
+        call = TagVersion(version, key, value)
+        self.send(call, lambda: self.platform.tag(version, key, value))
+
+
+@dataclass
+class Probes(Client):
+    """Questions to one served entity, as `controller.workspace.probes` asks them."""
+
+    def round(
+        self,
+        candidate: str,
+        stable: str | None,
+        tests: tuple[GoldenQuery, ...],
+        given_up: Callable[[], bool],
+    ) -> Round:
+        del given_up
+        return self.see("probe.round", lambda: self._round(candidate, stable, tests))
+
+    def _round(self, candidate: str, stable: str | None, tests: tuple[GoldenQuery, ...]) -> Round:
+        astray = self.wire.struck("probe.round", "answers_astray")
+        failed = self._version(candidate) in self.platform.untrue
+        return Round(
+            asked=len(tests),
+            candidate_failed=(1,) if failed or astray else (),
+            stable_failed=(1,) if astray and stable else (),
+            why="query 1: answer lacks 'ACID'" if failed or astray else "",
+        )
+
+    def _version(self, entity: str) -> str:
+        now = self.platform.endpoint
+        share = now.serving.shares.get(entity) if isinstance(now, Endpoint) else None
+        return share.version if share else ""
+
+    def beat(self, entity: str, query: str, marker: str) -> bool:
+        assert query
+        assert marker.startswith("headgate/")
+        return self.see("probe.beat", lambda: self._beat(entity))
+
+    def _beat(self, entity: str) -> bool:
+        now = self.platform.stage.now
+        if self.platform.conditions.holds("probes_dead", now):
+            self.wire.situations["dead probe"] += 1
+            return False
+        self.platform.beats.setdefault(entity, []).append(now)
+        return True
+
+
+@dataclass
+class Traffic(Client):
+    """The endpoint's own minutes, as `controller.workspace.metrics` remembers them."""
+
+    known: tuple[Minute, ...] = ()
+    by_entity: tuple[EntityMinute, ...] = ()
+
+    def minutes(self, endpoint: str, entities: frozenset[str] = frozenset()) -> tuple[Minute, ...]:
+        assert endpoint == SPEC.endpoint
+        return self.see("see.metrics", lambda: self._scrape(entities))
+
+    def _scrape(self, entities: frozenset[str]) -> tuple[Minute, ...]:
+        if self.platform.conditions.holds("metrics_gone", self.platform.stage.now):
+            self.wire.situations["no metrics"] += 1
+            raise Unreachable("metrics: status 503")
+        last = int(self.platform.stage.now // MINUTE_S)
+        minutes = range(max(1, last - REMEMBERED + 1), last + 1)
+        ends = [(self.told(number * MINUTE_S), _grains(number)) for number in minutes]
+        counted = [(end, self._all(grains)) for end, grains in ends]
+        self.known = tuple(
+            Minute(ends_at=end, requests=arm.requests, errors=arm.errors) for end, arm in counted
+        )
+        if self.platform.labelled:
+            self.by_entity = tuple(
+                EntityMinute(end, {name: self._own(grains, name) for name in sorted(entities)})
+                for end, grains in ends
+            )
+        return self.known
+
+    def _all(self, grains: range) -> Arm:
+        return sum((self.platform.everybody(one) for one in grains), NOTHING)
+
+    def _own(self, grains: range, entity: str) -> Arm:
+        return sum((self.platform.arm(one, entity) for one in grains), NOTHING)
+
+    def minutes_by_entity(self, endpoint: str) -> tuple[EntityMinute, ...]:
+        assert endpoint == SPEC.endpoint
+        return self.by_entity
+
+    def labelled(self, endpoint: str) -> bool:
+        assert endpoint == SPEC.endpoint
+        return bool(self.by_entity)
+
+    def requests_per_second(self, endpoint: str) -> float | None:
+        assert endpoint == SPEC.endpoint
+        if not self.known:
+            return None
+        return sum(one.requests for one in self.known) / len(self.known) / MINUTE_S
+
+    def peak_concurrency(self, endpoint: str) -> float | None:
+        assert endpoint == SPEC.endpoint
+        return None
+
+
+def _grains(minute: int) -> range:
+    """The grains of the minute that ends with this number."""
+    each = MINUTE_S // GRAIN_S
+    return range((minute - 1) * each, minute * each)
+
+
+@dataclass
+class Table(Client):
+    """The inference table, as `controller.workspace.inference` asks it."""
+
+    def look(self, ask: Ask) -> Answer:
+        return self.see("see.table", lambda: self._look(ask))
+
+    def history(
+        self, *, table: str, endpoint: str, stable_entity: str, application: str, paths: Paths
+    ) -> History:
+        del table, endpoint, stable_entity, application, paths
+        return self.see("see.history", self._history)
+
+    def _history(self) -> History:
+        requests = self.platform.requests_per_s * 24 * 3600
+        return History(requests=requests, errors=round(requests * self.platform.error_rate))
+
+    def _look(self, ask: Ask) -> Answer:
+        now = self.platform.stage.now
+        if self.platform.conditions.holds("table_silent", now):
+            self.wire.situations["silent table"] += 1
+            raise Unreachable("warehouse: it is asleep")
+        beats = [self._beat(one) for one in (ask.candidate_entity, ask.stable_entity) if one]
+        known = [one for one in beats if one is not None]
+        mark = min(known) if len(known) == len(beats) else None
+        return Answer(
+            now=self.told(now),
+            candidate_beat=None if beats[0] is None else self.told(beats[0]),
+            watermark=None if mark is None else self.told(mark),
+            windows=() if mark is None else self._windows(ask, self.told(mark)),
+            recounted=self._recounted(ask),
+            minutes={} if mark is None else self._minutes(ask, mark),
+        )
+
+    def _beat(self, entity: str) -> float | None:
+        """The newest marked row of an entity that has arrived."""
+        now = self.platform.stage.now
+        sent = self.platform.beats.get(entity, [])
+        return max((at for at in sent if at + self.platform.lag_s(at) <= now), default=None)
+
+    def _windows(self, ask: Ask, mark: datetime) -> tuple[Window, ...]:
+        cuts = [cut for cut in ask.cuts if cut < mark]
+        return tuple(
+            Window(
+                opened=opened,
+                closed=closed,
+                candidate=self._rows(opened, closed, ask.candidate_entity),
+                stable=self._rows(opened, closed, ask.stable_entity),
+                unattributed=0,
+            )
+            for opened, closed in pairwise([ask.since, *cuts, mark])
+            if opened < closed
+        )
+
+    def _recounted(self, ask: Ask) -> int:
+        if ask.counted_since is None:
+            return 0
+        arms = [
+            self._rows(ask.counted_since, ask.since, one)
+            for one in (ask.candidate_entity, ask.stable_entity)
+        ]
+        return sum(one.requests for one in arms)
+
+    def _rows(self, since: datetime, until: datetime, entity: str | None) -> Arm:
+        """What the table has of an entity's users by now, but for the errors that it leaves out."""
+        if entity is None:
+            return NOTHING
+        found = NOTHING
+        for grain in range(self._grain(since), self._grain(until)):
+            if self._arrived(grain):
+                found += self._shown(grain, entity)
+        return found
+
+    def _shown(self, grain: int, entity: str) -> Arm:
+        arm = self.platform.arm(grain, entity)
+        if not self.platform.hidden or not arm.errors:
+            return arm
+        gone = self.platform.draws.count(
+            f"hidden/{grain}/{entity}", arm.errors, self.platform.hidden
+        )
+        left = arm.errors - gone
+        return Arm(requests=arm.requests - gone, errors=left, server_errors=left)
+
+    def _arrived(self, grain: int) -> bool:
+        at = grain * GRAIN_S
+        return at + self.platform.lag_s(at) <= self.platform.stage.now
+
+    def _minutes(self, ask: Ask, mark: float) -> dict[datetime, tuple[int, int]]:
+        """Rows and failures by whole minute; the metrics' minutes end with the true ones."""
+        if ask.minute_phase_ms is None:
+            return {}
+        first = int((self._true(ask.since) - MINUTE_S) // MINUTE_S) + 1
+        found: dict[datetime, tuple[int, int]] = {}
+        for number in range(max(1, first), int(mark // MINUTE_S) + 1):
+            arms = [
+                self._shown(grain, name)
+                for grain in _grains(number)
+                if self._arrived(grain)
+                for name in self._served(grain)
+            ]
+            rows = sum(one.requests for one in arms)
+            if rows:
+                end = self.told(number * MINUTE_S)
+                found[end] = rows, sum(one.errors for one in arms)
+        return found
+
+    def _served(self, grain: int) -> list[str]:
+        return sorted(self.platform.split(grain).shares)
+
+    def _true(self, told: datetime) -> float:
+        return (told - START).total_seconds() - self.platform.ahead_s
+
+    def _grain(self, told: datetime) -> int:
+        """The first grain that begins at a time or after it."""
+        return max(0, -int(-self._true(told) // GRAIN_S))

@@ -1,0 +1,86 @@
+"""Every place where one release passes the outside, with a death there: exhaustive, not sampled.
+
+One replica takes a good and a bad version through; each place that it came by is then run once
+more for each way to fail there: dead before it, dead after it, and, where something is written or
+sent, done without anybody learning of it.
+"""
+
+import gc
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from tests.simulation.fate import Begin
+from tests.simulation.record import ram_disk, template
+from tests.simulation.run import Options, Result, run
+
+SEED = 1
+STORIES = {"good": Begin(replicas=1), "bad": Begin(replicas=1, kinds=("errs",))}
+UNKNOWN = {
+    "store.write": "store_unknown",
+    "call.serve": "unanswered",
+    "call.alias": "unanswered",
+    "call.tag": "unanswered",
+}
+"""Where something is done, and the fault by which nobody learns of it."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A way to fail at a place."""
+
+    story: str
+    where: str
+    """Replica, place, side and number: `a/store.write/before/7`."""
+    fault: str
+
+    @property
+    def options(self) -> Options:
+        """A run in which just this goes wrong."""
+        return Options(rates={}, begin=STORIES[self.story], forced={self.where: self.fault})
+
+
+def points(made: Path) -> list[Point]:
+    """All of them: `before`, `after` and `applied-unknown` at each place of both stories."""
+    found: list[Point] = []
+    for story, begun in STORIES.items():
+        plain = run(SEED, made, Options(rates={}, begin=begun, notes_places=True))
+        assert plain.violation is None, plain.violation
+        for where in plain.passed:
+            found.append(Point(story, where, "crash"))
+            replica, place, side, number = where.split("/")
+            if side == "before" and place in UNKNOWN:
+                found.append(Point(story, f"{replica}/{place}/{number}", UNKNOWN[place]))
+    return found
+
+
+def enumerated(workers: int, every: int = 1, first: int = 0) -> Iterator[tuple[Point, Result]]:
+    """Run each point, or one in so many of them."""
+    with tempfile.TemporaryDirectory(dir=ram_disk()) as folder:
+        made = template(Path(folder))
+        chosen = points(made)[first::every]
+        gc.collect()
+        gc.freeze()
+        if workers == 1:
+            yield from ((point, run(SEED, made, point.options)) for point in chosen)
+            return
+        with get_context("fork").Pool(workers, initializer=_begin, initargs=(made,)) as pool:
+            yield from pool.imap_unordered(_one, chosen, chunksize=8)
+
+
+_TEMPLATE: list[Path] = []
+
+
+def _begin(made: Path) -> None:
+    _TEMPLATE[:] = [made]
+
+
+def _one(point: Point) -> tuple[Point, Result]:
+    return point, run(SEED, _TEMPLATE[0], point.options)
+
+
+def struck(point: Point, result: Result) -> bool:
+    """The point was reached: the fault did happen."""
+    return f"{point.where}:{point.fault}" in result.struck

@@ -1,0 +1,299 @@
+"""What is outside, as it truly is: endpoint, registry, users and what they met, and the clocks."""
+
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from controller.workspace.errors import Refused
+from policies.evidence import NOTHING, Arm
+from states.world import Absent, Endpoint, ModelVersion, Serving
+from tests.simulation.draws import Draws
+from tests.simulation.stage import START, Stage
+from tests.states.story import MODEL, TABLE, serving, version
+
+GRAIN_S = 5
+"""Users are counted by grains of so many seconds: each has one split, and is told of whole."""
+WHOLE = 100
+ERRING = 0.1
+"""Share of its requests that a bad version fails."""
+KEPT = 80
+"""Earlier looks at the endpoint that a stale answer may be."""
+
+
+@dataclass
+class Conditions:
+    """What is out of order outside, each until a true time."""
+
+    until: dict[str, float] = field(default_factory=dict)
+
+    def set(self, what: str, until: float) -> None:
+        """Something is out of order until then."""
+        self.until[what] = max(until, self.until.get(what, 0.0))
+
+    def holds(self, what: str, now: float) -> bool:
+        """Whether it is out of order now."""
+        return self.until.get(what, 0.0) > now
+
+
+@dataclass
+class Clock:
+    """The store's clock: true, until it jumps or stands still."""
+
+    stage: Stage
+    offset_s: float = 0.0
+    stands_since: float | None = None
+    jumps: list[float] = field(default_factory=list)
+    """True times of all that went wrong with it."""
+
+    def __call__(self) -> datetime:
+        at = self.stage.now if self.stands_since is None else self.stands_since
+        return START + timedelta(seconds=at + self.offset_s)
+
+    def jump(self, seconds: float) -> None:
+        """From now on it is ahead by so much more."""
+        self.offset_s += seconds
+        self.jumps.append(self.stage.now)
+
+    def stand(self, seconds: float) -> None:
+        """It stands still, and then shows the time again."""
+        if self.stands_since is None:
+            self.stands_since = self.stage.now
+            self.jumps.append(self.stage.now)
+            self.stage.at(self.stage.now + seconds, self.go_on)
+
+    def go_on(self) -> None:
+        """It shows the time again."""
+        if self.stands_since is not None:
+            self.stands_since = None
+            self.jumps.append(self.stage.now)
+
+
+@dataclass
+class Platform:
+    """One endpoint of one model in a workspace, and its users."""
+
+    stage: Stage
+    draws: Draws
+    requests_per_s: int = 1000
+    error_rate: float = 0.0
+    """Of every good version."""
+    ahead_s: float = 0.0
+    """How far the platform's clock is ahead of the true time."""
+    endpoint: Endpoint | Absent = field(default_factory=Absent)
+    alias: str | Absent = field(default_factory=Absent)
+    versions: dict[int, ModelVersion] = field(default_factory=dict)
+    error_rates: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """By version, where it is worse: how bad, and since when."""
+    bad_once_named: set[str] = field(default_factory=set)
+    """Versions that err from the moment on at which the alias names them."""
+    undeployable: set[str] = field(default_factory=set)
+    untrue: set[str] = field(default_factory=set)
+    """Versions that fail their golden queries."""
+    labelled: bool = False
+    """The metrics' labels name the served entity."""
+    hidden: float = 0.0
+    """Share of errors that the inference table leaves out."""
+    conditions: Conditions = field(default_factory=Conditions)
+    earlier: list[tuple[float, Endpoint | Absent]] = field(default_factory=list)
+    earlier_alias: list[tuple[float, str | Absent]] = field(default_factory=list)
+    splits: list[tuple[float, Serving]] = field(default_factory=list)
+    """What users got, since when."""
+    beats: dict[str, list[float]] = field(default_factory=dict)
+    """By entity, when marked probes were asked."""
+    finish: Callable[[], None] | None = None
+    """Ends the update that hangs."""
+    meanwhile: Callable[[], None] = lambda: None
+    """What an operator does while a replica looks."""
+    updates: int = 0
+    late: list[tuple[float, float]] = field(default_factory=list)
+    """When rows were written that come late."""
+    counted: dict[tuple[int, str], Arm] = field(default_factory=dict)
+
+    def adopted(self) -> None:
+        """Version 1 has all users, and has had them for a while."""
+        name = "rag_chatbot-v1"
+        self.versions[1] = version(1)
+        self.alias = "1"
+        self.show(
+            Endpoint(
+                serving=serving(v1=100),
+                config_version=3,
+                ready=frozenset({name}),
+                inference_table=TABLE,
+            )
+        )
+
+    def show(self, endpoint: Endpoint | Absent) -> None:
+        """From now on the endpoint is so."""
+        self.endpoint = endpoint
+        self.earlier = [*self.earlier, (self.stage.now, endpoint)][-KEPT:]
+        split = endpoint.serving if isinstance(endpoint, Endpoint) else Serving()
+        if not self.splits or self.splits[-1][1] != split:
+            self.splits.append((self.stage.now, split))
+
+    def put(self, wanted: Serving) -> None:
+        """Take a full-state configuration: it is deployed in a while, one at a time."""
+        before = self.endpoint
+        if isinstance(before, Absent):
+            before = Endpoint(serving=Serving(), inference_table=TABLE)
+        elif before.updating:
+            raise Refused("endpoint: an update is in progress (409): look again")
+        self.updates += 1
+        fresh = set(wanted.shares) - set(before.serving.shares)
+        number = self.updates
+        took = self.draws.between("platform/update", 3, 25) + (20 if fresh else 0)
+        fault = self.draws.strikes("platform/update", ("slow_update", "stuck"))
+        if fault == "slow_update":
+            took += self.draws.between("platform/slow", 60, 900)
+        starting = replace(
+            before, updating=True, pending=wanted, update_failed=False, failed=frozenset()
+        )
+        self.show(starting)
+
+        def finish() -> None:
+            if self.updates == number:
+                self.finish = None
+                self._finished(wanted)
+
+        if fault == "stuck":
+            self.finish = finish
+        else:
+            self.stage.at(self.stage.now + took, finish)
+
+    def _finished(self, wanted: Serving) -> None:
+        now = self.endpoint
+        if isinstance(now, Absent):
+            return
+        bad = frozenset(
+            name
+            for name, share in wanted.shares.items()
+            if share.version in self.undeployable or int(share.version) not in self.versions
+        ) - frozenset(now.serving.shares)
+        if not bad and self.draws.strikes("platform/build", ("build_fails",)):
+            bad = frozenset(set(wanted.shares) - set(now.serving.shares))
+        if bad:
+            failed = replace(now, updating=False, pending=None, update_failed=True, failed=bad)
+            self.show(failed)
+            return
+        self.show(
+            replace(
+                now,
+                serving=wanted,
+                pending=None,
+                updating=False,
+                update_failed=False,
+                failed=frozenset(),
+                config_version=now.config_version + 1,
+                ready=frozenset(wanted.shares),
+            )
+        )
+
+    def edit(self, wanted: Serving) -> bool:
+        """Somebody changes the endpoint by hand, unless an update is under way."""
+        now = self.endpoint
+        if isinstance(now, Absent) or now.updating:
+            return False
+        self.show(
+            replace(
+                now,
+                serving=wanted,
+                update_failed=False,
+                failed=frozenset(),
+                config_version=now.config_version + 1,
+                ready=frozenset(wanted.shares),
+            )
+        )
+        return True
+
+    def delete(self) -> None:
+        """Somebody deletes the endpoint."""
+        self.updates += 1
+        self.finish = None
+        self.show(Absent())
+
+    def recreate(self, wanted: Serving) -> None:
+        """Somebody makes it anew; its versions count from 1."""
+        self.show(
+            Endpoint(
+                serving=wanted,
+                config_version=1,
+                ready=frozenset(wanted.shares),
+                inference_table=TABLE,
+            )
+        )
+
+    def flap(self) -> None:
+        """What has no users is not ready for a while, and nobody notices."""
+        now = self.endpoint
+        if not isinstance(now, Endpoint):
+            return
+        idle = {name for name, share in now.serving.shares.items() if not share.weight}
+        if idle & now.ready:
+            self.show(replace(now, ready=now.ready - idle))
+            self.stage.at(self.stage.now + 45, self.be_ready)
+
+    def be_ready(self) -> None:
+        """What serves is ready again."""
+        now = self.endpoint
+        if isinstance(now, Endpoint) and now.ready != frozenset(now.serving.shares):
+            self.show(replace(now, ready=frozenset(now.serving.shares)))
+
+    def name(self, alias: str | Absent) -> None:
+        """The alias names another version from now on."""
+        self.earlier_alias = [*self.earlier_alias, (self.stage.now, self.alias)][-KEPT:]
+        self.alias = alias
+        if alias in self.bad_once_named and alias not in self.error_rates:
+            self.error_rates[str(alias)] = ERRING, self.stage.now
+
+    def tag(self, number: str, key: str, value: str) -> None:
+        """A version gets a tag."""
+        known = self.versions.get(int(number))
+        if known is None:
+            raise Refused(f"model version {number} does not exist (404)")
+        self.versions[int(number)] = replace(known, tags={**(known.tags or {}), key: value})
+
+    def lag_s(self, at: float) -> float:
+        """How long a row of a true time takes to appear in the table."""
+        return 240.0 if self.late_at(at) else 8.0
+
+    def late_at(self, at: float) -> bool:
+        """Whether rows of a true time come late."""
+        return any(begun <= at < ended for begun, ended in self.late)
+
+    def arm(self, grain: int, entity: str) -> Arm:
+        """What one version's users met in a grain of time."""
+        known = self.counted.get((grain, entity))
+        if known is None:
+            known = self.counted[grain, entity] = self._arm(grain, entity)
+        return known
+
+    def _arm(self, grain: int, entity: str) -> Arm:
+        share = self.split(grain).shares.get(entity)
+        if share is None or not share.weight:
+            return NOTHING
+        asked = self.requests_per_s * GRAIN_S
+        requests = asked
+        if share.weight < WHOLE:
+            requests = self.draws.count(f"users/{grain}/{entity}", asked, share.weight / WHOLE)
+        worse, since = self.error_rates.get(share.version, (self.error_rate, 0.0))
+        rate = worse if grain * GRAIN_S >= since else self.error_rate
+        errors = self.draws.count(f"errors/{grain}/{entity}", requests, rate)
+        return Arm(requests=requests, errors=errors, server_errors=errors)
+
+    def everybody(self, grain: int) -> Arm:
+        """What all users met in a grain of time."""
+        return sum((self.arm(grain, name) for name in self.split(grain).shares), NOTHING)
+
+    def split(self, grain: int) -> Serving:
+        """Who served in a grain of time: by its beginning, as the first answer shows."""
+        place = bisect_right(self.splits, float(grain * GRAIN_S), key=_begun) - 1
+        return self.splits[max(0, place)][1]
+
+    def model_is(self, model: str) -> None:
+        """Nobody asks about another model."""
+        assert model == MODEL, model
+
+
+def _begun(one: tuple[float, Serving]) -> float:
+    return one[0]

@@ -1,0 +1,507 @@
+"""What must hold at every step, read from record, world and log; and what was seen to happen.
+
+`tests.states.oaths` has the promises that one look can break. Here are those that need more: the
+journal as it grows, the calls as they are sent, the lines as they are printed, and true time.
+Numbers in brackets are those of the specification (DESIGN §8).
+"""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from controller.record.codec import call_json
+from controller.record.loading import Loaded
+from controller.record.times import micros
+from states.desired import closed, desired
+from states.machine import TRANSITIONS, State, Trigger
+from states.plan import Call, Plan, Serve
+from states.release import Application, Order, Release
+from states.resending import LAST_WAIT, RESENDS
+from states.world import Endpoint, World
+from tests.simulation.platform import Clock, Platform
+from tests.simulation.stage import START
+from tests.states.oaths import check
+
+TOLD_TWICE = timedelta(minutes=10)
+GUARD_S, RECENTLY_S = 20.0, 120.0
+BUDGET, WINDOW_US = 50, 300_000_000
+ARROWS = {(one.value, source.value, dest.value) for one, source, dest in TRANSITIONS}
+
+Key = tuple[str, int]
+"""Version and attempt."""
+
+
+@dataclass
+class Told:
+    """A release as the journal alone tells of it."""
+
+    state: str
+    step: int = 0
+
+
+@dataclass
+class Look:
+    """What one replica looked at last."""
+
+    loaded_at: float = 0.0
+    at: float = 0.0
+    orders: int = 0
+    """Orders that had been given when it loaded the record."""
+
+
+@dataclass
+class Promises:
+    """Watches one run."""
+
+    path: Path
+    platform: Platform
+    clock: Clock
+    poll: timedelta
+    situations: Counter[str]
+    told: dict[Key, Told] = field(default_factory=dict)
+    settled: dict[Key, float] = field(default_factory=dict)
+    """True time of the first look by which a release was settled in its state and step."""
+    seq: int = 0
+    epoch: int = 0
+    looks: dict[str, Look] = field(default_factory=dict)
+    pending: dict[str, tuple[Loaded, Plan, tuple[Call, ...]]] = field(default_factory=dict)
+    sends: Counter[tuple[str, str]] = field(default_factory=Counter)
+    printed: Counter[int] = field(default_factory=Counter)
+    unsent: dict[str, int] = field(default_factory=dict)
+    """Calls that a replica has written down, and not begun to send."""
+    under_way: set[str] = field(default_factory=set)
+    """Replicas that wait for the answer to a call."""
+    asked: list[tuple[float, str, str]] = field(default_factory=list)
+    """Calls that were written down: when, kind and target."""
+    followed: float = 0.0
+    """When the endpoint last came to serve something else."""
+    orders: int = 0
+    rolled_back: list[tuple[str, str, str]] = field(default_factory=list)
+    """Version, the state it came from, and why."""
+    application: Application | None = None
+    """As last committed."""
+    changes: list[str] = field(default_factory=list)
+    """A trace of what was committed and what happened outside, for those who look for a cause."""
+
+    def __post_init__(self) -> None:
+        self.reader = sqlite3.connect(self.path, isolation_level=None)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.reader.close()
+
+    def note(self, what: str) -> None:
+        """Write a line into the trace."""
+        self.changes.append(f"{self.platform.stage.now:8.1f} {self.platform.stage.actor}: {what}")
+
+    # What a replica looks at, and what it decides.
+
+    def loaded(self, actor: str) -> None:
+        """A replica has read the record."""
+        now = self.platform.stage.now
+        self.looks[actor] = Look(loaded_at=now, at=now, orders=self.orders)
+
+    def looked(self, before: Application, world: World, plan: Plan) -> None:
+        """A replica has decided what to do."""
+        actor = self.platform.stage.actor
+        self.looks[actor].at = self.platform.stage.now
+        check(before, world, plan)
+        self._stale_is_nothing(before, world, plan)
+        self._difference_is_told(world, plan)
+        self._theirs_is_told(before, world, plan)
+        self._way_back_is_urgent(world, plan)
+        self.followed = self.platform.splits[-1][0] if self.platform.splits else 0.0
+        self._deadlines(plan.application)
+        self._pinned_stays(before, plan)
+        self._settled_is_true(actor, plan)
+
+    def _stale_is_nothing(self, before: Application, world: World, plan: Plan) -> None:
+        """A lower configuration version never settles anything (S17)."""
+        endpoint = world.endpoint
+        if not isinstance(endpoint, Endpoint) or endpoint.config_version >= before.config_version:
+            return
+        self.situations["stale answer rejected"] += 1
+        long_behind = (
+            before.behind_since is not None and world.now - before.behind_since >= TOLD_TWICE
+        )
+        settled = any(one.name == "release.settled" for one in plan.events)
+        assert long_behind or not settled, "a stale answer settles nothing"
+
+    def _difference_is_told(self, world: World, plan: Plan) -> None:
+        """Where the endpoint is not as wanted, it is sent, waited for, or held (S21)."""
+        after, endpoint = plan.application, world.endpoint
+        wanted, live = desired(after), after.live
+        if not isinstance(endpoint, Endpoint) or endpoint.config_version < after.config_version:
+            return
+        if wanted is None or endpoint.updating or endpoint.serving == wanted or not after.adopted:
+            return
+        told = bool(after.change or after.hold or (live is not None and live.hold))
+        sent = any(one.kind == "serve" for one in (*plan.calls, *after.attempts))
+        assert told or sent, f"it serves {endpoint.serving}, not {wanted}, and nothing is said"
+
+    def _theirs_is_told(self, before: Application, world: World, plan: Plan) -> None:
+        """What we never asked for is held and shown, or an abort; it is never undone silently."""
+        after, endpoint = plan.application, world.endpoint
+        if not isinstance(endpoint, Endpoint) or endpoint.config_version < after.config_version:
+            return
+        ours = ("serve", str(endpoint.serving)) in self.sends
+        known = endpoint.serving in (before.seen, desired(before), desired(after))
+        if ours or known or before.seen is None or not after.adopted:
+            return
+        back = after.live is not None and (after.live.state is State.ROLLED_BACK or after.live.shut)
+        answered = before.answer is not None and before.change is not None
+        told = after.change is not None or after.hold is not None
+        assert told or back or answered, f"nobody is told of {endpoint.serving}"
+
+    def _way_back_is_urgent(self, world: World, plan: Plan) -> None:
+        """While users get what was closed to them, the traffic is sent home, and at once (S23)."""
+        after, endpoint = plan.application, world.endpoint
+        if not isinstance(endpoint, Endpoint) or endpoint.config_version < after.config_version:
+            return
+        least = closed(after, endpoint.serving)
+        if endpoint.updating or least is None:
+            return
+        sent = [one for one in after.attempts if one.kind == "serve"][-1:]
+        recent = bool(sent) and timedelta() <= world.now - sent[-1].at < LAST_WAIT
+        first = bool(plan.calls) and plan.calls[0].kind == "serve"
+        assert first or recent, "users are not sent home first"
+
+    def _deadlines(self, after: Application) -> None:
+        """Nothing stays in Provisioning or Testing beyond its deadline (L2)."""
+        live = after.live
+        if live is None or live.pinned is None:
+            return
+        limits = {
+            State.PROVISIONING: live.pinned.provisioning_deadline,
+            State.TESTING: live.pinned.testing_deadline,
+        }
+        limit = limits.get(live.state)
+        if limit is not None:
+            assert live.in_state <= limit + 3 * self.poll, f"{live.key} is overdue in {live.state}"
+
+    def _pinned_stays(self, before: Application, plan: Plan) -> None:
+        """A plan is fixed at admission, and its guards and steps when it opens (S26)."""
+        opened = {
+            one.release
+            for one in plan.events
+            if one.fields.get("trigger") in (Trigger.OPEN, Trigger.ADMIT)
+        }
+        for old in before.releases:
+            mark = (old.version, old.attempt)
+            new = next(
+                one for one in plan.application.releases if (one.version, one.attempt) == mark
+            )
+            assert mark in opened or old.pinned == new.pinned, f"the plan of {old.key} changed"
+
+    def _settled_is_true(self, actor: str, plan: Plan) -> None:
+        """What is settled is so, unless somebody changed it since it was looked at (S14, S15)."""
+        changed = self.platform.earlier[-1][0] if self.platform.earlier else 0.0
+        if changed >= self.looks[actor].loaded_at:
+            return
+        truth, after = self.platform.endpoint, plan.application
+        for event in plan.events:
+            if event.name != "release.settled" or event.release is None:
+                continue
+            release = _release(after, event.release)
+            entity = after.entity(release.version)
+            weight = truth.serving.weight(entity) if isinstance(truth, Endpoint) else 0
+            if release.state is State.ROLLED_BACK and release.version != after.incumbent:
+                assert weight == 0, f"{release.key} is settled as rolled back, and has {weight} %"
+            if release.state is State.PRODUCTION:
+                assert weight == 100, f"{release.key} is settled in Production, and has {weight} %"
+
+    def ordered(self) -> None:
+        """An operator has written into the record."""
+        self._fold()
+
+    # What is written down.
+
+    def committing(self, actor: str, loaded: Loaded, plan: Plan, calls: tuple[Call, ...]) -> None:
+        """A replica is about to write."""
+        self.pending[actor] = loaded, plan, calls
+
+    def dropped(self, actor: str, *, conflict: bool) -> None:
+        """It wrote nothing, or is through with it."""
+        self.pending.pop(actor, None)
+        if conflict:
+            ordered = self.looks[actor].orders < self.orders
+            self.situations["order mid-pass" if ordered else "conflict of replicas"] += 1
+
+    def committed(self, actor: str) -> None:
+        """A transaction of a replica has become true."""
+        rows = self._fold()
+        pending = self.pending.pop(actor, None)
+        if pending is None:
+            return
+        self._by_the_holder(actor)
+        loaded, plan, calls = pending
+        self.application = plan.application
+        self.unsent[actor] = len(calls)
+        others = self.under_way - {actor}
+        self.situations["commit while another's call is under way"] += bool(others)
+        self._resends(calls)
+        self._no_way_up(plan.application, calls)
+        for row in rows:
+            self._moved(actor, loaded.application, plan.application, row)
+        self._budget()
+
+    def _by_the_holder(self, actor: str) -> None:
+        """Where there are leases, nobody commits but who has one that is not over (S16)."""
+        query = (
+            "SELECT leases.replica, epoch, until FROM leases LEFT JOIN replicas "
+            "ON replicas.name = leases.replica WHERE application NOT LIKE '$%'"
+        )
+        for holder, epoch, until in self.reader.execute(query):
+            assert epoch >= self.epoch, f"epoch {epoch} came after {self.epoch}"
+            self.situations["takeover"] += epoch > self.epoch > 0
+            assert holder is not None, f"{actor} writes, and nobody has the lease"
+            assert holder.startswith(actor), f"{actor} writes, and {holder} has the lease"
+            assert until > micros(self.clock()), f"{actor} writes, and its lease is over"
+            self.epoch = epoch
+
+    def _fold(self) -> list[dict[str, Any]]:
+        """Read on in the journal: no number is missing, no arrow is invented (S10, S11)."""
+        query = (
+            "SELECT seq, event, release, attempt, fields FROM journal WHERE seq > ? ORDER BY seq"
+        )
+        found: list[dict[str, Any]] = []
+        for seq, event, release, attempt, fields in self.reader.execute(query, (self.seq,)):
+            assert seq == self.seq + 1, f"the journal goes from {self.seq} to {seq}"
+            self.seq = seq
+            row = {**json.loads(fields), "event": event}
+            if release is not None:
+                row["key"] = release.rsplit("/", 1)[-1], attempt
+                self._learn(row["key"], row)
+            found.append(row)
+        self._state_table_is_told()
+        return found
+
+    def _learn(self, key: Key, row: Mapping[str, Any]) -> None:
+        event = row["event"]
+        if event == "release.registered":
+            adopted = "adopted" in row
+            self.told[key] = Told(State.PRODUCTION.value if adopted else State.REGISTERED.value)
+        elif event == "release.transition":
+            told = self.told[key]
+            arrow = row["trigger"], row["from_state"], row["to_state"]
+            assert arrow in ARROWS, arrow
+            assert told.state == arrow[1], f"{key} goes from {arrow[1]}, and was {told.state}"
+            rise = row["step"] - told.step
+            assert rise <= 1, f"{key} jumps from step {told.step} to {row['step']}"
+            self.told[key] = Told(arrow[2], row["step"])
+
+    def _state_table_is_told(self) -> None:
+        """Folding the journal gives the state table (S11), with at most one live (S9)."""
+        query = "SELECT version, attempt, state, live FROM releases"
+        live = 0
+        for version, attempt, state, alive in self.reader.execute(query):
+            told = self.told[version, attempt].state
+            assert told == state, f"version {version} is {state}, and the journal says {told}"
+            live += alive
+        assert live <= 1, "two releases are live"
+
+    def _resends(self, calls: tuple[Call, ...]) -> None:
+        """A call without effect is written down three times in ten minutes at most (S19).
+
+        But on the way back, which is tried for as long as it takes.
+        """
+        now, live = self.platform.stage.now, self.application and self.application.live
+        since = max(now - TOLD_TWICE.total_seconds(), self.followed)
+        self.asked += [(now, call.kind, call.target) for call in calls]
+        if live and (live.state is State.ROLLED_BACK or live.shut):
+            return
+        if any(at >= since for at in self.clock.jumps):
+            return
+        for call in calls:
+            same = sum(one[0] > since and one[1:] == (call.kind, call.target) for one in self.asked)
+            many = same if isinstance(call, Serve) else 0
+            assert many <= 1 + RESENDS, f"{call.kind} {call.target} was asked {many} times"
+
+    def _no_way_up(self, after: Application, calls: tuple[Call, ...]) -> None:
+        """No call that is written down after a rollback raises that version (S13)."""
+        for call in calls:
+            if not isinstance(call, Serve):
+                continue
+            if after.live is not None and after.live.pinned and after.live.pinned.baseline:
+                entity = after.entity(after.live.pinned.baseline)
+                assert entity in call.serving.shares, "the way back is not served (S2)"
+            for (version, attempt), told in self.told.items():
+                newest = max(number for one, number in self.told if one == version)
+                back = told.state == State.ROLLED_BACK.value and attempt == newest
+                if back and version != after.incumbent:
+                    assert call.serving.weight(after.entity(version)) == 0, (version, call.target)
+
+    def _moved(
+        self, actor: str, before: Application, after: Application, row: Mapping[str, Any]
+    ) -> None:
+        """Count what happened, and hold the stays against true time (S5)."""
+        event, key = row["event"], row.get("key")
+        if event in ("release.transition", "release.settled", "release.confirmed", "release.held"):
+            self.note(f"{event} {key} {row.get('to_state', '')} {row['because'][:150]}")
+        elif event == "endpoint.foreign_change":
+            self.note(f"{event} {row['because'][:200]}")
+        self._count(before, row)
+        if key is None:
+            return
+        release = _release(after, key)
+        if event == "release.settled":
+            self.settled.setdefault(key, self.looks[actor].loaded_at)
+        elif event in ("release.transition", "release.confirmed"):
+            self._ordered_to_run(key, row)
+            self._stayed(actor, before, release, row)
+        if row.get("to_state") == State.ROLLED_BACK.value:
+            self.rolled_back.append((release.version, row["from_state"], row["because"]))
+        if event == "release.transition":
+            self.settled.pop(key, None)
+
+    def _ordered_to_run(self, key: Key, row: Mapping[str, Any]) -> None:
+        """Nothing rises against an order, however late that was given (S4)."""
+        if row.get("trigger") not in (Trigger.OPEN, Trigger.STEP, Trigger.PROMOTE):
+            return
+        [(order,)] = self.reader.execute(
+            "SELECT order_ FROM releases WHERE version = ? AND attempt = ?", key
+        )
+        assert order == Order.RUN.value, f"{key} rises, and was told to {order}"
+
+    def _stayed(
+        self, actor: str, before: Application, release: Release, row: Mapping[str, Any]
+    ) -> None:
+        old = next(
+            (
+                one
+                for one in before.releases
+                if (one.version, one.attempt) == (release.version, release.attempt)
+            ),
+            None,
+        )
+        if old is None or old.pinned is None or self.settled.get(row["key"]) is None:
+            return
+        rollout, trigger = old.pinned.rollout, row.get("trigger")
+        if row["event"] == "release.confirmed":
+            least = rollout.watch
+        elif trigger == Trigger.PROMOTE:
+            least = rollout.bake
+        elif trigger == Trigger.STEP and not old.shut:
+            least = rollout.min_step
+        else:
+            return
+        since = self.settled[row["key"]]
+        jumps = sum(at >= since for at in self.clock.jumps)
+        slack = 2 * self.poll.total_seconds() * jumps + 1
+        true = self.looks[actor].at - since
+        assert true >= least.total_seconds() - slack, (
+            f"{release.key} stayed {true:.0f} s in {old.state} at step {old.step}, not {least}"
+        )
+        if trigger != Trigger.STEP and release.sources:
+            told = max((self._true(one.closed_at) for one in release.blocks), default=0.0)
+            assert told >= since + least.total_seconds() - slack, (
+                f"{release.key} ends {old.state}, and was told of its first {told - since:.0f} s"
+            )
+
+    def _true(self, closed_at: datetime) -> float:
+        """A time of the platform's clock, which never jumps, as true seconds."""
+        return (closed_at - START).total_seconds() - self.platform.ahead_s
+
+    def _budget(self) -> None:
+        """Fifty writes in five minutes (S19), by the store's own times."""
+        [(spent,)] = self.reader.execute(
+            "SELECT count(*) FROM calls WHERE at > (SELECT max(at) FROM calls) - ?", (WINDOW_US,)
+        )
+        assert spent <= BUDGET, f"{spent} writes in five minutes"
+
+    # What is sent, and what is printed.
+
+    def leaving(self, actor: str) -> None:
+        """A call is begun only while the lease is ours for twice its deadline (S18)."""
+        now = self.platform.stage.now
+        if any(at > now - RECENTLY_S for at in self.clock.jumps):
+            return
+        query = (
+            "SELECT leases.replica, until FROM leases LEFT JOIN replicas "
+            "ON replicas.name = leases.replica WHERE application NOT LIKE '$%'"
+        )
+        for holder, until in self.reader.execute(query):
+            assert (holder or "").startswith(actor), (
+                f"{actor} begins a call, {holder} has the lease"
+            )
+            left = (until - micros(self.clock())) / 1e6
+            assert left >= GUARD_S, f"{actor} begins a call, with {left:.0f} s of its lease left"
+
+    def sent(self, call: Call, actor: str) -> None:
+        """A call leaves: it was written down, and for each row it leaves once (S7)."""
+        self.unsent[actor] = 0
+        self.note(f"sends {call.kind} {call.target}")
+        self.sends[call.kind, call.target] += 1
+        [(rows,)] = self.reader.execute(
+            "SELECT count(*) FROM calls WHERE kind = ? AND target = ?", (call.kind, call.target)
+        )
+        many = self.sends[call.kind, call.target]
+        assert many <= rows, f"{call_json(call)} was sent {many} times, and written down {rows}"
+
+    def arrives(self, call: Call) -> None:
+        """A call is about to be applied."""
+        if isinstance(call, Serve):
+            total = sum(one.weight for one in call.serving.shares.values())
+            assert total == 100, f"{call.target} does not sum to 100 (S1)"
+
+    def refused(self, call: Call) -> None:
+        """The workspace did not take a call."""
+        live = self.application.live if self.application else None
+        if isinstance(call, Serve) and live is not None and live.state is State.ROLLED_BACK:
+            self.situations["409 during a rollback"] += 1
+
+    def died(self, actor: str) -> None:
+        """A replica is dead."""
+        self.situations["crash between commit and act"] += bool(self.unsent.pop(actor, 0))
+        self.situations["crash with a call under way"] += actor in self.under_way
+        self.under_way.discard(actor)
+
+    def line(self, line: Mapping[str, Any]) -> None:
+        """A line is printed: of what is committed, and as JSON (S12, S25)."""
+        seq = line.get("seq")
+        if seq is None:
+            return
+        json.dumps(line, allow_nan=False)
+        [(last,)] = self.reader.execute("SELECT value FROM counters WHERE name = 'seq'")
+        assert seq <= last, f"line {seq} is printed, and {last} is committed"
+        self.printed[seq] += 1
+        self.situations["line printed twice"] += self.printed[seq] > 1
+
+    def all_printed(self) -> None:
+        """Every row of the journal was printed at least once (S12)."""
+        [(last,)] = self.reader.execute("SELECT value FROM counters WHERE name = 'seq'")
+        lost = sorted(set(range(1, last + 1)) - set(self.printed))
+        assert not lost, f"lines {lost[:5]} of {last} were never printed"
+
+    # What was seen to happen.
+
+    def _count(self, before: Application, row: Mapping[str, Any]) -> None:
+        event, told = row["event"], self.situations
+        live = before.live
+        state = live.state.value if live else "none"
+        if event == "release.transition":
+            told[f"{row['trigger']} from {row['from_state']}"] += 1
+            if row["trigger"] == Trigger.ROLL_BACK:
+                late = any(words in row["because"] for words in OVERDUE)
+                told[f"deadline {row['from_state']}"] += late
+                told["abort mid-release"] += "aborted" in row["because"]
+        elif event == "release.held":
+            told[f"held in {state}"] += 1
+            told["deadline Canary"] += "undecided after" in row["because"]
+            told["deadline RolledBack"] += "not home after" in row["because"]
+        elif event in ("endpoint.foreign_change", "fuse.blown", "evidence.blind", "evidence.seen"):
+            told[f"{event} in {state}"] += 1
+        if live is not None and live.order is Order.PAUSE and event == "gate.verdict":
+            told["verdict while paused"] += 1
+
+
+OVERDUE = ("not ready after", "not through its tests after")
+
+
+def _release(application: Application, key: Key) -> Release:
+    return next(one for one in application.releases if (one.version, one.attempt) == key)

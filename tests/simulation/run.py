@@ -1,0 +1,343 @@
+"""One run: replicas, faults, promises; then the world heals, and everything must come to rest."""
+
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Any, TypeVar
+from unittest.mock import patch
+
+import structlog
+
+from controller.console.reading import Book
+from controller.daemon import observe, passes
+from controller.daemon.overtaking import Overtaken
+from controller.record.store import Store
+from states.plan import Plan
+from states.reconcile import reconcile
+from states.release import Application
+from states.world import World
+from tests.simulation import fate
+from tests.simulation.draws import Draws
+from tests.simulation.fate import Begin
+from tests.simulation.outside import Outside, at_rest, home
+from tests.simulation.platform import Clock, Platform
+from tests.simulation.promises import Promises
+from tests.simulation.record import copied
+from tests.simulation.replica import Replica
+from tests.simulation.stage import Stage
+from tests.simulation.wire import Wire
+
+Seen = TypeVar("Seen")
+POLL = timedelta(seconds=30)
+STORMY_S = 1500.0
+"""Longest time of faults."""
+HEALING_S = 5400.0
+"""Longest time that a healed world may take to come to rest."""
+QUIET_LOOKS = 2
+FIRST_S = 22.0
+"""When the first new version appears, if the endpoint was adopted by then."""
+SLOWLY = 12.0
+"""Polls between looks once nothing is left to do: past the ten minutes that calls are known for."""
+
+
+@dataclass
+class Result:
+    """What became of one run."""
+
+    seed: int
+    violation: str | None = None
+    trace: str = ""
+    struck: tuple[str, ...] = ()
+    situations: Counter[str] = field(default_factory=Counter)
+    releases: int = 0
+    good: int = 0
+    false_rollbacks: tuple[str, ...] = ()
+    """Of good versions: why each was rolled back, where no person had asked for it."""
+    boundaries: int = 0
+    passes: int = 0
+    virtual_s: float = 0.0
+    seconds: float = 0.0
+    changes: tuple[str, ...] = ()
+    passed: tuple[str, ...] = ()
+    """Places that the first replica came by, where that was asked for."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run differs from what its seed says."""
+
+    left_out: frozenset[str] = frozenset()
+    rates: Mapping[str, float] | None = None
+    begin: Begin | None = None
+    forced: Mapping[str, str] = field(default_factory=dict)
+    notes_places: bool = False
+
+
+def run(seed: int, template: Path, options: Options | None = None) -> Result:
+    """Run a seed; whatever promise is broken is in the result."""
+    chosen, started = options or Options(), time.process_time()
+    result = Result(seed)
+    with tempfile.TemporaryDirectory(dir=template.parent) as folder:
+        one = _Run(seed, copied(template, Path(folder)), chosen)
+        try:
+            with one.watched():
+                one.play()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is what the run has found
+            result.violation = _sentence(error)
+            result.trace = "".join(traceback.format_exception(error)[-6:])
+        finally:
+            one.close()
+        one.tell(result)
+    result.seconds = time.process_time() - started
+    return result
+
+
+class _Run:
+    """Everything of one run."""
+
+    def __init__(self, seed: int, path: Path, options: Options) -> None:
+        self.begun = options.begin or fate.begin(seed)
+        rates = fate.rates(seed) if options.rates is None else options.rates
+        self.draws = Draws(seed, rates, options.left_out, options.forced)
+        self.stage = Stage()
+        self.situations: Counter[str] = Counter()
+        self.clock = Clock(self.stage)
+        self.platform = Platform(
+            self.stage,
+            self.draws,
+            error_rate=self.begun.error_rate,
+            ahead_s=self.begun.ahead_s,
+            labelled=self.begun.labelled,
+            hidden=self.begun.hidden,
+        )
+        self.promises = Promises(path, self.platform, self.clock, POLL, self.situations)
+        self.store = Store(f"sqlite:///{path}", clock=self.clock)
+        self.spec = fate.spec_of(self.begun)
+        names = "abc"[: self.begun.replicas]
+        self.walls = {name: Clock(self.stage) for name in names}
+        self.replicas = [self._replica(name, path) for name in names]
+        self.replicas[0].wire.passed = [] if options.notes_places else None
+        self.outside = Outside(
+            self.platform,
+            self.promises,
+            self.draws,
+            self.clock,
+            self.walls,
+            self.store,
+            self.spec,
+        )
+
+    def _replica(self, name: str, path: Path) -> Replica:
+        wire = Wire(name, self.stage, self.draws, self.situations)
+        return Replica(
+            wire,
+            self.platform,
+            self.promises,
+            path,
+            self.clock,
+            self.spec,
+            POLL,
+            by_lease=self.begun.by_lease,
+            alone=self.begun.replicas == 1,
+        )
+
+    def play(self) -> None:
+        """The whole story."""
+        if not self.begun.first:
+            self.platform.adopted()
+        self._register()
+        for replica in self.replicas:
+            name = replica.wire.name
+            begins = 20 * self.draws.at(f"begin/{name}")
+            self.stage.enter(name, replica.live, when=begins)
+        self.outside.begin()
+        self.stage.run(self._is_over, limit=STORMY_S)
+        self.outside.heal()
+        self._come_to_rest()
+        if self.outside.application().hold is not None or self._waits():
+            self.situations["put right by a person"] += 1
+            self.outside.put_right()
+            self._come_to_rest()
+        self._stay()
+        self.promises.all_printed()
+        self._log_tells_the_state()
+
+    def _register(self) -> None:
+        at = FIRST_S
+        for number, kind in enumerate(self.begun.kinds, start=2):
+            self.stage.at(at, partial(self._appears, number, kind))
+            at += self.begun.gap_s
+
+    def _appears(self, number: int, kind: str) -> None:
+        known = self.promises.application
+        if known is None or not known.adopted:
+            # What is there at adoption never starts by itself.
+            self.stage.at(self.stage.now + FIRST_S, partial(self._appears, number, kind))
+            return
+        fate.register(self.platform, number, kind)
+        self.promises.note(f"version {number} is registered: {kind}")
+
+    def _is_over(self) -> bool:
+        """All versions have had their releases, and nothing is live: the rest would be waiting."""
+        last = str(1 + len(self.begun.kinds))
+        application = self.promises.application
+        if application is None or application.live is not None:
+            return False
+        release = application.newest(last)
+        return release is not None and (release.live or release.state != "Registered")
+
+    def _come_to_rest(self) -> None:
+        """Go on until nothing is under way, and every replica has looked at that."""
+        limit = self.stage.now + HEALING_S
+        while self.stage.now < limit:
+            calls = sum(self.promises.sends.values())
+            self._look_around(limit)
+            application = self.outside.application()
+            quiet = sum(self.promises.sends.values()) == calls
+            if quiet and at_rest(application) and home(application, self.platform):
+                return
+        application = self.outside.application()
+        raise AssertionError(f"a healed world does not come to rest: {self._told(application)}")
+
+    def _look_around(self, limit: float) -> None:
+        """Every replica makes a few passes."""
+        wanted = [one.passes + QUIET_LOOKS for one in self.replicas]
+
+        def looked() -> bool:
+            return all(one.passes >= many for one, many in zip(self.replicas, wanted, strict=True))
+
+        self.stage.run(looked, limit=limit)
+
+    def _waits(self) -> bool:
+        """Something is left that only a person can move."""
+        application = self.outside.application()
+        return any((one.live or one.state == "Registered") for one in application.releases)
+
+    def _stay(self) -> None:
+        """What has come to rest stays so (L1), also when the last calls are forgotten."""
+        before, world = sum(self.promises.sends.values()), self.platform.endpoint
+        for one in self.replicas:
+            one.pace = SLOWLY
+        self._look_around(self.stage.now + HEALING_S)
+        application = self.outside.application()
+        told = self._told(application)
+        assert sum(self.promises.sends.values()) == before, f"it went on sending: {told}"
+        assert at_rest(application), told
+        assert home(application, self.platform), told
+        if application.hold is None:
+            assert self.platform.endpoint == world, told
+
+    def _told(self, application: Application) -> str:
+        states = [
+            f"{one.version} {one.state} settled={one.settled} step={one.step} "
+            f"order={one.order} hold={one.hold}"
+            for one in application.releases
+        ]
+        return (
+            f"{states}; hold {application.hold}; outside {self.platform.endpoint}, "
+            f"alias {self.platform.alias}"
+        )
+
+    def _log_tells_the_state(self) -> None:
+        """Folding all lines gives the state table exactly (S11)."""
+        rows = {int(line["seq"]): line for line in self.store.journal()}
+        told = {one["release"]: one for one in Book(rows, []).statuses()}
+        states = [one for app in self.store.states() for one in app["releases"]]
+        for known in states:
+            of_log = told[known["release"]]
+            for name in ("state", "settled", "step", "weight", "order", "hold", "stable"):
+                assert of_log[name] == known[name], f"{known['release']}: {name} by log and store"
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Every look is checked, and every line is caught, while this run has the process."""
+
+        def checked(application: Application, world: World) -> Plan:
+            plan = reconcile(application, world)
+            self.promises.looked(application, world, plan)
+            return plan
+
+        kept = structlog.get_config()
+        structlog.configure(processors=[self._line], cache_logger_on_first_use=False)
+        try:
+            with (
+                patch.object(passes, "reconcile", checked),
+                patch.object(observe, "unless", _unless),
+            ):
+                yield
+        finally:
+            structlog.configure(**kept)
+
+    def _line(self, _: object, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+        """A line goes out: a place where a replica may die, before it or after."""
+        replica = next((one for one in self.replicas if one.wire.name == self.stage.actor), None)
+        if "seq" in line and replica is not None:
+            replica.wire.before("log")
+            self.promises.line(line)
+            replica.wire.after("log")
+        raise structlog.DropEvent
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.stage.close()
+        for replica in self.replicas:
+            replica.end()
+        self.store.close()
+        self.promises.close()
+
+    def tell(self, result: Result) -> None:
+        """Write down what came of it."""
+        promises = self.promises
+        result.struck = tuple(self.draws.struck)
+        result.situations = self.situations
+        result.releases = len(self.begun.kinds)
+        good = {str(n) for n, kind in enumerate(self.begun.kinds, start=2) if kind == "good"}
+        result.good = len(good)
+        result.false_rollbacks = tuple(
+            f"from {state}: {because}"
+            for version, state, because in promises.rolled_back
+            if version in good and not self._had_to_be(because)
+        )
+        result.boundaries = sum(one.wire.boundaries for one in self.replicas)
+        result.passes = sum(one.passes for one in self.replicas)
+        result.virtual_s = self.stage.now
+        result.changes = tuple(promises.changes)
+        result.passed = tuple(self.replicas[0].wire.passed or ())
+
+    def _had_to_be(self, because: str) -> bool:
+        """Somebody asked for a rollback, or a fault on its path made the version fail."""
+        struck = {key.rsplit(":", 1)[-1] for key in self.draws.struck}
+        faults = {one for words, all_ in EXPLAINED.items() if words in because for one in all_}
+        return any(words in because for words in ASKED_FOR) or bool(faults & struck)
+
+
+def _unless(over: Callable[[], bool], work: Callable[[Event], Seen]) -> Seen:
+    """What is in `controller.daemon.overtaking`, without its thread: asked when the work is done."""
+    done = work(Event())
+    if over():
+        raise Overtaken
+    return done
+
+
+def _sentence(error: Exception) -> str:
+    """What broke; an assertion without words is told by its line."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    told = str(error) or f"{place.line} ({Path(place.filename).name}:{place.lineno})"
+    return f"{type(error).__name__}: {told}"
+
+
+ASKED_FOR = ("aborted by the operator", "lowered by someone else")
+EXPLAINED = {
+    "Databricks could not": ("build_fails", "version_gone"),
+    "not ready after": ("stuck", "slow_update", "unready", "version_gone"),
+    "golden queries failed": ("answers_astray",),
+}
+"""By words of a rollback's reason, the faults that truly make a good version fail so."""

@@ -1,0 +1,93 @@
+"""A few seeds of what `make simulate` runs by the thousand, and proofs that it would notice."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tests.simulation import bugs, campaign, crashes
+from tests.simulation.draws import Draws
+from tests.simulation.fate import Begin
+from tests.simulation.record import ram_disk, template
+from tests.simulation.run import Options, run
+from tests.simulation.shrink import shrunk
+
+FIRST, SEEDS = 1, 12
+EVERY = 149
+"""Of the crash points, one in so many; `make simulate-crashes` takes all of them."""
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[Path]:
+    """A migrated store, on a RAM disk where there is one."""
+    with TemporaryDirectory(dir=ram_disk()) as folder:
+        yield template(Path(folder))
+
+
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + SEEDS, 4))
+def test_whatever_fails_every_promise_is_kept_and_a_healed_world_comes_to_rest(
+    seed: int, made: Path
+) -> None:
+    for one in range(seed, seed + 4):
+        result = run(one, made)
+        assert result.violation is None, campaign.how_to_repeat(result)
+
+
+@pytest.mark.parametrize("by_lease", [False, True])
+def test_where_nothing_fails_a_good_version_gets_everybody_and_a_bad_one_nobody(
+    made: Path, *, by_lease: bool
+) -> None:
+    good = run(1, made, Options(rates={}, begin=Begin(by_lease=by_lease)))
+    assert good.violation is None, campaign.how_to_repeat(good)
+    assert good.situations["retire from Production"] == 1
+    assert not good.struck
+    bad = run(1, made, Options(rates={}, begin=Begin(kinds=("errs",), by_lease=by_lease)))
+    assert bad.violation is None, campaign.how_to_repeat(bad)
+    assert bad.situations["roll_back from Canary"] == 1
+
+
+def test_a_seed_tells_the_same_story_twice(made: Path) -> None:
+    one, other = run(3, made), run(3, made)
+    assert one.changes == other.changes
+    assert one.struck == other.struck
+    assert one.boundaries == other.boundaries
+
+
+def test_a_fault_that_is_left_out_leaves_every_other_draw_where_it_was() -> None:
+    rates = {"lost": 0.3, "late": 0.3}
+    both, fewer = Draws(1, rates), Draws(1, rates, frozenset({"late"}))
+    for draws in (both, fewer):
+        for _ in range(200):
+            draws.strikes("a/call.serve", ("late", "lost"))
+            draws.share("a/wait")
+    kept = [key for key in both.struck if key.endswith(":lost")]
+    assert set(kept) <= set(fewer.struck)
+    assert both.at("a/wait/7") == fewer.at("a/wait/7")
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_a_death_at_any_place_changes_nothing_but_time(part: int) -> None:
+    met = 0
+    for point, result in crashes.enumerated(1, every=3 * EVERY, first=part * EVERY + 11):
+        assert result.violation is None, f"{point}\n{campaign.how_to_repeat(result)}"
+        met += crashes.struck(point, result)
+    assert met, "no point was met"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["trust the 200", "alias too early", "act before commit", "a gap in the journal"],
+)
+def test_a_bug_that_is_put_in_is_found(name: str) -> None:
+    caught = bugs.hunt(name, limit_s=60)
+    assert caught.seed is not None, caught.noticed
+
+
+def test_a_failure_shrinks_to_the_few_faults_that_it_takes() -> None:
+    with bugs.BUGS["retry inside a call"]():
+        caught = bugs.hunt("retry inside a call", limit_s=60)
+        assert caught.seed is not None, caught.noticed
+        _, result = shrunk(caught.seed, Options(), budget=12, say=lambda _: None)
+    assert result.violation is not None
+    assert len(result.struck) < 12, result.struck
