@@ -320,7 +320,7 @@ class _Run:
 
 
 def _unless(over: Callable[[], bool], work: Callable[[Event], Seen]) -> Seen:
-    """What is in `controller.daemon.overtaking`, without its thread: asked when the work is done."""
+    """`controller.daemon.overtaking` without its thread: asked when the work is done."""
     done = work(Event())
     if over():
         raise Overtaken
