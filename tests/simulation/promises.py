@@ -300,7 +300,8 @@ class Promises:
         query = "SELECT version, attempt, state, live FROM releases"
         live = 0
         for version, attempt, state, alive in self.reader.execute(query):
-            told = self.told[version, attempt].state
+            known = self.told.get((version, attempt))
+            told = known.state if known else "nothing"
             assert told == state, f"version {version} is {state}, and the journal says {told}"
             live += alive
         assert live <= 1, "two releases are live"
