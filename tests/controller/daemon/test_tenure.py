@@ -172,3 +172,28 @@ def test_a_call_written_down_by_a_replica_that_then_stalled_is_left_to_whoever_c
     house.outside.meanwhile = renews
     house.until("Canary")
     assert house.outside.sent
+
+
+def test_a_call_of_a_lease_that_lapsed_is_not_sent_under_the_one_that_was_taken_after_it(
+    house: House,
+) -> None:
+    _, stopwatch = leased(house)
+    house.passes(2)
+    house.outside.story.register(2)
+    printed = house.one.printer.print_new
+    tenure = house.one.tenure
+
+    def lapses() -> int:
+        """The process sleeps between commit and call, and has its lease anew when it wakes."""
+        before = tenure.lease(NAME)
+        house.clock[0] += timedelta(minutes=5)
+        stopwatch[0] += 300
+        tenure.keep()
+        assert tenure.lease(NAME) != before
+        assert tenure.may_send(), "and much of it is left"
+        return printed()
+
+    house.one.printer.print_new = lapses  # type: ignore[method-assign]
+    house.passes(2)
+    assert house.application().attempts[-1].outcome == "open", "it was written down"
+    assert not house.outside.sent, "and not sent"
