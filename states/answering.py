@@ -12,8 +12,6 @@ from states.release import Application, Release
 from states.turn import Turn
 from states.world import Serving, Share
 
-BY_HAND = "switch fallback_config off by hand: Headgate does not write an endpoint's AI Gateway"
-
 
 def answer(turn: Turn) -> None:
     """Do what a person said to the change that is shown; say why, where it cannot be done."""
@@ -45,10 +43,8 @@ def refusal(application: Application, word: str) -> str | None:
         return _contradiction(application, change)
     if _moved(change) and desired(application) is None:
         return "Headgate wants nothing of that endpoint yet: adopt it, or delete it by hand"
-    if _moved(change) or (change.alias and not change.registry):
+    if _moved(change) or change.fallback or (change.alias and not change.registry):
         return None
-    if change.fallback:
-        return BY_HAND
     return "a deleted version cannot be brought back: adopt it, and release another version"
 
 
@@ -72,8 +68,6 @@ def _moved(change: Change) -> bool:
 def _contradiction(application: Application, change: Change) -> str | None:
     """What keeps the world as found from being written down as it is."""
     serving, alias = change.serving, application.spec.alias
-    if change.fallback:
-        return BY_HAND
     if serving is None:
         return None
     why = _inexpressible(application, serving)
@@ -152,6 +146,8 @@ def _adopt(turn: Turn, change: Change) -> None:
     turn.record(
         seen=change.serving, seen_alias=change.named, seen_alias_of=turn.application.spec.alias
     )
+    if change.fallback:
+        turn.record(fallback=True)
 
 
 def _enthrone(turn: Turn, version: str) -> None:
@@ -236,6 +232,8 @@ def _revert(turn: Turn, change: Change) -> None:
     live, spec = turn.application.live, turn.application.spec
     if change.alias and not change.registry:
         turn.record(seen_alias=change.named, seen_alias_of=spec.alias)
+    if change.fallback:
+        turn.record(fallback_off=True)
     if not _moved(change):
         return
     turn.record(seen=change.serving)

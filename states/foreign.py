@@ -83,9 +83,13 @@ def _fallback(turn: Turn, endpoint: Endpoint) -> tuple[str, ...]:
     """It may be on as it was, but must not be switched on under a version that is judged."""
     live = turn.application.live
     trial = live is not None and live.state in (State.CANARY, State.PRODUCTION)
-    if not trial or not endpoint.fallback:
-        turn.record(fallback=endpoint.fallback)
+    if not endpoint.fallback:
+        turn.record(fallback=False, fallback_off=False)
         return ()
+    if turn.application.fallback_off:
+        return ()
+    if not trial:
+        turn.record(fallback=True)
     return () if turn.application.fallback else (FALLBACK,)
 
 

@@ -232,7 +232,9 @@ class Application:
     followed: Mapping[str, datetime] = field(default_factory=dict)
     """By kind of call, when the world was last seen to be as wanted."""
     fallback: bool = False
-    """AI Gateway's fallback, as it was when no version on trial had users."""
+    """AI Gateway's fallback, as it was when no version on trial had users, or was adopted."""
+    fallback_off: bool = False
+    """A person said to switch it off, and it was not seen off since."""
     deleted: tuple[str, ...] = ()
     """Versions that serve although the registry lost them, with a person's word for it."""
     looked_at: datetime | None = None

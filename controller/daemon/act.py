@@ -16,7 +16,7 @@ from controller.workspace.errors import Unreachable, WorkspaceError
 from controller.workspace.registry import Registry
 from controller.workspace.serving import Endpoints, ServingSettings
 from states.machine import State
-from states.plan import Call, MoveAlias, Serve, TagVersion
+from states.plan import Call, MoveAlias, Serve, SwitchFallbackOff, TagVersion
 from states.release import Application
 
 WINDOW = timedelta(minutes=5)
@@ -126,6 +126,8 @@ class Actor:
         match call:
             case Serve(serving):
                 self.endpoints.serve(spec.endpoint, serving, self.serving)
+            case SwitchFallbackOff():
+                self.endpoints.switch_fallback_off(spec.endpoint)
             case MoveAlias(version):
                 assert spec.alias is not None, "no alias, no wish to move it"
                 self.registry.set_alias(spec.model, spec.alias, version)

@@ -15,7 +15,7 @@ from controller.record.store import Store
 from controller.workspace.errors import WorkspaceError
 from controller.workspace.serving import ServingSettings
 from states.leap import leapt
-from states.plan import MoveAlias, Serve, TagVersion
+from states.plan import Call, MoveAlias, Serve, SwitchFallbackOff, TagVersion
 from states.release import Application
 from states.world import Serving, World
 from tests.states.story import MODEL, SPEC, START, Story
@@ -55,7 +55,7 @@ class Outside:
             self.meanwhile()
         return world
 
-    def _call(self, call: Serve | MoveAlias | TagVersion) -> None:
+    def _call(self, call: Call) -> None:
         if self.dies:
             raise KeyboardInterrupt
         self.sent.append(f"{call.kind} {call.target}")
@@ -67,6 +67,10 @@ class Outside:
         assert name == SPEC.endpoint
         assert settings.model == MODEL
         self._call(Serve(serving))
+
+    def switch_fallback_off(self, name: str) -> None:
+        assert name == SPEC.endpoint
+        self._call(SwitchFallbackOff())
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
         assert (model, alias) == (MODEL, "production")

@@ -84,6 +84,7 @@ def _exposure_is_earned(before: Application, world: World, plan: Plan) -> None:
     assert live.hold is None, "a held release does not rise"
     assert isinstance(world.endpoint, Endpoint), "nothing rises unseen"
     assert after.entity(live.version) in world.endpoint.ready, "no weight on what is not ready"
+    assert not world.endpoint.fallback or live.steps == (100,), "nothing rises with errors hidden"
     if live.state is State.PRODUCTION:
         assert old.baking, "who was held back comes after the bake"
         assert old.weight < 100

@@ -8,7 +8,7 @@ from policies.fuse import Minute
 from policies.golden import GoldenQuery, Round
 from policies.guards import History
 from policies.rollout import Rollout
-from states.plan import Call, Event, MoveAlias, Plan, Serve
+from states.plan import Call, Event, MoveAlias, Plan, Serve, SwitchFallbackOff
 from states.reconcile import reconcile
 from states.release import MEMORY, Application, Attempt, Order, Release, Span, Spec
 from states.world import Absent, Endpoint, Evidence, ModelVersion, Serving, Share, World
@@ -189,6 +189,9 @@ class Story:
         """The workspace does what a call asks."""
         if isinstance(call, Serve):
             self._activate(call.serving)
+        elif isinstance(call, SwitchFallbackOff):
+            if isinstance(self.endpoint, Endpoint):
+                self.endpoint = replace(self.endpoint, fallback=False)
         elif isinstance(call, MoveAlias):
             self.alias = call.version
         elif int(call.version) in self.versions:

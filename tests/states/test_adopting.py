@@ -8,7 +8,7 @@ import pytest
 from states.desired import desired
 from states.difference import Answer, Change
 from states.machine import State
-from states.plan import MoveAlias, Serve
+from states.plan import MoveAlias, Serve, SwitchFallbackOff
 from states.release import Application, Order
 from states.status import status
 from states.world import Absent, Endpoint
@@ -142,23 +142,106 @@ def test_what_was_adopted_is_carried_through_the_next_release() -> None:
     rests(story)
 
 
-def test_the_fallback_cannot_be_reverted_and_what_was_counted_under_it_opens_nothing() -> None:
+def test_a_fallback_that_is_reverted_is_switched_off_and_nothing_opens_before_it_is() -> None:
     story = at("first step")
-    assert isinstance(story.endpoint, Endpoint)
     spans = len(story.live.spans)
-    story.endpoint = replace(story.endpoint, fallback=True)
+    EDITS["fallback on"](story)
     story.look(times=20)
     assert story.weight(2) == 5, "nothing is opened while it hides errors"
+    story.obeys = False
     say(story, "revert")
-    story.look()
-    assert "switch fallback_config off by hand" in hold(story)
-    story.endpoint = replace(story.endpoint, fallback=False)
-    story.look()
+    plan = story.look()
+    assert plan.calls == (SwitchFallbackOff(),)
+    story.look(times=3)
     assert story.application.hold is None
+    assert story.weight(2) == 5, "nor while it is not seen off"
+    story.obey(SwitchFallbackOff())
+    story.obeys = True
+    story.look()
+    assert not endpoint_of(story).fallback
     assert story.weight(2) == 5, "what was counted meanwhile proves nothing"
     assert len(story.live.spans) == spans + 2
     story.look(times=5)
     assert story.weight(2) > 5
+    rests(story)
+
+
+def test_a_fallback_that_is_switched_on_again_is_another_change() -> None:
+    story = at("first step")
+    for number in (1, 2):
+        EDITS["fallback on"](story)
+        story.look()
+        say(story, "revert")
+        story.look(times=2)
+        assert story.application.hold is None
+        assert story.calls.count(SwitchFallbackOff()) == number
+
+
+def test_a_fallback_that_cannot_be_switched_off_is_told_and_tried_on() -> None:
+    story = at("first step")
+    EDITS["fallback on"](story)
+    story.look()
+    say(story, "revert")
+    story.obeys = False
+    story.look(times=12)
+    assert "AI Gateway's fallback is on" in hold(story)
+    assert "off was asked for 3 times" in hold(story)
+    assert story.weight(2) == 5
+    story.obeys = True
+    story.look(times=40)
+    assert not endpoint_of(story).fallback
+    assert story.application.hold is None
+
+
+@pytest.mark.parametrize("state", ["first step", "third step", "baking", "in watch", "shut"])
+def test_a_fallback_that_is_adopted_stays_on_and_nothing_opens_under_it(state: str) -> None:
+    story = at(state)
+    had = story.weight(2)
+    EDITS["fallback on"](story)
+    story.look()
+    say(story, "adopt")
+    story.table_speaks = True
+    story.look(times=60)
+    assert endpoint_of(story).fallback
+    assert story.weight(2) == had
+    assert "fallback hides a canary's errors" in (story.live.hold or "")
+    assert status(story.application, story.live)["needs_person"]
+    story.endpoint = replace(endpoint_of(story), fallback=False)
+    story.until("Production")
+    rests(story)
+    assert (story.application.stable, story.alias) == ("2", "2")
+
+
+@pytest.mark.parametrize("how", ["harm", "order"])
+def test_under_a_fallback_that_was_adopted_a_release_still_goes_back(how: str) -> None:
+    story = at("third step")
+    EDITS["fallback on"](story)
+    story.look()
+    say(story, "adopt")
+    story.look(times=2)
+    if how == "harm":
+        story.error_rates["2"] = 0.5
+    else:
+        story.order(Order.ABORT)
+    story.look(times=4)
+    assert story.application.live is None
+    assert (story.weight(1), endpoint_of(story).fallback) == (100, True)
+
+
+def test_other_changes_wait_for_their_own_answer_while_the_fallback_goes_off() -> None:
+    story = at("first step")
+    EDITS["fallback on"](story)
+    story.look()
+    say(story, "revert")
+    EDITS["another model at 0 %"](story)
+    plan = story.look()
+    assert plan.calls == (), "the word was for the fallback alone, and is void"
+    assert "fallback is on" in hold(story)
+    assert "theirs" in hold(story)
+    say(story, "revert")
+    story.look()
+    assert story.calls[-2:] == [Serve(serving(v1=95, v2=5)), SwitchFallbackOff()]
+    rests(story)
 
 
 @pytest.mark.parametrize("dangling", [False, True])
