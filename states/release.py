@@ -264,6 +264,11 @@ class Application:
         return next((release for release in self.releases if release.live), None)
 
     @property
+    def going_home(self) -> bool:
+        """A release was rolled back, and its users were not seen home yet."""
+        return self.live is not None and self.live.state is State.ROLLED_BACK
+
+    @property
     def incumbent(self) -> str | None:
         """The version that serves while no release is live."""
         return self.stable or self.unproven

@@ -134,8 +134,8 @@ def _unheeded(turn: Turn) -> str | None:
 
     A rollback has its own, louder way of telling.
     """
-    application, live = turn.application, turn.application.live
-    if live is not None and live.state is State.ROLLED_BACK:
+    application = turn.application
+    if application.going_home:
         return None
     wanted, named = desired(application), desired_alias(application)
     endpoint, alias = turn.endpoint, turn.world.alias

@@ -14,8 +14,7 @@ from states.world import Serving
 def wishes(turn: Turn) -> tuple[Call, ...]:
     """The calls of this turn. On the way back, the alias does not wait for the traffic."""
     live = turn.application.live
-    home = live is not None and live.state is State.ROLLED_BACK
-    if not turn.application.adopted or (quarantined(live) and not home):
+    if not turn.application.adopted or (quarantined(live) and not turn.application.going_home):
         return ()
     calls = (_serve(turn), _gateway(turn), _alias(turn))
     sent = [call for call in calls if call is not None and _may_send(turn, call)]
@@ -90,9 +89,9 @@ def _may_send(turn: Turn, call: Call) -> bool:
     ]
     if not same:
         return True
-    waited, live = now - same[-1].at, application.live
+    waited = now - same[-1].at
     shutting = turn.endpoint is not None and closed(application, turn.endpoint.serving) is not None
-    back = shutting or (live is not None and live.state is State.ROLLED_BACK)
+    back = shutting or application.going_home
     often = len(same) > RESENDS
     if back and kind != "tag":
         return waited >= (LAST_WAIT if often else FIRST_WAIT * (1 << (len(same) - 1)))

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from controller.daemon.act import Actor, Budget
+from controller.daemon.act import Actor
 from controller.daemon.backoff import Backoff
 from controller.daemon.leaps import Leaps
 from controller.daemon.passes import Pass
+from controller.record.budget import Budget
 from controller.record.printer import Printer
 from controller.record.store import Store
 from controller.workspace.errors import WorkspaceError
@@ -121,7 +122,7 @@ def opened(folder: Path) -> Iterator[House]:
     store = Store(f"sqlite:///{folder / 'headgate.db'}", clock=lambda: clock[0])
     outside = Outside(platform=lambda: START + timedelta(seconds=ticks[0]))
     settings, unhurried = ServingSettings(model=MODEL), Backoff("sending", draw=lambda *_: 0.0)
-    budget = Budget(store, shared=True)
+    budget = Budget(shared=True)
     actor = Actor(outside, outside, store, settings, budget, unhurried)  # type: ignore[arg-type]
     leaps = Leaps(lambda: ticks[0])
     one = Pass(NAME, SPEC, store, Printer(store), outside, actor, leaps)  # type: ignore[arg-type]
