@@ -5,7 +5,7 @@ An answer is for the change that was shown: when the world has changed again sin
 
 from policies.rollout import WHOLE
 from states.desired import closed, desired, exposure
-from states.difference import FALLBACK, Change
+from states.difference import ANEW, FALLBACK, Change
 from states.home import add_span, roll_back
 from states.machine import State, Trigger
 from states.release import Application, Release
@@ -52,7 +52,9 @@ def _undeclared(turn: Turn, word: str) -> str | None:
     """A change of the endpoint replaces its variables, which nobody can read there."""
     application, change = turn.application, turn.application.change
     known = application.ours or application.spec.environment_declared
-    if word == "adopt" or known or change is None or not _moved(change):
+    # Whoever is on trial goes on after `adopt` too, by further changes.
+    adopted = word == "adopt" and not (application.live and change and ANEW in change.endpoint)
+    if adopted or known or change is None or not _moved(change):
         return None
     return (
         f"serving.environment of {application.name} is not declared, and a change replaces the "
@@ -146,6 +148,7 @@ def _adopt(turn: Turn, change: Change) -> None:
     turn.record(
         seen=change.serving, seen_alias=change.named, seen_alias_of=turn.application.spec.alias
     )
+    _accept(turn)
     if change.fallback:
         turn.record(fallback=True)
 
@@ -210,6 +213,11 @@ def _take_entities(turn: Turn, serving: Serving) -> None:
     turn.record(carried=Serving(others))
 
 
+def _accept(turn: Turn) -> None:
+    """From here on it is this endpoint that is looked after, whoever made it."""
+    turn.record(endpoint_id=turn.endpoint.id if turn.endpoint is not None else "")
+
+
 def _begin_anew(turn: Turn) -> None:
     """The endpoint is gone and shall be: the next version makes a first release."""
     because = f"endpoint {turn.application.spec.endpoint} was deleted, and that was adopted"
@@ -219,6 +227,7 @@ def _begin_anew(turn: Turn) -> None:
     turn.record(
         stable=None, unproven=None, ours=True, seen=None, asked=None, closing=None,
         seen_alias=None, carried=Serving(), names={}, config_version=0,
+        endpoint_id="",
     )  # fmt: skip
     _retire(turn, former, because)
     for release in turn.application.releases:
@@ -237,6 +246,7 @@ def _revert(turn: Turn, change: Change) -> None:
     if not _moved(change):
         return
     turn.record(seen=change.serving)
+    _accept(turn)
     if change.serving is not None:
         return
     turn.record(ours=True, config_version=0)

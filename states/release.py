@@ -208,9 +208,13 @@ class Application:
     carried: Serving = field(default_factory=Serving)
     """Entities at 0 % that others put there, kept as found."""
     config_version: int = 0
-    """The highest seen; a lower one is a stale answer."""
+    """The highest seen of the endpoint as it is now; a lower one is a stale answer."""
+    created_ms: int = 0
+    """When the newest endpoint that was seen was created; of an older one, answers are stale."""
+    endpoint_id: str = ""
+    """The endpoint that is ours or accepted; empty while one is asked for, or none was seen."""
     behind_since: datetime | None = None
-    """Since when the endpoint has answered with a lower version than the highest seen."""
+    """Since when answers have been older than one that was seen before."""
     seen: Serving | None = None
     """The last serving state that was ours or accepted."""
     seen_alias: str | None = None

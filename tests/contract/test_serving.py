@@ -136,6 +136,22 @@ def test_a_second_change_during_the_first_is_refused(
     assert settled(endpoints, endpoint).serving == serving(settings.model, v1=100)
 
 
+def test_an_endpoint_that_is_made_anew_is_seen_to_be_another(
+    client: WorkspaceClient, settings: ServingSettings
+) -> None:
+    endpoints, endpoint = Endpoints(client), name()
+    seen = []
+    for _ in range(2):
+        endpoints.serve(endpoint, serving(settings.model, v1=100), settings)
+        seen.append(settled(endpoints, endpoint))
+        client.serving_endpoints.delete(endpoint)
+    first, second = seen
+    assert first.id
+    assert second.id not in ("", first.id)
+    assert 0 < first.created_ms < second.created_ms
+    assert first.serving == second.serving
+
+
 GATEWAY = {
     "fallback_config": {"enabled": True},
     "guardrails": {
