@@ -75,10 +75,10 @@ def _heed_deleted(turn: Turn, release: Release) -> Release:
     if missing and release.unlisted and not (back and lost(turn, back)):
         return roll_back(turn, release, f"version {release.version} was deleted from the registry")
     release = turn.put(release, unlisted=missing)
-    if missing:
-        why = f"version {release.version} is not in the registry's list: it is looked for once more"
+    why = f"version {release.version} is not in the registry's list: it is looked for once more"
+    if missing and release.hold is None:
         return turn.hold(release, why)
-    return release
+    return turn.free(release) if release.hold == why and not missing else release
 
 
 def _heed_masked(turn: Turn, release: Release) -> Release:

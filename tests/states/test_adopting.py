@@ -244,6 +244,75 @@ def test_other_changes_wait_for_their_own_answer_while_the_fallback_goes_off() -
     rests(story)
 
 
+def made_anew(story: Story) -> None:
+    """Deleted and made again between two looks, with the very same entities and weights."""
+    ms = int(story.now.timestamp() * 1000)
+    story.endpoint = replace(endpoint_of(story), id="another", created_ms=ms, config_version=1)
+
+
+@pytest.mark.parametrize("word", ["adopt", "revert"])
+@pytest.mark.parametrize("state", ["none live", "first step", "in watch"])
+def test_an_endpoint_made_anew_with_all_as_it_was_is_shown_at_once(state: str, word: str) -> None:
+    story = at(state)
+    found, sent = served(story), len(story.calls)
+    made_anew(story)
+    story.look()
+    assert "it was deleted, and made anew" in hold(story)
+    story.look(times=40)
+    assert (served(story), len(story.calls)) == (found, sent)
+    say(story, word)
+    story.look()
+    assert story.application.hold is None
+    assert not story.application.ours
+    rests(story)
+
+
+def test_answers_of_the_former_endpoint_are_stale_however_high_their_versions() -> None:
+    story = at("first step")
+    former = replace(endpoint_of(story), config_version=99)
+    made_anew(story)
+    story.look()
+    anew, change = story.endpoint, shown_to(story)
+    story.endpoint = former
+    story.look(times=3)
+    assert shown_to(story) == change
+    story.endpoint = anew
+    story.look()
+    assert shown_to(story) == change, "it is the same change, told once"
+
+
+@pytest.mark.parametrize("word", ["adopt", "revert"])
+def test_variables_of_an_endpoint_made_anew_are_not_lost_to_a_release_under_way(word: str) -> None:
+    story = at("first step")
+    spec = replace(story.application.spec, environment_declared=False)
+    story.application = replace(story.application, spec=spec, ours=True)
+    made_anew(story)
+    story.look()
+    sent = len(story.calls)
+    say(story, word)
+    story.look(times=20)
+    assert "serving.environment of rag-chatbot is not declared" in hold(story)
+    assert len(story.calls) == sent
+    story.application = replace(story.application, spec=SPEC)
+    story.look()
+    assert story.application.hold is None
+    story.until("Production")
+
+
+def test_an_endpoint_of_ours_that_is_deleted_before_it_serves_is_created_again() -> None:
+    story = Story(endpoint=Absent(), alias=Absent(), obeys=False)
+    story.until("Provisioning")
+    story.obeys = True
+    story.look(after=60)
+    first = replace(endpoint_of(story), serving=serving(), ready=frozenset(), updating=True)
+    story.endpoint = first
+    story.look(times=2)
+    story.endpoint = Absent()
+    story.until("Production")
+    assert endpoint_of(story).id != first.id
+    assert story.application.change is None
+
+
 @pytest.mark.parametrize("dangling", [False, True])
 def test_a_stable_version_that_was_deleted_stops_exposure_until_a_person_accepts_it(
     *, dangling: bool
@@ -363,6 +432,36 @@ def test_a_release_that_is_held_can_always_go_back(state: str, how: str) -> None
     story.look(times=6)
     assert (story.weight(1), story.alias) == (100, "1")
     assert story.application.live is None
+
+
+@pytest.mark.parametrize("back", [True, False])
+@pytest.mark.parametrize(
+    "own", ["quarantined: its passes fail", "undecided after 3 days: errors", None]
+)
+def test_a_version_that_is_not_listed_does_not_end_what_its_release_is_held_for(
+    own: str | None, *, back: bool
+) -> None:
+    story = at("first step")
+    story.requests_per_look = 10
+    if own is not None:
+        held = replace(story.live, hold=own, needs_person=True, undecided=timedelta(days=30))
+        story.application = story.application.with_release(held)
+    story.register(3, **{"headgate.state": "RolledBack"})
+    gone = story.versions.pop(2)
+    told = [one.because for one in story.look().events]
+    if own is None:
+        assert any("version 2 is not in the registry's list" in because for because in told)
+    else:
+        assert (story.live.hold, story.live.needs_person) == (own, True)
+    assert story.weight(2) == 5
+    if back:
+        story.versions[2] = gone
+        story.look()
+        assert story.live.hold == own, "what was told of the list is over with it"
+    else:
+        story.look()
+        assert story.live.state is State.ROLLED_BACK
+        assert story.live.because == "version 2 was deleted from the registry"
 
 
 def lost(story: Story, minutes: int) -> list[timedelta]:
