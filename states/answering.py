@@ -5,14 +5,12 @@ An answer is for the change that was shown: when the world has changed again sin
 
 from policies.rollout import WHOLE
 from states.desired import closed, desired, exposure
-from states.difference import FALLBACK, Change
+from states.difference import ANEW, FALLBACK, Change
 from states.home import add_span, roll_back
 from states.machine import State, Trigger
 from states.release import Application, Release
 from states.turn import Turn
 from states.world import Serving, Share
-
-BY_HAND = "switch fallback_config off by hand: Headgate does not write an endpoint's AI Gateway"
 
 
 def answer(turn: Turn) -> None:
@@ -45,10 +43,8 @@ def refusal(application: Application, word: str) -> str | None:
         return _contradiction(application, change)
     if _moved(change) and desired(application) is None:
         return "Headgate wants nothing of that endpoint yet: adopt it, or delete it by hand"
-    if _moved(change) or (change.alias and not change.registry):
+    if _moved(change) or change.fallback or (change.alias and not change.registry):
         return None
-    if change.fallback:
-        return BY_HAND
     return "a deleted version cannot be brought back: adopt it, and release another version"
 
 
@@ -56,7 +52,9 @@ def _undeclared(turn: Turn, word: str) -> str | None:
     """A change of the endpoint replaces its variables, which nobody can read there."""
     application, change = turn.application, turn.application.change
     known = application.ours or application.spec.environment_declared
-    if word == "adopt" or known or change is None or not _moved(change):
+    # Whoever is on trial goes on after `adopt` too, by further changes.
+    adopted = word == "adopt" and not (application.live and change and ANEW in change.endpoint)
+    if adopted or known or change is None or not _moved(change):
         return None
     return (
         f"serving.environment of {application.name} is not declared, and a change replaces the "
@@ -72,8 +70,6 @@ def _moved(change: Change) -> bool:
 def _contradiction(application: Application, change: Change) -> str | None:
     """What keeps the world as found from being written down as it is."""
     serving, alias = change.serving, application.spec.alias
-    if change.fallback:
-        return BY_HAND
     if serving is None:
         return None
     why = _inexpressible(application, serving)
@@ -152,6 +148,9 @@ def _adopt(turn: Turn, change: Change) -> None:
     turn.record(
         seen=change.serving, seen_alias=change.named, seen_alias_of=turn.application.spec.alias
     )
+    _accept(turn)
+    if change.fallback:
+        turn.record(fallback=True)
 
 
 def _enthrone(turn: Turn, version: str) -> None:
@@ -214,6 +213,11 @@ def _take_entities(turn: Turn, serving: Serving) -> None:
     turn.record(carried=Serving(others))
 
 
+def _accept(turn: Turn) -> None:
+    """From here on it is this endpoint that is looked after, whoever made it."""
+    turn.record(endpoint_id=turn.endpoint.id if turn.endpoint is not None else "")
+
+
 def _begin_anew(turn: Turn) -> None:
     """The endpoint is gone and shall be: the next version makes a first release."""
     because = f"endpoint {turn.application.spec.endpoint} was deleted, and that was adopted"
@@ -223,6 +227,7 @@ def _begin_anew(turn: Turn) -> None:
     turn.record(
         stable=None, unproven=None, ours=True, seen=None, asked=None, closing=None,
         seen_alias=None, carried=Serving(), names={}, config_version=0,
+        endpoint_id="",
     )  # fmt: skip
     _retire(turn, former, because)
     for release in turn.application.releases:
@@ -236,9 +241,12 @@ def _revert(turn: Turn, change: Change) -> None:
     live, spec = turn.application.live, turn.application.spec
     if change.alias and not change.registry:
         turn.record(seen_alias=change.named, seen_alias_of=spec.alias)
+    if change.fallback:
+        turn.record(fallback_off=True)
     if not _moved(change):
         return
     turn.record(seen=change.serving)
+    _accept(turn)
     if change.serving is not None:
         return
     turn.record(ours=True, config_version=0)

@@ -24,6 +24,7 @@ NOTHING_DECIDES = (
     "every guard that something counts for only observes, so that no step could be opened on "
     "proof: let one decide, or set rollout.steps to [100]"
 )
+MASKED = "AI Gateway's fallback hides a canary's errors: switch fallback_config off"
 FRESH = timedelta(seconds=10)
 """So soon after a call, a failure that shows may still be that of an earlier one."""
 
@@ -47,10 +48,10 @@ def go_on(turn: Turn, release: Release) -> None:
     elif state is State.TESTING:
         _testing(turn, release)
     elif state is State.CANARY:
-        canary(turn, release)
+        canary(turn, _heed_masked(turn, release))
     else:
         assert state is State.PRODUCTION, f"{state} is not live"
-        production(turn, release)
+        production(turn, _heed_masked(turn, release))
 
 
 def _in_quarantine(turn: Turn, release: Release) -> bool:
@@ -74,9 +75,19 @@ def _heed_deleted(turn: Turn, release: Release) -> Release:
     if missing and release.unlisted and not (back and lost(turn, back)):
         return roll_back(turn, release, f"version {release.version} was deleted from the registry")
     release = turn.put(release, unlisted=missing)
-    if missing:
-        why = f"version {release.version} is not in the registry's list: it is looked for once more"
+    why = f"version {release.version} is not in the registry's list: it is looked for once more"
+    if missing and release.hold is None:
         return turn.hold(release, why)
+    return turn.free(release) if release.hold == why and not missing else release
+
+
+def _heed_masked(turn: Turn, release: Release) -> Release:
+    """Say why nothing goes on under a fallback that a person wants to stay on."""
+    application = turn.application
+    if not turn.masked(release):
+        return turn.free(release) if release.hold == MASKED else release
+    if release.hold is None and application.change is None and not application.fallback_off:
+        return turn.hold(release, MASKED, needs_person=True)
     return release
 
 
@@ -154,9 +165,10 @@ def _open(turn: Turn, release: Release, because: str) -> None:
         turn.hold(release, why[0], needs_person=why[1])
         return
     release = turn.free(release)
-    if not turn.may_advance(release) or not ready_for(turn, release):
+    pinned = replace(pinned, hold=release.hold, needs_person=release.needs_person)
+    if not turn.may_advance(pinned) or not ready_for(turn, release):
         return
-    pinned = turn.put(replace(pinned, hold=release.hold, needs_person=release.needs_person))
+    pinned = turn.put(pinned)
     assert pinned.pinned is not None, "a live release has a pinned plan"
     weight = pinned.pinned.rollout.weight(1)
     told, fuses = f"{because}{left}; opens {weight} % of users", turn.set_fuse(pinned, weight)
@@ -205,7 +217,7 @@ def _not_openable(turn: Turn, release: Release) -> tuple[str, bool] | None:
     if release.steps == (100,):
         return None
     if turn.endpoint.fallback:
-        return "AI Gateway's fallback hides a canary's errors: switch fallback_config off", True
+        return MASKED, True
     if ERRORS not in sources(turn.application, turn.endpoint, labelled=turn.world.labelled):
         name = turn.application.spec.endpoint
         told = f"no source counts errors per version: enable {name}'s AI Gateway inference table"

@@ -46,6 +46,7 @@ class Answer:
 
 
 GONE = "it was deleted"
+ANEW = "it was deleted, and made anew"
 FALLBACK = "AI Gateway's fallback is on, which hides a version's errors"
 
 

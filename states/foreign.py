@@ -4,7 +4,7 @@ A part that cannot be seen now is None: what was last known of it stays.
 """
 
 from states.desired import closed, desired, desired_alias, exposure
-from states.difference import FALLBACK, aliased, served
+from states.difference import ANEW, FALLBACK, aliased, served
 from states.home import lost, roll_back
 from states.machine import State
 from states.release import Application, Order
@@ -43,16 +43,27 @@ def endpoint_part(turn: Turn) -> Part:
         if wanted is None:
             turn.record(seen=None)
         return () if application.seen is None or wanted is None else served(wanted, None)
+    serving, anew = endpoint.serving, _anew(application, endpoint)
+    if anew:
+        # Nobody knows its variables, and what was said of the other one is not for this one.
+        turn.record(ours=False, fallback=False, fallback_off=False)
     hidden = _fallback(turn, endpoint)
-    serving = endpoint.serving
+    if anew:
+        return (ANEW, *served(wanted or Serving(), serving), *hidden)
     if (not serving.shares and application.seen is None) or closes(application, serving):
         return hidden
     if _ours(application, serving):
         if serving != application.seen:
             _tell_update(turn, endpoint)
-        turn.record(seen=serving)
+        turn.record(seen=serving, endpoint_id=endpoint.id)
         return hidden
     return (*served(wanted or Serving(), serving), *hidden)
+
+
+def _anew(application: Application, endpoint: Endpoint) -> bool:
+    """It is another endpoint than the one that was looked after, under the same name."""
+    known = application.endpoint_id
+    return bool(known and endpoint.id) and endpoint.id != known
 
 
 def closes(application: Application, serving: Serving) -> bool:
@@ -83,9 +94,13 @@ def _fallback(turn: Turn, endpoint: Endpoint) -> tuple[str, ...]:
     """It may be on as it was, but must not be switched on under a version that is judged."""
     live = turn.application.live
     trial = live is not None and live.state in (State.CANARY, State.PRODUCTION)
-    if not trial or not endpoint.fallback:
-        turn.record(fallback=endpoint.fallback)
+    if not endpoint.fallback:
+        turn.record(fallback=False, fallback_off=False)
         return ()
+    if turn.application.fallback_off:
+        return ()
+    if not trial:
+        turn.record(fallback=True)
     return () if turn.application.fallback else (FALLBACK,)
 
 

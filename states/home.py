@@ -24,7 +24,9 @@ def converged(turn: Turn) -> bool:
 
 def undisturbed(turn: Turn) -> bool:
     """Converged, and nothing is shown as changed by others: what is counted now is of this step."""
-    return turn.application.change is None and converged(turn)
+    live = turn.application.live
+    masked = live is not None and turn.masked(live)
+    return turn.application.change is None and not masked and converged(turn)
 
 
 def lost(turn: Turn, version: str) -> bool:

@@ -71,6 +71,7 @@ def _adopt_endpoint(turn: Turn, endpoint: Endpoint, versions: tuple[ModelVersion
         watermark=max([*known, int(stable.version)]),
         carried=carried,
         seen=endpoint.serving,
+        endpoint_id=endpoint.id,
         seen_alias=turn.world.alias if isinstance(turn.world.alias, str) else None,
         seen_alias_of=turn.application.spec.alias,
         names={

@@ -63,7 +63,19 @@ class TagVersion:
         return f"{self.version} {self.key}={self.value}"
 
 
-Call = Serve | MoveAlias | TagVersion
+@dataclass(frozen=True)
+class SwitchFallbackOff:
+    """Switch the fallback of the endpoint's AI Gateway off, and keep the rest of its settings."""
+
+    kind: Literal["gateway"] = "gateway"
+
+    @property
+    def target(self) -> str:
+        """What is asked, in one canonical line."""
+        return "fallback off"
+
+
+Call = Serve | SwitchFallbackOff | MoveAlias | TagVersion
 
 
 @dataclass(frozen=True, kw_only=True)

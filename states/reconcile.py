@@ -21,7 +21,7 @@ from states.wishes import wishes
 from states.world import Absent, Endpoint, World
 
 STALE_FOR = timedelta(minutes=10)
-"""Longest that a lower configuration version is taken for a stale answer."""
+"""Longest that an answer is taken for a stale one."""
 
 
 def reconcile(application: Application, world: World) -> Plan:
@@ -60,13 +60,15 @@ def _made_by_others(turn: Turn) -> bool:
 def _trusted(application: Application, world: World) -> Endpoint | None:
     """The endpoint as seen, unless the answer is older than one that was seen before.
 
-    No answer stays stale for minutes: one that does is of an endpoint that was created anew.
+    An endpoint that was created anew counts its configurations anew. No answer stays stale for
+    minutes: one that does is of such an endpoint, on a platform that does not tell its creation.
     """
     endpoint, since = world.endpoint, application.behind_since
     if not isinstance(endpoint, Endpoint):
         return None
     renewed = since is not None and world.now - since >= STALE_FOR
-    current = endpoint.config_version >= application.config_version
+    newest = (application.created_ms, application.config_version)
+    current = (endpoint.created_ms, endpoint.config_version) >= newest
     return endpoint if current or renewed else None
 
 
@@ -79,7 +81,9 @@ def _take_in(turn: Turn) -> None:
         elapsed = min(since, 2 * world.poll)
     turn.record(looked_at=world.now, minutes=_remembered(application, world))
     if turn.endpoint is not None:
-        turn.record(config_version=turn.endpoint.config_version, behind_since=None)
+        seen = turn.endpoint
+        turn.record(config_version=seen.config_version, created_ms=seen.created_ms)
+        turn.record(behind_since=None)
     elif isinstance(world.endpoint, Absent):
         turn.record(config_version=0, behind_since=None)  # what is created anew counts anew
     elif world.endpoint is not None:
@@ -159,4 +163,6 @@ def _remember_asked(turn: Turn, calls: tuple[Call, ...]) -> None:
     disputed = turn.application.change is not None
     for call in calls:
         if call.kind == "serve":
+            if turn.endpoint is None:
+                turn.record(endpoint_id="")  # what is created now is ours, whatever its id
             turn.record(**{"closing" if disputed else "asked": call.target})

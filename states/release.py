@@ -208,9 +208,13 @@ class Application:
     carried: Serving = field(default_factory=Serving)
     """Entities at 0 % that others put there, kept as found."""
     config_version: int = 0
-    """The highest seen; a lower one is a stale answer."""
+    """The highest seen of the endpoint as it is now; a lower one is a stale answer."""
+    created_ms: int = 0
+    """When the newest endpoint that was seen was created; of an older one, answers are stale."""
+    endpoint_id: str = ""
+    """The endpoint that is ours or accepted; empty while one is asked for, or none was seen."""
     behind_since: datetime | None = None
-    """Since when the endpoint has answered with a lower version than the highest seen."""
+    """Since when answers have been older than one that was seen before."""
     seen: Serving | None = None
     """The last serving state that was ours or accepted."""
     seen_alias: str | None = None
@@ -232,7 +236,9 @@ class Application:
     followed: Mapping[str, datetime] = field(default_factory=dict)
     """By kind of call, when the world was last seen to be as wanted."""
     fallback: bool = False
-    """AI Gateway's fallback, as it was when no version on trial had users."""
+    """AI Gateway's fallback, as it was when no version on trial had users, or was adopted."""
+    fallback_off: bool = False
+    """A person said to switch it off, and it was not seen off since."""
     deleted: tuple[str, ...] = ()
     """Versions that serve although the registry lost them, with a person's word for it."""
     looked_at: datetime | None = None
@@ -260,6 +266,11 @@ class Application:
     def live(self) -> Release | None:
         """The one live release, if any."""
         return next((release for release in self.releases if release.live), None)
+
+    @property
+    def going_home(self) -> bool:
+        """A release was rolled back, and its users were not seen home yet."""
+        return self.live is not None and self.live.state is State.ROLLED_BACK
 
     @property
     def incumbent(self) -> str | None:

@@ -10,10 +10,11 @@ from dataclasses import replace
 from policies.words import duration
 from states.answering import answer
 from states.desired import desired, desired_alias
-from states.difference import GONE, Change, side
+from states.difference import FALLBACK, GONE, Change, side
 from states.foreign import alias_part, endpoint_part, heed_lowered, registry_part
 from states.home import add_span
 from states.machine import State
+from states.plan import SwitchFallbackOff
 from states.resending import LAST_WAIT, WINDOW, resends, spent
 from states.turn import Turn
 from states.world import Absent, Endpoint
@@ -68,7 +69,7 @@ def _show(turn: Turn, lines: dict[str, tuple[str, ...]]) -> None:
     if turn.unseen and before is not None:
         serving = before.serving
     named = alias if isinstance(alias, str) else None
-    hidden = endpoint is not None and endpoint.fallback and not application.fallback
+    hidden = FALLBACK in lines["endpoint"]
     change = Change(
         number=application.changes + 1,
         wanted=side(wanted, name, desired_alias(application), fallback=False),
@@ -121,6 +122,7 @@ def _note_followed(turn: Turn) -> None:
     application, endpoint = turn.application, turn.endpoint
     right = {
         "serve": endpoint is not None and endpoint.serving == desired(application),
+        "gateway": endpoint is not None and not endpoint.fallback,
         "alias": turn.world.alias is not None and turn.world.alias == desired_alias(application),
     }
     now = {kind: turn.world.now for kind, followed in right.items() if followed}
@@ -143,8 +145,8 @@ def _unheeded(turn: Turn) -> str | None:
 
     A rollback has its own, louder way of telling.
     """
-    application, live = turn.application, turn.application.live
-    if live is not None and live.state is State.ROLLED_BACK:
+    application = turn.application
+    if application.going_home:
         return None
     wanted, named = desired(application), desired_alias(application)
     endpoint, alias = turn.endpoint, turn.world.alias
@@ -153,6 +155,11 @@ def _unheeded(turn: Turn) -> str | None:
         is_so = f"serves {endpoint.serving}" if isinstance(endpoint, Endpoint) else "is not there"
         told = f"endpoint {application.spec.endpoint} {is_so}, although {wanted}"
         return _told(turn, "serve", str(wanted), told)
+    if application.fallback_off and endpoint is not None:
+        told = f"AI Gateway's fallback is on at {application.spec.endpoint}, although off"
+        stuck = _told(turn, "gateway", SwitchFallbackOff().target, told)
+        if stuck is not None:
+            return stuck
     if named is not None and alias is not None and alias != named:
         is_so = f"names version {alias}" if isinstance(alias, str) else "is not there"
         told = f"alias {application.spec.alias} {is_so}, although version {named}"

@@ -4,7 +4,7 @@ from states.desired import closed, desired, desired_alias
 from states.home import lost
 from states.intake import ROLLED_BACK_TAG
 from states.machine import State
-from states.plan import Call, MoveAlias, Serve, TagVersion
+from states.plan import Call, MoveAlias, Serve, SwitchFallbackOff, TagVersion
 from states.quarantine import quarantined
 from states.resending import FIRST_WAIT, LAST_WAIT, RESENDS, spent
 from states.turn import Turn
@@ -14,10 +14,9 @@ from states.world import Serving
 def wishes(turn: Turn) -> tuple[Call, ...]:
     """The calls of this turn. On the way back, the alias does not wait for the traffic."""
     live = turn.application.live
-    home = live is not None and live.state is State.ROLLED_BACK
-    if not turn.application.adopted or (quarantined(live) and not home):
+    if not turn.application.adopted or (quarantined(live) and not turn.application.going_home):
         return ()
-    calls = (_serve(turn), _alias(turn))
+    calls = (_serve(turn), _gateway(turn), _alias(turn))
     sent = [call for call in calls if call is not None and _may_send(turn, call)]
     tags = [call for call in _tags(turn) if _may_send(turn, call)]
     return (*sent, *tags[:1])
@@ -37,6 +36,13 @@ def _serve(turn: Turn) -> Serve | None:
         least = closed(application, endpoint.serving)
         return Serve(least) if least is not None else None
     return Serve(wanted)
+
+
+def _gateway(turn: Turn) -> SwitchFallbackOff | None:
+    application, endpoint = turn.application, turn.endpoint
+    hides = endpoint is not None and endpoint.fallback
+    asked = application.fallback_off and application.change is None
+    return SwitchFallbackOff() if hides and asked else None
 
 
 def _alias(turn: Turn) -> MoveAlias | None:
@@ -83,9 +89,9 @@ def _may_send(turn: Turn, call: Call) -> bool:
     ]
     if not same:
         return True
-    waited, live = now - same[-1].at, application.live
+    waited = now - same[-1].at
     shutting = turn.endpoint is not None and closed(application, turn.endpoint.serving) is not None
-    back = shutting or (live is not None and live.state is State.ROLLED_BACK)
+    back = shutting or application.going_home
     often = len(same) > RESENDS
     if back and kind != "tag":
         return waited >= (LAST_WAIT if often else FIRST_WAIT * (1 << (len(same) - 1)))

@@ -47,6 +47,10 @@ class Endpoint:
     pending: Serving | None = None
     updating: bool = False
     update_failed: bool = False
+    id: str = ""
+    """Databricks' own, another one for each creation; empty where it is not told."""
+    created_ms: int = 0
+    """When it was created, in milliseconds since the epoch; 0 where it is not told."""
     config_version: int = 0
     ready: frozenset[str] = frozenset()
     """Names of active entities whose deployment is ready."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from databricks.sdk import WorkspaceClient
 
-from controller.daemon.act import Actor, Budget
+from controller.daemon.act import Actor
 from controller.daemon.backoff import Backoff
 from controller.daemon.beat import Daemon
 from controller.daemon.collect import Collector
@@ -14,6 +14,7 @@ from controller.daemon.passes import Pass
 from controller.daemon.past import Past
 from controller.daemon.readiness import Readiness
 from controller.daemon.tenure import Tenure
+from controller.record.budget import Budget
 from controller.record.printer import Printer
 from controller.record.store import Store
 from controller.settings import ApplicationSettings, ProcessSettings
@@ -51,7 +52,7 @@ def passes_of(  # noqa: PLR0913, PLR0917 - what passes are made of
 ) -> dict[str, Pass]:
     """The pass of each application, connected; `Unconfigured` where no credentials are found."""
     client = connect()
-    table, budget = InferenceTable(client, warehouse), Budget(store, shared=store.shared)
+    table, budget = InferenceTable(client, warehouse), Budget(shared=store.shared)
     return {
         name: _pass(name, one, client, table, store, printer, process, budget, readiness, tenure)
         for name, one in applications.items()

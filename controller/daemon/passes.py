@@ -15,6 +15,7 @@ from controller.daemon.act import Actor
 from controller.daemon.leaps import Leaps
 from controller.daemon.observe import Observer
 from controller.daemon.tenure import Tenure
+from controller.record.budget import BUDGET, WINDOW
 from controller.record.errors import Conflict, LeaseLost
 from controller.record.leases import Lease
 from controller.record.printer import Printer
@@ -28,6 +29,7 @@ from states.world import World
 
 AT_ONCE = 10
 """Most passes in a row: what can be decided without waiting is decided without waiting."""
+FULL = f"{BUDGET} writes per workspace in {WINDOW.total_seconds():.0f} s; tried at the next look"
 log = structlog.get_logger()
 
 
@@ -94,9 +96,11 @@ class Pass:
             self.leaps.agree()
             self.printer.print_new()
             return False
+        calls = self.actor.affordable(plan.application, plan.calls)
         try:
-            with self.actor.affordable(plan.application, plan.calls) as calls:
-                committed = self.store.commit(loaded, plan, calls, lease)
+            committed = self.store.commit(
+                loaded, plan, calls, lease=lease, budget=self.actor.budget
+            )
         except LeaseLost as lost:
             log.warning("pass.overtaken", application=self.name, because=str(lost))
             return False
@@ -108,10 +112,14 @@ class Pass:
         self.unwritten = timedelta()
         self.held = quarantined(plan.application.live)
         self.printer.print_new()
-        for call, number in zip(calls, committed.calls, strict=True):
+        sent = calls[: len(committed.calls)]
+        if len(sent) < len(calls):
+            waiting = len(calls) - len(sent)
+            log.warning("workspace.budget", application=self.name, waiting=waiting, because=FULL)
+        for call, number in zip(sent, committed.calls, strict=True):
             self._send(plan.application, call, number, lease)
         moved = any(event.name == "release.transition" for event in plan.events)
-        return moved and not calls
+        return moved and not sent
 
     def _send(self, application: Application, call: Call, number: int, lease: Lease | None) -> None:
         """Send a call, unless somebody else may have taken over since it was written down.

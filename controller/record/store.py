@@ -8,8 +8,9 @@ from pathlib import Path
 from threading import Lock as ThreadLock
 from typing import Literal
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, or_, select, update
 
+from controller.record.budget import Budget
 from controller.record.errors import StoreUnusable, Unreadable
 from controller.record.leases import Lease, prove
 from controller.record.lines import Line, application_state, rendered, unreadable_state
@@ -28,7 +29,7 @@ from controller.record.schema import (
     SEQ,
 )
 from controller.record.sqlite import File
-from controller.record.times import micros, moment
+from controller.record.times import moment
 from controller.record.writing import (
     append,
     event_row,
@@ -52,7 +53,7 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, kw_only=True)
 class Committed:
-    """What a commit wrote: journal rows and calls, in the order of the plan."""
+    """What a commit wrote: journal rows, and as many of the calls as there was room for."""
 
     seqs: tuple[int, ...]
     calls: tuple[int, ...]
@@ -160,11 +161,13 @@ class Store:
         plan: Plan,
         calls: Sequence[Call] = (),
         lease: Lease | None = None,
+        budget: Budget | None = None,
     ) -> Committed:
         """Write a plan down in one transaction, or nothing at all.
 
-        `Conflict`, if the record changed or an order was given since it was loaded; `LeaseLost`,
-        if the lease that is given is not held any more.
+        Of the calls, the first ones that the budget has room for, if one is given. `Conflict`, if
+        the record changed or an order was given since it was loaded; `LeaseLost`, if the lease
+        that is given is not held any more.
         """
         assert plan.application.name == loaded.application.name, "a plan of another application"
         assert lease is None or lease.application == plan.application.name, "another's lease"
@@ -176,8 +179,13 @@ class Store:
             write_releases(connection, loaded, plan.application)
             rows = [event_row(event, plan.application) for event in plan.events]
             seqs = append(connection, rows)
+            if budget is not None:
+                back = plan.application.going_home
+                calls = budget.granted(connection, calls, back=back)
             sent = write_calls(connection, plan.application, calls, lease)
             self._save_cursor(connection)
+        if budget is not None:
+            budget.sent(len(sent))
         name = plan.application.name
         known = self._known.get(name, Known())
         self._known[name] = replace(known, loaded=after(loaded, plan.application))
@@ -191,12 +199,6 @@ class Store:
         )
         with self.writing() as connection:
             assert connection.execute(change).rowcount == 1, f"there is no call {call}"
-
-    def writes_since(self, since: datetime) -> int:
-        """How many calls were sent since then, to the whole workspace."""
-        counted = select(func.count()).where(CALLS.c.at >= micros(since))
-        with self.reading() as connection:
-            return int(connection.execute(counted).scalar_one())
 
     def give_order(
         self, application: str, version: str | None, order: Order, actor: str, reason: str

@@ -47,6 +47,8 @@ def endpoint(name: str, detail: ServingEndpointDetailed) -> Endpoint:
         pending=_serving(place, pending) if pending else None,
         updating=update is EndpointStateConfigUpdate.IN_PROGRESS,
         update_failed=update in FAILED_UPDATES,
+        id=detail.id or "",
+        created_ms=detail.creation_timestamp or 0,
         config_version=(active.config_version or 0) if active else 0,
         ready=frozenset(_in(place, active, ServedModelStateDeployment.DEPLOYMENT_READY)),
         failed=frozenset(_in(place, active, ServedModelStateDeployment.DEPLOYMENT_FAILED))

@@ -7,6 +7,7 @@ endpoint that was never deployed has only a pending configuration; one update at
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import NotFound
@@ -80,7 +81,7 @@ class Endpoints:
     """The serving endpoints of a workspace."""
 
     def __init__(self, client: WorkspaceClient) -> None:
-        self._api = client.serving_endpoints
+        self._client, self._api = client, client.serving_endpoints
 
     def observe(self, name: str) -> Endpoint | Absent:
         """The endpoint as it is now."""
@@ -115,6 +116,20 @@ class Endpoints:
                 self._api.update_config(
                     segment(name), served_entities=entities, traffic_config=traffic
                 )
+
+    def switch_fallback_off(self, name: str) -> None:
+        """Ask the endpoint's AI Gateway to leave errors as they are, and keep all else of it.
+
+        One read, and one write if it is on. A PUT replaces everything, so what was read is sent
+        back word for word: the SDK's types would lose what they do not know.
+        """
+        place = f"/api/2.0/serving-endpoints/{segment(name)}"
+        with translated(f"serving endpoint {name}'s AI Gateway"):
+            found: Any = self._client.api_client.do("GET", place)
+            gateway = found.get("ai_gateway") or {}
+            if (gateway.get("fallback_config") or {}).get("enabled"):
+                wanted = {**gateway, "fallback_config": {"enabled": False}}
+                self._client.api_client.do("PUT", f"{place}/ai-gateway", body=wanted)
 
     def detail(self, name: str) -> ServingEndpointDetailed | None:
         """The endpoint as the API describes it; None where there is none."""

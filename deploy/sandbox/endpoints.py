@@ -297,10 +297,15 @@ def read_routes(traffic: Any, names: list[str]) -> dict[str, int]:  # noqa: ANN4
 
 
 def check_gateway(wanted: Json, before: Json | None) -> Json | None:
-    """Read an AI Gateway configuration; nothing unsets it."""
-    for part in ("guardrails", "rate_limits"):
-        if wanted.get(part):
-            raise not_modelled(f"ai_gateway.{part}")
+    """Read an AI Gateway configuration; nothing unsets it.
+
+    Guardrails and rate limits are kept and shown; no request is judged or counted by them.
+    """
+    for limit in wanted.get("rate_limits") or []:
+        if limit.get("renewal_period") != "minute":
+            raise invalid("The renewal_period of a rate limit must be 'minute'.")
+        if (limit.get("calls") is None) == (limit.get("tokens") is None):
+            raise invalid("A rate limit needs either calls or tokens.")
     kept = {key: value for key, value in wanted.items() if value is not None}
     table = kept.get("inference_table_config")
     if not table or not table.get("enabled"):

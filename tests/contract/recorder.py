@@ -28,6 +28,7 @@ DETAIL: Mapping[str, Any] = {
         "traffic_config": {"routes": [{"served_model_name": "rag-v1", "traffic_percentage": 100}]},
     },
     "state": {"ready": "READY", "config_update": "NOT_UPDATING"},
+    "ai_gateway": {"fallback_config": {"enabled": True}},
 }
 """An endpoint as the API describes it."""
 

@@ -44,7 +44,11 @@ def tag(client: WorkspaceClient) -> None:
     Registry(client).set_tag(MODEL, "2", "headgate.state", "RolledBack")
 
 
-CHANGES = {"create": update, "update": update, "alias": alias, "tag": tag}
+def fallback(client: WorkspaceClient) -> None:
+    Endpoints(client).switch_fallback_off("rag")
+
+
+CHANGES = {"create": update, "update": update, "gateway": fallback, "alias": alias, "tag": tag}
 
 
 def failing(status: int, **headers: str) -> Answering:
@@ -72,7 +76,10 @@ OUTCOMES: dict[str, tuple[Answering, type[WorkspaceError]]] = {
 }
 
 
-UNREAD = {("alias", "200 and no body"), ("tag", "200 and no body"), ("tag", "200 and a list")}
+UNREAD = {
+    *(("alias", "200 and no body"), ("tag", "200 and no body"), ("tag", "200 and a list")),
+    *(("gateway", "200 and no body"), ("gateway", "200 and a list")),
+}
 """Answers that nothing is read of: a 200 is a 200, and whether it is so is seen by looking."""
 
 
@@ -114,7 +121,7 @@ def test_how_long_the_workspace_asks_for_is_told_and_not_waited_for(
 def test_a_change_that_is_taken_arrives_once(recorder: Recorder) -> None:
     client = connect(deadline_s=DEADLINE_S)
     recorder.changes = lambda handler: handler.answer(200, json.dumps(DETAIL).encode())
-    for number, change in enumerate((update, alias, tag), start=1):
+    for number, change in enumerate((update, fallback, alias, tag), start=1):
         change(client)
         assert len(recorder.of("PUT", "POST", "PATCH", "DELETE")) == number
     first = recorder.of("PUT")[0].json
@@ -134,7 +141,7 @@ def test_a_token_endpoint_that_hangs_keeps_no_call_for_longer_than_its_deadline(
     monkeypatch.setenv("DATABRICKS_CLIENT_SECRET", "secret")
     recorder.silent = lambda target: "/oidc/" in target or "/.well" in target
     client = connect(deadline_s=DEADLINE_S)
-    changes: list[Callable[[WorkspaceClient], None]] = [update, alias, tag]
+    changes: list[Callable[[WorkspaceClient], None]] = [update, fallback, alias, tag]
     for change in changes:
         began = time.monotonic()
         with pytest.raises(Unreachable):

@@ -136,6 +136,66 @@ def test_a_second_change_during_the_first_is_refused(
     assert settled(endpoints, endpoint).serving == serving(settings.model, v1=100)
 
 
+def test_an_endpoint_that_is_made_anew_is_seen_to_be_another(
+    client: WorkspaceClient, settings: ServingSettings
+) -> None:
+    endpoints, endpoint = Endpoints(client), name()
+    seen = []
+    for _ in range(2):
+        endpoints.serve(endpoint, serving(settings.model, v1=100), settings)
+        seen.append(settled(endpoints, endpoint))
+        client.serving_endpoints.delete(endpoint)
+    first, second = seen
+    assert first.id
+    assert second.id not in ("", first.id)
+    assert 0 < first.created_ms < second.created_ms
+    assert first.serving == second.serving
+
+
+GATEWAY = {
+    "fallback_config": {"enabled": True},
+    "guardrails": {
+        "input": {"safety": True, "pii": {"behavior": "BLOCK"}, "invalid_keywords": ["secret"]},
+        "output": {"pii": {"behavior": "A_WORD_OF_NEXT_YEAR"}},
+    },
+    "rate_limits": [
+        {"calls": 100, "key": "user", "renewal_period": "minute"},
+        {"tokens": 9000, "key": "user_group", "principal": "rag", "renewal_period": "minute"},
+    ],
+    "usage_tracking_config": {"enabled": True},
+    "what_the_sdk_does_not_know": {"kept": [1, 2]},
+}
+
+
+def test_switching_the_fallback_off_keeps_all_else_of_the_gateway_word_for_word(
+    client: WorkspaceClient, settings: ServingSettings, workspace: Workspace
+) -> None:
+    endpoints, endpoint = Endpoints(client), name()
+    endpoints.serve(endpoint, serving(settings.model, v1=100), settings)
+    before = settled(endpoints, endpoint)
+    place = f"/api/2.0/serving-endpoints/{endpoint}"
+
+    def gateway() -> object:
+        shown = client.api_client.do("GET", place)
+        assert isinstance(shown, dict)
+        return shown["ai_gateway"]
+
+    first = gateway()
+    assert isinstance(first, dict)
+    client.api_client.do("PUT", f"{place}/ai-gateway", body={**first, **GATEWAY})
+    masked = endpoints.observe(endpoint)
+    assert not isinstance(masked, Absent)
+    assert masked.fallback
+    since = workspace.last()
+    endpoints.switch_fallback_off(endpoint)
+    assert workspace.asked(since) == [("GET", place, 200), ("PUT", f"{place}/ai-gateway", 200)]
+    assert gateway() == {**first, **GATEWAY, "fallback_config": {"enabled": False}}
+    assert endpoints.observe(endpoint) == before, "nothing else of the endpoint has changed"
+    since = workspace.last()
+    endpoints.switch_fallback_off(endpoint)
+    assert workspace.asked(since) == [("GET", place, 200)], "what is off is not written again"
+
+
 def test_a_404_that_is_not_the_apis_own_does_not_make_an_endpoint_absent(
     client: WorkspaceClient, workspace: Workspace
 ) -> None:

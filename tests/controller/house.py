@@ -6,16 +6,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from controller.daemon.act import Actor, Budget
+from controller.daemon.act import Actor
 from controller.daemon.backoff import Backoff
 from controller.daemon.leaps import Leaps
 from controller.daemon.passes import Pass
+from controller.record.budget import Budget
 from controller.record.printer import Printer
 from controller.record.store import Store
 from controller.workspace.errors import WorkspaceError
 from controller.workspace.serving import ServingSettings
 from states.leap import leapt
-from states.plan import MoveAlias, Serve, TagVersion
+from states.plan import Call, MoveAlias, Serve, SwitchFallbackOff, TagVersion
 from states.release import Application
 from states.world import Serving, World
 from tests.states.story import MODEL, SPEC, START, Story
@@ -55,7 +56,7 @@ class Outside:
             self.meanwhile()
         return world
 
-    def _call(self, call: Serve | MoveAlias | TagVersion) -> None:
+    def _call(self, call: Call) -> None:
         if self.dies:
             raise KeyboardInterrupt
         self.sent.append(f"{call.kind} {call.target}")
@@ -67,6 +68,10 @@ class Outside:
         assert name == SPEC.endpoint
         assert settings.model == MODEL
         self._call(Serve(serving))
+
+    def switch_fallback_off(self, name: str) -> None:
+        assert name == SPEC.endpoint
+        self._call(SwitchFallbackOff())
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
         assert (model, alias) == (MODEL, "production")
@@ -117,7 +122,7 @@ def opened(folder: Path) -> Iterator[House]:
     store = Store(f"sqlite:///{folder / 'headgate.db'}", clock=lambda: clock[0])
     outside = Outside(platform=lambda: START + timedelta(seconds=ticks[0]))
     settings, unhurried = ServingSettings(model=MODEL), Backoff("sending", draw=lambda *_: 0.0)
-    budget = Budget(store, shared=True)
+    budget = Budget(shared=True)
     actor = Actor(outside, outside, store, settings, budget, unhurried)  # type: ignore[arg-type]
     leaps = Leaps(lambda: ticks[0])
     one = Pass(NAME, SPEC, store, Printer(store), outside, actor, leaps)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, select, update
 
 from controller.daemon import act, passes
 from controller.record import leases, loading, orders, store, writing
+from controller.record.budget import Budget
 from controller.record.errors import Conflict
 from controller.record.leases import Lease
 from controller.record.loading import Loaded
@@ -193,10 +194,11 @@ def act_before_commit() -> Patches:
         plan: Plan,
         calls: Sequence[Call] = (),
         lease: Lease | None = None,
+        budget: Budget | None = None,
     ) -> Committed:
         for call in calls:
             self.hands()._send(plan.application, call)
-        return real(self, loaded, plan, calls, lease)
+        return real(self, loaded, plan, calls, lease, budget)
 
     def send(self: act.Actor, application: Application, call: Call, number: int) -> None:
         del application, call
@@ -365,11 +367,12 @@ def journal_after_the_state() -> Patches:
         plan: Plan,
         calls: Sequence[Call] = (),
         lease: Lease | None = None,
+        budget: Budget | None = None,
     ) -> Committed:
         if not plan.events:
-            return real(self, loaded, plan, calls, lease)
+            return real(self, loaded, plan, calls, lease, budget)
         bare = replace(plan, events=())
-        done = real(self, loaded, bare, calls, lease)
+        done = real(self, loaded, bare, calls, lease, budget)
         with self.writing() as connection:
             rows = [writing.event_row(event, plan.application) for event in plan.events]
             seqs = writing.append(connection, rows)
@@ -405,9 +408,10 @@ def a_conflict_is_sent_all_the_same() -> Patches:
         plan: Plan,
         calls: Sequence[Call] = (),
         lease: Lease | None = None,
+        budget: Budget | None = None,
     ) -> Committed:
         try:
-            return committed(self, loaded, plan, calls, lease)
+            return committed(self, loaded, plan, calls, lease, budget)
         except Conflict:
             for call in calls:
                 self.hands()._send(plan.application, call)

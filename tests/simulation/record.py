@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from controller.daemon.act import Actor
+from controller.record.budget import Budget
 from controller.record.errors import Conflict, LeaseLost, StoreUnusable
 from controller.record.leases import Lease
 from controller.record.loading import Loaded
@@ -66,11 +67,12 @@ class Record(Store):
         plan: Plan,
         calls: Sequence[Call] = (),
         lease: Lease | None = None,
+        budget: Budget | None = None,
     ) -> Committed:
         self._promises.committing(self._wire.name, loaded, plan, tuple(calls))
         conflict = False
         try:
-            return super().commit(loaded, plan, calls, lease)
+            return super().commit(loaded, plan, calls, lease, budget)
         except LeaseLost:
             self._wire.situations["commit after the lease was lost"] += 1
             raise

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from controller.daemon.act import Actor, Budget
+from controller.daemon.act import Actor
 from controller.daemon.backoff import Backoff, drawn
 from controller.daemon.collect import Collector
 from controller.daemon.leaps import Leaps
@@ -13,6 +13,7 @@ from controller.daemon.observe import Observer
 from controller.daemon.passes import Pass
 from controller.daemon.past import Past
 from controller.daemon.tenure import Tenure
+from controller.record.budget import Budget
 from controller.record.errors import RecordError
 from controller.record.leases import Leases
 from controller.record.printer import Printer
@@ -127,7 +128,7 @@ class Replica:
             registry,  # type: ignore[arg-type]
             record,
             ServingSettings(model=MODEL),
-            Budget(record, shared=True, clock=self._steady),
+            Budget(shared=True, clock=self._steady),
             self._backoff("sending"),
         )
         record.hands = lambda: actor

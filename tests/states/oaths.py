@@ -84,6 +84,7 @@ def _exposure_is_earned(before: Application, world: World, plan: Plan) -> None:
     assert live.hold is None, "a held release does not rise"
     assert isinstance(world.endpoint, Endpoint), "nothing rises unseen"
     assert after.entity(live.version) in world.endpoint.ready, "no weight on what is not ready"
+    assert not world.endpoint.fallback or live.steps == (100,), "nothing rises with errors hidden"
     if live.state is State.PRODUCTION:
         assert old.baking, "who was held back comes after the bake"
         assert old.weight < 100
@@ -159,7 +160,7 @@ def _moves_rest_on_what_is_there(before: Application, world: World, plan: Plan) 
         endpoint = world.endpoint
         assert isinstance(endpoint, Endpoint)
         assert not endpoint.updating
-        assert endpoint.config_version >= before.config_version or before.behind_since
+        assert not _stale(before, endpoint) or before.behind_since
         if event.fields["trigger"] != Trigger.PROVISIONED:
             assert endpoint.serving == desired(before), "a step is taken from the step before it"
 
@@ -168,7 +169,7 @@ def _harm_closes(before: Application, world: World, after: Application) -> None:
     live, endpoint = before.live, world.endpoint
     if live is None or live.state not in (State.CANARY, State.PRODUCTION) or not live.pinned:
         return
-    if not isinstance(endpoint, Endpoint) or endpoint.config_version < before.config_version:
+    if not isinstance(endpoint, Endpoint) or _stale(before, endpoint):
         return
     new = _same(after, live)
     assert new is not None
@@ -213,17 +214,24 @@ def _strangers_are_noticed(before: Application, world: World, plan: Plan) -> Non
     after, endpoint = plan.application, world.endpoint
     if not before.adopted or before.seen is None or not isinstance(endpoint, Endpoint):
         return
-    if endpoint.config_version < before.config_version:
+    if _stale(before, endpoint):
         return
+    answered = before.answer is not None and before.change is not None
+    if before.endpoint_id and endpoint.id not in ("", before.endpoint_id):
+        assert after.change or answered, "another endpoint is told of at once"
     asked = {one.target for one in before.attempts} | {before.asked, before.closing}
     known = (desired(before), before.seen, desired(after))
     if endpoint.serving in known or str(endpoint.serving) in asked:
         return
     sent = any(call.kind == "serve" for call in plan.calls)
-    answered = before.answer is not None and before.change is not None
     live = after.live
     heeded = live is not None and (live.state is State.ROLLED_BACK or live.shut)
     assert after.change is not None or sent or answered or heeded, "a change by others is told"
+
+
+def _stale(before: Application, endpoint: Endpoint) -> bool:
+    newest = (before.created_ms, before.config_version)
+    return (endpoint.created_ms, endpoint.config_version) < newest
 
 
 def _tells(after: Application) -> None:

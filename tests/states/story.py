@@ -8,7 +8,7 @@ from policies.fuse import Minute
 from policies.golden import GoldenQuery, Round
 from policies.guards import History
 from policies.rollout import Rollout
-from states.plan import Call, Event, MoveAlias, Plan, Serve
+from states.plan import Call, Event, MoveAlias, Plan, Serve, SwitchFallbackOff
 from states.reconcile import reconcile
 from states.release import MEMORY, Application, Attempt, Order, Release, Span, Spec
 from states.world import Absent, Endpoint, Evidence, ModelVersion, Serving, Share, World
@@ -70,6 +70,8 @@ class Story:
     endpoint: Endpoint | Absent | None = field(
         default_factory=lambda: Endpoint(
             serving=serving(v1=100),
+            id="first",
+            created_ms=1,
             config_version=1,
             ready=frozenset({"rag_chatbot-v1"}),
             inference_table=TABLE,
@@ -189,6 +191,9 @@ class Story:
         """The workspace does what a call asks."""
         if isinstance(call, Serve):
             self._activate(call.serving)
+        elif isinstance(call, SwitchFallbackOff):
+            if isinstance(self.endpoint, Endpoint):
+                self.endpoint = replace(self.endpoint, fallback=False)
         elif isinstance(call, MoveAlias):
             self.alias = call.version
         elif int(call.version) in self.versions:
@@ -203,15 +208,19 @@ class Story:
             name for name, share in wanted.shares.items() if share.version in self.undeployable
         )
         active = before.serving if before else Serving()
+        ms = before.created_ms if before else int(self.now.timestamp() * 1000)
+        made = before.id if before else f"made {ms}"
         if bad:
             self.endpoint = replace(
-                before or Endpoint(serving=active, inference_table=TABLE),
+                before or Endpoint(serving=active, inference_table=TABLE, id=made, created_ms=ms),
                 update_failed=True,
                 failed=bad,
             )
             return
         self.endpoint = Endpoint(
             serving=wanted,
+            id=made,
+            created_ms=ms,
             config_version=number,
             ready=frozenset(wanted.shares),
             inference_table=before.inference_table if before else TABLE,

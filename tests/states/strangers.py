@@ -176,12 +176,12 @@ def _gone(story: Story) -> None:
 
 
 def _anew(story: Story) -> None:
-    """Deleted, and made by somebody with a version of theirs."""
-    story.endpoint = Absent()
-    story.look()
-    story.register(7)
+    """Deleted, and made by somebody with a version of theirs, between two looks."""
+    story.register(7, **{"headgate.state": "RolledBack"})
     story.endpoint = Endpoint(
         serving=serving(v7=100),
+        id="another",
+        created_ms=int(story.now.timestamp() * 1000),
         config_version=1,
         ready=frozenset({"rag_chatbot-v7"}),
         inference_table=TABLE,

@@ -8,7 +8,7 @@ import pytest
 from states.desired import desired
 from states.difference import Answer, Change
 from states.machine import State
-from states.plan import MoveAlias, Serve
+from states.plan import MoveAlias, Serve, SwitchFallbackOff
 from states.release import Application, Order
 from states.status import status
 from states.world import Absent, Endpoint
@@ -142,23 +142,175 @@ def test_what_was_adopted_is_carried_through_the_next_release() -> None:
     rests(story)
 
 
-def test_the_fallback_cannot_be_reverted_and_what_was_counted_under_it_opens_nothing() -> None:
+def test_a_fallback_that_is_reverted_is_switched_off_and_nothing_opens_before_it_is() -> None:
     story = at("first step")
-    assert isinstance(story.endpoint, Endpoint)
     spans = len(story.live.spans)
-    story.endpoint = replace(story.endpoint, fallback=True)
+    EDITS["fallback on"](story)
     story.look(times=20)
     assert story.weight(2) == 5, "nothing is opened while it hides errors"
+    story.obeys = False
     say(story, "revert")
-    story.look()
-    assert "switch fallback_config off by hand" in hold(story)
-    story.endpoint = replace(story.endpoint, fallback=False)
-    story.look()
+    plan = story.look()
+    assert plan.calls == (SwitchFallbackOff(),)
+    story.look(times=3)
     assert story.application.hold is None
+    assert story.weight(2) == 5, "nor while it is not seen off"
+    story.obey(SwitchFallbackOff())
+    story.obeys = True
+    story.look()
+    assert not endpoint_of(story).fallback
     assert story.weight(2) == 5, "what was counted meanwhile proves nothing"
     assert len(story.live.spans) == spans + 2
     story.look(times=5)
     assert story.weight(2) > 5
+    rests(story)
+
+
+def test_a_fallback_that_is_switched_on_again_is_another_change() -> None:
+    story = at("first step")
+    for number in (1, 2):
+        EDITS["fallback on"](story)
+        story.look()
+        say(story, "revert")
+        story.look(times=2)
+        assert story.application.hold is None
+        assert story.calls.count(SwitchFallbackOff()) == number
+
+
+def test_a_fallback_that_cannot_be_switched_off_is_told_and_tried_on() -> None:
+    story = at("first step")
+    EDITS["fallback on"](story)
+    story.look()
+    say(story, "revert")
+    story.obeys = False
+    story.look(times=12)
+    assert "AI Gateway's fallback is on" in hold(story)
+    assert "off was asked for 3 times" in hold(story)
+    assert story.weight(2) == 5
+    story.obeys = True
+    story.look(times=40)
+    assert not endpoint_of(story).fallback
+    assert story.application.hold is None
+
+
+@pytest.mark.parametrize("state", ["first step", "third step", "baking", "in watch", "shut"])
+def test_a_fallback_that_is_adopted_stays_on_and_nothing_opens_under_it(state: str) -> None:
+    story = at(state)
+    had = story.weight(2)
+    EDITS["fallback on"](story)
+    story.look()
+    say(story, "adopt")
+    story.table_speaks = True
+    story.look(times=60)
+    assert endpoint_of(story).fallback
+    assert story.weight(2) == had
+    assert "fallback hides a canary's errors" in (story.live.hold or "")
+    assert status(story.application, story.live)["needs_person"]
+    story.endpoint = replace(endpoint_of(story), fallback=False)
+    story.until("Production")
+    rests(story)
+    assert (story.application.stable, story.alias) == ("2", "2")
+
+
+@pytest.mark.parametrize("how", ["harm", "order"])
+def test_under_a_fallback_that_was_adopted_a_release_still_goes_back(how: str) -> None:
+    story = at("third step")
+    EDITS["fallback on"](story)
+    story.look()
+    say(story, "adopt")
+    story.look(times=2)
+    if how == "harm":
+        story.error_rates["2"] = 0.5
+    else:
+        story.order(Order.ABORT)
+    story.look(times=4)
+    assert story.application.live is None
+    assert (story.weight(1), endpoint_of(story).fallback) == (100, True)
+
+
+def test_other_changes_wait_for_their_own_answer_while_the_fallback_goes_off() -> None:
+    story = at("first step")
+    EDITS["fallback on"](story)
+    story.look()
+    say(story, "revert")
+    EDITS["another model at 0 %"](story)
+    plan = story.look()
+    assert plan.calls == (), "the word was for the fallback alone, and is void"
+    assert "fallback is on" in hold(story)
+    assert "theirs" in hold(story)
+    say(story, "revert")
+    story.look()
+    assert story.calls[-2:] == [Serve(serving(v1=95, v2=5)), SwitchFallbackOff()]
+    rests(story)
+
+
+def made_anew(story: Story) -> None:
+    """Deleted and made again between two looks, with the very same entities and weights."""
+    ms = int(story.now.timestamp() * 1000)
+    story.endpoint = replace(endpoint_of(story), id="another", created_ms=ms, config_version=1)
+
+
+@pytest.mark.parametrize("word", ["adopt", "revert"])
+@pytest.mark.parametrize("state", ["none live", "first step", "in watch"])
+def test_an_endpoint_made_anew_with_all_as_it_was_is_shown_at_once(state: str, word: str) -> None:
+    story = at(state)
+    found, sent = served(story), len(story.calls)
+    made_anew(story)
+    story.look()
+    assert "it was deleted, and made anew" in hold(story)
+    story.look(times=40)
+    assert (served(story), len(story.calls)) == (found, sent)
+    say(story, word)
+    story.look()
+    assert story.application.hold is None
+    assert not story.application.ours
+    rests(story)
+
+
+def test_answers_of_the_former_endpoint_are_stale_however_high_their_versions() -> None:
+    story = at("first step")
+    former = replace(endpoint_of(story), config_version=99)
+    made_anew(story)
+    story.look()
+    anew, change = story.endpoint, shown_to(story)
+    story.endpoint = former
+    story.look(times=3)
+    assert shown_to(story) == change
+    story.endpoint = anew
+    story.look()
+    assert shown_to(story) == change, "it is the same change, told once"
+
+
+@pytest.mark.parametrize("word", ["adopt", "revert"])
+def test_variables_of_an_endpoint_made_anew_are_not_lost_to_a_release_under_way(word: str) -> None:
+    story = at("first step")
+    spec = replace(story.application.spec, environment_declared=False)
+    story.application = replace(story.application, spec=spec, ours=True)
+    made_anew(story)
+    story.look()
+    sent = len(story.calls)
+    say(story, word)
+    story.look(times=20)
+    assert "serving.environment of rag-chatbot is not declared" in hold(story)
+    assert len(story.calls) == sent
+    story.application = replace(story.application, spec=SPEC)
+    story.look()
+    assert story.application.hold is None
+    story.until("Production")
+
+
+def test_an_endpoint_of_ours_that_is_deleted_before_it_serves_is_created_again() -> None:
+    story = Story(endpoint=Absent(), alias=Absent(), obeys=False)
+    story.until("Provisioning")
+    story.obeys = True
+    story.look(after=60)
+    first = replace(endpoint_of(story), serving=serving(), ready=frozenset(), updating=True)
+    story.endpoint = first
+    story.look(times=2)
+    story.endpoint = Absent()
+    story.until("Production")
+    assert endpoint_of(story).id != first.id
+    assert story.application.change is None
 
 
 @pytest.mark.parametrize("dangling", [False, True])
@@ -280,6 +432,36 @@ def test_a_release_that_is_held_can_always_go_back(state: str, how: str) -> None
     story.look(times=6)
     assert (story.weight(1), story.alias) == (100, "1")
     assert story.application.live is None
+
+
+@pytest.mark.parametrize("back", [True, False])
+@pytest.mark.parametrize(
+    "own", ["quarantined: its passes fail", "undecided after 3 days: errors", None]
+)
+def test_a_version_that_is_not_listed_does_not_end_what_its_release_is_held_for(
+    own: str | None, *, back: bool
+) -> None:
+    story = at("first step")
+    story.requests_per_look = 10
+    if own is not None:
+        held = replace(story.live, hold=own, needs_person=True, undecided=timedelta(days=30))
+        story.application = story.application.with_release(held)
+    story.register(3, **{"headgate.state": "RolledBack"})
+    gone = story.versions.pop(2)
+    told = [one.because for one in story.look().events]
+    if own is None:
+        assert any("version 2 is not in the registry's list" in because for because in told)
+    else:
+        assert (story.live.hold, story.live.needs_person) == (own, True)
+    assert story.weight(2) == 5
+    if back:
+        story.versions[2] = gone
+        story.look()
+        assert story.live.hold == own, "what was told of the list is over with it"
+    else:
+        story.look()
+        assert story.live.state is State.ROLLED_BACK
+        assert story.live.because == "version 2 was deleted from the registry"
 
 
 def lost(story: Story, minutes: int) -> list[timedelta]:

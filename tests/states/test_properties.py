@@ -38,7 +38,7 @@ HAPPENINGS = st.tuples(
             "register", "register", "order", "fate", "fate", "edit", "alias",
             "blind", "stale", "errors", "answers", "fallback", "gone",
             "worse", "silence", "counts",
-            "answer", "answer", "theirs", "drop", "resize", "delete",
+            "answer", "answer", "theirs", "drop", "resize", "delete", "anew",
         ]
     ),
     st.integers(0, 59),

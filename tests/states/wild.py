@@ -207,6 +207,16 @@ class Wild(Story):
         elif isinstance(self.endpoint, Absent) and self.application.seen is not None:
             self.edit(**{f"v{self.application.incumbent or 1}": 100})
 
+    def _do_anew(self, number: int) -> None:
+        """Somebody deletes the endpoint and makes it anew between two looks."""
+        if isinstance(self.endpoint, Endpoint) and self.endpoint.serving.shares:
+            ms = int(self.now.timestamp() * 1000) + 1
+            self.endpoint = replace(
+                self.endpoint, id=f"anew {ms}", created_ms=ms, config_version=1, updating=False
+            )
+            if number % 2:
+                self.edit(**{f"v{self.application.incumbent or 1}": 100})
+
     def _do_answer(self, number: int) -> None:
         """A person answers the change that is shown."""
         change = self.application.change

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import insert
 from structlog.testing import capture_logs
 
-from controller.daemon.act import BUDGET, RESERVE, WINDOW
 from controller.daemon.lanes import Passes
 from controller.daemon.quarantine import PACE_S, PERMITTED
+from controller.record.budget import BUDGET, RESERVE, WINDOW
 from controller.record.errors import Unreadable
 from controller.record.schema import APPLICATIONS, CALLS
 from controller.record.times import micros
@@ -20,6 +20,7 @@ from states.plan import Serve
 from states.release import Order
 from states.world import Absent
 from tests.controller.house import NAME, House, opened
+from tests.controller.record.making import written_since
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ def spend(house: House, writes: int) -> None:
 
 
 def written(house: House) -> int:
-    return house.store.writes_since(house.clock[0] - WINDOW)
+    return written_since(house.store, house.clock[0] - WINDOW)
 
 
 def test_the_journal_tells_every_change_once_and_without_gaps(house: House) -> None:

@@ -5,13 +5,19 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy import func, select
+
+from controller.record.budget import Budget
+from controller.record.errors import Conflict
 from controller.record.loading import Loaded
+from controller.record.schema import CALLS
 from controller.record.store import Committed, Store
+from controller.record.times import micros
 from policies.evidence import Arm, Block
 from policies.guards import Guards
 from policies.rollout import Rollout
 from states.machine import State
-from states.plan import Call, Event, Plan
+from states.plan import Call, Event, MoveAlias, Plan
 from states.release import Application, Pinned, Release, Spec
 from states.status import Status, shown, status
 
@@ -112,6 +118,26 @@ def seqs(store: Store) -> Iterator[int]:
 
 def unchanged(loaded: Loaded) -> Plan:
     return Plan(application=loaded.application)
+
+
+def written_since(store: Store, since: datetime) -> int:
+    """How many calls were written down since then, for the whole workspace."""
+    with store.reading() as connection:
+        counted = select(func.count()).where(CALLS.c.at >= micros(since))
+        return int(connection.execute(counted).scalar_one())
+
+
+def send(store: Store, budget: Budget, name: str = "rag", *, back: bool = False) -> int:
+    """Commit a call within the budget, on the way on or on the way back; how many were taken."""
+    call = MoveAlias("2")
+    while True:
+        loaded = store.load(name, Spec(model=f"main.ml.{name}", endpoint=name))
+        home = release("2", State.ROLLED_BACK, settled=False, application=name)
+        made = plan(loaded.application, *([home] if back else []))
+        try:
+            return len(store.commit(loaded, made, [call], budget=budget).calls)
+        except Conflict:
+            continue  # another thread was first
 
 
 def of_the_table(store: Store, name: str, *, all_: bool = False) -> list[Status]:

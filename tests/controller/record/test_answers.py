@@ -8,7 +8,7 @@ import pytest
 
 from controller.record.errors import Conflict, OrderRefused
 from controller.record.store import Store
-from states.difference import FALLBACK, Answer, Change
+from states.difference import Answer, Change
 from states.machine import State
 from states.plan import Plan
 from states.release import Application
@@ -93,7 +93,6 @@ def test_a_pass_that_was_under_way_must_look_again_and_never_writes_the_answer(
     [
         (None, "adopt", "nothing of rag is shown as changed by others: it waits for something"),
         (replace(SHOWN, named="9", alias=("alias production names version 9",)), "adopt", "point"),
-        (Change(number=4, endpoint=(FALLBACK,), fallback=True), "revert", "fallback_config off"),
         (Change(number=4, registry=("version 1 was deleted",)), "revert", "cannot be brought back"),
     ],
 )

@@ -17,7 +17,7 @@ from policies.guards import (
     TokenGuard,
 )
 from policies.rollout import Rollout
-from states.plan import Call, MoveAlias, Serve, TagVersion
+from states.plan import Call, MoveAlias, Serve, SwitchFallbackOff, TagVersion
 from states.release import Application, Pinned, Release, Span, Spec
 from states.world import Serving, Share
 
@@ -120,6 +120,7 @@ APPLICATIONS = st.builds(
 CALLS = st.one_of(
     st.builds(Serve, SERVINGS, kind=st.just("serve")),
     st.builds(MoveAlias, VERSIONS, kind=st.just("alias")),
+    st.just(SwitchFallbackOff()),
     st.builds(TagVersion, VERSIONS, TEXTS, TEXTS, kind=st.just("tag")),
 )
 

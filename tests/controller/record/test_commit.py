@@ -23,6 +23,7 @@ from tests.controller.record.making import (
     told,
     unchanged,
     write,
+    written_since,
 )
 
 
@@ -163,10 +164,10 @@ def test_calls_are_open_until_they_are_settled(home: Home) -> None:
     first, second = store.load("rag", SPEC).application.attempts
     assert (first.kind, first.target, first.outcome) == ("serve", serve.target, "open")
     assert (second.id, second.outcome) == (committed.calls[1], "refused")
-    assert store.writes_since(clock.now) == 2
+    assert written_since(store, clock.now) == 2
     clock.turn(minutes=21)
     assert store.load("rag", SPEC).application.attempts == ()
-    assert store.writes_since(clock.now) == 0
+    assert written_since(store, clock.now) == 0
 
 
 def test_what_matters_is_loaded_however_old_it_is(store: Store) -> None:

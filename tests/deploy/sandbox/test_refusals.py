@@ -62,6 +62,11 @@ def _gateway(place: AiGatewayInferenceTableConfig, name: str = TAKEN) -> Call:
     return lambda w: w.serving_endpoints.put_ai_gateway(name, inference_table_config=place)
 
 
+def _limit(limit: dict[str, Any]) -> Call:
+    place = f"/api/2.0/serving-endpoints/{TAKEN}/ai-gateway"
+    return lambda w: w.api_client.do("PUT", place, body={"rate_limits": [limit]})
+
+
 def _statement(**more: Any) -> Call:  # noqa: ANN401 - the SDK's arguments
     asked = {"statement": "SELECT 1", "warehouse_id": "sandbox"} | more
     return lambda w: w.statement_execution.execute_statement(**asked)
@@ -204,6 +209,20 @@ REFUSALS: list[tuple[str, Call, type[Exception], str, str]] = [
         errors.BadRequest,
         INVALID,
         "needs schema_name",
+    ),
+    (
+        "a rate limit by the hour",
+        _limit({"calls": 1, "renewal_period": "hour"}),
+        errors.BadRequest,
+        INVALID,
+        "must be 'minute'",
+    ),
+    (
+        "a rate limit of nothing",
+        _limit({"renewal_period": "minute"}),
+        errors.BadRequest,
+        INVALID,
+        "calls or tokens",
     ),
     (
         "a tag without a key",

@@ -313,11 +313,13 @@ def test_tags_are_patched_and_the_gateway_is_replaced(stage: Stage) -> None:
     patch = {"add_tags": [{"key": "stage", "value": "dev"}], "delete_tags": ["team"]}
     patched = stage.call("PATCH", "/tags/tags", patch)
     assert patched.json() == {"tags": [{"key": "stage", "value": "dev"}]}
+    assert stage.call("PUT", "/tags/config", serving(v1=0, v2=100)).status_code == 200
     gateway = {"usage_tracking_config": {"enabled": True}}
     assert stage.call("PUT", "/tags/ai-gateway", gateway).json() == gateway
     assert stage.get("tags")["ai_gateway"] == gateway
     stage.call("PUT", "/tags/ai-gateway", {})
     assert "ai_gateway" not in stage.get("tags")
+    assert stage.settled("tags")["config"]["config_version"] == 2
 
 
 def test_with_a_fallback_another_entity_answers_for_a_dead_one(stage: Stage) -> None:
