@@ -18,7 +18,6 @@ from sqlalchemy import Connection, select, update
 
 from controller.daemon import act, passes
 from controller.record import leases, loading, orders, store, writing
-from controller.record.budget import Budget
 from controller.record.errors import Conflict
 from controller.record.leases import Lease
 from controller.record.loading import Loaded
@@ -193,12 +192,11 @@ def act_before_commit() -> Patches:
         loaded: Loaded,
         plan: Plan,
         calls: Sequence[Call] = (),
-        lease: Lease | None = None,
-        budget: Budget | None = None,
+        *proofs: Any,  # noqa: ANN401 - lease and budget, as they are given
     ) -> Committed:
         for call in calls:
             self.hands()._send(plan.application, call)
-        return real(self, loaded, plan, calls, lease, budget)
+        return real(self, loaded, plan, calls, *proofs)
 
     def send(self: act.Actor, application: Application, call: Call, number: int) -> None:
         del application, call
@@ -366,13 +364,12 @@ def journal_after_the_state() -> Patches:
         loaded: Loaded,
         plan: Plan,
         calls: Sequence[Call] = (),
-        lease: Lease | None = None,
-        budget: Budget | None = None,
+        *proofs: Any,  # noqa: ANN401 - lease and budget, as they are given
     ) -> Committed:
         if not plan.events:
-            return real(self, loaded, plan, calls, lease, budget)
+            return real(self, loaded, plan, calls, *proofs)
         bare = replace(plan, events=())
-        done = real(self, loaded, bare, calls, lease, budget)
+        done = real(self, loaded, bare, calls, *proofs)
         with self.writing() as connection:
             rows = [writing.event_row(event, plan.application) for event in plan.events]
             seqs = writing.append(connection, rows)
@@ -407,11 +404,10 @@ def a_conflict_is_sent_all_the_same() -> Patches:
         loaded: Loaded,
         plan: Plan,
         calls: Sequence[Call] = (),
-        lease: Lease | None = None,
-        budget: Budget | None = None,
+        *proofs: Any,  # noqa: ANN401 - lease and budget, as they are given
     ) -> Committed:
         try:
-            return committed(self, loaded, plan, calls, lease, budget)
+            return committed(self, loaded, plan, calls, *proofs)
         except Conflict:
             for call in calls:
                 self.hands()._send(plan.application, call)
