@@ -192,11 +192,11 @@ def act_before_commit() -> Patches:
         loaded: Loaded,
         plan: Plan,
         calls: Sequence[Call] = (),
-        *proofs: Any,  # noqa: ANN401 - lease and budget, as they are given
+        **proofs: Any,  # noqa: ANN401 - lease and budget, as they are given
     ) -> Committed:
         for call in calls:
             self.hands()._send(plan.application, call)
-        return real(self, loaded, plan, calls, *proofs)
+        return real(self, loaded, plan, calls, **proofs)
 
     def send(self: act.Actor, application: Application, call: Call, number: int) -> None:
         del application, call
@@ -364,12 +364,12 @@ def journal_after_the_state() -> Patches:
         loaded: Loaded,
         plan: Plan,
         calls: Sequence[Call] = (),
-        *proofs: Any,  # noqa: ANN401 - lease and budget, as they are given
+        **proofs: Any,  # noqa: ANN401 - lease and budget, as they are given
     ) -> Committed:
         if not plan.events:
-            return real(self, loaded, plan, calls, *proofs)
+            return real(self, loaded, plan, calls, **proofs)
         bare = replace(plan, events=())
-        done = real(self, loaded, bare, calls, *proofs)
+        done = real(self, loaded, bare, calls, **proofs)
         with self.writing() as connection:
             rows = [writing.event_row(event, plan.application) for event in plan.events]
             seqs = writing.append(connection, rows)
@@ -404,10 +404,10 @@ def a_conflict_is_sent_all_the_same() -> Patches:
         loaded: Loaded,
         plan: Plan,
         calls: Sequence[Call] = (),
-        *proofs: Any,  # noqa: ANN401 - lease and budget, as they are given
+        **proofs: Any,  # noqa: ANN401 - lease and budget, as they are given
     ) -> Committed:
         try:
-            return committed(self, loaded, plan, calls, *proofs)
+            return committed(self, loaded, plan, calls, **proofs)
         except Conflict:
             for call in calls:
                 self.hands()._send(plan.application, call)
