@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -31,17 +31,25 @@ one whose signal came right before a wait without end would not run until the wa
 log = structlog.get_logger()
 
 
+def _nothing() -> None:
+    pass
+
+
 class Daemon:
     """Beats until it is asked to end."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a daemon is made of
         self,
         store: Store,
         printer: Printer,
         passes: Mapping[str, Runs],
         poll: timedelta,
         tenure: Tenure | None = None,
+        *,
+        begin: Callable[[], None] = _nothing,
     ) -> None:
+        """`begin` is called at the begin of each beat."""
+        self._begin = begin
         self._store = store
         self._printer = printer
         self._applications = passes
@@ -83,6 +91,7 @@ class Daemon:
     def beat(self) -> None:
         """Start the passes that are due, and tell the state if it is time."""
         try:
+            self._begin()
             self.passes.start_due()
             self._tell_state()
             # Of what other replicas wrote, only a look at the journal tells.

@@ -117,16 +117,20 @@ class Store:
         """
         return self.place.hold()
 
-    def load(self, name: str, spec: Spec | None = None) -> Loaded:
+    def load(self, name: str, spec: Spec | None = None, *, whole: bool = True) -> Loaded:
         """An application with the releases that matter; an unknown one is fresh, not adopted.
 
-        Without a spec, it has what the store knows of it: enough for reading and for orders.
+        Without a spec, it has what the store knows of it: enough for reading and for orders. Not
+        `whole`, it comes without its endpoint's minutes unless a release is live: enough for a
+        glance, and without a day's rows.
         """
         with self.reading() as connection:
             known = self._known.get(name, Known())
             # Replaced whole, so that a concurrent load never sees half of it.
             with understood(name):
-                loaded, self._known[name] = load_application(connection, name, spec, known)
+                loaded, self._known[name] = load_application(
+                    connection, name, spec, known, whole=whole
+                )
             return loaded
 
     def applications(self) -> tuple[str, ...]:

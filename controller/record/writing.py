@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from controller.record import codec
@@ -22,7 +23,7 @@ from controller.record.schema import (
     SEQ,
 )
 from controller.record.times import micros
-from policies.fuse import Minute
+from policies.fuse import DAY, MINUTE, Minute
 from states.plan import Call, Event
 from states.release import Application, Release
 
@@ -83,7 +84,10 @@ def _check_unclaimed(connection: Connection, application: Application) -> None:
 def write_minutes(
     connection: Connection, known: tuple[Minute, ...], application: Application
 ) -> None:
-    """Add the endpoint's new minutes, and remove what is over a day old."""
+    """Add the endpoint's new minutes, and remove what is over a day older than the newest.
+
+    Of an application without a live release few minutes are known: others may be there already.
+    """
     last = known[-1].ends_at if known else None
     rows = [
         {
@@ -97,10 +101,18 @@ def write_minutes(
     ]
     if not rows:
         return
-    connection.execute(insert(MINUTES), rows)
-    first = micros(application.minutes[0].ends_at)
-    old = (MINUTES.c.application == application.name) & (MINUTES.c.ends_at < first)
-    connection.execute(delete(MINUTES).where(old))
+    connection.execute(_ADD_MINUTES[connection.dialect.name], rows)
+    first = micros(application.minutes[-1].ends_at - DAY * MINUTE)
+    connection.execute(_OLD_MINUTES, {"name": application.name, "first": first})
+
+
+_ADD_MINUTES = {
+    "sqlite": sqlite.insert(MINUTES).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(MINUTES).on_conflict_do_nothing(),
+}
+_OLD_MINUTES = delete(MINUTES).where(
+    MINUTES.c.application == bindparam("name"), MINUTES.c.ends_at <= bindparam("first")
+)
 
 
 def write_releases(connection: Connection, loaded: Loaded, application: Application) -> None:
