@@ -25,6 +25,9 @@ from states.plan import Event
 HEARTBEAT = timedelta(minutes=5)
 DRAIN_S = 30.0
 """Longest wait for passes under way when the daemon is asked to end."""
+RESCUE_S = 5.0
+"""How often rollbacks are looked at, where the beat is slower: a call that failed is soon tried
+again, as far as the backoff of its endpoint permits."""
 LISTEN_S = 0.5
 """Longest wait for a signal at a time, in seconds. Python runs a handler between two instructions:
 one whose signal came right before a wait without end would not run until the wait was over."""
@@ -116,7 +119,14 @@ class Daemon:
     def _beats(self) -> None:
         while not self._over.is_set():
             self.beat()
-            self._tick.wait()
+            self._tick.wait(self._rescue, RESCUE_S)
+
+    def _rescue(self) -> None:
+        """Between two beats: users who are to go home do not wait for the next."""
+        try:
+            self.passes.start_urgent()
+        except Exception:
+            log.exception("beat.failed")
 
     def _tell_state(self) -> None:
         now = time.monotonic()

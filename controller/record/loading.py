@@ -94,9 +94,7 @@ def load_application(
         minutes = had.application.minutes
         if whole and had.application.live is None:
             minutes = _minutes(connection, name, ())
-        same = replace(
-            had.application, spec=spec or _spec(had), attempts=attempts, minutes=minutes
-        )
+        same = replace(had.application, spec=spec or _spec(had), attempts=attempts, minutes=minutes)
         return replace(had, application=same, as_of_seq=seq, now=then), known
     query = select(APPLICATIONS).where(APPLICATIONS.c.name == name)
     row = connection.execute(query).mappings().one()
@@ -267,7 +265,12 @@ _GLANCE = select(
 )
 _CALLS = (
     select(CALLS.c.kind, CALLS.c.target, CALLS.c.at, CALLS.c.outcome, CALLS.c.id)
-    .where(CALLS.c.application == bindparam("name"), CALLS.c.at >= bindparam("since"))
+    .where(
+        CALLS.c.application == bindparam("name"),
+        CALLS.c.at >= bindparam("since"),
+        # No attempt: how soon to try again is a matter of its endpoint's backoff alone.
+        CALLS.c.outcome != "unsent",
+    )
     .order_by(CALLS.c.id)
 )
 _MINUTES = (

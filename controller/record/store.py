@@ -188,7 +188,9 @@ class Store:
         as_of_seq = seqs[-1] if seqs else loaded.as_of_seq
         return Committed(seqs=seqs, calls=sent, as_of_seq=as_of_seq)
 
-    def settle_call(self, call: int, outcome: Literal["done", "refused"], because: str) -> None:
+    def settle_call(
+        self, call: int, outcome: Literal["done", "refused", "unsent"], because: str
+    ) -> None:
         """Write down what became of a call; one whose outcome stays unknown stays open."""
         change = (
             update(CALLS).where(CALLS.c.id == call).values(outcome=outcome, because=clean(because))
@@ -198,7 +200,8 @@ class Store:
 
     def writes_since(self, since: datetime) -> int:
         """How many calls were sent since then, to the whole workspace."""
-        counted = select(func.count()).where(CALLS.c.at >= micros(since))
+        sent = CALLS.c.outcome != "unsent"
+        counted = select(func.count()).where(CALLS.c.at >= micros(since), sent)
         with self.reading() as connection:
             return int(connection.execute(counted).scalar_one())
 

@@ -96,7 +96,7 @@ class Endpoints:
         try:
             found = self.detail(name)
         except WorkspaceError as error:
-            error.outcome = "refused"  # nothing was sent that could have an effect
+            error.outcome = "unsent"
             raise
         entities = _entities(serving, settings, found)
         traffic = TrafficConfig(

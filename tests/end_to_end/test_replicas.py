@@ -200,7 +200,9 @@ def taken_over(pair: Pair, former: Lives) -> float:
     begun = time.monotonic()
     eventually(lambda: pair.holding()[0] is not former, "the other one takes over")
     took = time.monotonic() - begun
-    sys.stdout.write(f"taken over {took:.1f} s after the last sign, with a lease of {LEASE_S:g} s\n")
+    sys.stdout.write(
+        f"taken over {took:.1f} s after the last sign, with a lease of {LEASE_S:g} s\n"
+    )
     return took
 
 

@@ -236,7 +236,7 @@ def test_a_workspace_that_fails_is_not_asked_at_every_look(workspace: Workspace)
         asked.append(name)
         raise Unreachable("429", retry_after_s=200)
 
-    observing.endpoints = SimpleNamespace(observe=fail)  # type: ignore[assignment]
+    observing.sight.endpoints = SimpleNamespace(observe=fail)  # type: ignore[assignment]
     with capture_logs() as logs:
         worlds = [look(observing, workspace, after=MINUTE) for _ in range(5)]
     assert [one.endpoint for one in worlds] == [None] * 5

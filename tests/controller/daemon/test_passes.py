@@ -264,3 +264,17 @@ def test_one_record_that_nobody_can_read_stops_no_other_and_status_says_so(house
     lines = {line["application"]: line for line in house.store.states()}
     assert "cannot be understood" in lines["bad"]["application_hold"]
     assert lines[NAME]["live"] == "2"
+
+
+def test_a_call_that_was_never_sent_is_tried_again_at_the_next_look(house: House) -> None:
+    house.passes()
+    house.outside.story.register(2)
+    unread = Unreachable("serving endpoint: 503")
+    unread.outcome = "unsent"  # what the endpoint serves could not be read before it is changed
+    house.outside.failing = unread
+    house.passes()
+    assert house.application().attempts == ()
+    assert house.store.writes_since(house.clock[0]) == 0
+    house.outside.failing = None
+    house.passes(after=1)
+    assert [attempt.outcome for attempt in house.application().attempts] == ["done"]
