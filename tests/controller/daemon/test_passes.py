@@ -1,7 +1,8 @@
 """One pass on a real store, with a small world outside; what crashes and operators do to it."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,13 @@ from controller.record.errors import Unreadable
 from controller.record.schema import APPLICATIONS, CALLS
 from controller.record.times import micros
 from controller.workspace.errors import Refused, Unreachable
+from policies.fuse import Minute
 from states.desired import desired
-from states.plan import Serve
-from states.release import Order
-from states.world import Absent
+from states.plan import Plan, Serve
+from states.release import Application, Order
+from states.world import Absent, World
 from tests.controller.house import NAME, House, opened
+from tests.states.story import SPEC
 
 
 @pytest.fixture
@@ -278,3 +281,28 @@ def test_a_call_that_was_never_sent_is_tried_again_at_the_next_look(house: House
     house.outside.failing = None
     house.passes(after=1)
     assert [attempt.outcome for attempt in house.application().attempts] == ["done"]
+
+
+def test_a_glance_finds_that_there_is_nothing_to_do_and_decides_nothing_else(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.passes()
+    whole, looked = house.outside.look, list[datetime]()
+
+    def look(application: Application, now: datetime) -> World:
+        looked.append(now)
+        assert application.minutes, "by a look, all is decided that there is to know by"
+        return whole(application, now)
+
+    minute = Minute(ends_at=house.clock[0], requests=60, errors=0)
+    loaded = house.store.load(NAME, SPEC)
+    kept = replace(loaded.application, minutes=(minute,))
+    house.store.commit(loaded, Plan(application=kept))
+    monkeypatch.setattr(house.outside, "glance", whole)
+    monkeypatch.setattr(house.outside, "look", look)
+    house.passes(3)
+    assert not looked
+    house.outside.story.register(2)
+    house.passes()
+    assert looked == [house.clock[0]]
+    assert house.application().live is not None
