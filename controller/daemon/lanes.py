@@ -80,7 +80,7 @@ class Passes:
     def longest_s(self) -> float:
         """For how long the oldest pass under way has run, in seconds."""
         now = self.clock()
-        began = [one.began for one in self._flights.values() if not one.future.done()]
+        began = [one.began for one in list(self._flights.values()) if not one.future.done()]
         return max((now - one for one in began if one is not None), default=0.0)
 
     def busy(self) -> frozenset[str]:

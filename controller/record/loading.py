@@ -134,18 +134,27 @@ def load_application(
 def after(loaded: Loaded, application: Application) -> Loaded | None:
     """What loading it again would give after a commit; None where it has to be read."""
     before = loaded.application
+    had = {mark(release): release for release in before.releases}
+    # Which releases are read hangs on these.
     same = (
-        before.releases == application.releases
+        had.keys() == {mark(release) for release in application.releases}
         and (before.stable, before.unproven) == (application.stable, application.unproven)
         and loaded.row > 0
     )
     if not same:
         return None
+    releases = {
+        mark(one): replace(seen, row=seen.row + 1) if one != had[mark(one)] else seen
+        for one in application.releases
+        if (seen := loaded.releases[mark(one)])
+    }
     spec = application.spec
     stored = (spec.model, spec.endpoint, spec.alias)
     # Only operators write the answer: a commit leaves it as it is.
     application = replace(application, answer=before.answer)
-    again = replace(loaded, application=application, row=loaded.row + 1, stored=stored)
+    again = replace(
+        loaded, application=application, row=loaded.row + 1, releases=releases, stored=stored
+    )
     return again if application.live else _idle(again)
 
 
@@ -162,13 +171,12 @@ def _spec(had: Loaded) -> Spec:
 
 def counter(connection: Connection, name: str) -> int:
     """The value of a counter."""
-    found = select(COUNTERS.c.value).where(COUNTERS.c.name == name)
-    return int(connection.execute(found).scalar_one())
+    return int(connection.execute(_COUNTER, {"name": name}).scalar_one())
 
 
 def now(connection: Connection) -> int:
     """The store's time in microseconds: a function of the database, not of this process."""
-    return int(connection.execute(select(func.headgate_now())).scalar_one())
+    return int(connection.execute(_NOW).scalar_one())
 
 
 def _release_rows(connection: Connection, application: Application) -> Sequence[RowMapping]:
@@ -258,6 +266,8 @@ def _attempts(connection: Connection, name: str, now: int) -> tuple[Attempt, ...
 
 
 # Made once: to build a statement takes longer than to run it.
+_NOW = select(func.headgate_now())
+_COUNTER = select(COUNTERS.c.value).where(COUNTERS.c.name == bindparam("name"))
 _GLANCE = select(
     select(COUNTERS.c.value).where(COUNTERS.c.name == SEQ).scalar_subquery(),
     func.headgate_now(),

@@ -54,6 +54,20 @@ _UPDATE = update(APPLICATIONS).where(
 )
 
 
+_CHANGE = update(RELEASES).where(
+    RELEASES.c.id == bindparam("of"),
+    RELEASES.c.row == bindparam("was"),
+    RELEASES.c.order_ == bindparam("ordered"),
+)
+_RAISE = (
+    update(COUNTERS)
+    .where(COUNTERS.c.name == SEQ)
+    .values(value=COUNTERS.c.value + bindparam("by"))
+    .returning(COUNTERS.c.value)
+)
+_JOURNALLED = insert(JOURNAL)
+
+
 @contextmanager
 def _unclaimed_still(application: Application) -> Iterator[None]:
     """Another writer of a shared store may have come first since it was looked at."""
@@ -132,16 +146,8 @@ def _write_release(connection: Connection, loaded: Loaded, release: Release) -> 
         created = insert(RELEASES).values(**row, row=1).returning(RELEASES.c.id)
         return int(connection.execute(created).scalar_one())
     assert row.pop("order_") == seen.order, "only operators write orders"
-    change = (
-        update(RELEASES)
-        .where(
-            RELEASES.c.id == seen.id,
-            RELEASES.c.row == seen.row,
-            RELEASES.c.order_ == seen.order.value,
-        )
-        .values(**row, row=seen.row + 1)
-    )
-    if connection.execute(change).rowcount != 1:
+    fence = {"of": seen.id, "was": seen.row, "ordered": seen.order.value}
+    if connection.execute(_CHANGE, {**row, **fence, "row": seen.row + 1}).rowcount != 1:
         raise Conflict(
             f"{release.key} changed, or an order was given, since it was loaded: "
             "nothing was written"
@@ -179,17 +185,11 @@ def append(connection: Connection, rows: Sequence[codec.Row]) -> tuple[int, ...]
     """Add rows to the journal; a second writer waits, so that numbers rise in commit order."""
     if not rows:
         return ()
-    raised = (
-        update(COUNTERS)
-        .where(COUNTERS.c.name == SEQ)
-        .values(value=COUNTERS.c.value + len(rows))
-        .returning(COUNTERS.c.value)
-    )
-    last = int(connection.execute(raised).scalar_one())
+    last = int(connection.execute(_RAISE, {"by": len(rows)}).scalar_one())
     seqs = tuple(range(last - len(rows) + 1, last + 1))
     at = now(connection)
     numbered = [{**row, "seq": seq, "at": at} for row, seq in zip(rows, seqs, strict=True)]
-    connection.execute(insert(JOURNAL), numbered)
+    connection.execute(_JOURNALLED, numbered)
     return seqs
 
 

@@ -14,6 +14,7 @@ from controller.daemon.lanes import Passes
 from controller.daemon.quarantine import PACE_S, PERMITTED
 from controller.record.errors import Unreadable
 from controller.record.schema import APPLICATIONS, CALLS
+from controller.record.store import Store
 from controller.record.times import micros
 from controller.workspace.errors import Refused, Unreachable
 from policies.fuse import Minute
@@ -306,3 +307,19 @@ def test_a_glance_finds_that_there_is_nothing_to_do_and_decides_nothing_else(
     house.passes()
     assert looked == [house.clock[0]]
     assert house.application().live is not None
+
+
+def test_what_is_remembered_of_a_commit_is_what_another_process_reads(house: House) -> None:
+    house.passes()
+    house.outside.story.register(2)
+    states = set()
+    for _ in range(60):
+        house.passes()
+        remembered = house.store.load(NAME, SPEC)
+        other = Store(f"sqlite:///{house.store.path}", clock=lambda: house.clock[0], create=False)
+        read = other.load(NAME, SPEC)
+        other.close()
+        assert replace(remembered, now=read.now) == read
+        live = read.application.live
+        states.add(live.state if live is not None else None)
+    assert len(states) > 3
