@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -25,23 +25,34 @@ from states.plan import Event
 HEARTBEAT = timedelta(minutes=5)
 DRAIN_S = 30.0
 """Longest wait for passes under way when the daemon is asked to end."""
+RESCUE_S = 5.0
+"""How often rollbacks are looked at, where the beat is slower: a call that failed is soon tried
+again, as far as the backoff of its endpoint permits."""
 LISTEN_S = 0.5
 """Longest wait for a signal at a time, in seconds. Python runs a handler between two instructions:
 one whose signal came right before a wait without end would not run until the wait was over."""
 log = structlog.get_logger()
 
 
+def _nothing() -> None:
+    pass
+
+
 class Daemon:
     """Beats until it is asked to end."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a daemon is made of
         self,
         store: Store,
         printer: Printer,
         passes: Mapping[str, Runs],
         poll: timedelta,
         tenure: Tenure | None = None,
+        *,
+        begin: Callable[[], None] = _nothing,
     ) -> None:
+        """`begin` is called at the begin of each beat."""
+        self._begin = begin
         self._store = store
         self._printer = printer
         self._applications = passes
@@ -83,6 +94,7 @@ class Daemon:
     def beat(self) -> None:
         """Start the passes that are due, and tell the state if it is time."""
         try:
+            self._begin()
             self.passes.start_due()
             self._tell_state()
             # Of what other replicas wrote, only a look at the journal tells.
@@ -107,7 +119,14 @@ class Daemon:
     def _beats(self) -> None:
         while not self._over.is_set():
             self.beat()
-            self._tick.wait()
+            self._tick.wait(self._rescue, RESCUE_S)
+
+    def _rescue(self) -> None:
+        """Between two beats: users who are to go home do not wait for the next."""
+        try:
+            self.passes.start_urgent()
+        except Exception:
+            log.exception("beat.failed")
 
     def _tell_state(self) -> None:
         now = time.monotonic()

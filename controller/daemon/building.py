@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-from databricks.sdk import WorkspaceClient
-
 from controller.daemon.act import Actor
 from controller.daemon.backoff import Backoff
 from controller.daemon.beat import Daemon
@@ -22,9 +20,13 @@ from controller.workspace import serving
 from controller.workspace.client import connect
 from controller.workspace.inference import InferenceTable, Paths
 from controller.workspace.jsonpath import JsonPath
+from controller.workspace.listing import Listing
 from controller.workspace.metrics import Traffic
 from controller.workspace.probes import Probes, ResponsePaths
 from controller.workspace.registry import Registry
+
+MANY = 10
+"""Applications from which on a list of all endpoints costs less than reading each of theirs."""
 
 
 def built(  # noqa: PLR0913, PLR0917 - what a daemon is made of
@@ -37,24 +39,35 @@ def built(  # noqa: PLR0913, PLR0917 - what a daemon is made of
     tenure: Tenure,
 ) -> Daemon:
     """The daemon, connected; `Unconfigured` where no credentials are found."""
-    passes = passes_of(applications, warehouse, store, printer, process, readiness, tenure)
-    return Daemon(store, printer, passes, process.poll, tenure)
+    shared = Shared(warehouse, store)
+    passes = passes_of(applications, shared, store, printer, process, readiness, tenure)
+    return Daemon(store, printer, passes, process.poll, tenure, begin=shared.listing.renew)
+
+
+class Shared:
+    """What has no state of any one application, and is made once for all of them."""
+
+    def __init__(self, warehouse: str, store: Store) -> None:
+        self.client = connect()
+        self.endpoints, self.registry = serving.Endpoints(self.client), Registry(self.client)
+        self.listing, self.traffic = Listing(self.client), Traffic(self.client)
+        self.table = InferenceTable(self.client, warehouse)
+        self.budget = Budget(shared=store.shared)
 
 
 def passes_of(  # noqa: PLR0913, PLR0917 - what passes are made of
     applications: Mapping[str, ApplicationSettings],
-    warehouse: str,
+    shared: Shared,
     store: Store,
     printer: Printer,
     process: ProcessSettings,
     readiness: Readiness,
     tenure: Tenure,
 ) -> dict[str, Pass]:
-    """The pass of each application, connected; `Unconfigured` where no credentials are found."""
-    client = connect()
-    table, budget = InferenceTable(client, warehouse), Budget(shared=store.shared)
+    """The pass of each application."""
+    listing = shared.listing if len(applications) >= MANY else None
     return {
-        name: _pass(name, one, client, table, store, printer, process, budget, readiness, tenure)
+        name: _pass(name, one, shared, listing, store, printer, process, readiness, tenure)
         for name, one in applications.items()
     }
 
@@ -62,18 +75,17 @@ def passes_of(  # noqa: PLR0913, PLR0917 - what passes are made of
 def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
     name: str,
     settings: ApplicationSettings,
-    client: WorkspaceClient,
-    table: InferenceTable,
+    shared: Shared,
+    listing: Listing | None,
     store: Store,
     printer: Printer,
     process: ProcessSettings,
-    budget: Budget,
     readiness: Readiness,
     tenure: Tenure,
 ) -> Pass:
-    endpoints, registry = serving.Endpoints(client), Registry(client)
-    probes = Probes(client, settings.endpoint, name, response=_response(settings))
-    traffic, counted = Traffic(client), paths(settings)
+    endpoints, registry, table = shared.endpoints, shared.registry, shared.table
+    probes = Probes(shared.client, settings.endpoint, name, response=_response(settings))
+    traffic, counted = shared.traffic, paths(settings)
     queries = settings.evidence.queries
     observer = Observer(
         endpoints=endpoints,
@@ -83,11 +95,12 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         collector=Collector(table, probes, traffic, store.now, counted, queries),
         past=Past(table, counted),
         poll=process.poll,
+        listing=listing,
         aborted=lambda: name in store.urgent(),
         seen=readiness.seen,
     )
     sending = Backoff(f"sending to {settings.endpoint}")
-    actor = Actor(endpoints, registry, store, _serving(settings), budget, sending)
+    actor = Actor(endpoints, registry, store, _serving(settings), shared.budget, sending)
     return Pass(name, settings.spec(), store, printer, observer, actor, Leaps(steady), tenure)
 
 

@@ -81,7 +81,7 @@ def _take_over(
     forsaken: Mapping[str, Release],
 ) -> Done:
     # The workspace's clients take seconds to import: where nothing is to be done they are not.
-    from controller.daemon.building import passes_of  # noqa: PLC0415
+    from controller.daemon.building import Shared, passes_of  # noqa: PLC0415
 
     mine = {name: one for name, one in loaded.applications.items() if name in forsaken}
     unknown = sorted(forsaken.keys() - mine.keys())
@@ -95,7 +95,7 @@ def _take_over(
     tenure.begin(tuple)
     try:
         parts = Readiness(store, process.poll), tenure
-        passes = passes_of(mine, warehouse, store, printer, process, *parts)
+        passes = passes_of(mine, Shared(warehouse, store), store, printer, process, *parts)
         for name in mine:
             _order(store, name)
         return _see_home(passes, store, process.poll)

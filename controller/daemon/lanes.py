@@ -1,7 +1,7 @@
 """Lanes: which passes start, and where: rollbacks first, on slots of their own."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -64,18 +64,23 @@ class Passes:
 
     def start_due(self) -> None:
         """Start what is due: rollbacks, then the others, those first that waited longest."""
-        urgent = self._urgent()
-        for name in urgent:
-            self._start(name, self._rescue)
-        waiting = [name for name in self.passes.keys() - urgent if name in self.tenure]
+        urgent = self.start_urgent()
+        waiting = [name for name in self.passes.keys() - set(urgent) if name in self.tenure]
         for name in sorted(waiting, key=lambda one: (self._started.get(one, 0.0), one)):
             if self._quarantine.may_try(name):
                 self._start(name, self._ordinary)
 
+    def start_urgent(self) -> Collection[str]:
+        """Start the rollbacks; these are their names."""
+        urgent = self._urgent()
+        for name in urgent:
+            self._start(name, self._rescue)
+        return urgent
+
     def longest_s(self) -> float:
         """For how long the oldest pass under way has run, in seconds."""
         now = self.clock()
-        began = [one.began for one in self._flights.values() if not one.future.done()]
+        began = [one.began for one in list(self._flights.values()) if not one.future.done()]
         return max((now - one for one in began if one is not None), default=0.0)
 
     def busy(self) -> frozenset[str]:

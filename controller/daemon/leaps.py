@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
 
 LEAST = timedelta(seconds=5)
 """A smaller difference is no leap: two clocks drift, and reading one may wait for the other."""
@@ -12,6 +13,17 @@ LEAST = timedelta(seconds=5)
 def steady() -> float:
     """Seconds on a clock that is never set, and that goes on while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Dated(Protocol):
+    """Something read from the record."""
+
+    @property
+    def now(self) -> datetime:
+        """The record's time when it was read."""
+
+
+Timed = TypeVar("Timed", bound=Dated)
 
 
 @dataclass(frozen=True)
@@ -33,15 +45,15 @@ class Leaps:
     _last: _Reading | None = field(default=None, init=False)
     _agreed: _Reading | None = field(default=None, init=False)
 
-    def read(self, clock: Callable[[], datetime]) -> datetime:
-        """The record's time."""
+    def read(self, load: Callable[[], Timed]) -> Timed:
+        """Read from the record what has its time in it."""
         if self.steady is None:
-            return clock()
+            return load()
         before = self.steady()
-        now = clock()
+        loaded = load()
         took = self.steady() - before
-        self._last = _Reading(now, before + took / 2, took)
-        return now
+        self._last = _Reading(loaded.now, before + took / 2, took)
+        return loaded
 
     def by(self) -> timedelta:
         """How far the record's clock had leapt when it was read; nothing if it only went on."""

@@ -1,5 +1,11 @@
-"""Observing: one look at everything outside. What fails is unseen, and said in the log."""
+"""Observing: one look at everything outside. What fails is unseen, and said in the log.
 
+An application with no live release is only glanced at: no minutes are told, and an endpoint that
+the list shows as it was is not read again. A glance may find that there is nothing to do; whatever
+else would be decided is decided by a look, and every few minutes there is a look anyway.
+"""
+
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -12,7 +18,9 @@ from controller.daemon.backoff import Backoff
 from controller.daemon.collect import Collector
 from controller.daemon.overtaking import Overtaken, unless
 from controller.daemon.past import Past
+from controller.daemon.sight import Sight
 from controller.workspace.errors import Unreachable, WorkspaceError
+from controller.workspace.listing import Listing
 from controller.workspace.metrics import Traffic
 from controller.workspace.probes import Probes
 from controller.workspace.registry import Registry
@@ -24,11 +32,15 @@ from states.home import converged, ready_for
 from states.machine import State
 from states.release import Application, Order
 from states.turn import Turn
-from states.world import Endpoint, Evidence, ModelVersion, World
+from states.world import Absent, Endpoint, Evidence, ModelVersion, World
 
 Seen = TypeVar("Seen")
 SCRAPE = timedelta(minutes=1)
 """Databricks' own pace for the metrics export."""
+CLOSELY = timedelta(minutes=5)
+"""Between two looks at an application that is otherwise only glanced at."""
+ALL = sys.maxsize
+"""Above this no version is looked at closely."""
 log = structlog.get_logger()
 
 
@@ -51,24 +63,62 @@ class Observer:
     collector: Collector
     past: Past
     poll: timedelta
+    listing: Listing | None = None
+    """All endpoints by one call; None where each is read at each look."""
     aborted: Callable[[], bool] = _never
     """Whether the record has an abort of the live release by now: asked while a look is slow."""
     seen: Callable[[], None] = _nobody_asks
     """Told whenever the workspace has told of the endpoint."""
     backoff: Callable[[str], Backoff] = Backoff
     scraped_at: datetime | None = None
+    looked_at: datetime | None = None
+    """The last look that was no glance."""
     pace: float | None = None
     minutes: tuple[Minute, ...] = ()
     troubles: dict[str, str] = field(default_factory=dict)
     backoffs: dict[str, Backoff] = field(default_factory=dict)
     """By what is looked at."""
 
+    def __post_init__(self) -> None:
+        self.sight = Sight(self.endpoints, self.listing)
+
     def leapt(self, by: timedelta) -> None:
         """The record's clock was set: what is remembered of it moves along."""
         if self.scraped_at is not None:
             self.scraped_at += by
+        if self.looked_at is not None:
+            self.looked_at += by
         self.collector.leapt(by)
         self.past.leapt(by)
+
+    def glance(self, application: Application, now: datetime) -> World | None:
+        """The world as it may be seen without a closer look; None, if it is time for one.
+
+        Good for finding that nothing is to be done, and for nothing else.
+        """
+        due = self.looked_at is None or not timedelta() <= now - self.looked_at < CLOSELY
+        if application.live is not None or application.change is not None or due:
+            return None
+        spec = application.spec
+        world = World(
+            now=now,
+            poll=self.poll,
+            endpoint=self._try(application, "endpoint", lambda: self.sight.glance(spec.endpoint)),
+        )
+        if world.endpoint is None:
+            return world
+        self.seen()
+        world = replace(world, alias=self._alias(application, urgent=False))
+        if isinstance(world.endpoint, Endpoint):
+            self._scrape(application, frozenset(), now)
+            # An hour of every idle endpoint would fill the memory.
+            self.minutes = ()
+        return replace(
+            world,
+            versions=self._try(application, "registry", lambda: self._versions(application, world)),
+            requests_per_second=self.pace,
+            peak_concurrency=self.traffic.peak_concurrency(spec.endpoint),
+        )
 
     def look(self, application: Application, now: datetime) -> World:
         """The world as far as it can be seen now.
@@ -78,19 +128,19 @@ class Observer:
         """
         spec, live = application.spec, application.live
         homeward = _homeward(application)
+        self.looked_at = now
         endpoint = self._try(
-            application, "endpoint", lambda: self.endpoints.observe(spec.endpoint), urgent=homeward
+            application,
+            "endpoint",
+            lambda: self.sight.read(spec.endpoint, idle=live is None),
+            urgent=homeward,
         )
         world = World(now=now, poll=self.poll, endpoint=endpoint)
         if endpoint is None:
             # A workspace that does not tell of an endpoint is not asked for more.
             return world
         self.seen()
-        if (name := spec.alias) is not None:
-            alias = self._try(
-                application, "alias", lambda: self.registry.alias(spec.model, name), urgent=homeward
-            )
-            world = replace(world, alias=alias)
+        world = replace(world, alias=self._alias(application, urgent=homeward))
         if homeward and not _at_home(application, world):
             return world
         if live is None or homeward:
@@ -101,10 +151,19 @@ class Observer:
             log.info("look.overtaken", application=application.name, because="an abort was ordered")
             return world
 
+    def _alias(self, application: Application, *, urgent: bool) -> str | Absent | None:
+        """What the alias names; None also where there is none to ask for."""
+        model, name = application.spec.model, application.spec.alias
+        if name is None:
+            return None
+        return self._try(
+            application, "alias", lambda: self.registry.alias(model, name), urgent=urgent
+        )
+
     def _closely(self, application: Application, world: World, given_up: Event) -> World:
         """What may take long: versions, metrics, golden queries, and SQL."""
         spec, endpoint, now = application.spec, world.endpoint, world.now
-        versions = self._try(application, "registry", lambda: self._versions(application))
+        versions = self._try(application, "registry", lambda: self._versions(application, world))
         asked: Round | None = None
         evidence: Evidence | None = None
         if isinstance(endpoint, Endpoint):
@@ -161,8 +220,13 @@ class Observer:
             )
         self.troubles[what] = because
 
-    def _versions(self, application: Application) -> tuple[ModelVersion, ...]:
-        """All versions; those that may begin, or must be marked, with tags and signature."""
+    def _versions(self, application: Application, world: World) -> tuple[ModelVersion, ...]:
+        """All versions; those that may begin, or must be marked, with tags and signature.
+
+        Those that an endpoint is adopted with do not begin by themselves.
+        """
+        adopting = not application.adopted and isinstance(world.endpoint, Endpoint)
+        above = ALL if adopting else application.watermark
         settled = {
             release.version
             for release in application.releases
@@ -170,7 +234,7 @@ class Observer:
             and (release.tagged or release.state is not State.ROLLED_BACK)
         }
         model = application.spec.model
-        versions = self.registry.versions(model, above=application.watermark, skip=settled)
+        versions = self.registry.versions(model, above=above, skip=settled)
         if not versions and not self.registry.model_exists(model):
             # Said, and no error: the model may be registered after its application.
             told = f"{model} is not registered, or not to be seen: check its name"
@@ -183,7 +247,9 @@ class Observer:
         # Half a look early, or one that came a moment too soon would miss a whole minute.
         waits = SCRAPE - self.poll / 2 if self.pace else self.poll
         # One that lies ahead was scraped before the clock was set back: nobody knows when.
-        if self.scraped_at is not None and timedelta() <= now - self.scraped_at < waits:
+        recent = self.scraped_at is not None and timedelta() <= now - self.scraped_at < waits
+        # What a glance has scraped is told of by the next scrape that is not one.
+        if recent and (self.minutes or not entities):
             return
         self.scraped_at, endpoint = now, application.spec.endpoint
         minutes = self._try(

@@ -18,6 +18,7 @@ from controller.daemon.tenure import Tenure
 from controller.record.budget import BUDGET, WINDOW
 from controller.record.errors import Conflict, LeaseLost
 from controller.record.leases import Lease
+from controller.record.loading import Loaded
 from controller.record.printer import Printer
 from controller.record.store import Store
 from states.leap import leapt
@@ -87,14 +88,18 @@ class Pass:
         if self.name not in self.tenure:
             return False
         lease = self.tenure.lease(self.name)
-        loaded = self.store.load(self.name, self.spec)
-        now = self.leaps.read(self.store.now)
-        application = self._on_a_clock_that_may_leap(loaded.application)
-        world = self.observer.look(application, now)
-        plan = reconcile(application, world)
+        loaded, application = self._load(whole=False)
+        glimpse = self.observer.glance(application, loaded.now)
+        plan = reconcile(application, glimpse) if glimpse is not None else None
+        if plan is None or not _nothing_new(loaded.application, plan):
+            # What is decided is decided by all that there is to know.
+            if application.live is None:
+                loaded, application = self._load(whole=True)
+            plan = reconcile(application, self.observer.look(application, loaded.now))
         if _nothing_new(loaded.application, plan):
             self.leaps.agree()
-            self.printer.print_new()
+            if loaded.as_of_seq > self.store.printed():
+                self.printer.print_new()
             return False
         calls = self.actor.affordable(plan.application, plan.calls)
         try:
@@ -120,6 +125,11 @@ class Pass:
             self._send(plan.application, call, number, lease)
         moved = any(event.name == "release.transition" for event in plan.events)
         return moved and not sent
+
+    def _load(self, *, whole: bool) -> tuple[Loaded, Application]:
+        """What the record has, and the application on a clock that may have leapt meanwhile."""
+        loaded = self.leaps.read(lambda: self.store.load(self.name, self.spec, whole=whole))
+        return loaded, self._on_a_clock_that_may_leap(loaded.application)
 
     def _send(self, application: Application, call: Call, number: int, lease: Lease | None) -> None:
         """Send a call, unless somebody else may have taken over since it was written down.

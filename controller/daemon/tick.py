@@ -5,6 +5,8 @@ away (measured with 3.11). So its one job only rings; who waits for it goes on w
 pace and a half, and gives the scheduler a new beginning.
 """
 
+import time
+from collections.abc import Callable
 from datetime import UTC, timedelta
 from threading import Event
 
@@ -43,17 +45,20 @@ class Tick:
         self._end()
         self._rung.set()
 
-    def wait(self) -> None:
-        """Wait for the next ring, or for as long as it can be late."""
-        rung = self._rung.wait(OVERDUE * self._pace_s)
+    def wait(self, meanwhile: Callable[[], None], every_s: float) -> None:
+        """Wait for the next ring, or for as long as it can be late; `meanwhile` is called often."""
+        end = time.monotonic() + OVERDUE * self._pace_s
+        while not self._rung.wait(max(0.0, min(every_s, end - time.monotonic()))):
+            if time.monotonic() >= end:
+                log.warning(
+                    "daemon.tick_lost",
+                    because="the scheduler did not ring in time, most likely as the clock was set "
+                    "back: it begins anew",
+                )
+                self.start()
+                break
+            meanwhile()
         self._rung.clear()
-        if not rung:
-            log.warning(
-                "daemon.tick_lost",
-                because="the scheduler did not ring in time, most likely as the clock was set "
-                "back: it begins anew",
-            )
-            self.start()
 
     def _end(self) -> None:
         if self._scheduler is not None:

@@ -60,5 +60,7 @@ class Budget:
             return len(own)
         # What lies ahead was written before the record's clock was set back: nobody knows when.
         at = now(connection)
-        counted = select(func.count()).where(CALLS.c.at.between(at - WINDOW // MICROSECOND, at))
+        counted = select(func.count()).where(
+            CALLS.c.at.between(at - WINDOW // MICROSECOND, at), CALLS.c.outcome != "unsent"
+        )
         return max(len(own), int(connection.execute(counted).scalar_one()))

@@ -40,6 +40,7 @@ class Known:
 
     blocks: Blocks = field(default_factory=dict)
     minutes: tuple[Minute, ...] = ()
+    """Of an application with a live release: a day of every idle one would fill the memory."""
     loaded: "Loaded | None" = None
     """The whole of it, good for as long as the application's row has this version."""
 
@@ -75,9 +76,12 @@ def mark(release: Release) -> Mark:
 
 
 def load_application(
-    connection: Connection, name: str, spec: Spec | None, known: Known
+    connection: Connection, name: str, spec: Spec | None, known: Known, *, whole: bool = True
 ) -> tuple[Loaded, Known]:
-    """Read an application within one transaction, and what to remember of it for the next time."""
+    """Read an application within one transaction, and what to remember of it for the next time.
+
+    Not `whole`: an application without a live release comes without its endpoint's minutes.
+    """
     seq, at, version = connection.execute(_GLANCE, {"name": name}).one()
     then = moment(at)
     if version is None:
@@ -87,22 +91,27 @@ def load_application(
     had = known.loaded
     if had is not None and had.row == version:
         # Whoever changes anything but a call's outcome raises the row: it need not be read again.
-        same = replace(had.application, spec=spec or _spec(had), attempts=attempts)
+        minutes = had.application.minutes
+        if whole and had.application.live is None:
+            minutes = _minutes(connection, name, ())
+        same = replace(had.application, spec=spec or _spec(had), attempts=attempts, minutes=minutes)
         return replace(had, application=same, as_of_seq=seq, now=then), known
     query = select(APPLICATIONS).where(APPLICATIONS.c.name == name)
     row = connection.execute(query).mappings().one()
     application = codec.application_of(row, spec)
     rows = _release_rows(connection, application)
     blocks = _blocks(connection, [one["id"] for one in rows], known.blocks)
-    minutes = _minutes(connection, name, known.minutes)
     releases = [codec.release_of(one, blocks[one["id"]]) for one in rows]
     application = replace(
         application,
         watermark=max(application.watermark, _left_behind(connection, name)),
         releases=tuple(sorted(releases, key=lambda one: (int(one.version), one.attempt))),
         attempts=attempts,
-        minutes=minutes,
     )
+    live = application.live is not None
+    if whole or live:
+        minutes = _minutes(connection, name, known.minutes)
+        application = replace(application, minutes=minutes)
     seen = {
         (one["version"], one["attempt"]): Seen(
             id=one["id"], row=one["row"], order=Order(one["order_"])
@@ -117,24 +126,41 @@ def load_application(
         now=then,
         stored=(row["model"], row["endpoint"], row["alias"]),
     )
-    return loaded, Known(blocks=blocks, minutes=minutes, loaded=loaded)
+    if live:
+        return loaded, Known(blocks=blocks, minutes=application.minutes, loaded=loaded)
+    return loaded, Known(blocks=blocks, loaded=_idle(loaded))
 
 
 def after(loaded: Loaded, application: Application) -> Loaded | None:
     """What loading it again would give after a commit; None where it has to be read."""
     before = loaded.application
+    had = {mark(release): release for release in before.releases}
+    # Which releases are read hangs on these.
     same = (
-        before.releases == application.releases
+        had.keys() == {mark(release) for release in application.releases}
         and (before.stable, before.unproven) == (application.stable, application.unproven)
         and loaded.row > 0
     )
     if not same:
         return None
+    releases = {
+        mark(one): replace(seen, row=seen.row + 1) if one != had[mark(one)] else seen
+        for one in application.releases
+        if (seen := loaded.releases[mark(one)])
+    }
     spec = application.spec
     stored = (spec.model, spec.endpoint, spec.alias)
     # Only operators write the answer: a commit leaves it as it is.
     application = replace(application, answer=before.answer)
-    return replace(loaded, application=application, row=loaded.row + 1, stored=stored)
+    again = replace(
+        loaded, application=application, row=loaded.row + 1, releases=releases, stored=stored
+    )
+    return again if application.live else _idle(again)
+
+
+def _idle(loaded: Loaded) -> Loaded:
+    """What is kept of an application without a live release: all but a day of minutes."""
+    return replace(loaded, application=replace(loaded.application, minutes=()))
 
 
 def _spec(had: Loaded) -> Spec:
@@ -145,13 +171,12 @@ def _spec(had: Loaded) -> Spec:
 
 def counter(connection: Connection, name: str) -> int:
     """The value of a counter."""
-    found = select(COUNTERS.c.value).where(COUNTERS.c.name == name)
-    return int(connection.execute(found).scalar_one())
+    return int(connection.execute(_COUNTER, {"name": name}).scalar_one())
 
 
 def now(connection: Connection) -> int:
     """The store's time in microseconds: a function of the database, not of this process."""
-    return int(connection.execute(select(func.headgate_now())).scalar_one())
+    return int(connection.execute(_NOW).scalar_one())
 
 
 def _release_rows(connection: Connection, application: Application) -> Sequence[RowMapping]:
@@ -224,12 +249,10 @@ def _blocks(connection: Connection, ids: Sequence[int], known: Blocks) -> Blocks
 
 def _minutes(connection: Connection, name: str, known: tuple[Minute, ...]) -> tuple[Minute, ...]:
     """The endpoint's minutes of the last day; only those are read that were not read before."""
-    query = select(MINUTES).where(MINUTES.c.application == name).order_by(MINUTES.c.ends_at)
-    if known:
-        query = query.where(MINUTES.c.ends_at > micros(known[-1].ends_at))
+    since = micros(known[-1].ends_at) if known else 0
     fresh = [
-        Minute(ends_at=moment(row["ends_at"]), requests=row["requests"], errors=row["errors"])
-        for row in connection.execute(query).mappings()
+        Minute(ends_at=moment(ends_at), requests=requests, errors=errors)
+        for ends_at, requests, errors in connection.execute(_MINUTES, {"name": name, "at": since})
     ]
     return (*known, *fresh)[-DAY:]
 
@@ -243,6 +266,8 @@ def _attempts(connection: Connection, name: str, now: int) -> tuple[Attempt, ...
 
 
 # Made once: to build a statement takes longer than to run it.
+_NOW = select(func.headgate_now())
+_COUNTER = select(COUNTERS.c.value).where(COUNTERS.c.name == bindparam("name"))
 _GLANCE = select(
     select(COUNTERS.c.value).where(COUNTERS.c.name == SEQ).scalar_subquery(),
     func.headgate_now(),
@@ -250,6 +275,16 @@ _GLANCE = select(
 )
 _CALLS = (
     select(CALLS.c.kind, CALLS.c.target, CALLS.c.at, CALLS.c.outcome, CALLS.c.id)
-    .where(CALLS.c.application == bindparam("name"), CALLS.c.at >= bindparam("since"))
+    .where(
+        CALLS.c.application == bindparam("name"),
+        CALLS.c.at >= bindparam("since"),
+        # No attempt: how soon to try again is a matter of its endpoint's backoff alone.
+        CALLS.c.outcome != "unsent",
+    )
     .order_by(CALLS.c.id)
+)
+_MINUTES = (
+    select(MINUTES.c.ends_at, MINUTES.c.requests, MINUTES.c.errors)
+    .where(MINUTES.c.application == bindparam("name"), MINUTES.c.ends_at > bindparam("at"))
+    .order_by(MINUTES.c.ends_at)
 )

@@ -118,16 +118,20 @@ class Store:
         """
         return self.place.hold()
 
-    def load(self, name: str, spec: Spec | None = None) -> Loaded:
+    def load(self, name: str, spec: Spec | None = None, *, whole: bool = True) -> Loaded:
         """An application with the releases that matter; an unknown one is fresh, not adopted.
 
-        Without a spec, it has what the store knows of it: enough for reading and for orders.
+        Without a spec, it has what the store knows of it: enough for reading and for orders. Not
+        `whole`, it comes without its endpoint's minutes unless a release is live: enough for a
+        glance, and without a day's rows.
         """
         with self.reading() as connection:
             known = self._known.get(name, Known())
             # Replaced whole, so that a concurrent load never sees half of it.
             with understood(name):
-                loaded, self._known[name] = load_application(connection, name, spec, known)
+                loaded, self._known[name] = load_application(
+                    connection, name, spec, known, whole=whole
+                )
             return loaded
 
     def applications(self) -> tuple[str, ...]:
@@ -192,7 +196,9 @@ class Store:
         as_of_seq = seqs[-1] if seqs else loaded.as_of_seq
         return Committed(seqs=seqs, calls=sent, as_of_seq=as_of_seq)
 
-    def settle_call(self, call: int, outcome: Literal["done", "refused"], because: str) -> None:
+    def settle_call(
+        self, call: int, outcome: Literal["done", "refused", "unsent"], because: str
+    ) -> None:
         """Write down what became of a call; one whose outcome stays unknown stays open."""
         change = (
             update(CALLS).where(CALLS.c.id == call).values(outcome=outcome, because=clean(because))

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from controller.record import codec
@@ -22,7 +23,7 @@ from controller.record.schema import (
     SEQ,
 )
 from controller.record.times import micros
-from policies.fuse import Minute
+from policies.fuse import DAY, MINUTE, Minute
 from states.plan import Call, Event
 from states.release import Application, Release
 
@@ -51,6 +52,20 @@ def write_application(connection: Connection, loaded: Loaded, application: Appli
 _UPDATE = update(APPLICATIONS).where(
     APPLICATIONS.c.name == bindparam("of"), APPLICATIONS.c.row == bindparam("was")
 )
+
+
+_CHANGE = update(RELEASES).where(
+    RELEASES.c.id == bindparam("of"),
+    RELEASES.c.row == bindparam("was"),
+    RELEASES.c.order_ == bindparam("ordered"),
+)
+_RAISE = (
+    update(COUNTERS)
+    .where(COUNTERS.c.name == SEQ)
+    .values(value=COUNTERS.c.value + bindparam("by"))
+    .returning(COUNTERS.c.value)
+)
+_JOURNALLED = insert(JOURNAL)
 
 
 @contextmanager
@@ -83,7 +98,10 @@ def _check_unclaimed(connection: Connection, application: Application) -> None:
 def write_minutes(
     connection: Connection, known: tuple[Minute, ...], application: Application
 ) -> None:
-    """Add the endpoint's new minutes, and remove what is over a day old."""
+    """Add the endpoint's new minutes, and remove what is over a day older than the newest.
+
+    Of an application without a live release few minutes are known: others may be there already.
+    """
     last = known[-1].ends_at if known else None
     rows = [
         {
@@ -97,10 +115,18 @@ def write_minutes(
     ]
     if not rows:
         return
-    connection.execute(insert(MINUTES), rows)
-    first = micros(application.minutes[0].ends_at)
-    old = (MINUTES.c.application == application.name) & (MINUTES.c.ends_at < first)
-    connection.execute(delete(MINUTES).where(old))
+    connection.execute(_ADD_MINUTES[connection.dialect.name], rows)
+    first = micros(application.minutes[-1].ends_at - DAY * MINUTE)
+    connection.execute(_OLD_MINUTES, {"name": application.name, "first": first})
+
+
+_ADD_MINUTES = {
+    "sqlite": sqlite.insert(MINUTES).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(MINUTES).on_conflict_do_nothing(),
+}
+_OLD_MINUTES = delete(MINUTES).where(
+    MINUTES.c.application == bindparam("name"), MINUTES.c.ends_at <= bindparam("first")
+)
 
 
 def write_releases(connection: Connection, loaded: Loaded, application: Application) -> None:
@@ -120,16 +146,8 @@ def _write_release(connection: Connection, loaded: Loaded, release: Release) -> 
         created = insert(RELEASES).values(**row, row=1).returning(RELEASES.c.id)
         return int(connection.execute(created).scalar_one())
     assert row.pop("order_") == seen.order, "only operators write orders"
-    change = (
-        update(RELEASES)
-        .where(
-            RELEASES.c.id == seen.id,
-            RELEASES.c.row == seen.row,
-            RELEASES.c.order_ == seen.order.value,
-        )
-        .values(**row, row=seen.row + 1)
-    )
-    if connection.execute(change).rowcount != 1:
+    fence = {"of": seen.id, "was": seen.row, "ordered": seen.order.value}
+    if connection.execute(_CHANGE, {**row, **fence, "row": seen.row + 1}).rowcount != 1:
         raise Conflict(
             f"{release.key} changed, or an order was given, since it was loaded: "
             "nothing was written"
@@ -167,17 +185,11 @@ def append(connection: Connection, rows: Sequence[codec.Row]) -> tuple[int, ...]
     """Add rows to the journal; a second writer waits, so that numbers rise in commit order."""
     if not rows:
         return ()
-    raised = (
-        update(COUNTERS)
-        .where(COUNTERS.c.name == SEQ)
-        .values(value=COUNTERS.c.value + len(rows))
-        .returning(COUNTERS.c.value)
-    )
-    last = int(connection.execute(raised).scalar_one())
+    last = int(connection.execute(_RAISE, {"by": len(rows)}).scalar_one())
     seqs = tuple(range(last - len(rows) + 1, last + 1))
     at = now(connection)
     numbered = [{**row, "seq": seq, "at": at} for row, seq in zip(rows, seqs, strict=True)]
-    connection.execute(insert(JOURNAL), numbered)
+    connection.execute(_JOURNALLED, numbered)
     return seqs
 
 

@@ -8,7 +8,7 @@ without any timeout (`oauth.retrieve_token`). None of that may stall a pass or s
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import requests
 from databricks.sdk import WorkspaceClient
@@ -175,12 +175,22 @@ def connect(*, deadline_s: float = 10) -> WorkspaceClient:
         raise _unconfigured() from error
     if not config.host:
         raise _unconfigured()
-    try:
+    # Not swallowed: the first call signs in again and reports what it meets then.
+    with suppress(Unreachable, Denied):
         credentials.headers()
-    except (Unreachable, Denied):
-        # Not swallowed: the first call signs in again and reports what it meets then.
-        return WorkspaceClient(config=config)
-    return WorkspaceClient(config=config)
+    client = WorkspaceClient(config=config)
+    _settle_environment(client, config.host)
+    return client
+
+
+def _settle_environment(client: WorkspaceClient, host: str) -> None:
+    """Read what the environment says of proxies and certificates once, instead of at each call.
+
+    There it would take as long as the call itself (requests 2.32, `merge_environment_settings`).
+    """
+    session = client.api_client._api_client._session  # noqa: SLF001 - the SDK has no other way
+    found = session.merge_environment_settings(host, {}, None, session.verify, None)
+    session.proxies, session.verify, session.trust_env = found["proxies"], found["verify"], False
 
 
 @contextmanager

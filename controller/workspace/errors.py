@@ -6,8 +6,9 @@ server messages may hold prompts, answers or secrets, and messages end in the lo
 
 from typing import Literal
 
-Outcome = Literal["done", "refused", "open"]
-"""What came of a mutation: applied, known not applied, or unknown until someone looks again."""
+Outcome = Literal["done", "refused", "unsent", "open"]
+"""What came of a mutation: applied, known not applied, not sent at all as what had to be read
+before could not be, or unknown until someone looks again."""
 
 
 class WorkspaceError(Exception):

@@ -8,10 +8,13 @@ served entity, the metrics count by version; else they speak of the whole endpoi
 """
 
 import re
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Self
+from math import isnan, nan
+from typing import Any, Self
 
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import NotFound
@@ -116,24 +119,49 @@ def entity_label(text: str, entities: frozenset[str]) -> str | None:
     return label
 
 
-@dataclass
+@dataclass(slots=True)
 class _Known:
-    """What is remembered of one endpoint, by the end of its minutes in ms."""
+    """What is remembered of one endpoint, minute by minute, oldest first.
 
-    minutes: dict[int, Minute] = field(default_factory=dict)
+    In arrays, not objects: of ten thousand idle endpoints, each is remembered for an hour.
+    """
+
+    at: "array[int]" = field(default_factory=lambda: array("q"))
+    """The minutes' ends in ms."""
+    requests: "array[int]" = field(default_factory=lambda: array("q"))
+    errors: "array[int]" = field(default_factory=lambda: array("q"))
+    in_flight: "array[float]" = field(default_factory=lambda: array("d"))
+    """Not a number where the export does not tell."""
     by_entity: dict[int, EntityMinute] = field(default_factory=dict)
-    in_flight: dict[int, float] = field(default_factory=dict)
     labelled: bool = False
 
-    @property
-    def newest(self) -> int:
-        return max(self.minutes, default=0)
+    def since(self, span_ms: int) -> int:
+        """The index of the first minute within a span that ends with the newest one."""
+        return bisect_right(self.at, self.at[-1] - span_ms) if self.at else 0
+
+    def put(self, at: int, requests: int, errors: int, in_flight: float) -> None:
+        """Remember a minute, in its place; one that is told again is told anew."""
+        place = bisect_left(self.at, at)
+        told = (at, requests, errors, in_flight)
+        again = place < len(self.at) and self.at[place] == at
+        for column, value in zip(self._columns, told, strict=True):
+            if again:
+                column[place] = value
+            else:
+                column.insert(place, value)
 
     def forget(self) -> None:
-        since = self.newest - REMEMBERED_MS
-        self.minutes = {at: one for at, one in sorted(self.minutes.items()) if at > since}
-        self.by_entity = {at: one for at, one in sorted(self.by_entity.items()) if at > since}
-        self.in_flight = {at: one for at, one in self.in_flight.items() if at > since}
+        old = self.since(REMEMBERED_MS)
+        for column in self._columns:
+            del column[:old]
+        if self.by_entity:
+            first = self.at[0]
+            kept = ((at, one) for at, one in sorted(self.by_entity.items()) if at >= first)
+            self.by_entity = dict(kept)
+
+    @property
+    def _columns(self) -> tuple["array[Any]", ...]:
+        return self.at, self.requests, self.errors, self.in_flight
 
 
 class Traffic:
@@ -152,19 +180,20 @@ class Traffic:
         known = self._known.setdefault(endpoint, _Known())
         failed = [samples(text, name) for name in ERRORS]
         requests = samples(text, REQUESTS)
+        in_flight = _in_flight(text, requests)
         for at, count in requests.items():
-            errors = sum(one.get(at, 0.0) for one in failed)
-            known.minutes[at] = Minute(
-                ends_at=_time(at), requests=round(count), errors=round(errors)
-            )
+            errors = round(sum(one.get(at, 0.0) for one in failed))
+            known.put(at, round(count), errors, in_flight.get(at, nan))
         if requests:
-            label = entity_label(text, entities)
+            label = entity_label(text, entities) if entities else None
             known.labelled = label is not None
             if label is not None:
                 known.by_entity |= _by_entity(text, label)
-            known.in_flight |= _in_flight(text, requests)
         known.forget()
-        return tuple(known.minutes.values())
+        return tuple(
+            Minute(ends_at=_time(at), requests=requests, errors=errors)
+            for at, requests, errors in zip(known.at, known.requests, known.errors, strict=True)
+        )
 
     def minutes_by_entity(self, endpoint: str) -> tuple[EntityMinute, ...]:
         """The remembered minutes in which the labels named the entities, oldest first."""
@@ -177,7 +206,7 @@ class Traffic:
     def requests_per_second(self, endpoint: str) -> float | None:
         """The mean over the last ten minutes remembered; None when no minute was ever seen."""
         known = self._of(endpoint)
-        recent = [one.requests for at, one in known.minutes.items() if at > known.newest - PACE_MS]
+        recent = known.requests[known.since(PACE_MS) :]
         return sum(recent) / len(recent) / MINUTE_S if recent else None
 
     def peak_concurrency(self, endpoint: str) -> float | None:
@@ -186,8 +215,8 @@ class Traffic:
         By Little's law, arrivals per second times mean latency. None where latency is not exported.
         """
         known = self._of(endpoint)
-        recent = [one for at, one in known.in_flight.items() if at > known.newest - PEAK_MS]
-        return max(recent, default=None)
+        recent = known.in_flight[known.since(PEAK_MS) :]
+        return max((one for one in recent if not isnan(one)), default=None)
 
     def _of(self, endpoint: str) -> _Known:
         return self._known.get(endpoint) or _Known()
@@ -245,15 +274,15 @@ def _in_flight(text: str, requests: Mapping[int, float]) -> dict[int, float]:
 
 
 def _values(text: str, name: str) -> Iterator[tuple[int, dict[str, str], float]]:
-    for sample in _samples(text):
+    for sample in _samples(text, name):
         if sample["name"] == name and (value := float(sample["value"])) >= 0:  # NaN is not
             yield int(sample["at"]), dict(_LABEL.findall(sample["labels"] or "")), value
 
 
-def _samples(text: str) -> Iterator[re.Match[str]]:
+def _samples(text: str, start: str = "") -> Iterator[re.Match[str]]:
+    """The samples of an export, or of the lines of it that start so."""
     for line in text.splitlines():
-        sample = _SAMPLE.fullmatch(line)
-        if sample is not None:
+        if line.startswith(start) and (sample := _SAMPLE.fullmatch(line)) is not None:
             yield sample
 
 

@@ -26,7 +26,7 @@ from databricks.sdk.service.serving import (
 
 from controller.workspace import decode
 from controller.workspace.client import translated
-from controller.workspace.errors import Unreachable
+from controller.workspace.errors import Unreachable, WorkspaceError
 from controller.workspace.names import segment
 from states.world import Absent, Endpoint, Serving, Share
 
@@ -94,7 +94,11 @@ class Endpoints:
         One read and one write. Returning means that the workspace accepted it, not that it is so.
         """
         assert sum(share.weight for share in serving.shares.values()) == ALL, serving
-        found = self.detail(name)
+        try:
+            found = self.detail(name)
+        except WorkspaceError as error:
+            error.outcome = "unsent"
+            raise
         entities = _entities(serving, settings, found)
         traffic = TrafficConfig(
             routes=[

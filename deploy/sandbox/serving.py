@@ -185,7 +185,7 @@ class Serving:
     async def _list(self, _request: Request) -> Response:
         shown = [self._detail(self.endpoints[name]) for name in sorted(self.endpoints)]
         # The list has neither what is pending nor where the data plane is.
-        return reply({"endpoints": [_without(one, "pending_config") for one in shown]})
+        return reply({"endpoints": [_listed(one) for one in shown]})
 
     async def _get(self, request: Request) -> Response:
         endpoint = self.find(request.path_params["name"])
@@ -382,6 +382,22 @@ def _resources(units: list[Unit], spent: dict[str, float], passed_s: float) -> R
 
 def _tags(record: Record) -> list[Json]:
     return [{"key": key, "value": value} for key, value in sorted(record.tags.items())]
+
+
+def _listed(shown: Json) -> Json:
+    """An endpoint as the list shows it: no pending configuration, and of the active one who serves.
+
+    databricks-sdk 0.156, `EndpointCoreConfigSummary`.
+    """
+    listed = _without(shown, "pending_config")
+    if "config" in listed:
+        named = ("name", "entity_name", "entity_version")
+        listed["config"] = {
+            kind: [{key: one[key] for key in named if key in one} for one in entities]
+            for kind, entities in listed["config"].items()
+            if kind == "served_entities"
+        }
+    return listed
 
 
 def _without(body: Json, key: str) -> Json:

@@ -3,13 +3,15 @@
 The daemon as a process of its own looks after 10 to 10,000 applications of a workspace that answers
 at once (`tests.benchmarks.stub`). Told are: the time of a full pass (every application looked at
 once, as fast as it goes), its processor time, API calls per application and minute at the default
-pace, resident memory and its growth.
+pace, resident memory and its growth. It runs from a virtual environment that is made of
+requirements.lock alone, as an image would. What `durable` and `urgency` found is told beside it.
 """
 
 import argparse
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -17,18 +19,19 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
 import yaml
 
-from tests.benchmarks.daemon import BUILD, lines, resident_mb
+from tests.benchmarks.daemon import BUILD, ROOT, environment, lines, resident_mb
 from tests.benchmarks.stub import endpoint_of, model_of
 
 SIZES = (10, 100, 1_000, 10_000)
 LONGEST_S = 1_800
-PASSES = 5
-"""Full passes between the two looks at the memory."""
+EARLY, PASSES = 3, 10
+"""Full passes before the first look at the memory, and from there to the second."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -107,8 +110,8 @@ class Daemon:
 
 
 @contextmanager
-def daemon(config: Path, host: str, folder: Path, poll: str) -> Iterator[Daemon]:
-    """The daemon on a store in the folder, which may be there already."""
+def daemon(python: Path, config: Path, host: str, folder: Path, poll: str) -> Iterator[Daemon]:
+    """The daemon on a store in the folder, which may be there already, run by this Python."""
     log = folder / f"daemon-{poll}.log"
     told = {
         "DATABRICKS_HOST": host,
@@ -118,10 +121,11 @@ def daemon(config: Path, host: str, folder: Path, poll: str) -> Iterator[Daemon]
         "HEADGATE_POLL": poll,
         "HEADGATE_LOG": "json",
         "HEADGATE_HTTP": "off",
+        "PYTHONPATH": str(ROOT),
     }
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "controller", "run", "--config", config],
+            [python, "-m", "controller", "run", "--config", config],
             env={**os.environ, **told},
             stdout=out,
         )
@@ -143,23 +147,24 @@ def full_pass(workspace: Stub, one: Daemon, applications: int) -> float:
     return time.monotonic() - begun
 
 
-def measure(applications: int, folder: Path) -> dict[str, object]:
-    """All figures of one size."""
+def measure(python: Path, applications: int, count: int, folder: Path) -> dict[str, Any]:
+    """All figures of one size, the growth over so many passes."""
     config = configuration(applications, folder)
     with stub(applications) as workspace:
         begun = time.monotonic()
-        with daemon(config, workspace.host, folder, "1s") as one:
+        with daemon(python, config, workspace.host, folder, "1s") as one:
             while workspace.control()["seen"] < 1:
                 one.check()
                 time.sleep(0.1)
             started = time.monotonic() - begun
             adopted = full_pass(workspace, one, applications)
-            full_pass(workspace, one, applications)
+            for _ in range(EARLY - 1):
+                full_pass(workspace, one, applications)
             early, cpu = one.resident_mb, one.cpu_s
-            passes = [full_pass(workspace, one, applications) for _ in range(PASSES)]
+            passes = [full_pass(workspace, one, applications) for _ in range(count)]
             spent, late = one.cpu_s - cpu, one.resident_mb
             trouble = one.trouble()
-        with daemon(config, workspace.host, folder, "30s") as one:
+        with daemon(python, config, workspace.host, folder, "30s") as one:
             full_pass(workspace, one, applications)
             workspace.control(reset=True)
             time.sleep(120)
@@ -168,12 +173,13 @@ def measure(applications: int, folder: Path) -> dict[str, object]:
         "applications": applications,
         "start_s": round(started, 1),
         "adopting_pass_s": round(adopted, 2),
-        "full_pass_s": round(sorted(passes)[PASSES // 2], 2),
-        "cpu_ms_per_application": round(1000 * spent / PASSES / applications, 2),
+        "full_pass_s": round(statistics.median(passes), 2),
+        "slowest_pass_s": round(max(passes), 2),
+        "processors_used": round(spent / sum(passes), 2),
+        "cpu_ms_per_application": round(1000 * spent / count / applications, 2),
         "resident_mb": round(early, 1),
-        "growth_kb_per_application_and_pass": round(
-            1024 * (late - early) / PASSES / applications, 2
-        ),
+        "resident_later_mb": round(late, 1),
+        "passes_between": count,
         "calls_per_application_and_minute": {
             kind: round(count / applications / 2, 2) for kind, count in sorted(asked.items())
         },
@@ -185,20 +191,30 @@ def main(out: IO[str]) -> None:
     """Measure the sizes, and write the figures down."""
     parser = argparse.ArgumentParser(prog="tests.benchmarks.scale", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES)
+    parser.add_argument("--passes", type=int, default=PASSES)
     told = parser.parse_args()
-    folder = BUILD / "bench"
-    found: dict[str, object] = {"sizes": []}
+    folder, python = BUILD / "bench", environment()
+    sizes: list[dict[str, Any]] = []
     for size in told.sizes:
         work = folder / f"scale-{size}"
         work.mkdir(parents=True, exist_ok=True)
         for old in work.iterdir():
             old.unlink()
-        figures = measure(size, work)
+        figures = measure(python, size, told.passes, work)
         out.write(json.dumps(figures, indent=2) + "\n")
         out.flush()
-        sizes = found["sizes"]
-        assert isinstance(sizes, list)
         sizes.append(figures)
+    found = {
+        "sizes": sizes,
+        "kb_per_application": [
+            round(1024 * (two["resident_mb"] - one["resident_mb"]) / more, 1)
+            for one, two in pairwise(sizes)
+            if (more := two["applications"] - one["applications"]) > 0
+        ],
+    }
+    for name in ("durable", "urgency"):
+        if (other := folder / f"{name}.json").exists():
+            found[name] = json.loads(other.read_text())
     (folder / "scale.json").write_text(json.dumps(found, indent=2) + "\n")
 
 

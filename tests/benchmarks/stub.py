@@ -51,6 +51,7 @@ class Workspace:
     canaries: int = 0
     """The first endpoints serve their version 2 to 5 % of users."""
     configs: dict[str, Json] = field(default_factory=dict)
+    updated_ms: dict[str, int] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     failing: float = 0.0
     """Share of all calls that are answered with 503 before anything is done."""
@@ -69,6 +70,7 @@ class Workspace:
             served = [self._served(number, version) for version in weights]
             named = {self.entity(number, version): share for version, share in weights.items()}
             self.configs[endpoint_of(number)] = self._config(served, named, 1)
+            self.updated_ms[endpoint_of(number)] = 1
 
     def _served(self, number: int, version: str) -> Json:
         return {
@@ -106,7 +108,7 @@ class Workspace:
     ) -> Json | str | None:
         if path == LIST:
             self.asked["list endpoints"] += 1
-            return {"endpoints": [self._endpoint(name) for name in self.configs]}
+            return {"endpoints": [self._listed(name) for name in self.configs]}
         if (match := SERVING.fullmatch(path)) is not None:
             return self._serving(verb, unquote(match[1]), match[2], body)
         if (match := MODEL.fullmatch(path)) is not None:
@@ -138,6 +140,7 @@ class Workspace:
             }
             version = self.configs[name]["config_version"] + 1
             self.configs[name] = self._config(wanted["served_entities"], weights, version)
+            self.updated_ms[name] = round(time.time() * 1000)
             return self._endpoint(name)
         self.asked["get endpoint"] += 1
         return self._endpoint(name)
@@ -169,7 +172,17 @@ class Workspace:
             "config": self.configs[name],
             "permission_level": "CAN_MANAGE",
             "route_optimized": False,
+            "last_updated_timestamp": self.updated_ms[name],
         }
+
+    def _listed(self, name: str) -> Json:
+        """As Databricks lists it: entities without their state, and no weights."""
+        shown = self._endpoint(name)
+        entities = [
+            {key: one[key] for key in ("name", "entity_name", "entity_version")}
+            for one in shown["config"]["served_entities"]
+        ]
+        return {**shown, "config": {"served_entities": entities}}
 
     def _model(self, model: str, versions: str | None, query: dict[str, list[str]]) -> Json:
         if versions:

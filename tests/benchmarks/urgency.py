@@ -23,7 +23,7 @@ from states.machine import State
 from states.plan import Plan
 from states.release import Application, Order, Release, Spec
 from states.world import Serving, Share
-from tests.benchmarks.daemon import BUILD
+from tests.benchmarks.daemon import BUILD, environment
 from tests.benchmarks.scale import configuration, daemon, full_pass, stub
 from tests.states.story import Story
 
@@ -110,7 +110,7 @@ def measure(applications: int, canaries: int, folder: Path, poll: str) -> dict[s
     config, path = configuration(applications, folder), folder / "headgate.db"
     populate(path, config, canaries)
     with stub(applications, canaries=canaries) as workspace:
-        with daemon(config, workspace.host, folder, poll) as one:
+        with daemon(environment(), config, workspace.host, folder, poll) as one:
             full_pass(workspace, one, applications)
             workspace.control(failing=FAILING, reset=True)
             store = Store(f"sqlite:///{path}", create=False)

@@ -149,3 +149,14 @@ def test_a_token_endpoint_that_hangs_keeps_no_call_for_longer_than_its_deadline(
         assert time.monotonic() - began < 5
     told = {one.target.partition("?")[0] for one in recorder.asked}
     assert not any("/serving-endpoints" in target or "/mlflow" in target for target in told)
+
+
+def test_a_change_before_which_nothing_could_be_read_is_known_not_to_be_sent(
+    recorder: Recorder,
+) -> None:
+    client = connect(deadline_s=DEADLINE_S)
+    recorder.silent = lambda target: target.endswith("/serving-endpoints/rag")
+    with pytest.raises(Unreachable) as raised:
+        update(client)
+    assert raised.value.outcome == "unsent"
+    assert not recorder.of("PUT", "POST")

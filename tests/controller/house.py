@@ -43,6 +43,9 @@ class Outside:
         """The store's clock was set, and this one was not."""
         self.ahead -= by
 
+    def glance(self, application: Application, now: datetime) -> None:
+        """Here every look is a whole one."""
+
     def look(self, application: Application, now: datetime) -> World:
         # Blocks have this clock's times; what the record cuts them by is translated, and back.
         self.story.application = leapt(application, self.ahead)

@@ -106,7 +106,7 @@ def test_a_beat_whose_thread_died_is_told_once_and_started_again(
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     real = beating.daemon._tick.wait
 
-    def die() -> None:
+    def die(*_: object) -> None:
         sys.exit()
 
     monkeypatch.setattr(beating.daemon._tick, "wait", die)
@@ -164,3 +164,21 @@ def test_the_beat_and_the_heartbeat_go_on_while_a_pass_hangs(tmp_path: Path) -> 
     daemon.stop()
     assert daemon.passes.end(10) == 0
     store.close()
+
+
+def test_users_who_are_to_go_home_do_not_wait_for_the_next_beat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controller.daemon.beat.RESCUE_S", 0.05)
+    store, going, staying = Store(f"sqlite:///{tmp_path / 'headgate.db'}"), Looks(), Looks()
+    monkeypatch.setattr(store, "urgent", lambda: ("going",))
+    passes = {"going": going, "staying": staying}
+    daemon = Daemon(store, Printer(store), passes, timedelta(seconds=60))
+    daemon.start()
+    try:
+        Beating(going, daemon).soon(4)
+        assert len(staying.at) == 1
+    finally:
+        daemon.stop()
+        assert daemon.passes.end(10) == 0
+        store.close()

@@ -149,3 +149,17 @@ def test_an_application_that_is_not_configured_any_more_is_left_alone(
     lanes.start_due()
     soon("the one that is there runs", lambda: one.order == ["one"])
     assert lanes.end(10) == 0
+
+
+def test_the_watchdog_may_ask_while_thousands_of_passes_are_started() -> None:
+    order: list[str] = []
+    names = [f"app-{number}" for number in range(3000)]
+    let_go = threading.Event()
+    many = {name: Counting(let_go, order=order, name=name) for name in names}
+    passes = Passes(many, Orders())  # type: ignore[arg-type]
+    starting = threading.Thread(target=passes.start_due)
+    starting.start()
+    while starting.is_alive():
+        assert passes.longest_s() < 60
+    assert passes.end(60) == 0
+    assert order == sorted(order), "those that waited longest first; these, all as long"

@@ -39,14 +39,17 @@ class Workspace:
     broken: bool = False
     asked: list[str] = field(default_factory=list)
     entities: list[frozenset[str]] = field(default_factory=list)
+    above: list[int] = field(default_factory=list)
+    """Above which versions were looked at closely, look by look."""
 
     def observe(self, name: str) -> Endpoint | Absent:
         assert name == "rag-chatbot-endpoint"
         assert self.story.endpoint is not None
         return self.story.endpoint
 
-    def versions(self, model: str, **_more: object) -> tuple[ModelVersion, ...]:
+    def versions(self, model: str, *, above: int, **_more: object) -> tuple[ModelVersion, ...]:
         assert model
+        self.above.append(above)
         return tuple(self.story.versions.values())
 
     def alias(self, model: str, name: str) -> str | Absent | None:
@@ -236,10 +239,55 @@ def test_a_workspace_that_fails_is_not_asked_at_every_look(workspace: Workspace)
         asked.append(name)
         raise Unreachable("429", retry_after_s=200)
 
-    observing.endpoints = SimpleNamespace(observe=fail)  # type: ignore[assignment]
+    observing.sight.endpoints = SimpleNamespace(observe=fail)  # type: ignore[assignment]
     with capture_logs() as logs:
         worlds = [look(observing, workspace, after=MINUTE) for _ in range(5)]
     assert [one.endpoint for one in worlds] == [None] * 5
     assert len(asked) == 1
     assert [line["event"] for line in logs] == ["workspace.unseen"]
     assert logs[0]["application"] == "rag-chatbot"
+
+
+def test_versions_that_an_endpoint_is_adopted_with_are_not_looked_at_closely() -> None:
+    workspace = Workspace(Story())
+    observing = observer(workspace)
+    look(observing, workspace, after=MINUTE)
+    assert workspace.above[-1] > 10**9
+    workspace.story.look()
+    assert workspace.story.application.adopted
+    look(observing, workspace, after=MINUTE)
+    assert workspace.above[-1] == 1, "what is later than the watermark may begin"
+
+
+def test_without_an_endpoint_all_versions_may_begin_and_are_looked_at_closely() -> None:
+    workspace = Workspace(Story())
+    workspace.story.endpoint = Absent()
+    look(observer(workspace), workspace, after=MINUTE)
+    assert workspace.above == [0]
+
+
+def test_what_is_idle_is_glanced_at_and_looked_at_every_five_minutes() -> None:
+    workspace = Workspace(Story())
+    workspace.story.look()
+    observing, application = observer(workspace), workspace.story.application
+    assert observing.glance(application, workspace.story.now) is None, "nothing is known yet"
+    seen = look(observing, workspace, after=MINUTE)
+    assert seen.minutes
+    for _ in range(4):
+        workspace.story.now += MINUTE
+        glimpse = observing.glance(application, workspace.story.now)
+        assert glimpse is not None
+        assert (glimpse.endpoint, glimpse.alias, glimpse.versions) == (
+            seen.endpoint,
+            seen.alias,
+            seen.versions,
+        )
+        assert glimpse.minutes == (), "not in memory for each of ten thousand"
+        assert glimpse.requests_per_second == 1.0
+    assert observing.glance(application, workspace.story.now + MINUTE) is None
+
+
+def test_a_release_that_is_live_is_never_only_glanced_at(workspace: Workspace) -> None:
+    observing = observer(workspace)
+    look(observing, workspace, after=MINUTE)
+    assert observing.glance(workspace.story.application, workspace.story.now) is None

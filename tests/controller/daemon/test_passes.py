@@ -1,7 +1,8 @@
 """One pass on a real store, with a small world outside; what crashes and operators do to it."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,17 @@ from controller.daemon.quarantine import PACE_S, PERMITTED
 from controller.record.budget import BUDGET, RESERVE, WINDOW
 from controller.record.errors import Unreadable
 from controller.record.schema import APPLICATIONS, CALLS
+from controller.record.store import Store
 from controller.record.times import micros
 from controller.workspace.errors import Refused, Unreachable
+from policies.fuse import Minute
 from states.desired import desired
-from states.plan import Serve
-from states.release import Order
-from states.world import Absent
+from states.plan import Plan, Serve
+from states.release import Application, Order
+from states.world import Absent, World
 from tests.controller.house import NAME, House, opened
 from tests.controller.record.making import written_since
+from tests.states.story import SPEC
 
 
 @pytest.fixture
@@ -265,3 +269,58 @@ def test_one_record_that_nobody_can_read_stops_no_other_and_status_says_so(house
     lines = {line["application"]: line for line in house.store.states()}
     assert "cannot be understood" in lines["bad"]["application_hold"]
     assert lines[NAME]["live"] == "2"
+
+
+def test_a_call_that_was_never_sent_is_tried_again_at_the_next_look(house: House) -> None:
+    house.passes()
+    house.outside.story.register(2)
+    unread = Unreachable("serving endpoint: 503")
+    unread.outcome = "unsent"  # what the endpoint serves could not be read before it is changed
+    house.outside.failing = unread
+    house.passes()
+    assert house.application().attempts == ()
+    assert written_since(house.store, house.clock[0]) == 0
+    house.outside.failing = None
+    house.passes(after=1)
+    assert [attempt.outcome for attempt in house.application().attempts] == ["done"]
+
+
+def test_a_glance_finds_that_there_is_nothing_to_do_and_decides_nothing_else(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.passes()
+    whole, looked = house.outside.look, list[datetime]()
+
+    def look(application: Application, now: datetime) -> World:
+        looked.append(now)
+        assert application.minutes, "by a look, all is decided that there is to know by"
+        return whole(application, now)
+
+    minute = Minute(ends_at=house.clock[0], requests=60, errors=0)
+    loaded = house.store.load(NAME, SPEC)
+    kept = replace(loaded.application, minutes=(minute,))
+    house.store.commit(loaded, Plan(application=kept))
+    monkeypatch.setattr(house.outside, "glance", whole)
+    monkeypatch.setattr(house.outside, "look", look)
+    house.passes(3)
+    assert not looked
+    house.outside.story.register(2)
+    house.passes()
+    assert looked == [house.clock[0]]
+    assert house.application().live is not None
+
+
+def test_what_is_remembered_of_a_commit_is_what_another_process_reads(house: House) -> None:
+    house.passes()
+    house.outside.story.register(2)
+    states = set()
+    for _ in range(60):
+        house.passes()
+        remembered = house.store.load(NAME, SPEC)
+        other = Store(f"sqlite:///{house.store.path}", clock=lambda: house.clock[0], create=False)
+        read = other.load(NAME, SPEC)
+        other.close()
+        assert replace(remembered, now=read.now) == read
+        live = read.application.live
+        states.add(live.state if live is not None else None)
+    assert len(states) > 3

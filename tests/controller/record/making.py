@@ -121,9 +121,10 @@ def unchanged(loaded: Loaded) -> Plan:
 
 
 def written_since(store: Store, since: datetime) -> int:
-    """How many calls were written down since then, for the whole workspace."""
+    """How many calls were sent since then, as far as is known, to the whole workspace."""
     with store.reading() as connection:
-        counted = select(func.count()).where(CALLS.c.at >= micros(since))
+        sent = CALLS.c.outcome != "unsent"
+        counted = select(func.count()).where(CALLS.c.at >= micros(since), sent)
         return int(connection.execute(counted).scalar_one())
 
 

@@ -244,3 +244,23 @@ def test_what_is_remembered_of_a_load_is_what_a_fresh_look_would_find(home: Home
         for one_ in (store, other):
             assert one_.load("rag", SPEC) == fresh.load("rag", SPEC)
             assert one_.load("rag").application == fresh.load("rag").application
+
+
+def test_an_idle_application_comes_without_its_minutes_unless_all_of_it_is_asked_for(
+    home: Home,
+) -> None:
+    minutes = tuple(
+        Minute(ends_at=NOON + timedelta(minutes=number), requests=600, errors=0)
+        for number in range(4)
+    )
+    store = home.store()
+    loaded = store.load("rag", whole=False)
+    store.commit(loaded, Plan(application=replace(loaded.application, minutes=minutes[:3])))
+    glanced = store.load("rag", whole=False)
+    assert glanced.application.minutes == ()
+    assert store.load("rag").application.minutes == minutes[:3]
+    # Told again with what is new, they are there once.
+    store.commit(glanced, Plan(application=replace(glanced.application, minutes=minutes)))
+    assert store.load("rag", whole=False).application.minutes == ()
+    assert store.load("rag").application.minutes == minutes
+    assert home.store().load("rag").application.minutes == minutes

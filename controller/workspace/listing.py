@@ -1,0 +1,72 @@
+"""All serving endpoints by one call: whether one may have changed since it was read.
+
+The list (`GET /api/2.0/serving-endpoints`; databricks-sdk 0.156, `ServingEndpoint`) has the state
+of each endpoint, its entities, and `last_updated_timestamp`, "when the endpoint was last updated by
+a user"; it has no weights and no `config_version`. So it never says what an endpoint is. It says
+that nobody has updated one that it shows in the very words in which it did before it was read.
+
+That rests on the words in quotation marks, which nobody has measured on a real workspace. Hence
+`mistrust`: whoever finds a change that the list does not show ends the use of it.
+"""
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from threading import Lock
+
+import structlog
+from databricks.sdk import WorkspaceClient
+
+from controller.workspace.client import translated
+from controller.workspace.errors import WorkspaceError
+
+LIST = "/api/2.0/serving-endpoints"
+UPDATED = "last_updated_timestamp"
+log = structlog.get_logger()
+
+
+class Listing:
+    """The list, asked for once between two beats, by the first look that needs it."""
+
+    def __init__(self, client: WorkspaceClient) -> None:
+        self._client = client
+        self._asking = Lock()
+        self._forms: Mapping[str, bytes] | None = None
+        self._trusted = True
+
+    def renew(self) -> None:
+        """A beat begins: what was listed before it says nothing about it."""
+        with self._asking:
+            self._forms = None
+
+    def form(self, name: str) -> bytes | None:
+        """How the list shows an endpoint; None where it is not there, or tells too little."""
+        with self._asking:
+            if self._forms is None:
+                self._forms = self._ask() if self._trusted else {}
+            return self._forms.get(name)
+
+    def mistrust(self, name: str) -> None:
+        """The list is seen not to show a change: each endpoint is asked for by itself again."""
+        self._trusted = False
+        log.warning(
+            "workspace.list_mistrusted",
+            because=f"serving endpoint {name} has changed, and the list of endpoints does not show "
+            "it: each endpoint is asked for at every look, until Headgate is started again",
+        )
+
+    def _ask(self) -> Mapping[str, bytes]:
+        """A workspace that cannot tell now is not asked again before the next beat."""
+        try:
+            with translated("serving endpoints"):
+                # As it came: ten thousand of the SDK's objects would be made to be thrown away.
+                found = self._client.api_client.do("GET", LIST)
+                listed = found.get("endpoints", ()) if isinstance(found, dict) else ()
+                return {str(one["name"]): _form(one) for one in listed if one.get(UPDATED)}
+        except WorkspaceError as error:
+            log.warning("workspace.unseen", what="list of endpoints", because=str(error))
+            return {}
+
+
+def _form(one: Mapping[str, object]) -> bytes:
+    return blake2b(json.dumps(one, sort_keys=True).encode(), digest_size=16).digest()
