@@ -153,6 +153,10 @@ class Collector:
         if self.answered_at is not None:
             self.answered_at += by
 
+    def forget(self) -> None:
+        """Nothing is known of how the record's clock stands to the warehouse's."""
+        self.offset = self.answered_at = self.turn = None
+
     def collect(
         self,
         application: Application,

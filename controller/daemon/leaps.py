@@ -64,6 +64,10 @@ class Leaps:
         unsure = timedelta(seconds=one.took + other.took)
         return leap if abs(leap) >= LEAST + unsure else timedelta()
 
+    def forget(self) -> None:
+        """Others may have kept the record meanwhile, and moved it along: begin anew."""
+        self._last = self._agreed = None
+
     def agree(self) -> None:
         """The record has the time that was read: from there on, leaps are counted anew."""
         self._agreed = self._last

@@ -91,6 +91,12 @@ class Observer:
         self.collector.leapt(by)
         self.past.leapt(by)
 
+    def forget(self) -> None:
+        """What was measured by the record's clock is void: it may have been set meanwhile."""
+        self.scraped_at = self.looked_at = None
+        self.collector.forget()
+        self.past.forget()
+
     def glance(self, application: Application, now: datetime) -> World | None:
         """The world as it may be seen without a closer look; None, if it is time for one.
 

@@ -50,6 +50,8 @@ class Pass:
     """The live release was in quarantine when it was last looked at."""
     unwritten: timedelta = field(default=timedelta(), init=False)
     """The part of the clock's leap that the observer knows of, and the record does not yet."""
+    leased: Lease | None = field(default=None, init=False)
+    """The lease of the last pass."""
 
     def run(self) -> None:
         """Look and decide until there is something to wait for."""
@@ -88,14 +90,9 @@ class Pass:
         if self.name not in self.tenure:
             return False
         lease = self.tenure.lease(self.name)
-        loaded, application = self._load(whole=False)
-        glimpse = self.observer.glance(application, loaded.now)
-        plan = reconcile(application, glimpse) if glimpse is not None else None
-        if plan is None or not _nothing_new(loaded.application, plan):
-            # What is decided is decided by all that there is to know.
-            if application.live is None:
-                loaded, application = self._load(whole=True)
-            plan = reconcile(application, self.observer.look(application, loaded.now))
+        if lease != self.leased:
+            self._take_over(lease)
+        loaded, plan = self._decided()
         if _nothing_new(loaded.application, plan):
             self.leaps.agree()
             if loaded.as_of_seq > self.store.printed():
@@ -125,6 +122,24 @@ class Pass:
             self._send(plan.application, call, number, lease)
         moved = any(event.name == "release.transition" for event in plan.events)
         return moved and not sent
+
+    def _decided(self) -> tuple[Loaded, Plan]:
+        """What the record has, and what follows from it and from a look, or a glance."""
+        loaded, application = self._load(whole=False)
+        glimpse = self.observer.glance(application, loaded.now)
+        plan = reconcile(application, glimpse) if glimpse is not None else None
+        if plan is not None and _nothing_new(loaded.application, plan):
+            return loaded, plan
+        # What is decided is decided by all that there is to know.
+        if application.live is None:
+            loaded, application = self._load(whole=True)
+        return loaded, reconcile(application, self.observer.look(application, loaded.now))
+
+    def _take_over(self, lease: Lease | None) -> None:
+        """Another replica may have looked after the application, on a clock that was set."""
+        self.leased, self.unwritten = lease, timedelta()
+        self.leaps.forget()
+        self.observer.forget()
 
     def _load(self, *, whole: bool) -> tuple[Loaded, Application]:
         """What the record has, and the application on a clock that may have leapt meanwhile."""

@@ -52,6 +52,10 @@ class Past:
         if self.asked_at is not None:
             self.asked_at += by
 
+    def forget(self) -> None:
+        """Whatever was asked for was asked at another time."""
+        self.attempt = self.asked_at = self.known = None
+
     def ask(self, application: Application, endpoint: Endpoint, now: datetime) -> History:
         """Ask, and keep the answer until the record has it; raises this workspace's errors."""
         live, table = application.live, endpoint.inference_table

@@ -39,6 +39,10 @@ class Outside:
     platform: Callable[[], datetime] | None = None
     """Its own clock, which nobody sets; None: the store's."""
 
+    def forget(self) -> None:
+        """Another replica takes over: this one's belief about its own clock is measured anew."""
+        self.ahead = timedelta()
+
     def leapt(self, by: timedelta) -> None:
         """The store's clock was set, and this one was not."""
         self.ahead -= by

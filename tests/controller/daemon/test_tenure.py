@@ -197,3 +197,29 @@ def test_a_call_of_a_lease_that_lapsed_is_not_sent_under_the_one_that_was_taken_
     house.passes(2)
     assert house.application().attempts[-1].outcome == "open", "it was written down"
     assert not house.outside.sent, "and not sent"
+
+
+def test_a_leap_of_the_clock_while_another_looked_after_it_is_not_counted_again(
+    house: House,
+) -> None:
+    leased(house)
+    renews = house.outside.meanwhile
+    assert renews is not None
+    house.passes(2)
+    house.outside.story.register(2)
+    house.until("Canary")
+    before = house.application().live
+    other = Leases(house.store, "two", 2 * TTL)
+    house.clock[0] += 2 * TTL + timedelta(seconds=1)
+    assert other.renew()
+    assert NAME in other.share([NAME])
+    renews()
+    house.clock[0] += timedelta(hours=1)  # the other one noticed, and moved the record along
+    other.give_back()
+    renews()
+    assert house.one.tenure.lease(NAME) is not None
+    house.passes()
+    after = house.application().live
+    assert before is not None
+    assert after is not None
+    assert after.spans[0].starts_at == before.spans[0].starts_at
