@@ -268,6 +268,11 @@ class Application:
         return next((release for release in self.releases if release.live), None)
 
     @property
+    def foremost(self) -> Release | None:
+        """The live release, else the newest of the version that serves."""
+        return self.live or self.newest(self.incumbent)
+
+    @property
     def going_home(self) -> bool:
         """A release was rolled back, and its users were not seen home yet."""
         return self.live is not None and self.live.state is State.ROLLED_BACK

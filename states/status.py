@@ -63,8 +63,7 @@ def _hold(application: Application, release: Release) -> str | None:
     A change by others comes first, on the release that it is told with: it waits for an answer,
     whatever else the release waits for.
     """
-    told = application.live or application.newest(application.stable)
-    if application.change is not None and release == told:
+    if application.change is not None and release == application.foremost:
         return application.hold
     return release.hold or (application.hold if shown(application, release) else None)
 

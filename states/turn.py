@@ -43,8 +43,8 @@ class Turn:
 
     @property
     def shown(self) -> Release | None:
-        """The release that news of the endpoint is told with: the live one, or stable's."""
-        return self.application.live or self.application.newest(self.application.stable)
+        """The release that news of the endpoint is told with."""
+        return self.application.foremost
 
     def put(self, release: Release, **changes: Any) -> Release:  # noqa: ANN401 - of any field
         """Write changes of a release into the record."""

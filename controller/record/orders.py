@@ -89,7 +89,7 @@ def answer(
         .where(APPLICATIONS.c.name == application)
         .values(answer=codec.answer_text(given), row=APPLICATIONS.c.row + 1)
     )
-    shown = known.live or known.newest(known.incumbent)
+    shown = known.foremost
     event = Event(
         name="order.given",
         release=mark(shown) if shown else None,

@@ -526,6 +526,23 @@ def test_a_release_that_is_held_for_its_own_reason_shows_the_change_that_waits_f
     assert status(story.application, story.live)["hold"] == own
 
 
+def test_a_version_that_serves_without_proof_shows_a_change_before_its_own_hold() -> None:
+    story = at("first release")
+    story.order(Order.ABORT)
+    story.look(times=3)
+    own = status(story.application, story.application.releases[-1])["hold"]
+    assert "there is nothing to go back to" in (own or "")
+    EDITS["another model at 0 %"](story)
+    plan = story.look()
+    assert [event.release for event in plan.events] == [("1", 1)]
+    told = status(story.application, story.application.releases[-1])
+    assert told["hold"] == story.application.hold
+    say(story, "revert")
+    story.look()
+    assert status(story.application, story.application.releases[-1])["hold"] == own
+    rests(story)
+
+
 def test_an_answer_names_its_change_and_no_other() -> None:
     one = Change(number=1, endpoint=("it was deleted",))
     two = replace(one, number=2)

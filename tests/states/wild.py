@@ -150,7 +150,7 @@ class Wild(Story):
         tried = f"v{live.version if live else STRANGER}"
         known = {f"v{base}", tried}
         if len(known) == 1:
-            known.add(f"v{STRANGER}")
+            known.add(f"v{STRANGER + 1 if base == str(STRANGER) else STRANGER}")
         one, other = f"v{base}", next(iter(known - {f"v{base}"}))
         share = (0, 1, 10, 60, 100)[number % 5]
         self.edit(**{one: 100 - share, other: share})

@@ -1,16 +1,21 @@
 """The log alone tells what the tables tell, whatever happened."""
 
 import random
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
 
 from controller.console.reading import fold
+from controller.record.errors import OrderRefused
 from controller.record.logging import json_line
 from controller.record.store import Store
+from states.machine import State
 from states.plan import Plan
+from states.quarantine import lift, quarantine
 from states.reconcile import reconcile
 from states.release import Order
+from states.status import Status
 from states.world import World
 from tests.controller.record.conftest import Home
 from tests.controller.record.making import of_the_table
@@ -19,7 +24,8 @@ from tests.states.wild import Wild, adopted, outcomes
 NAME = "rag-chatbot"
 HAPPENINGS = (
     *("register", "order", "fate", "edit", "alias", "blind", "stale", "errors", "worse"),
-    *("silence", "counts", "answers", "fallback", "gone"),
+    *("silence", "counts", "answers", "fallback", "gone", "anew", "theirs", "drop", "delete"),
+    *("answer", "answer", "answer", "answer", "trouble"),
 )
 
 
@@ -55,6 +61,23 @@ class Recorded(Wild):
             order = (Order.RUN, Order.PAUSE, Order.ABORT)[number % 3]
             self.store.give_order(NAME, live.version, order, "ann", "as luck has it")
 
+    def _do_answer(self, number: int) -> None:
+        # What cannot be done is refused, and changes nothing.
+        with suppress(OrderRefused):
+            self.store.give_answer(NAME, "revert" if number % 2 else "adopt", "ann", "")
+
+    def _do_trouble(self, number: int) -> None:
+        """Passes begin to fail unexpectedly, or go through again."""
+        loaded = self.store.load(NAME, self.application.spec)
+        world = World(now=self.store.now())
+        made = (
+            quarantine(loaded.application, world, "its passes fail")
+            if number % 2
+            else lift(loaded.application, world)
+        )
+        if made is not None:
+            self.store.commit(loaded, made)
+
 
 def recorded(home: Home, seed: int) -> Recorded:
     made = adopted(first=seed % 4 == 3, rich=seed % 3 == 1, hold_back=10 * (seed % 2))
@@ -84,3 +107,47 @@ def test_folding_the_log_gives_the_table_at_every_moment(home: Home, seed: int) 
     assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
     paper = [json_line(line) for line in lines]
     assert len(set(paper)) == len(paper) > 5
+
+
+@pytest.mark.parametrize("first", ["trouble", "theirs"])
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_hold_of_its_own_is_told_again_once_a_change_by_others_is_answered(
+    home: Home, first: str, number: int
+) -> None:
+    wild = recorded(home, 0)
+    wild.turn()
+    wild.do(("register", 0))
+    for _ in range(20):
+        wild.turn()
+        if (live := wild.application.live) is not None and live.state is State.CANARY:
+            break
+    else:
+        raise AssertionError(wild.application.releases)
+    wild.turn()
+    _held(wild, first)
+    _same(wild)
+    _held(wild, "theirs" if first == "trouble" else "trouble")
+    told = _same(wild)
+    assert "theirs" in (told["hold"] or "")
+    wild.do(("answer", number))
+    wild.turn()
+    told = _same(wild)
+    assert (told["hold"] or "").startswith("quarantined: ")
+    assert told["needs_person"]
+    wild.do(("trouble", 0))
+    assert _same(wild)["hold"] is None
+
+
+def _held(wild: Recorded, why: str) -> None:
+    """Its passes fail; or somebody adds an entity without users, which is seen."""
+    wild.do((why, 1 if why == "trouble" else 0))
+    if why == "theirs":
+        wild.turn()
+
+
+def _same(wild: Recorded) -> Status:
+    """The live release, as log and table tell it alike."""
+    told = fold(wild.store.journal()).statuses(NAME)
+    assert told == of_the_table(wild.store, NAME)
+    assert fold(wild.store.states()).statuses(NAME) == told
+    return told[-1]
