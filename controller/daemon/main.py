@@ -53,10 +53,12 @@ def _run(
     from controller.daemon.building import built  # noqa: PLC0415
 
     leases = Leases(store, process.replica, process.lease) if store.shared else None
-    tenure = Tenure(loaded.applications.keys(), leases)
+    tenure = Tenure(tuple(loaded.applications), leases)
     printer, readiness = Printer(store, tenure.prints), Readiness(store, process.poll)
     daemon = built(loaded.applications, warehouse, store, printer, process, readiness, tenure)
     log.info("daemon.ready", seconds=round(time.monotonic() - started, 2), store=store.place.name)
+    # Of thousands of applications the settings are most of the memory; passes have what they need.
+    del loaded
     if server is None or http is None:
         return daemon.run()
     with server.serving(application(daemon.watchdog.trouble, readiness.trouble, http.token)):

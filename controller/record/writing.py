@@ -54,6 +54,7 @@ _UPDATE = update(APPLICATIONS).where(
 )
 
 
+_BEGIN = insert(RELEASES).returning(RELEASES.c.id)
 _CHANGE = update(RELEASES).where(
     RELEASES.c.id == bindparam("of"),
     RELEASES.c.row == bindparam("was"),
@@ -143,8 +144,7 @@ def _write_release(connection: Connection, loaded: Loaded, release: Release) -> 
     row = codec.release_row(release)
     seen = loaded.releases.get(mark(release))
     if seen is None:
-        created = insert(RELEASES).values(**row, row=1).returning(RELEASES.c.id)
-        return int(connection.execute(created).scalar_one())
+        return int(connection.execute(_BEGIN, {**row, "row": 1}).scalar_one())
     assert row.pop("order_") == seen.order, "only operators write orders"
     fence = {"of": seen.id, "was": seen.row, "ordered": seen.order.value}
     if connection.execute(_CHANGE, {**row, **fence, "row": seen.row + 1}).rowcount != 1:
@@ -206,17 +206,20 @@ def write_calls(
     at = now(connection)
     ids: list[int] = []
     for call in calls:
-        created = insert(CALLS).values(
-            application=application.name,
-            release=live.key if live else None,
-            kind=call.kind,
-            target=call.target,
-            target_json=codec.call_json(call),
-            base_config_version=application.config_version,
-            at=at,
-            outcome="open",
-            because="",
-            epoch=lease.epoch if lease else None,
-        )
-        ids.append(int(connection.execute(created.returning(CALLS.c.id)).scalar_one()))
+        row = {
+            "application": application.name,
+            "release": live.key if live else None,
+            "kind": call.kind,
+            "target": call.target,
+            "target_json": codec.call_json(call),
+            "base_config_version": application.config_version,
+            "at": at,
+            "outcome": "open",
+            "because": "",
+            "epoch": lease.epoch if lease else None,
+        }
+        ids.append(int(connection.execute(_SENT, row).scalar_one()))
     return tuple(ids)
+
+
+_SENT = insert(CALLS).returning(CALLS.c.id)
