@@ -207,13 +207,16 @@ class _Run:
             application = self.outside.application()
             quiet = sum(self.promises.sends.values()) == calls
             if quiet and at_rest(application) and home(application, self.platform):
-                return
+                # A pass that was under way may have had something left to send.
+                self._look_around(limit, looks=1)
+                if sum(self.promises.sends.values()) == calls:
+                    return
         application = self.outside.application()
         raise AssertionError(f"a healed world does not come to rest: {self._told(application)}")
 
-    def _look_around(self, limit: float) -> None:
+    def _look_around(self, limit: float, looks: int = QUIET_LOOKS) -> None:
         """Every replica makes a few passes."""
-        wanted = [one.passes + QUIET_LOOKS for one in self.replicas]
+        wanted = [one.passes + looks for one in self.replicas]
 
         def looked() -> bool:
             return all(one.passes >= many for one, many in zip(self.replicas, wanted, strict=True))
