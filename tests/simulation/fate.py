@@ -106,7 +106,7 @@ def begin(seed: int) -> Begin:
     many = 2 if draws.at("begin/releases") < 0.3 else 1
     return Begin(
         replicas=(1, 2, 2, 2, 3)[int(5 * draws.at("begin/replicas"))],
-        by_lease=draws.at("begin/lease") < 0.6,
+        by_lease=draws.at("begin/lease") < 0.75,
         first=draws.at("begin/first") < 0.12,
         kinds=tuple(_kind(draws.at(f"begin/kind{one}")) for one in range(many)),
         gap_s=60 + 500 * draws.at("begin/gap"),

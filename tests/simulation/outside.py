@@ -87,7 +87,7 @@ class Outside:
         self._weights("stable to 100 % by hand", 0)
 
     def _alias_edit(self) -> None:
-        names = sorted(self.platform.versions)
+        names = sorted(self.platform.versions) or [STRANGER]
         chosen = str(names[int(len(names) * self._share("alias"))])
         if chosen != self.platform.alias:
             self.platform.name(chosen)
