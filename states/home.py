@@ -88,6 +88,7 @@ def come_home(turn: Turn, release: Release) -> None:
     release = turn.application.live or release
     named = desired_alias(turn.application)
     at_home = converged(turn) if desired(turn.application) else _idle(turn.endpoint)
+    at_home = at_home and not in_doubt(turn)
     if not at_home or named not in (None, turn.world.alias):
         _escalate(turn, release)
         return
@@ -98,6 +99,17 @@ def come_home(turn: Turn, release: Release) -> None:
     if turn.application.stable is None:
         why = "there is nothing to go back to: register a mended version"
         turn.hold(settled, why, needs_person=True)
+
+
+def in_doubt(turn: Turn) -> bool:
+    """The endpoint may serve what was last asked for, and not yet show it: this look may be older.
+
+    A stale answer has the configuration version of before that call; nothing else tells it apart.
+    """
+    application, endpoint = turn.application, turn.endpoint
+    if endpoint is None or application.asked in (None, str(desired(application))):
+        return False
+    return endpoint.config_version <= application.asked_over
 
 
 def _escalate(turn: Turn, release: Release) -> None:

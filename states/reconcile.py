@@ -129,9 +129,9 @@ def _take_evidence(turn: Turn, live: Release) -> None:
     for block in evidence.blocks:
         because = f"{block.source}, {block.opened_at:%H:%M:%S} to {block.closed_at:%H:%M:%S} UTC"
         turn.tell("evidence.block", live, because, level="info", **told(block))
-    watermarks = dict(live.watermarks)
-    for source, mark in evidence.watermarks.items():
-        watermarks[source] = max(mark, watermarks.get(source, mark))
+    # The newest measure holds, be it lower: the clocks may have been set since the one before.
+    told_to = {source: min(mark, turn.world.now) for source, mark in evidence.watermarks.items()}
+    watermarks = {**live.watermarks, **told_to}
     turn.put(live, blocks=(*live.blocks, *evidence.blocks), watermarks=watermarks)
 
 
@@ -166,3 +166,5 @@ def _remember_asked(turn: Turn, calls: tuple[Call, ...]) -> None:
             if turn.endpoint is None:
                 turn.record(endpoint_id="")  # what is created now is ours, whatever its id
             turn.record(**{"closing" if disputed else "asked": call.target})
+            if not disputed:
+                turn.record(asked_over=turn.application.config_version)

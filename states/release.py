@@ -223,6 +223,8 @@ class Application:
     """The alias that this was: the configuration may name another one since."""
     asked: str | None = None
     """The serving state that was last asked for, however long ago."""
+    asked_over: int = -1
+    """The highest configuration version that had been seen by then."""
     hold: str | None = None
     """Why nothing goes on here until a person, or the world, has put it right."""
     change: Change | None = None

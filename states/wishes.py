@@ -1,7 +1,7 @@
 """What to send, if anything: the difference between record and world, one call per resource."""
 
 from states.desired import closed, desired, desired_alias
-from states.home import lost
+from states.home import in_doubt, lost
 from states.intake import ROLLED_BACK_TAG
 from states.machine import State
 from states.plan import Call, MoveAlias, Serve, SwitchFallbackOff, TagVersion
@@ -29,13 +29,19 @@ def _serve(turn: Turn) -> Serve | None:
         return None
     if endpoint is None:
         return Serve(wanted) if application.ours and not disputed else None
-    if endpoint.updating or endpoint.serving == wanted:
+    if endpoint.updating or (endpoint.serving == wanted and not _homeward_in_doubt(turn)):
         return None
     if disputed:
         # What others changed stays as it is, but a version that was closed loses its users.
         least = closed(application, endpoint.serving)
         return Serve(least) if least is not None else None
     return Serve(wanted)
+
+
+def _homeward_in_doubt(turn: Turn) -> bool:
+    """Users may be on a version that is closed to them, whatever is seen: home is asked for."""
+    live = turn.application.live
+    return live is not None and live.state is State.ROLLED_BACK and in_doubt(turn)
 
 
 def _gateway(turn: Turn) -> SwitchFallbackOff | None:

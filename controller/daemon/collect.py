@@ -141,6 +141,9 @@ class Collector:
     queries: Mapping[str, Query] = field(default_factory=dict)
     offset: timedelta | None = None
     """The least that was measured: whatever is above it was the statement's own waiting."""
+    leap: timedelta = timedelta()
+    """How far the platform's clock is ahead where no statement measures it: two true clocks agree,
+    until the record's is set."""
     answered_at: datetime | None = None
     """The last look that the warehouse answered."""
     turn: tuple[str, int, int] | None = None
@@ -148,6 +151,7 @@ class Collector:
 
     def leapt(self, by: timedelta) -> None:
         """The record's clock was set: how far the warehouse's is ahead of it changed by as much."""
+        self.leap -= by
         if self.offset is not None:
             self.offset -= by
         if self.answered_at is not None:
@@ -156,6 +160,7 @@ class Collector:
     def forget(self) -> None:
         """Nothing is known of how the record's clock stands to the warehouse's."""
         self.offset = self.answered_at = self.turn = None
+        self.leap = timedelta()
 
     def collect(
         self,
@@ -317,7 +322,7 @@ class Collector:
 
     def _with_minutes(self, look: _Look, found: Evidence) -> Evidence:
         """Close the whole minutes that the metrics have told by version since the last look."""
-        ahead = self.offset or timedelta()
+        ahead = self.leap if self.offset is None else self.offset
         minutes = self.metrics.minutes_by_entity(look.application.spec.endpoint)
         if not minutes:
             return found

@@ -160,6 +160,8 @@ class Replica:
             self.passes += 1
             try:
                 one.run()
+                # The beat does: of what other replicas wrote, no pass tells.
+                one.printer.print_new()
             except RecordError as error:
                 self.troubles.append(str(error))
             self.wire.wait(self.poll.total_seconds() * self.pace)

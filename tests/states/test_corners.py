@@ -9,7 +9,7 @@ from policies.fuse import Minute
 from states.plan import Serve, TagVersion
 from states.release import Application, Attempt, Order
 from states.world import Absent, Endpoint, Serving, Share
-from tests.states.story import MODEL, QUICK, SPEC, TABLE, Story, serving
+from tests.states.story import MODEL, QUICK, SOURCE, SPEC, TABLE, Story, serving
 
 
 @pytest.fixture
@@ -481,3 +481,38 @@ def test_a_version_that_stopped_being_ready_while_it_had_no_users_gets_none(stor
     story.endpoint = replace(story.endpoint, ready=ready)
     story.look()
     assert story.weight(2) == 5
+
+
+def test_home_is_not_believed_on_an_answer_from_before_the_last_call(story: Story) -> None:
+    story.register(2)
+    story.until("Canary")
+    before = story.endpoint
+    story.obeys = False
+    story.look()
+    assert isinstance(story.calls[-1], Serve)
+    assert story.calls[-1].serving == serving(v1=95, v2=5), "accepted, and not shown yet"
+    story.obeys = True
+    story.order(Order.ABORT)
+    story.endpoint = before
+    story.look()
+    release = story.release
+    assert release is not None
+    assert not release.settled, "what is seen may be older than what was accepted"
+    assert Serve(serving(v1=100, v2=0)) in story.calls[-2:], "home is asked for all the same"
+    story.look(times=3)
+    assert story.release is not None
+    assert story.release.settled
+
+
+def test_a_source_that_told_of_the_future_has_not_told_of_it(story: Story) -> None:
+    story.register(2)
+    story.until("Canary")
+    story.look(times=4)
+    live = story.application.live
+    assert live is not None
+    ahead = {SOURCE: story.now + timedelta(hours=1)}
+    story.application = story.application.with_release(replace(live, watermarks=ahead))
+    story.look()
+    live = story.application.live
+    assert live is not None
+    assert live.watermarks[SOURCE] <= story.now
