@@ -15,6 +15,8 @@ from states.plan import Call
 WINDOW = timedelta(minutes=5)
 BUDGET = 50
 """Databricks takes 50 endpoint writes per workspace in five minutes."""
+KINDS = ("serve", "gateway")
+"""Calls that write to an endpoint; aliases and tags are the registry's, and have no such limit."""
 RESERVE = 10
 """Of these, kept for rollbacks: the way back must not wait behind the way forward."""
 
@@ -46,12 +48,14 @@ class Budget:
         row = select(COUNTERS.c.value).where(COUNTERS.c.name == SEQ).with_for_update()
         connection.execute(row)
         left = BUDGET - (0 if back else RESERVE) - self._spent(connection)
-        fits = back or len(calls) <= left
-        return calls[: max(0, left)] if fits else ()
+        if _writes(calls) <= left:
+            return calls
+        fitting = (number for number in range(len(calls), 0, -1) if _writes(calls[:number]) <= left)
+        return calls[: next(fitting, 0)] if back else ()
 
-    def sent(self, calls: int) -> None:
+    def sent(self, calls: Sequence[Call]) -> None:
         """Count calls that were granted, now that they are written down."""
-        self._sent.extend([self._clock()] * calls)
+        self._sent.extend([self._clock()] * _writes(calls))
 
     def _spent(self, connection: Connection) -> int:
         steady, window = self._clock(), WINDOW.total_seconds()
@@ -61,6 +65,12 @@ class Budget:
         # What lies ahead was written before the record's clock was set back: nobody knows when.
         at = now(connection)
         counted = select(func.count()).where(
-            CALLS.c.at.between(at - WINDOW // MICROSECOND, at), CALLS.c.outcome != "unsent"
+            CALLS.c.at.between(at - WINDOW // MICROSECOND, at),
+            CALLS.c.outcome != "unsent",
+            CALLS.c.kind.in_(KINDS),
         )
         return max(len(own), int(connection.execute(counted).scalar_one()))
+
+
+def _writes(calls: Sequence[Call]) -> int:
+    return sum(call.kind in KINDS for call in calls)

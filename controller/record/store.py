@@ -189,7 +189,7 @@ class Store:
             sent = write_calls(connection, plan.application, calls, lease)
             self._save_cursor(connection)
         if budget is not None:
-            budget.sent(len(sent))
+            budget.sent(calls[: len(sent)])
         name = plan.application.name
         known = self._known.get(name, Known())
         self._known[name] = replace(known, loaded=after(loaded, plan.application))

@@ -17,9 +17,10 @@ from policies.evidence import Arm, Block
 from policies.guards import Guards
 from policies.rollout import Rollout
 from states.machine import State
-from states.plan import Call, Event, MoveAlias, Plan
+from states.plan import Call, Event, Plan, Serve
 from states.release import Application, Pinned, Release, Spec
 from states.status import Status, shown, status
+from states.world import Serving
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SPEC = Spec(model="main.ml.rag", endpoint="rag-endpoint")
@@ -130,7 +131,7 @@ def written_since(store: Store, since: datetime) -> int:
 
 def send(store: Store, budget: Budget, name: str = "rag", *, back: bool = False) -> int:
     """Commit a call within the budget, on the way on or on the way back; how many were taken."""
-    call = MoveAlias("2")
+    call = Serve(Serving())
     while True:
         loaded = store.load(name, Spec(model=f"main.ml.{name}", endpoint=name))
         home = release("2", State.ROLLED_BACK, settled=False, application=name)

@@ -8,8 +8,9 @@ import pytest
 
 from controller.record.budget import BUDGET, RESERVE, WINDOW, Budget
 from controller.record.store import Store
-from states.plan import MoveAlias, TagVersion
+from states.plan import MoveAlias, Serve, SwitchFallbackOff, TagVersion
 from states.release import Spec
+from states.world import Serving
 from tests.controller.record.conftest import Home
 from tests.controller.record.making import plan, send, store_in, written_since
 
@@ -50,7 +51,7 @@ def test_replicas_that_commit_at_the_same_instant_get_no_more_than_there_is(
 def test_what_does_not_fit_is_not_written_down_and_all_else_of_the_plan_is(home: Home) -> None:
     store, budget = home.store(), Budget(shared=True)
     assert sum(send(store, budget) for _ in range(BUDGET - RESERVE - 1)) == BUDGET - RESERVE - 1
-    calls = (MoveAlias("2"), TagVersion("2", "a", "b"))
+    calls = (Serve(Serving()), SwitchFallbackOff())
     spec = Spec(model="main.ml.other", endpoint="other")
     loaded = store.load("other", spec)
     assert store.commit(loaded, plan(loaded.application), calls, budget=budget).calls == ()
@@ -63,9 +64,17 @@ def test_of_a_way_back_the_first_calls_are_sent_as_far_as_there_is_room(home: Ho
     store, budget = home.store(), Budget(shared=True)
     assert sum(send(store, budget, back=True) for _ in range(BUDGET - 1)) == BUDGET - 1
     loaded = store.load("rag")
-    calls = (MoveAlias("1"), TagVersion("2", "a", "b"))
+    calls = (Serve(Serving()), SwitchFallbackOff())
     assert len(store.commit(loaded, plan(loaded.application), calls, budget=budget).calls) == 1
-    assert store.load("rag").application.attempts[-1].target == "1"
+    assert store.load("rag").application.attempts[-1].kind == "serve"
+
+
+def test_what_the_registry_is_asked_for_has_no_part_in_it(home: Home) -> None:
+    store, budget = home.store(), Budget(shared=True)
+    assert sum(send(store, budget, back=True) for _ in range(BUDGET)) == BUDGET
+    loaded = store.load("rag")
+    calls = (MoveAlias("1"), TagVersion("2", "a", "b"))
+    assert len(store.commit(loaded, plan(loaded.application), calls, budget=budget).calls) == 2
 
 
 def test_what_was_sent_before_a_restart_counts(home: Home) -> None:
