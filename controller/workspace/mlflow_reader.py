@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import requests
 import yaml
 
 from controller.workspace.client import translated
@@ -76,6 +77,13 @@ def _translated(what: str, read: Callable[[], Result]) -> Result:
     except MlflowException as error:
         status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
         raise _error(what, error.error_code, status) from error
+    except requests.RequestException:
+        raise  # an OSError too, and translated with the SDK's
+    except OSError as error:
+        raise Unreachable(
+            f"{what}: it could not be put into a temporary folder ({error.strerror}): free some "
+            "space, or set TMPDIR; Headgate looks again"
+        ) from error
 
 
 def _error(what: str, code: str, status: int) -> WorkspaceError:

@@ -148,8 +148,8 @@ def test_a_full_disk_stops_decisions_and_nothing_is_lost(
     head.until("release.registered", version="1")
     _, most = resource.prlimit(head.process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(head.process.pid, resource.RLIMIT_FSIZE, (0, most))
-    assert "check the disk and the space left on it" in head.until("store.failed")["because"]
     one.register()
+    assert "check the disk and the space left on it" in head.until("store.failed")["because"]
     held = head.count("store.failed")
     head.until("store.failed")
     assert head.count("release.registered", version="2") == 0
