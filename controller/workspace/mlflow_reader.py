@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import requests
 import yaml
+from databricks.sdk.errors.base import DatabricksError
 
 from controller.workspace.client import translated
 from controller.workspace.errors import Denied, Refused, Unreachable, WorkspaceError
@@ -77,8 +78,8 @@ def _translated(what: str, read: Callable[[], Result]) -> Result:
     except MlflowException as error:
         status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
         raise _error(what, error.error_code, status) from error
-    except requests.RequestException:
-        raise  # an OSError too, and translated with the SDK's
+    except (requests.RequestException, DatabricksError):
+        raise  # OSErrors too, and translated by the caller
     except OSError as error:
         raise Unreachable(
             f"{what}: it could not be put into a temporary folder ({error.strerror}): free some "
