@@ -526,11 +526,7 @@ class ProcessSettings:
         """The settings of this process, or a sentence that names the variable."""
         lease = environ.get("HEADGATE_LEASE", "30s")
         poll, log = environ.get("HEADGATE_POLL", "30s"), environ.get("HEADGATE_LOG", "auto")
-        try:
-            pace = duration(poll)
-        except ValueError as error:
-            raise SettingsError(f"HEADGATE_POLL={poll}: {error}") from error
-        assert isinstance(pace, timedelta), "checked above"
+        pace = _length("HEADGATE_POLL=", poll)
         if pace < timedelta(milliseconds=100):
             raise SettingsError(f"HEADGATE_POLL={poll}: look at most ten times a second")
         mode = LOG_MODES.get(log)
@@ -547,11 +543,7 @@ class ProcessSettings:
 
 def _lease(text: str) -> timedelta:
     """How long replicas are trusted to live without a sign."""
-    try:
-        lease = duration(text)
-    except ValueError as error:
-        raise SettingsError(f"HEADGATE_LEASE={text}: {error}") from error
-    assert isinstance(lease, timedelta), "checked above"
+    lease = _length("HEADGATE_LEASE=", text)
     if lease < SHORTEST_LEASE:
         raise SettingsError(
             f"HEADGATE_LEASE={text}: a replica renews it six times in its length, and a stall of a "
@@ -562,9 +554,14 @@ def _lease(text: str) -> timedelta:
 
 def after_of(text: str) -> timedelta:
     """How long nobody has looked, before a dead man's switch acts."""
+    return _length("--after ", text)
+
+
+def _length(named: str, text: str) -> timedelta:
+    """A duration, or the sentence that names who said it."""
     try:
-        after = duration(text)
+        length = duration(text)
     except ValueError as error:
-        raise SettingsError(f"--after {text}: {error}") from error
-    assert isinstance(after, timedelta), "checked above"
-    return after
+        raise SettingsError(f"{named}{text}: {error}") from error
+    assert isinstance(length, timedelta), "duration tells of nothing else"
+    return length

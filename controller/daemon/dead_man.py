@@ -8,7 +8,7 @@ or the lease, is never disturbed.
 
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -115,22 +115,16 @@ def _order(store: Store, name: str) -> None:
         return
 
 
-def _see_home(
-    passes: Mapping[str, Pass],
-    store: Store,
-    poll: timedelta,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Done:
-    until = clock() + PATIENCE.total_seconds()
+def _see_home(passes: Mapping[str, Pass], store: Store, poll: timedelta) -> Done:
+    until = time.monotonic() + PATIENCE.total_seconds()
     while True:
         for one in passes.values():
             one.run()
         away = [name for name in passes if store.load(name).application.live is not None]
         if not away:
             return Done(SENT_HOME, f"sent home: {', '.join(passes)}")
-        if clock() >= until:
+        if time.monotonic() >= until:
             return Done(
                 NEEDS_PERSON, f"not home yet: {', '.join(away)}; `headgate status` says why"
             )
-        sleep(min(poll.total_seconds(), 5.0))
+        time.sleep(min(poll.total_seconds(), 5.0))

@@ -99,8 +99,8 @@ def test_a_model_with_a_large_artifact_travels_in_parts_and_is_served_within_a_s
     began = time.monotonic()
     _serve(sandbox, "large", model)
     until(lambda: _answers(sandbox, "large"))
-    # Far less on a quiet machine; the children take several times as long to warm up.
-    assert time.monotonic() - began < 10
+    # The issue asks for one second on a quiet machine.
+    assert time.monotonic() - began < 3
     _client(sandbox).serving_endpoints.delete("large")
 
 
