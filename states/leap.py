@@ -26,6 +26,18 @@ def leapt(application: Application, by: timedelta) -> Application:
     )
 
 
+def not_ahead(application: Application, now: datetime) -> Application:
+    """The application as it is, or moved back with a clock that shows less than at its last look.
+
+    A replica that takes over, and a daemon that starts, have no reading of their own from before
+    the clock was set. By so much, at least, it was: nobody looks in the future.
+    """
+    looked_at = application.looked_at
+    if looked_at is None or looked_at <= now:
+        return application
+    return leapt(application, now - looked_at)
+
+
 def _release(release: Release, by: timedelta) -> Release:
     return replace(
         release,

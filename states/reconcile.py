@@ -12,6 +12,7 @@ from states.blocks import told
 from states.climb import go_on
 from states.home import own_up
 from states.intake import adopt, begin, mark_tagged, notice
+from states.leap import not_ahead
 from states.machine import State
 from states.plan import Call, Plan
 from states.release import Application, Order, Release
@@ -26,6 +27,7 @@ STALE_FOR = timedelta(minutes=10)
 
 def reconcile(application: Application, world: World) -> Plan:
     """One look: the next record, what became true, and what to send."""
+    application = not_ahead(application, world.now)
     turn = Turn(application, world, _trusted(application, world))
     _take_in(turn)
     if _made_by_others(turn):
@@ -77,8 +79,7 @@ def _take_in(turn: Turn) -> None:
     world, application = turn.world, turn.application
     elapsed = timedelta()
     if application.looked_at is not None and not turn.unseen:
-        since = max(world.now - application.looked_at, timedelta())
-        elapsed = min(since, 2 * world.poll)
+        elapsed = min(world.now - application.looked_at, 2 * world.poll)
     turn.record(looked_at=world.now, minutes=_remembered(application, world))
     if turn.endpoint is not None:
         seen = turn.endpoint

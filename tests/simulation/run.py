@@ -341,7 +341,7 @@ def _sentence(error: Exception) -> str:
     return f"{type(error).__name__}: {told}"
 
 
-ASKED_FOR = ("aborted by the operator", "lowered by someone else")
+ASKED_FOR = ("aborted by the operator", "lowered by someone else", "deleted, and that was adopted")
 EXPLAINED = {
     "Databricks could not": ("build_fails", "version_gone"),
     "not ready after": ("stuck", "slow_update", "unready", "version_gone"),

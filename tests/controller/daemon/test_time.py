@@ -143,6 +143,20 @@ def test_what_is_retained_stays_for_as_long_as_it_should(house: House, jump: tim
     assert "rag_chatbot-v2" not in _serving(house)
 
 
+@pytest.mark.parametrize("back", [timedelta(hours=-1), timedelta(days=-1)], ids=str)
+def test_a_clock_set_back_while_nobody_looked_keeps_nothing_longer(
+    house: House, back: timedelta
+) -> None:
+    house.until("Canary")
+    house.store.give_order(NAME, "2", Order.ABORT, "anna", "")
+    house.passes(4)
+    house.clock[0] += back
+    house.one.leaps.forget()  # A daemon that starts has no reading from before.
+    kept = QUICK.retain.total_seconds()
+    house.passes(int(kept / 600) + 2, after=600)
+    assert "rag_chatbot-v2" not in _serving(house)
+
+
 def _serving(house: House) -> set[str]:
     endpoint = house.outside.story.endpoint
     assert isinstance(endpoint, Endpoint)
