@@ -1,7 +1,6 @@
 """The configuration file, and the process settings from the environment."""
 
 import os
-import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,12 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 from secrets import token_hex
 from socket import gethostname
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -22,13 +19,20 @@ from pydantic import (
 )
 
 from controller.places import meant, refusal, sentences, twice
+from controller.sections import (
+    NAME,
+    AdmissionSettings,
+    EvidenceSettings,
+    GuardSettings,
+    RequestSettings,
+    ResponseSettings,
+    RolloutSettings,
+    ServingSettings,
+    Strict,
+    TableSettings,
+    Test,
+)
 from controller.units import (
-    Duration,
-    JsonPathText,
-    Percentage,
-    Rise,
-    Share,
-    SomeTime,
     duration,
 )
 from policies.golden import GoldenQuery
@@ -39,18 +43,14 @@ from policies.guards import (
     CapacityGuard,
     ErrorGuard,
     Guards,
-    LatencyGuard,
     ScoreGuard,
     TokenGuard,
     widening,
 )
-from policies.rollout import MOST_HELD_BACK, WHOLE, Rollout
+from policies.rollout import WHOLE, Rollout
 from states.release import Spec
 
-NAME = re.compile(r"[A-Za-z0-9_-]{1,63}\Z")
-"""Databricks' alphabet and length for endpoints; ours for applications."""
 MODEL_PARTS = 3
-SELECT = re.compile(r"(?is)\s*(?:SELECT|WITH)\b[^;]*")
 STEEPEST = 7.0
 """A relative rise of this much lets anything pass: the mean of tokens is about an eighth of the
 most that is counted of an answer (`policies.criteria.USUAL`): nothing could be eight times that."""
@@ -65,228 +65,6 @@ SHORTEST_LEASE = timedelta(seconds=3)
 
 class SettingsError(Exception):
     """The configuration cannot be used; the sentence names the place and the remedy."""
-
-
-DEFAULTS = Rollout()
-SPEC = Spec(model="", endpoint="")
-
-
-class Strict(BaseModel):
-    """Every key is known, or refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Expect(Strict):
-    """What a golden answer must show."""
-
-    answer_contains: tuple[str, ...] = ()
-    min_sources: int = Field(default=0, ge=0)
-
-
-class Test(Strict):
-    """One golden query."""
-
-    query: str = Field(min_length=1)
-    expect: Expect = Expect()
-
-
-class ServingSettings(Strict):
-    """How a new served entity is sized and set up; running ones keep their size."""
-
-    workload_size: Literal["Small", "Medium", "Large"] | None = None
-    min_concurrency: int | None = Field(default=None, ge=0, multiple_of=4)
-    max_concurrency: int | None = Field(default=None, ge=4, multiple_of=4)
-    workload_type: str = "CPU"
-    scale_to_zero: bool = False
-    environment: dict[str, str] | Literal["none"] | None = None
-    instance_profile: str | None = None
-
-    @model_validator(mode="after")
-    def _one_size(self) -> Self:
-        ends = [self.min_concurrency, self.max_concurrency]
-        if self.workload_size and any(end is not None for end in ends):
-            raise ValueError("say workload_size, or min_concurrency and max_concurrency, not both")
-        if (ends[0] is None) != (ends[1] is None):
-            raise ValueError("min_concurrency and max_concurrency go together")
-        return self
-
-
-class TableSettings(Strict):
-    """Where the AI Gateway inference table of a new endpoint is written."""
-
-    catalog: str
-    schema_name: str = Field(alias="schema")
-    prefix: str | None = None
-
-
-class ResponseSettings(Strict):
-    """Where a response has what is counted of it; JSONPath, for tests, replay and SQL alike."""
-
-    answer: JsonPathText = "$.predictions[0].answer"
-    sources: JsonPathText = "$.predictions[0].sources"
-    tokens: JsonPathText | None = None
-    """A number; without it tokens are not guarded."""
-    finish: JsonPathText | None = None
-    """Why the answer ended; `length` and `max_tokens` are answers that were cut off."""
-
-
-class RequestSettings(Strict):
-    """Where a request has what is counted of it."""
-
-    session: JsonPathText | None = None
-    """With it, only the first request of a session counts in each look: its retries are none."""
-
-
-class QuerySettings(Strict):
-    """A counting source of the user's own: one row for each request.
-
-    Its columns are `served_entity_name`, `request_time` (TIMESTAMP) and `value`: 0 or 1 for errors,
-    milliseconds for latency, 0 to 1 for a score.
-    """
-
-    sql: str
-    counts: Literal["errors", "latency", "score"]
-
-    @field_validator("sql")
-    @classmethod
-    def _one_select(cls, sql: str) -> str:
-        text = sql.strip().removesuffix(";").strip()
-        if SELECT.fullmatch(text) is None:
-            raise ValueError("write one SELECT, without a semicolon in it")
-        return text
-
-
-class EvidenceSettings(Strict):
-    """How often the counting sources are asked, and when their silence means that they broke."""
-
-    every: SomeTime = SPEC.evidence_every
-    max_lag: Duration = SPEC.max_lag
-    queries: dict[str, QuerySettings] = {}
-
-    @field_validator("queries")
-    @classmethod
-    def _one_source_each(cls, queries: dict[str, QuerySettings]) -> dict[str, QuerySettings]:
-        owners: dict[str, str] = {}
-        for name, query in queries.items():
-            if not NAME.match(name):
-                raise refusal((name,), "name a query with 1 to 63 letters, digits, - and _")
-            if query.counts == "score" and name in GuardSettings.model_fields:
-                told = f"{name} is a guard of its own: name the score otherwise"
-                raise refusal((name,), told)
-            if query.counts != "score" and query.counts in owners:
-                told = f"{owners[query.counts]} counts {query.counts} already: keep one of the two"
-                raise refusal((name,), told)
-            owners[query.counts] = name
-        return queries
-
-
-class AdmissionSettings(Strict):
-    """What a version must show before it may begin."""
-
-    required_tags: tuple[str, ...] = ()
-
-
-class RolloutSettings(Strict):
-    """The climb; see `policies.rollout` for the reason of each default."""
-
-    steps: tuple[int, ...] = DEFAULTS.steps
-    settle: Duration = DEFAULTS.settle
-    min_step: Duration = DEFAULTS.min_step
-    bake: Duration = DEFAULTS.bake
-    hold_back: Annotated[Percentage, Field(ge=0, le=MOST_HELD_BACK)] = DEFAULTS.hold_back
-    watch: Duration = DEFAULTS.watch
-    patience: Duration = DEFAULTS.patience
-    on_undecided: Literal["ask", "roll_back"] = DEFAULTS.on_undecided
-    retain: Duration = DEFAULTS.retain
-    dead_man: Literal["stay", "stable"] = DEFAULTS.dead_man
-
-    @model_validator(mode="after")
-    def _last_step_is_one(self) -> Self:
-        last = 100 - self.hold_back
-        if self.hold_back and self.steps[:-1] and last <= self.steps[-2]:
-            raise ValueError(
-                f"hold_back leaves {last} % for the last step, which is not above the "
-                f"{self.steps[-2]} % before it: lower that step, or hold_back"
-            )
-        if self.hold_back and not self.bake:
-            raise ValueError("hold_back is for the bake: give it a duration, or hold nobody back")
-        return self
-
-    @field_validator("steps")
-    @classmethod
-    def _climbs(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
-        if not steps or steps[-1] != 100 or steps[0] < 1 or list(steps) != sorted(set(steps)):  # noqa: PLR2004 - percent
-            raise ValueError(
-                "steps are rising percentages that end at 100, such as [5, 25, 50, 100]"
-            )
-        return steps
-
-
-class ErrorSettings(Strict):
-    """The guard on errors."""
-
-    margin: Share = ErrorGuard.margin
-    limit: Share = ErrorGuard.limit
-    observe: bool = False
-
-
-class LatencySettings(Strict):
-    """The guard on latency; without a limit, what is slow is stable's to say."""
-
-    margin: Rise = LatencyGuard.margin
-    limit: SomeTime | None = None
-    observe: bool = False
-
-    def guard(self) -> LatencyGuard:
-        """As the policies have it."""
-        limit_ms = self.limit / timedelta(milliseconds=1) if self.limit is not None else None
-        return LatencyGuard(margin=self.margin, limit_ms=limit_ms, observe=self.observe)
-
-
-class AnswerSettings(Strict):
-    """The guard on answers that are empty, without sources, cut off, or refusals."""
-
-    margin: Share = AnswerGuard.margin
-    observe: bool = False
-
-
-class TokenSettings(Strict):
-    """The guard on tokens per answer."""
-
-    margin: Rise = TokenGuard.margin
-    observe: bool = False
-
-
-class CapacitySettings(Strict):
-    """The guard on rejected requests (429)."""
-
-    margin: Share = CapacityGuard.margin
-    observe: bool = False
-
-
-class ScoreSettings(Strict):
-    """The guard on a score that a configured query brings."""
-
-    margin: Share = ScoreGuard.margin
-    observe: bool = False
-
-
-class GuardSettings(BaseModel):
-    """The guards; each default has its reason in `policies.guards`. Other keys name scores."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    __pydantic_extra__: dict[str, ScoreSettings] = Field(init=False)
-
-    errors: ErrorSettings = ErrorSettings()
-    latency: LatencySettings = LatencySettings()
-    answers: AnswerSettings = AnswerSettings()
-    tokens: TokenSettings = TokenSettings()
-    capacity: CapacitySettings = CapacitySettings()
-
-    def score(self, name: str) -> ScoreSettings:
-        """The guard of a score, as configured or by default."""
-        return self.__pydantic_extra__.get(name, ScoreSettings())
 
 
 class ApplicationSettings(Strict):
