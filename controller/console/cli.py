@@ -1,32 +1,35 @@
 """`headgate`: one command per verb; every failure is a sentence with a remedy and an exit code."""
 
-import getpass
 import json
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from controller.console import reading, render
+from controller.console import reading, render, verbs
+from controller.console.common import (
+    DEFECT,
+    DIFFERENT,
+    USAGE,
+    WORKSPACE,
+    Config,
+    Json,
+    Logs,
+    Release,
+    Selected,
+    StoreUrl,
+    fail,
+    in_words,
+    opened,
+)
 from controller.console.guarding import guards_in_words
-from controller.record.errors import OrderRefused, RecordError
 from controller.settings import HttpSettings, ProcessSettings, SettingsError, after_of, load
-from states.release import Order
-
-if TYPE_CHECKING:
-    from controller.record.store import Store
-
-DIFFERENT, USAGE, WORKSPACE, STORE, DEFECT = 1, 2, 5, 6, 70
-"""Exit codes: a verdict that does not follow, bad usage or configuration, a workspace that cannot
-be read, an unusable store, a defect of Headgate's own."""
 
 app = typer.Typer(
     help="An event-driven release controller for models on Databricks Model Serving.",
@@ -35,19 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
-Selected = Annotated[str | None, typer.Argument(metavar="[APP[/VERSION]]")]
-Release = Annotated[str, typer.Argument(metavar="APP[/VERSION]")]
-Application = Annotated[str, typer.Argument(metavar="APP")]
-Logs = Annotated[
-    list[str] | None,
-    typer.Option("--logs", metavar="FILE|-", help="Read the daemon's log instead of the store."),
-]
-StoreUrl = Annotated[
-    str | None, typer.Option("--store", help="The record; default: HEADGATE_STORE.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
+app.add_typer(verbs.app)
 
 
 def main() -> None:
@@ -65,22 +56,6 @@ def main() -> None:
         sys.exit(DEFECT)
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn what can go wrong into its sentence on stderr, and its exit code."""
-    try:
-        yield
-    except (SettingsError, OrderRefused, reading.ReadingError) as error:
-        _fail(str(error), USAGE)
-    except RecordError as error:
-        _fail(str(error), STORE)
-
-
-def _fail(sentence: str, code: int) -> NoReturn:
-    sys.stderr.write(f"headgate: {sentence}\n")
-    raise typer.Exit(code)
-
-
 @app.command()
 def run(config: Config) -> None:
     """Look after the applications of a configuration file, until SIGTERM."""
@@ -91,13 +66,13 @@ def run(config: Config) -> None:
     from controller.record.logging import configure_logging  # noqa: PLC0415
     from controller.workspace.errors import Unconfigured  # noqa: PLC0415
 
-    with _told():
+    with in_words():
         process = ProcessSettings.read()
         configure_logging(process.log)
         try:
             code = run_daemon(config, process, HttpSettings.read())
         except Unconfigured as error:
-            _fail(str(error), USAGE)
+            fail(str(error), USAGE)
     raise typer.Exit(code)
 
 
@@ -113,13 +88,13 @@ def dead_man(
     from controller.record.logging import configure_logging  # noqa: PLC0415
     from controller.workspace.errors import Unconfigured  # noqa: PLC0415
 
-    with _told():
+    with in_words():
         process = ProcessSettings.read()
         configure_logging(process.log)
         try:
             done = look_after(config, process, after_of(after))
         except Unconfigured as error:
-            _fail(str(error), USAGE)
+            fail(str(error), USAGE)
     sys.stdout.write(f"{done.sentence}\n")
     raise typer.Exit(done.code)
 
@@ -127,7 +102,7 @@ def dead_man(
 @app.command()
 def validate(config: Config) -> None:
     """Check a configuration file, and say what it amounts to."""
-    with _told():
+    with in_words():
         loaded = load(config)
         for name, one in loaded.applications.items():
             spec = one.spec()
@@ -163,14 +138,14 @@ def plan(  # noqa: PLR0913, PLR0917 - typer's way: its options
     from controller.console.planning import Given, plans  # noqa: PLC0415
     from controller.workspace.errors import Unconfigured, WorkspaceError  # noqa: PLC0415
 
-    with _told():
+    with in_words():
         given = Given.read(rps, lag, errors)
         try:
             found = list(plans(config, application, ProcessSettings.read(), given))
         except Unconfigured as error:
-            _fail(f"{error}; or say --rps and --lag, and no workspace is asked", USAGE)
+            fail(f"{error}; or say --rps and --lag, and no workspace is asked", USAGE)
         except WorkspaceError as error:
-            _fail(str(error), WORKSPACE)
+            fail(str(error), WORKSPACE)
         if as_json:
             sys.stdout.write(json.dumps([one.as_json() for one in found], indent=2) + "\n")
             return
@@ -197,7 +172,7 @@ def backtest(  # noqa: PLR0913, PLR0917 - typer's way: its options
     from controller.console import tables  # noqa: PLC0415 - with the judging, which others need not
     from controller.console.backtest import backtest as replayed  # noqa: PLC0415
 
-    with _told():
+    with in_words():
         url = store or ProcessSettings.read().store
         report = replayed(config, against, url, seed=seed, number=splits)
         if as_json:
@@ -220,11 +195,11 @@ def doctor(
     from controller.console.doctor import diagnose  # noqa: PLC0415 - the clients take seconds
     from controller.workspace.errors import Unconfigured  # noqa: PLC0415
 
-    with _told():
+    with in_words():
         try:
             found = diagnose(config, ProcessSettings.read(), probe=probe)
         except Unconfigured as error:
-            _fail(str(error), USAGE)
+            fail(str(error), USAGE)
         if as_json:
             sys.stdout.write(json.dumps(found.report.as_json(), indent=2) + "\n")
         else:
@@ -261,36 +236,6 @@ def demo(
 
 
 @app.command()
-def pause(release: Release, reason: Reason = "", store: StoreUrl = None) -> None:
-    """Raise no exposure until `resume`; harm still closes the gate."""
-    _order(release, Order.PAUSE, reason, store)
-
-
-@app.command()
-def resume(release: Release, reason: Reason = "", store: StoreUrl = None) -> None:
-    """Go on after `pause`; the step's proof starts anew."""
-    _order(release, Order.RUN, reason, store)
-
-
-@app.command()
-def abort(release: Release, reason: Reason = "", store: StoreUrl = None) -> None:
-    """Go back to the stable version, from any state."""
-    _order(release, Order.ABORT, reason, store)
-
-
-@app.command()
-def adopt(application: Application, reason: Reason = "", store: StoreUrl = None) -> None:
-    """Take what others changed as it was found; another version at 100 % becomes stable."""
-    _answer(application, "adopt", reason, store)
-
-
-@app.command()
-def revert(application: Application, reason: Reason = "", store: StoreUrl = None) -> None:
-    """Put back what others changed, once."""
-    _answer(application, "revert", reason, store)
-
-
-@app.command()
 def status(
     selection: Selected = None,
     logs: Logs = None,
@@ -299,7 +244,7 @@ def status(
     as_json: Json = False,  # noqa: FBT002
 ) -> None:
     """What state each release is in, and why; exit 1 rolled back, 3 a person must act."""
-    with _told():
+    with in_words():
         book = _book(logs, store)
         told, waiting = book.statuses(selection, all_=all_), book.waiting(selection)
         if as_json:
@@ -320,7 +265,7 @@ def history(
     as_json: Json = False,  # noqa: FBT002 - typer's way
 ) -> None:
     """Everything that happened, in order."""
-    with _told():
+    with in_words():
         rows = _book(logs, store).history(selection)
         if as_json:
             sys.stdout.writelines(json.dumps(row) + "\n" for row in rows)
@@ -343,7 +288,7 @@ def explain(
     With --recompute, whether each verdict follows from what was written down; exit 1 if one does
     not.
     """
-    with _told():
+    with in_words():
         book = _book(logs, store)
         if again:
             raise typer.Exit(_recompute(book, selection, as_json=as_json))
@@ -364,8 +309,8 @@ def rebuild_log(
     """Print the log again from the journal, line by line as it was printed at first (JSON)."""
     from controller.record.logging import json_line  # noqa: PLC0415 - reading needs no structlog
 
-    with _told():
-        record = _open(store)
+    with in_words():
+        record = opened(store)
         try:
             sys.stdout.writelines(f"{json_line(line)}\n" for line in record.journal(after=after))
         finally:
@@ -380,8 +325,8 @@ def backup(
     """Write the whole record to a file, restore it elsewhere, and check it; daemons go on."""
     from controller.console.keeping import back_up  # noqa: PLC0415 - only here
 
-    with _told():
-        record = _open(store)
+    with in_words():
+        record = opened(store)
         try:
             sys.stdout.write(back_up(record, file) + "\n")
         finally:
@@ -399,7 +344,7 @@ def restore(
     """Make a store of a backup; it may come from SQLite or PostgreSQL, and go to either."""
     from controller.console.keeping import restored  # noqa: PLC0415 - only here
 
-    with _told():
+    with in_words():
         url = store or ProcessSettings.read().store
         sys.stdout.write(restored(file, url, replace=replace) + "\n")
 
@@ -430,35 +375,8 @@ def _book(logs: list[str] | None, store: str | None) -> reading.Book:
         if lines.skipped and sys.stderr.isatty():
             sys.stderr.write(f"headgate: {lines.skipped} lines were not Headgate's, and skipped\n")
         return book
-    record = _open(store)
+    record = opened(store)
     try:
         return reading.fold(record.journal())
     finally:
         record.close()
-
-
-def _open(url: str | None) -> "Store":
-    from controller.record.store import Store  # noqa: PLC0415 - reading logs needs no database
-
-    return Store(url or ProcessSettings.read().store, create=False)
-
-
-def _order(selection: str, order: Order, reason: str, url: str | None) -> None:
-    name, _, version = selection.partition("/")
-    _say(url, lambda record, actor: record.give_order(name, version or None, order, actor, reason))
-
-
-def _answer(
-    application: str, word: Literal["adopt", "revert"], reason: str, url: str | None
-) -> None:
-    _say(url, lambda record, actor: record.give_answer(application, word, actor, reason))
-
-
-def _say(url: str | None, give: Callable[["Store", str], str]) -> None:
-    with _told():
-        record = _open(url)
-        try:
-            said = give(record, getpass.getuser())
-        finally:
-            record.close()
-    sys.stdout.write(f"{said}\n")
