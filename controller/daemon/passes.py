@@ -30,6 +30,8 @@ from states.world import World
 
 AT_ONCE = 10
 """Most passes in a row: what can be decided without waiting is decided without waiting."""
+UNWRITTEN = timedelta(minutes=15)
+"""So much of an idle endpoint's minutes may be in memory alone: a daemon that dies loses them."""
 FULL = f"{BUDGET} writes per workspace in {WINDOW.total_seconds():.0f} s; tried at the next look"
 log = structlog.get_logger()
 
@@ -163,6 +165,10 @@ def _nothing_new(before: Application, plan: Plan) -> bool:
     """Only time has passed, and nothing waits for it: then there is nothing to write down."""
     if before.live is not None or plan.events or plan.calls:
         return False
-    # When it was last looked at, and found as wanted, is written with the next thing that happens.
+    # When it was last looked at, and found as wanted, is written with the next thing that happens,
+    # and its minutes by the dozen: there may be ten thousand of its kind.
     same = replace(plan.application, looked_at=before.looked_at, followed=before.followed)
+    fresh, known = plan.application.minutes, before.minutes
+    if fresh and known and fresh[-1].ends_at - known[-1].ends_at < UNWRITTEN:
+        same = replace(same, minutes=before.minutes)
     return same == before

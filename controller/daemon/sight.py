@@ -43,7 +43,7 @@ class Sight:
     def _doubt(self, name: str, form: bytes) -> None:
         """It has changed, but the list is the same: unless it has only changed since."""
         assert self.listing is not None, "there is a form"
-        self.listing.renew()
+        self.listing.forget()
         if self.listing.form(name) == form:
             self.listing.mistrust(name)
 

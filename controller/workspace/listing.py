@@ -10,7 +10,8 @@ That rests on the words in quotation marks, which nobody has measured on a real 
 """
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from threading import Lock
 
@@ -22,20 +23,31 @@ from controller.workspace.errors import WorkspaceError
 
 LIST = "/api/2.0/serving-endpoints"
 UPDATED = "last_updated_timestamp"
+WORTH = 10.0
+"""A list is believed for so many times as long as it took: that of ten thousand endpoints takes a
+second of processor time, and would take all of it if it were asked for each second."""
 log = structlog.get_logger()
 
 
 class Listing:
     """The list, asked for once between two beats, by the first look that needs it."""
 
-    def __init__(self, client: WorkspaceClient) -> None:
-        self._client = client
+    def __init__(
+        self, client: WorkspaceClient, steady: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._client, self._steady = client, steady
         self._asking = Lock()
+        self._believed_until = 0.0
         self._forms: Mapping[str, bytes] | None = None
         self._trusted = True
 
     def renew(self) -> None:
-        """A beat begins: what was listed before it says nothing about it."""
+        """A beat begins: what was listed before it says nothing about it, unless just now."""
+        if self._steady() >= self._believed_until:
+            self.forget()
+
+    def forget(self) -> None:
+        """The next look asks for the list anew."""
         with self._asking:
             self._forms = None
 
@@ -43,17 +55,25 @@ class Listing:
         """How the list shows an endpoint; None where it is not there, or tells too little."""
         with self._asking:
             if self._forms is None:
-                self._forms = self._ask() if self._trusted else {}
+                self._forms = self._timed() if self._trusted else {}
             return self._forms.get(name)
 
     def mistrust(self, name: str) -> None:
         """The list is seen not to show a change: each endpoint is asked for by itself again."""
         self._trusted = False
+        self.forget()
         log.warning(
             "workspace.list_mistrusted",
             because=f"serving endpoint {name} has changed, and the list of endpoints does not show "
             "it: each endpoint is asked for at every look, until Headgate is started again",
         )
+
+    def _timed(self) -> Mapping[str, bytes]:
+        began = self._steady()
+        forms = self._ask()
+        ended = self._steady()
+        self._believed_until = ended + WORTH * (ended - began)
+        return forms
 
     def _ask(self) -> Mapping[str, bytes]:
         """A workspace that cannot tell now is not asked again before the next beat."""

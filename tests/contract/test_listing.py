@@ -26,7 +26,7 @@ def endpoint(client: WorkspaceClient, settings: ServingSettings) -> str:
 @pytest.fixture
 def looking(client: WorkspaceClient, endpoint: str) -> tuple[Listing, Callable[[], Endpoint]]:
     """The list, and a glance at the endpoint in a new beat."""
-    listing = Listing(client)
+    listing = Listing(client, steady=lambda: 0.0)
     sight = Sight(Endpoints(client), listing)
 
     def glance() -> Endpoint:
@@ -52,6 +52,29 @@ def test_an_endpoint_that_nobody_updates_is_read_once(
     first = glance()
     assert [glance() for _ in range(3)] == [first] * 3
     assert reads(workspace, before, endpoint) == 1
+
+
+def test_a_list_that_takes_a_second_is_believed_for_ten(
+    client: WorkspaceClient, workspace: Workspace, endpoint: str
+) -> None:
+    # The clock of the daemon's machine: a second passes while the workspace makes its list.
+    clock = [100.0]
+
+    def steady() -> float:
+        clock[0] += 0.5
+        return clock[0]
+
+    listing = Listing(client, steady)
+    lists = ("GET", "/api/2.0/serving-endpoints")
+
+    def listed(after: float) -> int:
+        before = workspace.last()
+        clock[0] += after
+        listing.renew()
+        assert listing.form(endpoint) is not None
+        return [(method, path) for method, path, _ in workspace.asked(before)].count(lists)
+
+    assert [listed(after) for after in (0, 1, 2, 5, 1)] == [1, 0, 0, 1, 0]
 
 
 def test_weights_that_somebody_changed_are_seen_at_the_next_glance(
@@ -86,7 +109,7 @@ def test_fallback_that_somebody_switched_on_is_seen_at_the_next_glance(
 def test_an_endpoint_that_was_deleted_is_absent_at_the_next_glance(
     client: WorkspaceClient, endpoint: str
 ) -> None:
-    listing = Listing(client)
+    listing = Listing(client, steady=lambda: 0.0)
     sight = Sight(Endpoints(client), listing)
     assert isinstance(sight.glance(endpoint), Endpoint)
     client.serving_endpoints.delete(endpoint)

@@ -159,6 +159,19 @@ def test_an_application_where_nothing_happens_writes_nothing(house: House) -> No
     assert house.store.load(NAME).row > row
 
 
+def test_minutes_of_an_idle_endpoint_are_written_by_the_quarter_of_an_hour(house: House) -> None:
+    writes = 0
+    for number in range(60):
+        minute = Minute(ends_at=house.clock[0], requests=60, errors=0)
+        house.outside.story.minutes = (*house.outside.story.minutes, minute)
+        row = house.store.load(NAME).row
+        house.passes(after=60)
+        writes += house.store.load(NAME).row > row
+        known = house.store.load(NAME, SPEC).application.minutes
+        assert number - len(known) < 15
+    assert writes <= 60 / 15 + 1
+
+
 def test_a_version_that_could_not_be_deployed_is_not_started_again(house: House) -> None:
     house.passes()
     story = house.outside.story
