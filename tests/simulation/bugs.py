@@ -467,8 +467,10 @@ NARROW = {
         rates={"order_meanwhile": 0.1}, begin=Begin(kinds=("errs", "errs"))
     ),
     "no deadline": Options(rates={"stuck": 0.3}),
+    "no send guard": Options(rates={"stall": 0.025}, begin=Begin(replicas=3, by_lease=True)),
     "no order fence": Options(rates={"order_meanwhile": 0.1, "stall": 0.01}),
     "an open call is forgotten": Options(rates={"lost": 0.9}),
+    "time counts twice": Options(rates={}, begin=Begin()),
     "users for what is not ready": Options(rates={"flaps": 0.3, "table_silent": 0.1}),
 }
 """Bugs that show only when two rare things meet are hunted in a mix of just these."""

@@ -61,7 +61,7 @@ MISSING = 0.55
 QUICK = Rollout(
     steps=(10, 100),
     settle=timedelta(seconds=10),
-    min_step=timedelta(seconds=30),
+    min_step=timedelta(seconds=75),
     bake=timedelta(seconds=75),
     watch=timedelta(seconds=60),
     patience=timedelta(minutes=6),
