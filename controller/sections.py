@@ -21,6 +21,8 @@ from states.release import Spec
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,63}\Z")
 """Databricks' alphabet and length for endpoints; ours for applications."""
+NAME_LENGTH = 63
+STAGING = "-staging"
 SELECT = re.compile(r"(?is)\s*(?:SELECT|WITH)\b[^;]*")
 DEFAULTS = Rollout()
 SPEC = Spec(model="", endpoint="")
@@ -65,6 +67,29 @@ class ServingSettings(Strict):
         if (ends[0] is None) != (ends[1] is None):
             raise ValueError("min_concurrency and max_concurrency go together")
         return self
+
+
+class StagingSettings(Strict):
+    """An endpoint on which a version is tested first: created for it, and removed after.
+
+    It is asked a few questions as soon as it is ready, and may sleep if nobody removes it.
+    """
+
+    endpoint: str | None = None
+    """None: the application's endpoint and `-staging`, in the platform's length."""
+    workload_size: Literal["Small", "Medium", "Large"] = "Small"
+    scale_to_zero: bool = True
+
+    @field_validator("endpoint")
+    @classmethod
+    def _name(cls, name: str | None) -> str | None:
+        if name is not None and not NAME.match(name):
+            raise ValueError("use 1 to 63 letters, digits, - and _")
+        return name
+
+    def name(self, endpoint: str) -> str:
+        """The staging endpoint of an application's endpoint."""
+        return self.endpoint or endpoint[: NAME_LENGTH - len(STAGING)] + STAGING
 
 
 class TableSettings(Strict):

@@ -28,6 +28,7 @@ from controller.sections import (
     ResponseSettings,
     RolloutSettings,
     ServingSettings,
+    StagingSettings,
     Strict,
     TableSettings,
     Test,
@@ -74,6 +75,7 @@ class ApplicationSettings(Strict):
     endpoint: str
     alias: str = "production"
     serving: ServingSettings = ServingSettings()
+    staging: StagingSettings | None = None
     inference_table: TableSettings | None = None
     response: ResponseSettings = ResponseSettings()
     request: RequestSettings = RequestSettings()
@@ -152,6 +154,11 @@ class ApplicationSettings(Strict):
     def _scores(self) -> list[str]:
         return [name for name, one in self.evidence.queries.items() if one.counts == "score"]
 
+    @property
+    def staging_endpoint(self) -> str | None:
+        """The name of the staging endpoint; None where none is wanted."""
+        return self.staging.name(self.endpoint) if self.staging is not None else None
+
     def spec(self) -> Spec:
         """The part that the states decide by."""
         return Spec(
@@ -162,6 +169,7 @@ class ApplicationSettings(Strict):
             guards=self._guards(),
             tests=tuple(GoldenQuery(query=test.query, **dict(test.expect)) for test in self.tests),
             required_tags=self.admission.required_tags,
+            staging=self.staging_endpoint,
             queries={name: query.counts for name, query in self.evidence.queries.items()},
             by_session=self.request.session is not None,
             environment_declared=self.serving.environment is not None,
@@ -204,6 +212,23 @@ class Configuration(Strict):
                 if thing in owners:
                     raise ValueError(f"{name} and {owners[thing]} share one {thing[0]}: {thing[1]}")
                 owners[thing] = name
+        return self
+
+    @model_validator(mode="after")
+    def _staging_is_apart(self) -> Self:
+        """What is made and removed at will has a name that nothing else has."""
+        owners = {
+            one.endpoint: f"the endpoint of {name}" for name, one in self.applications.items()
+        }
+        for name, one in self.applications.items():
+            staging = one.staging_endpoint
+            if staging is None:
+                continue
+            if staging in owners:
+                told = f"{staging} is {owners[staging]}: name one that nothing else has, and that "
+                told += "Headgate may create and delete"
+                raise refusal(("applications", name, "staging", "endpoint"), told)
+            owners[staging] = f"the staging endpoint of {name}"
         return self
 
 

@@ -16,7 +16,9 @@ from states.home import add_span, come_home, converged, lost, ready_for, roll_ba
 from states.judging import bench, guards_of, lag_of, pace_of, pin_guards, sources
 from states.machine import State, Trigger
 from states.quarantine import quarantined
+from states.rehearsal import rehearse
 from states.release import Order, Release
+from states.rounds import told_round
 from states.turn import Turn
 from states.world import Endpoint
 
@@ -94,7 +96,9 @@ def _heed_masked(turn: Turn, release: Release) -> Release:
 def _provisioning(turn: Turn, release: Release) -> None:
     assert release.pinned is not None, "a live release has a pinned plan"
     entity, endpoint = turn.application.entity(release.version), turn.endpoint
-    if release.in_state >= release.pinned.provisioning_deadline:
+    if release.on_staging:
+        rehearse(turn, release)
+    elif release.in_state >= release.pinned.provisioning_deadline:
         roll_back(
             turn, release, f"not ready after {duration(release.pinned.provisioning_deadline)}"
         )
@@ -132,20 +136,12 @@ def _testing(turn: Turn, release: Release) -> None:
         )
         return
     asked = turn.world.round
-    if asked is not None:
+    if asked is None:
+        finding, because = judge_golden(release.rounds)
+    else:
         release = turn.put(release, rounds=(*release.rounds, asked))
-    finding, because = judge_golden(release.rounds)
-    if asked is not None:
-        turn.tell(
-            "tests.finished",
-            release,
-            because,
-            level="info" if finding is Finding.PASS else "warning",
-            asked=asked.asked,
-            failed=list(asked.candidate_failed),
-            failed_on_stable=list(asked.stable_failed),
-            finding=finding.value,
-        )
+        place = turn.application.spec.endpoint
+        finding, because = told_round(turn, release, release.rounds, place)
     if finding is Finding.FAIL:
         roll_back(turn, release, because)
     elif finding is Finding.ENVIRONMENT:

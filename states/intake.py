@@ -197,10 +197,12 @@ def _admit(turn: Turn, release: Release, because: str) -> None:
         max_lag=spec.max_lag,
         provisioning_deadline=spec.provisioning_deadline,
         testing_deadline=spec.testing_deadline,
+        staging=spec.staging,
     )
-    turn.move(
-        release, Trigger.ADMIT, f"{because}; {chosen}", pinned=pinned, ended_at=None, removed=False
-    )
+    told = f"{because}; {chosen}"
+    if spec.staging is not None:
+        told += f"; tested on staging endpoint {spec.staging} before {spec.endpoint} has it"
+    turn.move(release, Trigger.ADMIT, told, pinned=pinned, ended_at=None, removed=False)
 
 
 def _foretold(turn: Turn) -> str:

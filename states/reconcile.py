@@ -16,6 +16,7 @@ from states.leap import not_ahead
 from states.machine import State
 from states.plan import Call, Plan
 from states.release import Application, Order, Release
+from states.staging import remember_asked, see_staging
 from states.supervise import supervise
 from states.turn import Turn
 from states.wishes import wishes
@@ -39,6 +40,7 @@ def reconcile(application: Application, world: World) -> Plan:
         adopt(turn)
     if turn.application.adopted:
         notice(turn)
+    see_staging(turn)
     live = turn.application.live
     if live is not None:
         go_on(turn, live)
@@ -163,7 +165,9 @@ def _remember_asked(turn: Turn, calls: tuple[Call, ...]) -> None:
     """
     disputed = turn.application.change is not None
     for call in calls:
-        if call.kind == "serve":
+        if call.kind == "create_staging":
+            remember_asked(turn, call)
+        elif call.kind == "serve":
             if turn.endpoint is None:
                 turn.record(endpoint_id="")  # what is created now is ours, whatever its id
             turn.record(**{"closing" if disputed else "asked": call.target})

@@ -10,14 +10,14 @@ from policies.fuse import Fuse, Minute
 from policies.golden import GoldenQuery, Round
 from policies.guards import Guards, History
 from policies.rollout import Rollout
+from states.attempt import Attempt
 from states.difference import Answer, Change
 from states.machine import State
+from states.staged import Staged
 from states.world import Serving
 
 ENTITY_NAME_LENGTH = 63
 """Databricks' longest served entity name."""
-MEMORY = timedelta(minutes=20)
-"""How long calls are remembered: twice the window in which they may be sent again."""
 
 
 class Order(StrEnum):
@@ -43,6 +43,8 @@ class Spec:
     """Configured queries by name, and what each counts: errors, latency or score."""
     by_session: bool = False
     """Of a session's requests in a window only the first counts, so that its retries are none."""
+    staging: str | None = None
+    """The endpoint on which a version is tested first; None: on the production endpoint alone."""
     environment_declared: bool = False
     """`serving.environment` was stated: a full-state PUT cannot lose variables unknowingly."""
     evidence_every: timedelta = timedelta(minutes=5)
@@ -66,6 +68,7 @@ class Pinned:
     max_lag: timedelta
     provisioning_deadline: timedelta
     testing_deadline: timedelta
+    staging: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +106,8 @@ class Release:
     retreats: int = 0
     weight_seen: int | None = None
     pinned: Pinned | None = None
+    staged: bool = False
+    """Its golden queries have passed on the staging endpoint."""
     spans: tuple[Span, ...] = ()
     rounds: tuple[Round, ...] = ()
     blocks: tuple[Block, ...] = ()
@@ -156,6 +161,12 @@ class Release:
         return self.state in (State.PROVISIONING, State.TESTING, State.CANARY)
 
     @property
+    def on_staging(self) -> bool:
+        """It has yet to pass on a staging endpoint: the production endpoint is not touched."""
+        asked = self.pinned is not None and self.pinned.staging is not None
+        return self.state is State.PROVISIONING and asked and not self.staged
+
+    @property
     def steps(self) -> tuple[int, ...]:
         """The pinned steps; none before admission."""
         return self.pinned.rollout.steps if self.pinned else ()
@@ -168,25 +179,13 @@ class Release:
             return 0 if self.shut else self.pinned.rollout.weight(self.step)
         if self.state is State.PRODUCTION:
             return 100
-        alone = self.pinned is not None and self.pinned.incumbent is None
+        alone = self.pinned is not None and self.pinned.incumbent is None and not self.on_staging
         return 100 if alone and self.state in (State.PROVISIONING, State.TESTING) else 0
 
     @property
     def baking(self) -> bool:
         """On the last step, where nothing is left to compare with."""
         return self.state is State.CANARY and self.step == len(self.steps)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """A call that was sent, or is about to be: kind, target, and what came of it."""
-
-    kind: str
-    target: str
-    at: datetime
-    outcome: str
-    """`open` (unknown), `done`, or `refused`."""
-    id: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,6 +240,8 @@ class Application:
     """AI Gateway's fallback, as it was when no version on trial had users, or was adopted."""
     fallback_off: bool = False
     """A person said to switch it off, and it was not seen off since."""
+    staging: Staged | None = None
+    """The staging endpoint that was last asked for, until it is sure to be gone."""
     deleted: tuple[str, ...] = ()
     """Versions that serve although the registry lost them, with a person's word for it."""
     looked_at: datetime | None = None

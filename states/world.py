@@ -61,6 +61,10 @@ class Endpoint:
     route_optimized: bool = False
     inference_table: str | None = None
     """`catalog.schema.table` of the AI Gateway inference table, if enabled."""
+    owner: str = ""
+    """The tag `headgate.owner`: what made it; empty without one."""
+    made_for: str = ""
+    """The tag `headgate.release`: for which release; empty without one."""
     concurrency: Mapping[str, int] = field(default_factory=dict)
     """By name, how many requests an active entity may have in flight at most, where told."""
 
@@ -108,8 +112,10 @@ class World:
     versions: tuple[ModelVersion, ...] | None = None
     alias: str | Absent | None = None
     """The version that the application's alias names."""
+    staging: Endpoint | Absent | None = None
+    """The staging endpoint; looked for while a release wants one, or one of ours may be there."""
     round: Round | None = None
-    """Golden queries asked since the last look."""
+    """Golden queries asked since the last look, where the live release is tested by now."""
     evidence: Evidence | None = None
     history: History | None = None
     """Stable's last day, asked for while a release is in Testing and has none pinned."""

@@ -31,6 +31,7 @@ from states.desired import desired
 from states.home import converged, ready_for
 from states.machine import State
 from states.release import Application, Order
+from states.staging import left, place, ready_there, rounds_there
 from states.turn import Turn
 from states.world import Absent, Endpoint, Evidence, ModelVersion, World
 
@@ -103,6 +104,7 @@ class Observer:
         Good for finding that nothing is to be done, and for nothing else.
         """
         due = self.looked_at is None or not timedelta() <= now - self.looked_at < CLOSELY
+        due = due or left(application)
         if application.live is not None or application.change is not None or due:
             return None
         spec = application.spec
@@ -170,11 +172,12 @@ class Observer:
         """What may take long: versions, metrics, golden queries, and SQL."""
         spec, endpoint, now = application.spec, world.endpoint, world.now
         versions = self._try(application, "registry", lambda: self._versions(application, world))
-        asked: Round | None = None
+        staging = self._staging(application)
+        asked = self._rehearsed(application, staging, given_up)
         evidence: Evidence | None = None
         if isinstance(endpoint, Endpoint):
             self._scrape(application, frozenset(endpoint.serving.shares), now)
-            asked = self._golden(application, endpoint, now, given_up)
+            asked = asked or self._golden(application, endpoint, now, given_up)
             if not given_up.is_set():
                 evidence = self.collector.collect(application, endpoint, now, self.minutes)
             if self.past.is_time(application, endpoint, now):
@@ -182,6 +185,7 @@ class Observer:
         return replace(
             world,
             versions=versions,
+            staging=staging,
             round=asked,
             evidence=evidence,
             history=self.past.known,
@@ -282,6 +286,33 @@ class Observer:
             application,
             "probes",
             lambda: self.probes.round(candidate, stable, tests, given_up.is_set),
+        )
+
+    def _staging(self, application: Application) -> Endpoint | Absent | None:
+        """The staging endpoint, while there is one to look for."""
+        name = place(application)
+        if name is None:
+            return None
+        return self._try(application, "staging endpoint", lambda: self.endpoints.observe(name))
+
+    def _rehearsed(
+        self, application: Application, staging: Endpoint | Absent | None, given_up: Event
+    ) -> Round | None:
+        """Ask the golden queries on the staging endpoint: stable answers them where it serves."""
+        live = application.live
+        if live is None or live.pinned is None or not isinstance(staging, Endpoint):
+            return None
+        if not ready_there(application, staging):
+            return None
+        if judge(rounds_there(application))[0] in (Finding.PASS, Finding.FAIL):
+            return None
+        candidate, baseline = application.entity(live.version), live.pinned.baseline
+        stable = application.entity(baseline) if baseline else None
+        tests, name = live.pinned.tests, live.pinned.staging
+        return self._try(
+            application,
+            "probes",
+            lambda: self.probes.round(candidate, stable, tests, given_up.is_set, name),
         )
 
 

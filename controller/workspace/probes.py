@@ -52,14 +52,18 @@ class Probes:
         self._response = response or ResponsePaths()
         self._timeout_s = timeout_s
 
-    def ask(self, entity: str, query: GoldenQuery, marker: str) -> str | None:
+    def ask(
+        self, entity: str, query: GoldenQuery, marker: str, endpoint: str | None = None
+    ) -> str | None:
         """Ask one question: None when the answer is as expected, else why not, in a few words.
+
+        Of an entity of the application's endpoint, or of the one that is named.
 
         The words hold no prompt, no answer and no server message. What no version can be blamed
         for is raised: no reachable workspace, a refused token, a limit that was hit (429).
         """
         try:
-            response = self._post(entity, query.query, marker)
+            response = self._post(entity, query.query, marker, endpoint or self._endpoint)
         except requests.Timeout:
             return f"timed out after {self._timeout_s:g} s"
         except requests.ConnectionError:
@@ -78,7 +82,7 @@ class Probes:
     def beat(self, entity: str, query: str, marker: str) -> bool:
         """Send one marked request; True when the entity answered it with 200."""
         try:
-            response = self._post(entity, query, marker)
+            response = self._post(entity, query, marker, self._endpoint)
         except (requests.Timeout, requests.ConnectionError):
             return False
         return bool(response.status_code == requests.codes.ok)
@@ -89,15 +93,18 @@ class Probes:
         stable: str | None,
         tests: tuple[GoldenQuery, ...],
         given_up: Callable[[], bool] = lambda: False,
+        staging: str | None = None,
     ) -> Round | None:
         """Ask every golden query once of both entities, a few at a time.
+
+        `staging` is the endpoint that has the candidate, where it is another than stable's.
 
         None, if it was given up between two queries: what was answered then tells of no version.
         """
         arms = (candidate,) if stable is None else (candidate, stable)
         questions = [
-            partial(self.ask, entity, query, new_marker(self._application, entity))
-            for entity in arms
+            partial(self.ask, entity, query, new_marker(self._application, entity), place)
+            for entity, place in zip(arms, (staging, None), strict=False)
             for query in tests
         ]
 
@@ -138,11 +145,11 @@ class Probes:
                 return f"{len(sources)} sources, {query.min_sources} expected"
         return None
 
-    def _post(self, entity: str, query: str, marker: str) -> requests.Response:
+    def _post(self, entity: str, query: str, marker: str, endpoint: str) -> requests.Response:
         """One attempt; raises for what says nothing of the version that was asked."""
-        place = f"served entity {entity} of {self._endpoint}"
+        place = f"served entity {entity} of {endpoint}"
         url = (
-            f"{self._config.host}/serving-endpoints/{segment(self._endpoint)}"
+            f"{self._config.host}/serving-endpoints/{segment(endpoint)}"
             f"/served-models/{segment(entity)}/invocations"
         )
         with translated(place):
