@@ -81,14 +81,21 @@ class CreateStaging:
 
     endpoint: str
     serving: Serving
-    mark: str
-    """What it is made for, to be found on it again."""
+    release: str
+    """What it is made for."""
+    number: int
+    """Counts the calls for it, so that what comes of this one is known again."""
     kind: Literal["create_staging"] = "create_staging"
 
     @property
     def target(self) -> str:
         """What is asked, in one canonical line."""
-        return f"{self.endpoint} for {self.mark}: {self.serving}"
+        return f"{self.endpoint} for {self.release}: {self.serving}"
+
+    @property
+    def mark(self) -> str:
+        """What the endpoint bears as a tag."""
+        return f"{self.release}/{self.number}"
 
 
 @dataclass(frozen=True)

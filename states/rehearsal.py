@@ -15,7 +15,7 @@ from states.plan import CreateStaging, RemoveStaging
 from states.release import Order, Release
 from states.resending import WINDOW
 from states.rounds import told_round
-from states.staging import mark_of, ours, rounds_there, served, tries, undisputed
+from states.staging import attempt_of, made_for, ours, rounds_there, served, tries, undisputed
 from states.turn import Turn
 from states.world import Absent, Endpoint
 
@@ -45,10 +45,9 @@ def rehearse(turn: Turn, release: Release) -> None:
 def _own(turn: Turn, release: Release) -> Endpoint | None:
     """The staging endpoint that was made for this release, as seen."""
     seen = turn.world.staging
-    own = isinstance(seen, Endpoint) and ours(turn.application, seen)
-    return (
-        seen if isinstance(seen, Endpoint) and own and seen.made_for == mark_of(release) else None
-    )
+    if not isinstance(seen, Endpoint) or not ours(turn.application, seen):
+        return None
+    return seen if made_for(seen) == attempt_of(release) else None
 
 
 def _undeployed(turn: Turn, release: Release) -> str | None:
@@ -127,7 +126,7 @@ def _obstacle(turn: Turn, release: Release) -> tuple[str, bool] | None:
     own = _own(turn, release)
     if own is None:
         many = tries(turn, RemoveStaging.kind)
-        told = f"it was made for {seen.made_for}, and cannot be removed: delete it by hand"
+        told = f"it was made for {made_for(seen)}, and cannot be removed: delete it by hand"
         return (told, True) if many else None
     changed = own.serving.shares and own.serving != served(application, release)
     if changed and not own.updating:

@@ -1,6 +1,7 @@
 """What the record keeps of a staging endpoint: enough to delete ours, and nobody else's."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from policies.golden import Round
@@ -12,12 +13,16 @@ class Staged:
 
     endpoint: str
     """Its name, whatever the configuration says by now."""
-    mark: str
-    """For which attempt of which release: the endpoint bears it as a tag."""
+    release: str
+    """For which attempt of which release it was last asked for."""
     asked_at: datetime
-    """When it was last asked for."""
+    """When that was."""
+    asks: int = 1
+    """How often it was asked for: each call has a mark of its own, and makes one at most."""
+    ids: Mapping[str, str] = field(default_factory=dict)
+    """By mark, the endpoint that came of it, as first seen; another with that mark is a copy."""
     id: str = ""
-    """Of the endpoint that came of it, once seen; what has another one is never deleted."""
+    """Of the one that was there at the last look."""
     gone: bool = False
     """It was not there at the last look."""
     told: bool = False

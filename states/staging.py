@@ -24,9 +24,14 @@ LINGER = timedelta(hours=1)
 was lost, or a process that slept before it sent one. Until then it is looked for."""
 
 
-def mark_of(release: Release) -> str:
-    """What a staging endpoint bears to be known again."""
+def attempt_of(release: Release) -> str:
+    """What a staging endpoint is made for: an attempt, as its mark begins."""
     return f"{release.key}/{release.attempt}"
+
+
+def made_for(seen: Endpoint) -> str:
+    """The attempt that a staging endpoint of ours was made for."""
+    return seen.made_for.rpartition("/")[0]
 
 
 def place(application: Application) -> str | None:
@@ -54,22 +59,24 @@ def ready_there(application: Application, seen: Endpoint) -> bool:
     if live is None or not live.on_staging or not ours(application, seen):
         return False
     wanted = served(application, live)
-    fit = seen.made_for == mark_of(live) and seen.serving == wanted and not seen.updating
+    fit = made_for(seen) == attempt_of(live) and seen.serving == wanted and not seen.updating
     return fit and wanted.shares.keys() <= seen.ready
 
 
 def rounds_there(application: Application) -> tuple[Round, ...]:
     """Golden queries that were asked of the live release on its staging endpoint."""
     live, known = application.live, application.staging
-    own = live is not None and known is not None and known.mark == mark_of(live)
+    own = live is not None and known is not None and known.release == attempt_of(live)
     return known.rounds if own and known is not None else ()
 
 
 def remember_asked(turn: Turn, call: CreateStaging) -> None:
     """From now on one of this name may be ours."""
-    before = turn.application.staging
-    rounds = before.rounds if before is not None and before.mark == call.mark else ()
-    asked = Staged(endpoint=call.endpoint, mark=call.mark, asked_at=turn.world.now, rounds=rounds)
+    now, before = turn.world.now, turn.application.staging
+    asked = Staged(endpoint=call.endpoint, release=call.release, asked_at=now, asks=call.number)
+    if before is not None:
+        rounds = before.rounds if before.release == call.release else ()
+        asked = replace(asked, ids=before.ids, rounds=rounds)
     turn.record(staging=asked)
 
 
@@ -89,23 +96,18 @@ def ours(application: Application, seen: Endpoint) -> bool:
     known = application.staging
     if known is None or not seen.id or seen.owner != OWNER:
         return False
-    marks = {mark_of(one) for one in application.releases if one.pinned and one.pinned.staging}
-    if seen.made_for not in marks:
-        return False
-    # A call that was late may have made it anew where we had one removed.
-    removed = RemoveStaging(known.endpoint, known.id)
-    again = any(
-        (one.kind, one.target) == (removed.kind, removed.target) for one in application.attempts
-    )
-    return known.id in ("", seen.id) or again
+    asked = {attempt_of(one) for one in application.releases if one.pinned and one.pinned.staging}
+    return made_for(seen) in asked and known.ids.get(seen.made_for, seen.id) == seen.id
 
 
 def _note_there(turn: Turn, known: Staged, seen: Endpoint) -> None:
-    if (known.id, known.gone) != (seen.id, False):
-        known = replace(known, id=seen.id, gone=False, told=False)
-        because = f"staging endpoint {known.endpoint} is there, made for {seen.made_for}"
-        turn.tell("staging.created", _marked(turn, seen.made_for), because, endpoint=known.endpoint)
-    turn.record(staging=known)
+    release = _release(turn, made_for(seen))
+    if known.id != seen.id:
+        ids = {**known.ids, seen.made_for: seen.id}
+        known = replace(known, id=seen.id, ids=ids, gone=False, told=False)
+        because = f"staging endpoint {known.endpoint} is there, made for {made_for(seen)}"
+        turn.tell("staging.created", release, because, endpoint=known.endpoint)
+        turn.record(staging=known)
     _note_followed(turn, CreateStaging.kind)
     many = tries(turn, RemoveStaging.kind)
     if many and not known.told:
@@ -114,19 +116,14 @@ def _note_there(turn: Turn, known: Staged, seen: Endpoint) -> None:
             f"{many} times within {duration(WINDOW)}: the log says what the workspace answered "
             "(call.failed); it is asked for again, more slowly; delete it by hand"
         )
-        release = _marked(turn, seen.made_for)
         turn.tell("staging.left", release, because, level="warning", endpoint=known.endpoint)
         turn.record(staging=replace(known, told=True))
 
 
 def _note_gone(turn: Turn, known: Staged, *, other: bool) -> None:
-    if not known.gone:
-        if known.id:
-            _tell_gone(turn, known, other=other)
-        known = replace(known, gone=True, told=False)
-    # While another has its name, the id tells the two apart.
-    known = known if other else replace(known, id="")
-    turn.record(staging=known)
+    if known.id:
+        _tell_gone(turn, known, other=other)
+    turn.record(staging=replace(known, id="", gone=True, told=False))
     _note_followed(turn, RemoveStaging.kind)
     wants = _wanting(turn.application)
     renamed = wants is not None and wants.pinned and wants.pinned.staging != known.endpoint
@@ -142,7 +139,7 @@ def _tell_gone(turn: Turn, known: Staged, *, other: bool) -> None:
     if other:
         because += ", and one that Headgate did not make has its name"
     level: Level = "info" if asked and not other else "warning"
-    release = _marked(turn, known.mark)
+    release = _release(turn, known.release)
     turn.tell("staging.removed", release, because, level=level, endpoint=known.endpoint)
 
 
@@ -151,9 +148,9 @@ def _note_followed(turn: Turn, kind: str) -> None:
     turn.record(followed={**turn.application.followed, kind: turn.world.now})
 
 
-def _marked(turn: Turn, mark: str) -> Release | None:
+def _release(turn: Turn, attempt: str) -> Release | None:
     """The release that a staging endpoint was made for."""
-    found = (one for one in turn.application.releases if mark_of(one) == mark)
+    found = (one for one in turn.application.releases if attempt_of(one) == attempt)
     return next(found, turn.shown)
 
 
@@ -179,14 +176,15 @@ def staging_call(turn: Turn) -> CreateStaging | RemoveStaging | None:
     if isinstance(seen, Endpoint) and ours(application, seen):
         known = application.staging
         assert known is not None, "ours was asked for"
-        kept = release is not None and seen.made_for == mark_of(release)
+        kept = release is not None and made_for(seen) == attempt_of(release)
         return None if kept else RemoveStaging(known.endpoint, seen.id)
     if release is None or not isinstance(seen, Absent) or not undisputed(turn, release):
         return None
     assert release.pinned is not None, "a live release has a pinned plan"
     assert release.pinned.staging is not None, "it wants one"
-    wanted = served(application, release)
-    return CreateStaging(release.pinned.staging, wanted, mark_of(release))
+    wanted, known = served(application, release), application.staging
+    number = 1 + (known.asks if known is not None else 0)
+    return CreateStaging(release.pinned.staging, wanted, attempt_of(release), number)
 
 
 def undisputed(turn: Turn, release: Release) -> bool:

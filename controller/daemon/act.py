@@ -76,9 +76,9 @@ class Actor:
                 self.endpoints.serve(spec.endpoint, serving, self.serving)
             case SwitchFallbackOff():
                 self.endpoints.switch_fallback_off(spec.endpoint)
-            case CreateStaging(endpoint, serving, mark):
+            case CreateStaging(endpoint, serving):
                 sized = self.staging or self.serving
-                self.endpoints.create_staging(endpoint, serving, sized, mark)
+                self.endpoints.create_staging(endpoint, serving, sized, call.mark)
             case RemoveStaging(endpoint, id_):
                 self.endpoints.remove_staging(endpoint, id_)
             case MoveAlias(version):

@@ -10,7 +10,7 @@ from datetime import timedelta
 from policies.rollout import Rollout
 from states.release import Spec
 from tests.simulation.draws import Draws
-from tests.simulation.platform import ERRING, Platform
+from tests.simulation.platform import ERRING, STAGING, Platform
 from tests.states.story import SPEC, version
 
 AT_PLACES = {
@@ -41,6 +41,8 @@ IN_TIME = {
     "alias_gone": 0.03,
     "version_gone": 0.02,
     "endpoint_gone": 0.02,
+    "staging_gone": 0.06,
+    "staging_theirs": 0.04,
     "rebuild": 0.15,
     "unready": 0.06,
     "pause": 0.08,
@@ -98,6 +100,8 @@ class Begin:
     hidden: float = 0.0
     ahead_s: float = 0.0
     steps: tuple[int, ...] = (10, 100)
+    staging: bool = False
+    """Versions are tested on a staging endpoint first."""
 
 
 def begin(seed: int) -> Begin:
@@ -115,6 +119,7 @@ def begin(seed: int) -> Begin:
         hidden=0.6 if draws.at("begin/hidden") < 0.1 else 0.0,
         ahead_s=round(10 * draws.at("begin/ahead") - 5, 3),
         steps=((10, 100), (10, 100), (5, 50, 100), (100,))[int(4 * draws.at("begin/steps"))],
+        staging=draws.at("begin/staging") < 0.3,
     )
 
 
@@ -136,7 +141,8 @@ def rates(seed: int) -> dict[str, float]:
 
 def spec_of(begun: Begin) -> Spec:
     """The configuration of a run."""
-    return replace(BRISK, rollout=replace(QUICK, steps=begun.steps))
+    staging = STAGING if begun.staging else None
+    return replace(BRISK, rollout=replace(QUICK, steps=begun.steps), staging=staging)
 
 
 def register(platform: Platform, number: int, kind: str) -> None:

@@ -82,6 +82,9 @@ def _exposure_is_earned(before: Application, world: World, plan: Plan) -> None:
     assert live.order is Order.RUN, "a paused release does not rise"
     assert after.hold is None, "nothing rises on an endpoint that is held"
     assert live.hold is None, "a held release does not rise"
+    if old.on_staging:
+        assert not live.on_staging, "what is tested on staging is nowhere else"
+        return  # a first release has everybody from creation, as soon as it has passed there
     assert isinstance(world.endpoint, Endpoint), "nothing rises unseen"
     assert after.entity(live.version) in world.endpoint.ready, "no weight on what is not ready"
     assert not world.endpoint.fallback or live.steps == (100,), "nothing rises with errors hidden"

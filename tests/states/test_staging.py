@@ -169,7 +169,7 @@ def test_it_goes_on_by_itself_once_the_name_is_free(story: Story) -> None:
     assert not story.others
 
 
-@pytest.mark.parametrize("change", [{"id": "theirs"}, {"owner": ""}, {"made_for": "other/2/1"}])
+@pytest.mark.parametrize("change", [{"id": "theirs"}, {"owner": ""}, {"made_for": "other/2/1/1"}])
 def test_one_that_was_put_in_its_place_is_never_deleted(
     story: Story, change: dict[str, str]
 ) -> None:
