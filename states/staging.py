@@ -121,24 +121,29 @@ def _note_there(turn: Turn, known: Staged, seen: Endpoint) -> None:
 
 
 def _note_gone(turn: Turn, known: Staged, *, other: bool) -> None:
-    if known.id:
-        _tell_gone(turn, known, other=other)
-    turn.record(staging=replace(known, id="", gone=True, told=False))
-    _note_followed(turn, RemoveStaging.kind)
     wants = _wanting(turn.application)
+    if known.id:
+        _tell_gone(turn, known)
+    if other and wants is None and not known.told:
+        because = (
+            f"an endpoint that Headgate did not make, or that came of one call twice, is at "
+            f"{known.endpoint}: it is left alone; delete it by hand, if nobody needs it"
+        )
+        turn.tell("staging.left", turn.shown, because, level="warning", endpoint=known.endpoint)
+    told = other and (known.told or wants is None)
+    turn.record(staging=replace(known, id="", gone=True, told=told))
+    _note_followed(turn, RemoveStaging.kind)
     renamed = wants is not None and wants.pinned and wants.pinned.staging != known.endpoint
     if renamed or (wants is None and turn.world.now - known.asked_at >= LINGER):
         turn.record(staging=None)
 
 
-def _tell_gone(turn: Turn, known: Staged, *, other: bool) -> None:
+def _tell_gone(turn: Turn, known: Staged) -> None:
     asked = any(one.kind == RemoveStaging.kind for one in turn.application.attempts)
     because = f"staging endpoint {known.endpoint} {'was removed' if asked else 'was deleted'}"
     if not asked:
         because += " by someone else"
-    if other:
-        because += ", and one that Headgate did not make has its name"
-    level: Level = "info" if asked and not other else "warning"
+    level: Level = "info" if asked else "warning"
     release = _release(turn, known.release)
     turn.tell("staging.removed", release, because, level=level, endpoint=known.endpoint)
 

@@ -27,7 +27,7 @@ from controller.workspace.registry import Registry
 from controller.workspace.serving import Endpoints
 from policies.fuse import Minute
 from policies.golden import Finding, Round, judge
-from states.desired import desired
+from states.desired import closed, desired
 from states.home import converged, ready_for
 from states.machine import State
 from states.release import Application, Order
@@ -328,4 +328,7 @@ def _at_home(application: Application, world: World) -> bool:
     rolled = live is not None and live.state is State.ROLLED_BACK
     if not rolled or not isinstance(endpoint, Endpoint):
         return rolled
+    if application.change is not None:
+        # Nothing is sent beside it but what closes a version that has users.
+        return closed(application, endpoint.serving) is None
     return desired(application) is None or converged(Turn(application, world, endpoint))

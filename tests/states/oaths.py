@@ -8,7 +8,7 @@ from policies.verdict import Outcome
 from states.desired import closed, desired, desired_alias, exposure
 from states.judging import guards_of, harm_of, suspected
 from states.machine import State, Trigger
-from states.plan import Event, MoveAlias, Plan, Serve
+from states.plan import Event, MoveAlias, Plan, RemoveStaging, Serve
 from states.release import Application, Order, Release
 from states.status import shown, status
 from states.world import Endpoint, Serving, World
@@ -31,6 +31,7 @@ def check(before: Application, world: World, plan: Plan) -> None:
     _moves_rest_on_what_is_there(before, world, plan)
     _few_repairs(before, world, plan)
     _strangers_are_noticed(before, world, plan)
+    _deletes_its_own(world, plan)
     _tells(after)
 
 
@@ -235,6 +236,20 @@ def _strangers_are_noticed(before: Application, world: World, plan: Plan) -> Non
 def _stale(before: Application, endpoint: Endpoint) -> bool:
     newest = (before.created_ms, before.config_version)
     return (endpoint.created_ms, endpoint.config_version) < newest
+
+
+def _deletes_its_own(world: World, plan: Plan) -> None:
+    """What is deleted bears our tag, has the id that was recorded, and is wanted by nobody."""
+    live, known = plan.application.live, plan.application.staging
+    for call in plan.calls:
+        if isinstance(call, RemoveStaging):
+            seen = world.staging
+            assert isinstance(seen, Endpoint)
+            assert known is not None
+            assert (seen.owner, seen.id) == ("headgate", call.id)
+            assert known.ids[seen.made_for] == call.id, "it is the one that was asked for"
+            wanted = live is not None and live.on_staging
+            assert not wanted or not seen.made_for.startswith(f"{live.key}/{live.attempt}/")  # type: ignore[union-attr]
 
 
 def _tells(after: Application) -> None:

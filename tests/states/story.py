@@ -124,6 +124,8 @@ class Story:
     """Endpoints of other names: a staging endpoint, whoever made it."""
     made: int = 0
     """How many of them a call of ours has made."""
+    firsts: dict[str, str] = field(default_factory=dict)
+    """By mark, the first one that was made with it: more come of a call that arrives twice."""
     fails_on_staging: frozenset[str] = frozenset()
     """Versions that fail their golden queries there alone."""
 
@@ -241,6 +243,7 @@ class Story:
             made_for=call.mark,
             ready=frozenset(call.serving.shares),
         )
+        self.firsts.setdefault(call.mark, made.id)
         [share] = call.serving.shares.values()
         if share.version in self.undeployable:
             none = frozenset[str]()
