@@ -489,7 +489,7 @@ NARROW = {
     "any endpoint of the name is ours": Options(
         rates={"staging_theirs": 0.2}, begin=Begin(kinds=("errs", "good"), staging=True)
     ),
-    "a staging endpoint is forgotten": Options(rates={}, begin=Begin(staging=True)),
+    "a staging endpoint is forgotten": Options(rates={"lost": 0.5}, begin=Begin(staging=True)),
     "harm waits while paused": Options(
         rates={"order_meanwhile": 0.1}, begin=Begin(kinds=("errs", "errs"))
     ),
