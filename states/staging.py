@@ -31,7 +31,17 @@ def attempt_of(release: Release) -> str:
 
 def made_for(seen: Endpoint) -> str:
     """The attempt that a staging endpoint of ours was made for."""
-    return seen.made_for.rpartition("/")[0]
+    return _attempt(seen.made_for)
+
+
+def _attempt(mark: str) -> str:
+    return mark.rpartition("/")[0]
+
+
+def _asking(application: Application) -> set[str]:
+    """The attempts that are remembered, and wanted a staging endpoint."""
+    asked = (one for one in application.releases if one.pinned and one.pinned.staging)
+    return {attempt_of(one) for one in asked}
 
 
 def place(application: Application) -> str | None:
@@ -76,7 +86,9 @@ def remember_asked(turn: Turn, call: CreateStaging) -> None:
     asked = Staged(endpoint=call.endpoint, release=call.release, asked_at=now, asks=call.number)
     if before is not None:
         rounds = before.rounds if before.release == call.release else ()
-        asked = replace(asked, ids=before.ids, rounds=rounds)
+        known = _asking(turn.application)
+        ids = {mark: id_ for mark, id_ in before.ids.items() if _attempt(mark) in known}
+        asked = replace(asked, ids=ids, rounds=rounds)
     turn.record(staging=asked)
 
 
@@ -96,8 +108,8 @@ def ours(application: Application, seen: Endpoint) -> bool:
     known = application.staging
     if known is None or not seen.id or seen.owner != OWNER:
         return False
-    asked = {attempt_of(one) for one in application.releases if one.pinned and one.pinned.staging}
-    return made_for(seen) in asked and known.ids.get(seen.made_for, seen.id) == seen.id
+    asked = made_for(seen) in _asking(application)
+    return asked and known.ids.get(seen.made_for, seen.id) == seen.id
 
 
 def _note_there(turn: Turn, known: Staged, seen: Endpoint) -> None:

@@ -1,18 +1,21 @@
 """A staging endpoint through the daemon's pass and its store: deaths and failures on the way."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from controller.workspace.errors import Refused, Unreachable, WorkspaceError
+from policies.golden import GoldenQuery, Round
 from states.plan import CreateStaging, RemoveStaging
-from states.release import Order
+from states.release import Application, Order
 from states.staging import attempt_of, served
-from states.world import Endpoint
+from states.world import Absent, Endpoint
+from tests.controller.daemon.platform import MINUTE
+from tests.controller.daemon.test_observe import Workspace, look, observer
 from tests.controller.house import NAME, House, opened
-from tests.states.story import SPEC
+from tests.states.story import SPEC, Story
 
 STAGING = "rag-chatbot-endpoint-staging"
 
@@ -116,3 +119,85 @@ def test_the_end_of_a_release_deletes_nothing_of_others(house: House) -> None:
     ends(house)
     assert story.others == {STAGING: theirs}
     assert not sent(house, "remove_staging")
+
+
+# What a look brings of it.
+
+
+@dataclass
+class Seen(Workspace):
+    """A workspace that has a staging endpoint, and remembers where it was asked."""
+
+    asked_at: list[str | None] = field(default_factory=list)
+
+    def observe(self, name: str) -> Endpoint | Absent:
+        return self.story.others.get(name, Absent()) if name == STAGING else super().observe(name)
+
+    def round(
+        self,
+        candidate: str,
+        stable: str | None,
+        tests: tuple[GoldenQuery, ...],
+        given_up: Callable[[], bool],
+        staging: str | None = None,
+    ) -> Round | None:
+        self.asked_at.append(staging)
+        return super().round(candidate, stable, tests, given_up)
+
+
+@pytest.fixture
+def seen() -> Seen:
+    """A version whose staging endpoint is ready for questions."""
+    story = Story(application=Application(name=NAME, spec=replace(SPEC, staging=STAGING)))
+    story.look()
+    story.register(2)
+    story.look(times=2)
+    assert story.others
+    return Seen(story)
+
+
+def test_the_candidate_is_asked_on_staging_and_that_is_told(seen: Seen) -> None:
+    world = look(observer(seen), seen, after=MINUTE)
+    assert world.staging == seen.story.others[STAGING]
+    assert world.round is not None
+    assert seen.asked_at == [STAGING]
+    slow = replace(seen.story.others[STAGING], updating=True)
+    seen.story.others[STAGING] = slow
+    assert look(observer(seen), seen, after=MINUTE).round is None
+
+
+def test_without_a_staging_endpoint_none_is_looked_for() -> None:
+    seen = Seen(Story())
+    seen.story.look()
+    assert look(observer(seen), seen, after=MINUTE).staging is None
+
+
+def test_what_is_left_behind_is_looked_for_at_every_look(seen: Seen) -> None:
+    story, observing = seen.story, observer(seen)
+    story.obeys = False
+    story.order(Order.ABORT)
+    story.look()
+    assert story.application.live is None
+    look(observing, seen, after=MINUTE)
+    assert observing.glance(story.application, story.now) is None
+    story.obeys = True
+    story.look(times=3)
+    assert not story.others
+    look(observing, seen, after=MINUTE)
+    assert observing.glance(story.application, story.now) is not None
+
+
+def test_on_the_way_home_it_waits_until_users_are_home_or_others_keep_them_from_it(
+    seen: Seen,
+) -> None:
+    story, observing = seen.story, observer(seen)
+    story.order(Order.ABORT)
+    assert look(observing, seen, after=MINUTE).staging is None
+    story.order(Order.RUN)
+    story.edit(v1=100, v2=0)
+    story.look()
+    assert story.application.change is not None, "somebody has put the version on the endpoint"
+    story.order(Order.ABORT)
+    story.look()
+    assert story.live.state == "RolledBack"
+    assert look(observing, seen, after=MINUTE).staging is not None
