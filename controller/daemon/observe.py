@@ -30,7 +30,7 @@ from policies.golden import Finding, Round, judge
 from states.desired import closed, desired
 from states.home import converged, ready_for
 from states.machine import State
-from states.release import Application, Order
+from states.release import Application, Order, Pinned
 from states.staging import left, place, ready_there, rounds_there
 from states.turn import Turn
 from states.world import Absent, Endpoint, Evidence, ModelVersion, World
@@ -279,14 +279,7 @@ class Observer:
             return None
         if not ready_for(Turn(application, World(now=now, endpoint=endpoint), endpoint), live):
             return None
-        candidate, baseline = application.entity(live.version), live.pinned.baseline
-        stable = application.entity(baseline) if baseline else None
-        tests = live.pinned.tests
-        return self._try(
-            application,
-            "probes",
-            lambda: self.probes.round(candidate, stable, tests, given_up.is_set),
-        )
+        return self._asked(application, live.version, live.pinned, given_up)
 
     def _staging(self, application: Application) -> Endpoint | Absent | None:
         """The staging endpoint, while there is one to look for."""
@@ -306,13 +299,26 @@ class Observer:
             return None
         if judge(rounds_there(application))[0] in (Finding.PASS, Finding.FAIL):
             return None
-        candidate, baseline = application.entity(live.version), live.pinned.baseline
+        name = live.pinned.staging
+        return self._asked(application, live.version, live.pinned, given_up, staging=name)
+
+    def _asked(
+        self,
+        application: Application,
+        version: str,
+        pinned: Pinned,
+        given_up: Event,
+        staging: str | None = None,
+    ) -> Round | None:
+        """Ask a version its golden queries, on a staging endpoint if one is named, and stable."""
+        candidate, baseline = application.entity(version), pinned.baseline
         stable = application.entity(baseline) if baseline else None
-        tests, name = live.pinned.tests, live.pinned.staging
         return self._try(
             application,
             "probes",
-            lambda: self.probes.round(candidate, stable, tests, given_up.is_set, name),
+            lambda: self.probes.round(
+                candidate, stable, pinned.tests, given_up.is_set, staging=staging
+            ),
         )
 
 

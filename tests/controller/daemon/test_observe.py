@@ -63,7 +63,9 @@ class Workspace:
         stable: str | None,
         tests: tuple[GoldenQuery, ...],
         given_up: Callable[[], bool],
+        staging: str | None = None,
     ) -> Round | None:
+        del staging
         assert (candidate, stable) == ("rag_chatbot-v2", "rag_chatbot-v1")
         assert not given_up()
         return Round(asked=len(tests), candidate_failed=(), stable_failed=(), why="")
@@ -207,7 +209,7 @@ def test_an_abort_ends_a_round_of_golden_queries_that_is_slow(workspace: Workspa
         ended.wait(30)
         return None
 
-    observing.probes = SimpleNamespace(round=lambda *a: slow(given_up=a[3]))  # type: ignore[assignment]
+    observing.probes = SimpleNamespace(round=lambda *a, **_: slow(given_up=a[3]))  # type: ignore[assignment]
     observing.aborted = lambda: bool(let_go)
     begun = time.monotonic()
     seen = look(observing, workspace, after=MINUTE)

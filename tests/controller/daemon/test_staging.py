@@ -142,7 +142,7 @@ class Seen(Workspace):
         staging: str | None = None,
     ) -> Round | None:
         self.asked_at.append(staging)
-        return super().round(candidate, stable, tests, given_up)
+        return super().round(candidate, stable, tests, given_up, staging)
 
 
 @pytest.fixture
