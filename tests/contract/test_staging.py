@@ -33,18 +33,23 @@ def sized(model: str) -> ServingSettings:
     return ServingSettings(model=model, size=Size(scale_to_zero=True))
 
 
-def made(endpoints: Endpoints, settings: ServingSettings) -> tuple[str, Endpoint]:
-    """A staging endpoint that is ready, by its name."""
-    staging = name()
+def made(
+    endpoints: Endpoints, settings: ServingSettings, staging: str | None = None
+) -> tuple[str, Endpoint]:
+    """A staging endpoint that was asked for just now, by its name."""
+    staging = staging or name()
     endpoints.create_staging(staging, serving(settings.model, v2=100), settings, MARK)
-    return staging, settled(endpoints, staging)
+    seen = endpoints.observe(staging)
+    assert isinstance(seen, Endpoint)
+    return staging, seen
 
 
 def test_it_serves_one_version_to_nobody_and_bears_what_it_was_made_for(
     client: WorkspaceClient, sized: ServingSettings
 ) -> None:
     endpoints = Endpoints(client)
-    staging, seen = made(endpoints, sized)
+    staging, _ = made(endpoints, sized)
+    seen = settled(endpoints, staging)
     assert seen.serving == serving(sized.model, v2=100)
     assert seen.ready == {entity("v2")}
     assert (seen.owner, seen.made_for) == ("headgate", MARK)
@@ -71,9 +76,7 @@ def test_another_endpoint_of_its_name_is_never_deleted(
     endpoints = Endpoints(client)
     staging, seen = made(endpoints, sized)
     endpoints.remove_staging(staging, seen.id)
-    endpoints.create_staging(staging, serving(sized.model, v2=100), sized, MARK)
-    another = endpoints.observe(staging)
-    assert isinstance(another, Endpoint)
+    _, another = made(endpoints, sized, staging)
     for id_ in (seen.id, ""):
         with pytest.raises(Refused, match="not the one that Headgate made"):
             endpoints.remove_staging(staging, id_)
@@ -104,6 +107,7 @@ def test_the_candidate_is_asked_there_and_stable_where_it_serves(
 ) -> None:
     endpoints = Endpoints(client)
     staging, seen = made(endpoints, sized)
+    settled(endpoints, staging)
     probes = Probes(client, split.endpoint, APP)
     found = probes.round(entity("v2"), entity("v1"), (GOOD,), staging=staging)
     assert found is not None
