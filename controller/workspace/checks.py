@@ -199,7 +199,7 @@ class Checks:
             name=me.user_name,
             groups=frozenset(group.display for group in me.groups or () if group.display),
             method=self._client.config.auth_type or "unknown",
-            loopback=_loopback(host),
+            loopback=is_loopback(host),
         )
 
     def owner(self, model: str) -> str | Absent | None:
@@ -309,7 +309,8 @@ class Checks:
         return self._statements.rows(place, statement, parameters or {})
 
 
-def _loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this very machine: what answers there stands for Databricks."""
     if host == "localhost":
         return True
     try:

@@ -1,0 +1,79 @@
+"""`headgate report`: an endpoint's days, or the whole story of one release."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from controller.console.common import (
+    USAGE,
+    WORKSPACE,
+    Json,
+    Logs,
+    Release,
+    StoreUrl,
+    fail,
+    in_words,
+)
+from controller.settings import ProcessSettings, SettingsError, load
+
+app = typer.Typer()
+LONGEST = 366
+"""Days that one report may have: its table is read whole."""
+
+Html = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write it as one HTML page.")
+]
+
+
+@app.command()
+def report(  # noqa: PLR0913, PLR0917 - typer's way: its options
+    selection: Release,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The configuration file; for APP alone.")
+    ] = None,
+    days: Annotated[
+        int, typer.Option("--days", min=1, max=LONGEST, help="How many, today included.")
+    ] = 7,
+    logs: Logs = None,
+    store: StoreUrl = None,
+    html: Html = None,
+    as_json: Json = False,  # noqa: FBT002
+) -> None:
+    """Of APP: requests, errors and latency by day, from its inference table. Of APP/VERSION: the
+    whole story of a release, from the store or the log.
+    """  # noqa: D205 - the help's one paragraph
+    with in_words():
+        _traffic(selection, config, days, html, as_json=as_json)
+
+
+def _traffic(
+    name: str, config: Path | None, days: int, html: Path | None, *, as_json: bool
+) -> None:
+    from controller.console import page, traffic  # noqa: PLC0415 - only here
+    from controller.workspace.errors import Unconfigured, WorkspaceError  # noqa: PLC0415
+
+    if config is None:
+        raise SettingsError(
+            f"say --config FILE, which tells where {name} is served; or name a release, as in "
+            f"{name}/7, and the record tells its story"
+        )
+    applications = load(config).applications
+    if name not in applications:
+        there = ", ".join(applications)
+        raise SettingsError(f"{config}: has no application {name}; there is {there}")
+    try:
+        told = traffic.read(name, applications[name], ProcessSettings.read(), days)
+    except Unconfigured as error:
+        fail(str(error), USAGE)
+    except WorkspaceError as error:
+        fail(str(error), WORKSPACE)
+    if html is not None:
+        page.write(html, traffic.document(told))
+    if as_json:
+        sys.stdout.write(json.dumps(told.as_json(), indent=2) + "\n")
+    else:
+        traffic.show(Console(highlight=False), told)
