@@ -18,6 +18,7 @@ from controller.record.store import Store
 from controller.settings import ApplicationSettings, ProcessSettings
 from controller.workspace import serving
 from controller.workspace.client import connect
+from controller.workspace.examples import Examples
 from controller.workspace.inference import InferenceTable, Paths
 from controller.workspace.jsonpath import JsonPath
 from controller.workspace.listing import Listing
@@ -48,7 +49,7 @@ class Shared:
     """What has no state of any one application, and is made once for all of them."""
 
     def __init__(self, warehouse: str, store: Store) -> None:
-        self.client = connect()
+        self.client, self.warehouse = connect(), warehouse
         self.endpoints, self.registry = serving.Endpoints(self.client), Registry(self.client)
         self.listing, self.traffic = Listing(self.client), Traffic(self.client)
         self.table = InferenceTable(self.client, warehouse)
@@ -101,7 +102,10 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
     )
     sending = Backoff(f"sending to {settings.endpoint}")
     actor = Actor(endpoints, registry, store, _serving(settings), shared.budget, sending)
-    return Pass(name, settings.spec(), store, printer, observer, actor, Leaps(steady), tenure)
+    examples = Examples(shared.client, shared.warehouse, counted)
+    return Pass(
+        name, settings.spec(), store, printer, observer, actor, Leaps(steady), tenure, examples
+    )
 
 
 def _response(settings: ApplicationSettings) -> ResponsePaths:

@@ -160,7 +160,7 @@ def test_a_day_is_a_day_of_utc_and_older_days_are_left_out(
 def test_without_the_right_to_read_the_system_table_headgates_own_requests_name_the_versions(
     client: WorkspaceClient, workspace: Workspace, users: Users
 ) -> None:
-    workspace.fault(scope="sql", statement="system.serving", failed=DENIED)
+    workspace.fault(scope="sql", match={"statement": r"FROM system\.serving"}, failed=DENIED)
     known = {entity("v1"): "1"}
     found = days(client, users, known=known)
     assert {(day.version, day.entity) for day in found} == {
@@ -173,7 +173,7 @@ def test_without_the_right_to_read_the_system_table_headgates_own_requests_name_
 
 
 def test_a_table_that_is_not_there_is_named(client: WorkspaceClient, users: Users) -> None:
-    with pytest.raises(Refused, match="main.serving.nowhere: there is no such table"):
+    with pytest.raises(Refused, match=r"main\.serving\.nowhere: there is no such table"):
         days(client, users, table="main.serving.nowhere")
 
 
