@@ -15,6 +15,7 @@ from controller.console.common import (
     Logs,
     Release,
     StoreUrl,
+    book_of,
     fail,
     in_words,
 )
@@ -47,7 +48,35 @@ def report(  # noqa: PLR0913, PLR0917 - typer's way: its options
     whole story of a release, from the store or the log.
     """  # noqa: D205 - the help's one paragraph
     with in_words():
-        _traffic(selection, config, days, html, as_json=as_json)
+        if "/" in selection:
+            _release(selection, logs, store, html, as_json=as_json)
+        elif logs or store:
+            raise SettingsError(
+                f"{selection} alone is told of by its inference table: name a release, as in "
+                f"{selection}/7, to read the store or the log"
+            )
+        else:
+            _traffic(selection, config, days, html, as_json=as_json)
+
+
+def _release(
+    selection: str,
+    logs: list[str] | None,
+    store: str | None,
+    html: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    from controller.console import dossier, page  # noqa: PLC0415 - with the judging
+    from controller.console.account import account  # noqa: PLC0415
+
+    told = account(book_of(logs, store), selection)
+    if html is not None:
+        page.write(html, dossier.document(told))
+    if as_json:
+        sys.stdout.write(json.dumps(told.as_json(), indent=2) + "\n")
+    else:
+        dossier.show(Console(highlight=False), told)
 
 
 def _traffic(

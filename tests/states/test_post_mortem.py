@@ -42,9 +42,7 @@ def home(story: Story) -> None:
         story.look()
 
 
-def test_a_version_that_goes_bad_on_its_second_step_is_told_of_with_the_minute_and_the_numbers() -> (
-    None
-):
+def test_a_version_that_goes_bad_on_a_step_is_told_of_with_the_minute_and_the_numbers() -> None:
     story = on_step(2)
     went_bad = story.now
     before = sum(block.candidate.requests for block in story.live.blocks)
@@ -52,7 +50,7 @@ def test_a_version_that_goes_bad_on_its_second_step_is_told_of_with_the_minute_a
     story.error_rates["2"] = 0.1
     home(story)
     event = told(story)
-    blocks = [block for block in story.application.releases[-1].blocks]
+    blocks = story.application.releases[-1].blocks
     got = sum(block.candidate.requests for block in blocks)
     bad = sum(block.candidate.errors for block in blocks)
     assert got > before
