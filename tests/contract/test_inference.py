@@ -10,12 +10,16 @@ from databricks.sdk import WorkspaceClient
 
 from controller.workspace.counting import Paths, ms
 from controller.workspace.errors import Refused
+from controller.workspace.examples import Examples
 from controller.workspace.inference import Answer, Ask, InferenceTable, QueryAsk, Window
 from controller.workspace.markers import marker
 from controller.workspace.names import identifier
 from controller.workspace.probes import Probes
 from controller.workspace.serving import Endpoints, ServingSettings
+from controller.workspace.statements import Statements
 from policies.evidence import NOTHING, Arm
+from states.examples import Wanted
+from states.release import Application, Spec
 from tests.contract.conftest import LAG_S, Split, Workspace, entity, name, serving, settled
 
 WAREHOUSE = "sandbox"
@@ -357,3 +361,41 @@ def test_a_warehouse_that_is_not_there_is_named(client: WorkspaceClient, table: 
 def test_what_is_no_table_name_never_reaches_a_statement(table: str) -> None:
     with pytest.raises(Refused, match=r"catalog\.schema\.table"):
         identifier(table)
+
+
+def test_bad_requests_are_looked_up_by_id_for_one_version_and_none_of_headgates_own(
+    client: WorkspaceClient, users: Users, table: Table
+) -> None:
+    since = to_ms(datetime.now(UTC))
+    table.beat("v1", "v2")
+    while users.arm("v2").errors < 4 or not users.arm("v1").errors:
+        users.ask("fail", 2)
+        users.ask("q")
+    for version in ("v1", "v2"):
+        table.probes.beat(entity(version), "fail", marker(table.application, entity(version)))
+    time.sleep(LAG_S + 0.3)
+    spec = Spec(model="main.ml_models.obedient", endpoint=table.split.endpoint)
+    application = Application(name=table.application, spec=spec)
+    source = Examples(client, WAREHOUSE, Paths())
+    wanted = Wanted(version="2", attempt=1, entity=entity("v2"), guard="errors", since=since)
+    failed = f"""
+SELECT DISTINCT rows_of.databricks_request_id, rows_of.request_time
+FROM {identifier(table.split.table)} AS rows_of
+JOIN system.serving.served_entities AS names USING (served_entity_id)
+WHERE names.served_entity_name = :entity AND rows_of.status_code = 400
+  AND rows_of.client_request_id = 'a user\\'s own'
+  AND unix_millis(rows_of.request_time) >= {ms(since)}
+ORDER BY rows_of.request_time
+"""  # noqa: S608 - the test's own
+    rows = Statements(client, WAREHOUSE).rows("the table", failed, {"entity": entity("v2")})
+    expected = [row[0] for row in rows]
+    assert len(expected) == users.arm("v2").errors
+    found = source.look(application, wanted)
+    assert len(found) == 3
+    assert set(found) <= set(expected)
+    slow = replace(wanted, guard="latency", slow_ms=0.0)
+    assert len(source.look(application, slow)) <= 3
+    assert not set(source.look(application, slow)) & set(expected)
+    assert source.look(application, replace(wanted, guard="faithfulness")) == ()
+    later = replace(wanted, since=datetime.now(UTC) + timedelta(minutes=1))
+    assert source.look(application, later) == ()
