@@ -190,18 +190,29 @@ def at_of(line: Line) -> datetime:
 
 
 def _moments(timed: Iterable[tuple[datetime, Line]]) -> list[Moment]:
-    """Where state or weights changed; the same again is no news."""
+    """Where state or weights changed; the same again is no news.
+
+    What is seen is told by the endpoint's changes at once, and of the release when it settles.
+    """
     found: list[Moment] = []
+    seen_now: int | None = None
+    settled: object = None
     for at, line in timed:
         if not isinstance(line.get("weight"), int):
             continue
-        weight_seen = line.get("weight_seen")
+        if line.get("weight_seen") != settled:
+            settled = line.get("weight_seen")
+            seen_now = settled if isinstance(settled, int) else None
+        shares = own(line, "versions")
+        if line["event"] == "endpoint.update" and isinstance(shares, dict):
+            share = shares.get(line.get("version"), 0)
+            seen_now = share if isinstance(share, int) else None
         one = Moment(
             at=at,
             state=str(line.get("state")),
             step=int(line.get("step") or 0),
             weight=line["weight"],
-            weight_seen=weight_seen if isinstance(weight_seen, int) else None,
+            weight_seen=seen_now,
         )
         if not found or _told(found[-1]) != _told(one):
             found.append(one)
