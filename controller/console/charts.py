@@ -8,14 +8,14 @@ from xml.etree.ElementTree import Element
 from controller.console.page import element
 
 WIDTH, HEIGHT = 560, 240
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 30, 26
+LEFT, RIGHT, TOP, BOTTOM = 66, 12, 30, 26
 TICKS = 4
 """Parts that the upward axis is cut into, at most."""
 APART = 62
 """Least room for a label of the other axis."""
 DASHES = ("", "6 3", "2 3", "8 3 2 3")
 COLOURS = ("a", "b", "c", "d")
-LEGEND = 130
+LEGEND = 120
 MARKS_FOR = 60
 """With more points than this, marks would only hide the line."""
 
@@ -75,10 +75,11 @@ def plot(
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         role="img",
         aria_label=title,
+        font_size="11",
     )
     if not points:
         drawing.append(_text(LEFT, HEIGHT / 2, "nothing was counted"))
-        return element("figure", drawing, element("figcaption", title))
+        return _figure(drawing, title)
     highest = max(one.high if one.high is not None else one.value for one in points)
     step, top = _round(most if most is not None else highest)
     places = [one.at for one in points]
@@ -87,8 +88,13 @@ def plot(
     drawing.extend(_across(scale, sorted(set(places)), across))
     for number, line in enumerate(series):
         drawing.append(_line(scale, line, number))
-        drawing.extend(_key(line.name, number))
-    return element("figure", drawing, element("figcaption", title))
+        drawing.extend(_key(line, number))
+    return _figure(drawing, title)
+
+
+def _figure(drawing: Element, title: str) -> Element:
+    """Where the screen is narrow it scrolls, and keeps a size that can be read."""
+    return element("figure", element("figcaption", title), drawing, tabindex="0")
 
 
 def _round(highest: float) -> tuple[float, float]:
@@ -138,7 +144,10 @@ def _line(scale: _Scale, line: Series, number: int) -> Element:
             path.append(f"H{x}V{y}" if line.stepped else f"L{x} {y}")
         if one.low is not None and one.high is not None:
             low, high = _short(scale.y(one.low)), _short(scale.y(one.high))
-            made.append(element("line", x1=x, x2=x, y1=low, y2=high, stroke_opacity="0.5"))
+            # Beside each other, as both versions were often counted at the same times.
+            beside = _short(scale.x(one.at) + 2 * number)
+            ends = {"x1": beside, "x2": beside, "y1": low, "y2": high}
+            made.append(element("line", stroke_opacity="0.5", **ends))
         if len(line.points) <= MARKS_FOR and not line.stepped:
             made.append(_mark(scale.x(one.at), scale.y(one.value), number))
     drawn = {"fill": "none", "stroke_width": "2", **({"stroke_dasharray": dash} if dash else {})}
@@ -162,14 +171,15 @@ def _mark(x: float, y: float, number: int) -> Element:
     return element("polygon", points=points, fill=fill)
 
 
-def _key(name: str, number: int) -> list[Element]:
+def _key(line: Series, number: int) -> list[Element]:
     """What a line stands for, above the drawing."""
     x, dash = LEFT + LEGEND * (number % len(DASHES)), DASHES[number % len(DASHES)]
     drawn = {"stroke_width": "2", **({"stroke_dasharray": dash} if dash else {})}
-    line = element("line", x1=x, x2=x + 26, y1=12, y2=12, **drawn)
+    drawing = element("line", x1=x, x2=x + 26, y1=12, y2=12, **drawn)
+    mark = None if line.stepped else _mark(x + 13, 12, number)
     colour = COLOURS[number % len(COLOURS)]
-    sample = element("g", line, _mark(x + 13, 12, number), class_=colour, stroke="currentColor")
-    return [sample, _text(x + 31, 16, name)]
+    sample = element("g", drawing, mark, class_=colour, stroke="currentColor")
+    return [sample, _text(x + 31, 16, line.name)]
 
 
 def _text(x: float, y: float, told: str, *, anchor: str = "start") -> Element:

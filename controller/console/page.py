@@ -34,8 +34,9 @@ th, td { border-bottom: 1px solid color-mix(in srgb, currentColor 25%, transpare
 .number { text-align: end; white-space: nowrap; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; }
 dt { font-weight: 600; } dd { margin: 0; }
-svg { display: block; width: 100%; height: auto; max-width: 44rem; }
-svg text { font: 11px system-ui, sans-serif; fill: currentColor; }
+figure { margin: 1rem 0; overflow-x: auto; }
+svg { display: block; width: 100%; height: auto; min-width: 34rem; max-width: 44rem; }
+svg text { font-family: system-ui, sans-serif; }
 .note { opacity: .8; }
 .bad { border-inline-start: .3rem solid currentColor; padding-inline-start: 1rem; }
 .a { stroke: var(--a); } .b { stroke: var(--b); } .c { stroke: var(--c); } .d { stroke: var(--d); }
