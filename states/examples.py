@@ -4,7 +4,6 @@ They are looked up once, after users were seen home, and by their ids alone. Wit
 waits, and nothing is missing but the ids.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,6 +16,18 @@ from states.world import World
 
 MOST = 3
 """How many are looked up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What the inference table has of them by now; more may yet come."""
+
+    ids: tuple[str, ...] = ()
+    """At most `MOST`: the first, or the worst, of their kind."""
+    statuses: tuple[tuple[str, int], ...] = ()
+    """How many ended with each status; `none` is no answer at all."""
+    first_at: datetime | None = None
+    """When the first of them was answered, by the platform's clock."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,17 +68,32 @@ def wanted(application: Application, version: str, attempt: int) -> Wanted | Non
     )
 
 
-def examples(
-    application: Application, world: World, found: Wanted, ids: Sequence[str]
-) -> Plan | None:
-    """Write down the ids that were found; None, if there is nothing to write or to write it to."""
-    release = _release(application, (found.version, found.attempt))
-    if not ids or release is None:
+def examples(application: Application, world: World, wanted: Wanted, found: Found) -> Plan | None:
+    """Write down what was found; None, if there is nothing to write or to write it to."""
+    release = _release(application, (wanted.version, wanted.attempt))
+    if not found.ids or found.first_at is None or release is None:
         return None
     turn = Turn(application, world)
-    told = f"{len(ids)} of the bad requests, by the ids that the inference table has"
-    turn.tell("release.examples", release, told, guard=found.guard, request_ids=list(ids))
+    number = sum(count for _, count in found.statuses)
+    by_status = ", ".join(f"{count:,} with {_status(status)}" for status, count in found.statuses)
+    told = (
+        f"the inference table has {number:,} of the bad requests by now, {by_status}; the first "
+        f"at {found.first_at:%Y-%m-%d %H:%M:%S} UTC"
+    )
+    turn.tell(
+        "release.examples",
+        release,
+        told,
+        guard=wanted.guard,
+        request_ids=list(found.ids),
+        statuses=[list(one) for one in found.statuses],
+        first_at=found.first_at.isoformat(),
+    )
     return Plan(application=turn.application, events=tuple(turn.events))
+
+
+def _status(status: str) -> str:
+    return "no answer" if status == "none" else f"status {status}"
 
 
 def _release(application: Application, mark: tuple[str, int]) -> Release | None:

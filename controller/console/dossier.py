@@ -112,6 +112,7 @@ def _mortem_rows(told: Account) -> list[tuple[str, str]]:
     if line is None:
         return []
     ids = ", ".join(told.request_ids)
+    found = next(iter(told.of("release.examples")), None)
     guard = own(line, "guard")
     if guard is not None and not ids:
         ids = "none were looked up, or found"
@@ -135,6 +136,7 @@ def _mortem_rows(told: Account) -> list[tuple[str, str]]:
         ("lag in force", _length(own(line, "lag_s"))),
         ("not counted", _number(own(line, "uncounted"))),
         ("request ids", ids),
+        ("looked up", str(found.get("because", "")) if found else ""),
     ]
 
 

@@ -23,7 +23,7 @@ from controller.record.loading import Loaded
 from controller.record.printer import Printer
 from controller.record.store import Store
 from controller.workspace.errors import WorkspaceError
-from states.examples import Wanted, examples, wanted
+from states.examples import Found, Wanted, examples, wanted
 from states.leap import leapt
 from states.plan import Call, Plan
 from states.quarantine import lift, quarantine, quarantined
@@ -42,8 +42,8 @@ log = structlog.get_logger()
 class Examples(Protocol):
     """The inference table's requests, as `controller.workspace.examples` looks them up."""
 
-    def look(self, application: Application, wanted: Wanted) -> tuple[str, ...]:
-        """Ids of some bad requests; it must give up soon."""
+    def look(self, application: Application, wanted: Wanted) -> Found:
+        """What there is of the bad requests; it must give up soon."""
 
 
 @dataclass
@@ -80,17 +80,17 @@ class Pass:
         if wanted is not None and self.examples is not None and self.name in self.tenure:
             self._exemplify(self.examples, wanted)
 
-    def _exemplify(self, source: Examples, found: Wanted) -> None:
+    def _exemplify(self, source: Examples, wanted: Wanted) -> None:
         """Look up some bad requests of a release that went back in an earlier pass, once.
 
         Not in that pass: it may have had a slot that is for rollbacks, and others may need it.
         """
         try:
-            ids = source.look(self.store.load(self.name, self.spec).application, found)
+            found = source.look(self.store.load(self.name, self.spec).application, wanted)
         except WorkspaceError as error:
             log.warning("examples.unread", application=self.name, because=str(error))
             return
-        self._write(lambda application, world: examples(application, world, found, ids))
+        self._write(lambda application, world: examples(application, world, wanted, found))
 
     def _on_a_clock_that_may_leap(self, application: Application) -> Application:
         """The application with its times moved along, if the record's clock leapt."""

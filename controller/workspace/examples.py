@@ -1,4 +1,6 @@
-"""Ids of some requests that went wrong, of an inference table; never what was asked or answered."""
+"""Some requests that went wrong, of an inference table: by id, never what was asked or answered."""
+
+from datetime import UTC, datetime
 
 from databricks.sdk import WorkspaceClient
 
@@ -8,7 +10,7 @@ from controller.workspace.errors import Refused
 from controller.workspace.serving import Endpoints
 from controller.workspace.statements import Statements
 from policies.guards import ANSWERS, ERRORS, LATENCY, TOKENS
-from states.examples import MOST, Wanted
+from states.examples import MOST, Found, Wanted
 from states.release import Application
 from states.world import Endpoint
 
@@ -25,34 +27,51 @@ class Examples:
         self._statements = Statements(client, warehouse_id, deadline_s=DEADLINE_S)
         self._paths = paths
 
-    def look(self, application: Application, wanted: Wanted) -> tuple[str, ...]:
-        """At most three ids, the first or the worst of their kind; raises this package's errors."""
+    def look(self, application: Application, wanted: Wanted) -> Found:
+        """What the table has of the bad requests; raises this package's errors."""
         endpoint = self._endpoints.observe(application.spec.endpoint)
         table = endpoint.inference_table if isinstance(endpoint, Endpoint) else None
         bad = _bad(wanted)
         if table is None or bad is None:
-            return ()
-        condition, order = bad
-        rows = counting.rows(table, self._paths, ms(wanted.since) - LOOKBACK_MS)
-        statement = f"""
-WITH {rows}
-SELECT request_id
-FROM seen
-WHERE NOT startswith(marker, :own)
-  AND at_ms >= {ms(wanted.since)}
-  AND entity_id IN (SELECT entity_id FROM seen WHERE startswith(marker, :candidate))
-  AND ({condition})
-ORDER BY {order}, request_id
-LIMIT {MOST}
-"""  # noqa: S608 - our own conditions, and numbers
+            return Found()
         marked = markers.prefix(application.name, wanted.entity)
-        found = self._statements.rows(
-            f"inference table {table}", statement, {"own": markers.OWN, "candidate": marked}
+        seen = counting.rows(table, self._paths, ms(wanted.since) - LOOKBACK_MS)
+        rows = self._statements.rows(
+            f"inference table {table}",
+            _statement(seen, wanted, *bad),
+            {"own": markers.OWN, "candidate": marked},
         )
-        ids = tuple(row[0] for row in found if row[0])
+        ids = tuple(one for kind, one, _, _ in rows if kind == "id" and one)
         if any(len(one) > LONGEST_ID or not one.isprintable() for one in ids):
             raise Refused(f"inference table {table}: its request ids are none")
-        return ids
+        statuses = [(str(one), int(n or 0)) for kind, one, n, _ in rows if kind == "status"]
+        firsts = [int(at) for kind, _, _, at in rows if kind == "status" and at]
+        return Found(
+            ids=ids,
+            statuses=tuple(sorted(statuses)),
+            first_at=datetime.fromtimestamp(min(firsts) / 1000, UTC) if firsts else None,
+        )
+
+
+def _statement(rows: str, wanted: Wanted, condition: str, order: str) -> str:
+    """Ids of a few, and how many there are of each status: rows of one form, told apart by kind."""
+    return f"""
+WITH {rows},
+bad AS (
+  SELECT * FROM seen
+  WHERE NOT startswith(marker, :own)
+    AND at_ms >= {ms(wanted.since)}
+    AND entity_id IN (SELECT entity_id FROM seen WHERE startswith(marker, :candidate))
+    AND ({condition})
+),
+few AS (SELECT request_id FROM bad ORDER BY {order}, request_id LIMIT {MOST})
+SELECT 'id' AS kind, request_id AS told, CAST(1 AS BIGINT) AS number, CAST(NULL AS BIGINT) AS at_ms
+FROM few
+UNION ALL
+SELECT 'status', coalesce(CAST(status AS STRING), 'none'), count(*), min(at_ms)
+FROM bad
+GROUP BY status
+"""  # noqa: S608 - our own conditions, and numbers
 
 
 def _bad(wanted: Wanted) -> tuple[str, str] | None:

@@ -18,7 +18,7 @@ from controller.workspace.probes import Probes
 from controller.workspace.serving import Endpoints, ServingSettings
 from controller.workspace.statements import Statements
 from policies.evidence import NOTHING, Arm
-from states.examples import Wanted
+from states.examples import Found, Wanted
 from states.release import Application, Spec
 from tests.contract.conftest import LAG_S, Split, Workspace, entity, name, serving, settled
 
@@ -379,23 +379,27 @@ def test_bad_requests_are_looked_up_by_id_for_one_version_and_none_of_headgates_
     source = Examples(client, WAREHOUSE, Paths())
     wanted = Wanted(version="2", attempt=1, entity=entity("v2"), guard="errors", since=since)
     failed = f"""
-SELECT DISTINCT rows_of.databricks_request_id, rows_of.request_time
+SELECT DISTINCT rows_of.databricks_request_id, rows_of.request_time,
+  rows_of.execution_duration_ms
 FROM {identifier(table.split.table)} AS rows_of
 JOIN system.serving.served_entities AS names USING (served_entity_id)
 WHERE names.served_entity_name = :entity AND rows_of.status_code = 400
   AND rows_of.client_request_id = 'a user\\'s own'
   AND unix_millis(rows_of.request_time) >= {ms(since)}
-ORDER BY rows_of.request_time
+ORDER BY unix_millis(rows_of.request_time) + rows_of.execution_duration_ms, 1
 """  # noqa: S608 - the test's own
     rows = Statements(client, WAREHOUSE).rows("the table", failed, {"entity": entity("v2")})
     expected = [row[0] for row in rows]
     assert len(expected) == users.arm("v2").errors
     found = source.look(application, wanted)
-    assert len(found) == 3
-    assert set(found) <= set(expected)
-    slow = replace(wanted, guard="latency", slow_ms=0.0)
-    assert len(source.look(application, slow)) <= 3
-    assert not set(source.look(application, slow)) & set(expected)
-    assert source.look(application, replace(wanted, guard="faithfulness")) == ()
+    assert len(found.ids) == 3
+    assert list(found.ids) == expected[:3], "the first of them"
+    assert found.statuses == (("400", len(expected)),)
+    assert found.first_at is not None
+    assert since <= found.first_at <= datetime.now(UTC)
+    slow = source.look(application, replace(wanted, guard="latency", slow_ms=-1.0))
+    assert slow.statuses == (("200", users.arm("v2").requests - len(expected)),)
+    assert not set(slow.ids) & set(expected)
+    assert source.look(application, replace(wanted, guard="faithfulness")) == Found()
     later = replace(wanted, since=datetime.now(UTC) + timedelta(minutes=1))
-    assert source.look(application, later) == ()
+    assert source.look(application, later) == Found()

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from policies.fuse import Minute
-from states.examples import examples, wanted
+from states.examples import Found, examples, wanted
 from states.plan import Event
 from states.release import Application, Order
 from states.world import World
@@ -235,15 +235,18 @@ def test_what_is_looked_up_is_the_closing_guards_and_goes_into_the_journal_by_id
     assert found is not None
     assert (found.guard, found.entity, found.since) == ("errors", "rag_chatbot-v2", went_bad)
     world = World(now=story.now)
-    plan = examples(story.application, world, found, ("a", "b"))
+    some = Found(ids=("a", "b"), statuses=(("400", 7),), first_at=went_bad)
+    plan = examples(story.application, world, found, some)
     assert plan is not None
     [event] = plan.events
     assert (event.name, event.release) == ("release.examples", ("2", 1))
-    assert event.fields == {"guard": "errors", "request_ids": ["a", "b"]}
+    assert event.fields["request_ids"] == ["a", "b"]
+    assert event.fields["statuses"] == [["400", 7]]
+    assert event.because.endswith(f"the first at {went_bad:%Y-%m-%d %H:%M:%S} UTC")
     assert plan.application == story.application
     assert plan.calls == ()
-    assert examples(story.application, world, found, ()) is None
-    assert examples(_forgotten(story.application), world, found, ("a",)) is None
+    assert examples(story.application, world, found, Found()) is None
+    assert examples(_forgotten(story.application), world, found, some) is None
 
 
 def _forgotten(application: Application) -> Application:

@@ -10,28 +10,31 @@ from structlog.testing import capture_logs
 
 from controller.record.lines import Line
 from controller.workspace.errors import Unreachable, WorkspaceError
-from states.examples import Wanted
+from states.examples import Found, Wanted
 from states.machine import State
 from states.release import Application
 from tests.controller.house import NAME, House, opened
+from tests.states.story import START
 
 
 @dataclass
 class Requests:
     """What the inference table would tell; it remembers what it was asked, and what was so then."""
 
-    ids: tuple[str, ...] = ("id-1", "id-2", "id-3")
+    found: Found = Found(  # noqa: RUF009 - immutable
+        ids=("id-1", "id-2", "id-3"), statuses=(("400", 8), ("none", 1)), first_at=START
+    )
     failing: WorkspaceError | None = None
     asked: list[Wanted] = field(default_factory=list)
     homes: list[bool] = field(default_factory=list)
 
-    def look(self, application: Application, wanted: Wanted) -> tuple[str, ...]:
-        """Ids of some bad requests."""
+    def look(self, application: Application, wanted: Wanted) -> Found:
+        """What it has of them."""
         self.asked.append(wanted)
         self.homes.append(application.live is None)
         if self.failing is not None:
             raise self.failing
-        return self.ids
+        return self.found
 
 
 @pytest.fixture
@@ -74,6 +77,8 @@ def test_the_ids_are_written_down_in_the_pass_after_the_one_in_which_users_were_
     assert requests.homes == [True]
     [line] = written(house, "release.examples")
     assert line["request_ids"] == ["id-1", "id-2", "id-3"]
+    assert line["statuses"] == [["400", 8], ["none", 1]]
+    assert "9 of the bad requests by now, 8 with status 400, 1 with no answer" in line["because"]
     assert (line["release"], line["state"]) == (f"{NAME}/2", State.ROLLED_BACK)
     for _ in range(5):
         run(house)
@@ -118,7 +123,7 @@ def test_nothing_is_looked_up_of_a_release_that_no_guard_closed(house: House) ->
 
 
 def test_a_table_without_such_requests_writes_nothing(house: House) -> None:
-    requests = Requests(ids=())
+    requests = Requests(found=Found())
     rolled_back(house, requests)
     before = house.store.printed()
     run(house)
