@@ -6,8 +6,9 @@ waits, and nothing is missing but the ids.
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from policies.guards import JUDGED, LATENCY
+from policies.guards import JUDGED, LATENCY, History
 from states.plan import Plan
 from states.post_mortem import closing_guard, onset
 from states.release import Application, Release
@@ -28,6 +29,16 @@ class Found:
     """How many ended with each status; `none` is no answer at all."""
     first_at: datetime | None = None
     """When the first of them was answered, by the platform's clock."""
+
+    @property
+    def sentence(self) -> str:
+        """How many there are, how they ended, and when the first was."""
+        if not self.ids:
+            return "the inference table has none of the bad requests by now"
+        number = sum(count for _, count in self.statuses)
+        ends = ", ".join(f"{count:,} with {_status(status)}" for status, count in self.statuses)
+        first = f"; the first at {self.first_at:%Y-%m-%d %H:%M:%S} UTC" if self.first_at else ""
+        return f"the inference table has {number:,} of the bad requests by now, {ends}{first}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,40 +66,35 @@ def wanted(application: Application, version: str, attempt: int) -> Wanted | Non
     began = onset(guard, [one for one in release.blocks if one.source == guard.source])
     if began is None:
         return None
-    slow = None
-    if guard.guard == LATENCY and release.history is not None:
-        slow = float(round(release.history.latency_ms[JUDGED]))
     return Wanted(
         version=version,
         attempt=attempt,
         entity=application.entity(version),
         guard=guard.guard,
         since=began.since,
-        slow_ms=slow,
+        slow_ms=slow_of(release.history) if guard.guard == LATENCY else None,
     )
+
+
+def slow_of(history: History | None) -> float | None:
+    """What counts as slow where stable's past was so; None where it tells nothing."""
+    return float(round(history.latency_ms[JUDGED])) if history and history.latency_ms else None
 
 
 def examples(application: Application, world: World, wanted: Wanted, found: Found) -> Plan | None:
     """Write down what was found; None, if there is nothing to write or to write it to."""
     release = _release(application, (wanted.version, wanted.attempt))
-    if not found.ids or found.first_at is None or release is None:
+    if not found.ids or release is None:
         return None
     turn = Turn(application, world)
-    number = sum(count for _, count in found.statuses)
-    by_status = ", ".join(f"{count:,} with {_status(status)}" for status, count in found.statuses)
-    told = (
-        f"the inference table has {number:,} of the bad requests by now, {by_status}; the first "
-        f"at {found.first_at:%Y-%m-%d %H:%M:%S} UTC"
-    )
-    turn.tell(
-        "release.examples",
-        release,
-        told,
-        guard=wanted.guard,
-        request_ids=list(found.ids),
-        statuses=[list(one) for one in found.statuses],
-        first_at=found.first_at.isoformat(),
-    )
+    fields: dict[str, Any] = {
+        "guard": wanted.guard,
+        "request_ids": list(found.ids),
+        "statuses": [list(one) for one in found.statuses],
+    }
+    if found.first_at is not None:
+        fields["first_at"] = found.first_at.isoformat()
+    turn.tell("release.examples", release, found.sentence, **fields)
     return Plan(application=turn.application, events=tuple(turn.events))
 
 

@@ -20,6 +20,7 @@ from policies.criterion import Criterion, Telling
 from policies.evidence import Arm, Block, total
 from policies.onearm import interval
 from policies.wealth import binary, mean, seen
+from states.examples import Found, slow_of
 from states.status import Status
 
 INTERVAL = (
@@ -115,6 +116,10 @@ class Account:
     expected_lag_s: float | None
     """How late the table was in stable's last day; None, if that was not told."""
     until: datetime
+    slow_ms: float | None = None
+    """What the latency guard calls slow; None where it does not judge."""
+    found: Found | None = None
+    """What the inference table has of its bad requests now; None: it was not asked."""
 
     def of(self, *events: str) -> tuple[Line, ...]:
         """The lines of some events, in order."""
@@ -128,6 +133,8 @@ class Account:
     @property
     def request_ids(self) -> tuple[str, ...]:
         """Some bad requests, as the inference table calls them."""
+        if self.found is not None:
+            return self.found.ids
         told = [own(line, "request_ids") for line in self.of("release.examples")]
         return tuple(str(one) for ids in told if isinstance(ids, list) for one in ids)
 
@@ -146,7 +153,8 @@ class Account:
             "holds": list(self.of("release.held", "release.freed", "endpoint.foreign_change")),
             "orders": list(self.of("order.given")),
             "post_mortem": self.post_mortem,
-            "request_ids": list(self.request_ids),
+            "request_ids": self.request_ids,
+            "asked_now": self.found,
         }
         plain: dict[str, Any] = to_jsonable_python(told)
         return plain
@@ -175,6 +183,7 @@ def account(book: Book, selection: str) -> Account:
         sources=tuple(_sources(blocks)),
         expected_lag_s=known.total_seconds() if known is not None else None,
         until=max(at for at, _ in timed),
+        slow_ms=slow_of(bench.history) if bench is not None else None,
     )
 
 

@@ -113,6 +113,9 @@ def _mortem_rows(told: Account) -> list[tuple[str, str]]:
         return []
     ids = ", ".join(told.request_ids)
     found = next(iter(told.of("release.examples")), None)
+    looked_up = str(found.get("because", "")) if found else ""
+    if told.found is not None:
+        looked_up = f"asked again: {told.found.sentence}"
     guard = own(line, "guard")
     if guard is not None and not ids:
         ids = "none were looked up, or found"
@@ -136,7 +139,7 @@ def _mortem_rows(told: Account) -> list[tuple[str, str]]:
         ("lag in force", _length(own(line, "lag_s"))),
         ("not counted", _number(own(line, "uncounted"))),
         ("request ids", ids),
-        ("looked up", str(found.get("because", "")) if found else ""),
+        ("looked up", looked_up),
     ]
 
 

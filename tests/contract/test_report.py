@@ -5,7 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -26,6 +26,7 @@ from controller.workspace.probes import Probes
 from controller.workspace.serving import Endpoints, ServingSettings, TableLocation
 from controller.workspace.statements import Statements
 from tests.contract.conftest import LAG_S, Workspace, entity, name, serving, settled
+from tests.controller.console.test_reading import Recorded
 from tests.pages import Page
 
 DENIED = "[INSUFFICIENT_PERMISSIONS] User does not have USE SCHEMA on system.serving"
@@ -182,7 +183,7 @@ def test_the_file_counts_by_the_houses_own_words() -> None:
     assert f"'{OWN}'" in SQL
 
 
-def reported(folder: Path, users: Users, *options: str) -> Result:
+def reported(folder: Path, users: Users, *options: str, of: str = "bot") -> Result:
     one = {
         "model": "main.ml_models.obedient",
         "endpoint": users.endpoint,
@@ -191,7 +192,7 @@ def reported(folder: Path, users: Users, *options: str) -> Result:
     }
     file = folder / "headgate.yaml"
     file.write_text(yaml.safe_dump({"applications": {"bot": one}}))
-    return CliRunner().invoke(app, ["report", "bot", "--config", str(file), *options])
+    return CliRunner().invoke(app, ["report", of, "--config", str(file), *options])
 
 
 @pytest.fixture
@@ -224,6 +225,35 @@ def test_the_command_tells_the_same_as_a_table_as_json_and_as_a_page(
     assert all("version 1" in plot and "all versions" in plot for plot in page.plots)
     assert "emulated" in page.text
     assert "emulated" in table
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_the_bad_requests_of_a_release_are_looked_up_again_when_they_are_asked_for(
+    tmp_path: Path, users: Users
+) -> None:
+    story = Recorded().keep(tmp_path)
+    story.look(times=2)
+    story.register(2)
+    story.error_rates["2"] = 0.3
+    story.until("RolledBack")
+    story.look(times=3)
+    began = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    log = tmp_path / "daemon.log"
+    with log.open("w") as file:
+        for line in story.store.journal():
+            known = line | ({"first_bad_from": began} if "first_bad_from" in line else {})
+            file.write(json.dumps(known).replace("rag-chatbot", "bot") + "\n")
+    story.store.close()
+    told = reported(tmp_path, users, "--logs", str(log), "--json", of="bot/2")
+    assert told.exit_code == 0, told.output
+    found = json.loads(told.stdout)
+    failed = [status for status, _ in users.of("2") if status != 200]
+    assert found["asked_now"]["statuses"] == [["400", len(failed)]]
+    assert len(found["request_ids"]) == min(3, len(failed))
+    shown = reported(tmp_path, users, "--logs", str(log), of="bot/2")
+    assert f"asked again: the inference table has {len(failed)} of the bad requests" in shown.stdout
+    alone = CliRunner().invoke(app, ["report", "bot/2", "--logs", str(log), "--json"])
+    assert json.loads(alone.stdout)["asked_now"] is None
 
 
 @pytest.mark.usefixtures("warehouse")

@@ -32,6 +32,7 @@ def test_it_holds_the_rate_that_was_seen_and_narrows_with_what_is_seen() -> None
 
 
 def test_of_nothing_everything_is_possible_and_the_ends_are_never_passed() -> None:
-    assert interval(0, 0) == (0.0, pytest.approx(1.0))
+    low, high = interval(0, 0)
+    assert (low, high) == pytest.approx((0.0, 1.0))
     assert interval(0, 500)[0] == pytest.approx(0.0, abs=1e-12)
     assert interval(500, 500)[1] == pytest.approx(1.0)
