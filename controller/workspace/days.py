@@ -88,7 +88,7 @@ class Days:
         except (Denied, Refused):
             # Most people may not read system tables. If it was something else, it fails again.
             rows = self._rows(_unnamed(), table, given)
-        return tuple(_day(row, known) for row in rows)
+        return tuple(sorted((_day(row, known) for row in rows), key=_place))
 
     def _rows(self, sql: str, table: str, given: Mapping[str, str | int | None]) -> list[Row]:
         return self._statements.rows(f"inference table {table}", sql, given)
@@ -99,6 +99,12 @@ def _unnamed() -> str:
     place = f"FROM {SYSTEM}\n"
     assert SQL.count(place) == 1, "the statement reads the system table in one place"
     return SQL.replace(place, f"FROM {NOBODY} AS nobody\n")
+
+
+def _place(day: Day) -> tuple[str, bool, int, str]:
+    """By day, then by the number of the version; all of them come last."""
+    number = day.version if day.version and day.version.isdigit() else "0"
+    return day.day, day.version == ALL, int(number), day.entity
 
 
 def _day(row: Row, known: Mapping[str, str]) -> Day:

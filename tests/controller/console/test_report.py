@@ -232,9 +232,9 @@ def test_a_line_without_a_time_is_named(bad: Told) -> None:
 def test_long_releases_are_drawn_with_few_points_that_have_all_the_counts(fresh: Told) -> None:
     fresh.requests_per_look, fresh.error_rates = 20, {"": 0.1, "2": 0.1}
     fresh.until("Canary")
-    fresh.look(times=150)
+    fresh.look(times=90)
     found = told(fresh.store.journal())
-    assert found.sources[0].blocks > 100
+    assert found.sources[0].blocks > 60
     for guard in found.guards:
         drawn = [one.candidate.seen for one in guard.points if one.candidate is not None]
         assert 0 < len(drawn) <= 60
