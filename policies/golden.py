@@ -1,16 +1,35 @@
 """Golden queries: questions with known answers, asked of both versions before any user."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from policies.answer_checks import Expectation
+
 
 @dataclass(frozen=True, kw_only=True)
-class GoldenQuery:
+class GoldenQuery(Expectation):
     """One question and what its answer must show."""
 
-    query: str
-    answer_contains: tuple[str, ...] = ()
-    min_sources: int = 0
+    query: str = ""
+    """The question as text, for the input that the model's signature has for it."""
+    body: str = ""
+    """The whole request as JSON text, where it is stated; then there is no `query`."""
+    repeat: int = 1
+    """How often it is asked in a round."""
+    must_pass: int | None = None
+    """How many of these answers must be as expected; None: all of them."""
+
+    def verdict(self, answers: Sequence[str | None]) -> str | None:
+        """What its answers in one round amount to: None, or the first failure and how many."""
+        failures = [why for why in answers if why is not None]
+        needed = self.repeat if self.must_pass is None else self.must_pass
+        passed = len(answers) - len(failures)
+        if passed >= needed:
+            return None
+        if self.repeat == 1:
+            return failures[0]
+        return f"{failures[0]} ({passed} of {len(answers)} answers as expected, {needed} needed)"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from controller.workspace.names import identifier
 from controller.workspace.probes import Probes
 from controller.workspace.serving import Endpoints, ServingSettings
 from policies.evidence import NOTHING, Arm
+from policies.golden import GoldenQuery
 from tests.contract.conftest import LAG_S, Split, Workspace, entity, name, serving, settled
 
 WAREHOUSE = "sandbox"
@@ -64,7 +65,9 @@ class Table:
         """Send one marked request to each version."""
         for version in versions:
             assert self.probes.beat(
-                entity(version), "beat", marker(self.application, entity(version))
+                entity(version),
+                GoldenQuery(query="beat"),
+                marker(self.application, entity(version)),
             )
 
     def ask(self, since: datetime, stable: str | None = "v1", **more: object) -> Ask:
