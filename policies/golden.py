@@ -42,7 +42,8 @@ class Round:
     stable_failed: tuple[int, ...]
     """The same for stable; empty as well where there is no stable version."""
     why: str = ""
-    """The first failure in words, without prompt, answer or server message."""
+    """The first failure in words, of those that stable does not share if there are any; without
+    prompt, answer or server message."""
 
 
 class Finding(StrEnum):
@@ -69,6 +70,8 @@ def judge(rounds: tuple[Round, ...]) -> tuple[Finding, str]:
     if not own:
         return Finding.ENVIRONMENT, f"{told} on both versions: the environment is at fault"
     before = rounds[-2] if len(rounds) > 1 else None
-    if before and own & (set(before.candidate_failed) - set(before.stable_failed)):
-        return Finding.FAIL, f"{told} twice, and stable answers them: {last.why}"
+    again = own & (set(before.candidate_failed) - set(before.stable_failed)) if before else set()
+    if again:
+        twice = f"{len(again)} of {last.asked} golden queries failed twice"
+        return Finding.FAIL, f"{twice}, and stable answers them: {last.why}"
     return Finding.AGAIN, f"{told}: {last.why}; asking once more"

@@ -157,7 +157,8 @@ class Probes:
             why = tests[number - 1].verdict(each)
             if why is not None:
                 failed[arm][number] = why
-        first = next(iter(failed[0].items()), None)
+        own = {number: why for number, why in failed[0].items() if number not in failed[1]}
+        first = next(iter((own or failed[0]).items()), None)
         return Round(
             asked=len(tests),
             candidate_failed=tuple(failed[0]),

@@ -91,9 +91,9 @@ def test_a_round_that_is_given_up_asks_nothing_more_and_tells_of_no_version(
 ) -> None:
     asked, ask = list[GoldenQuery](), probes.ask
 
-    def counting(entity: str, query: GoldenQuery, marker: str) -> str | None:
+    def counting(entity: str, query: GoldenQuery, marker: str, **more: object) -> str | None:
         asked.append(query)
-        return ask(entity, query, marker)
+        return ask(entity, query, marker, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(probes, "ask", counting)
     questions = iter([False, False])
