@@ -238,6 +238,15 @@ class RequestSettings(Strict):
     session: JsonPathText | None = None
     """With it, only the first request of a session counts in each look: its retries are none."""
 
+    @field_validator("query")
+    @classmethod
+    def _makes_a_request(cls, path: str | None) -> str | None:
+        if path is not None:
+            why = malformed(placed(JsonPath.parse(path), "?"))
+            if why is not None:
+                raise ValueError(f"a question there makes no request: {why}")
+        return path
+
 
 class QuerySettings(Strict):
     """A counting source of the user's own: one row for each request.

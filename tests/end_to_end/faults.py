@@ -18,7 +18,6 @@ import yaml
 
 from controller import settings as configuration
 from controller.daemon.building import Shared, passes_of
-from controller.daemon.passes import Pass
 from controller.daemon.readiness import Readiness
 from controller.daemon.tenure import Tenure
 from controller.record.printer import Printer

@@ -57,4 +57,6 @@ def test_a_repeated_query_passes_with_as_many_answers_as_it_must() -> None:
 def test_a_repeated_query_must_pass_every_time_unless_it_says_otherwise() -> None:
     query = GoldenQuery(query="q", repeat=2)
     assert query.verdict((None, None)) is None
-    assert query.verdict((None, "status 400")) == "status 400 (1 of 2 answers as expected, 2 needed)"
+    assert (
+        query.verdict((None, "status 400")) == "status 400 (1 of 2 answers as expected, 2 needed)"
+    )

@@ -38,7 +38,9 @@ def test_one_sentence_tells_its_language(code: str) -> None:
 
 
 def test_code_and_words_in_capitals_say_nothing() -> None:
-    answer = "Das geht so: `SELECT it FROM the_table` oder\n```\nwhat is in the table\n```\nund DO IT."
+    answer = (
+        "Das geht so: `SELECT it FROM the_table` oder\n```\nwhat is in the table\n```\nund DO IT."
+    )
     assert languages(answer) == {"de"}
     assert languages("SELECT IS NOT IN") == set()
 

@@ -1,6 +1,6 @@
 """The demo's second version, healthy, or with the fault that it was logged with.
 
-    mlflow.pyfunc.log_model(python_model=THIS FILE, model_config={"fault": "empty_retrieval"}, ...)
+mlflow.pyfunc.log_model(python_model=THIS FILE, model_config={"fault": "empty_retrieval"}, ...)
 """
 
 import time
