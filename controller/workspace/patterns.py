@@ -2,8 +2,8 @@
 
 Both are those of JSON Schema (ECMA 262's dialect), and a pattern is matched without going back, so
 that its time is linear in the answer. What cannot be matched so, lookarounds and references to
-groups, is refused, and so is a pattern that would grow too large: the slowest that was found to be taken
-needs 4 s for the longest text that is looked through.
+groups, is refused, and so is a pattern that would grow too large: the slowest that was found to be
+taken needs 4 s for the longest text that is looked through.
 """
 
 import json

@@ -1,11 +1,16 @@
 """A candidate with a fault is stopped before any user meets it, and a healthy one is let in."""
 
+import json
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 
+from controller.workspace.inputs import Inputs, malformed, misfit, request_of
 from states.machine import State
-from tests.end_to_end.faults import FAULTS, HEALTHY, Trials
+from tests.end_to_end.faults import FAULTS, HEALTHY, HERE, Trials
 from tests.end_to_end.stage import Workspace
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(300)]
@@ -44,3 +49,33 @@ def test_a_healthy_candidate_passes_every_golden_query_at_once(trials: Trials) -
     assert outcome.release.state is State.CANARY
     [only] = outcome.rounds
     assert (only["finding"], only["failed"]) == ("PASS", [])
+
+
+def test_a_question_reaches_chat_and_responses_models_in_the_form_that_mlflow_reads(
+    trials: Trials, tmp_path: Path
+) -> None:
+    """As MLflow itself writes down the signatures of such models, and serves them."""
+    assert trials
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow.pyfunc  # noqa: PLC0415 - takes seconds, and is there by now
+        from mlflow.pyfunc.scoring_server import invocations  # noqa: PLC0415
+
+        for kind, form in (("chat", "messages"), ("responses", "input")):
+            folder = tmp_path / kind
+            mlflow.pyfunc.save_model(
+                str(folder), python_model=str(HERE / f"{kind}.py"), pip_requirements=["mlflow"]
+            )
+            described = yaml.safe_load((folder / "MLmodel").read_text())
+            inputs = Inputs.read(described["signature"])
+            assert inputs is not None
+            body = request_of("hello", "", inputs)
+            assert body == {form: [{"role": "user", "content": "hello"}]}
+            assert malformed(body) is None
+            assert misfit(body, inputs) is None
+            model = mlflow.pyfunc.load_model(str(folder))
+            answer = invocations(
+                json.dumps(body), "application/json", model, model.metadata.get_input_schema()
+            )
+            assert answer.status == 200, answer.response
+            assert "you said hello" in answer.response

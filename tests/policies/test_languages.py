@@ -1,3 +1,5 @@
+# ruff: noqa: RUF001 - letters that look like others are what this is about
+
 import pytest
 
 from policies.languages import NAMES, WORDS, languages
