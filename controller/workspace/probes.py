@@ -49,7 +49,7 @@ class ResponsePaths:
     def shown(self, document: object, latency: timedelta) -> Shown:
         """What a response shows, as far as it is there in the form that it should have."""
         answer, sources = self.answer.find(document), self.sources.find(document)
-        tokens = None if self.tokens is None else self.tokens.find(document)
+        tokens: Any = None if self.tokens is None else self.tokens.find(document)
         return Shown(
             answer=answer if isinstance(answer, str) else None,
             sources=sources if isinstance(sources, list) else None,

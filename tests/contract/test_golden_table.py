@@ -23,9 +23,7 @@ INSERT INTO {TABLE} VALUES
 """  # noqa: S608 - our own names
 WANTED = (
     GoldenQuery(query="How old are files?", answer_matches=("(?i)seven days",), quotable=False),
-    GoldenQuery(
-        query="What is Delta?", answer_contains=("ACID",), min_sources=1, quotable=False
-    ),
+    GoldenQuery(query="What is Delta?", answer_contains=("ACID",), min_sources=1, quotable=False),
     GoldenQuery(
         body='{"dataframe_records": [{"query": "And Iceberg?"}]}',
         repeat=3,

@@ -7,7 +7,7 @@ is for a later gate: replay, which pairs answers of both versions, or a score of
 import shutil
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -75,7 +75,7 @@ class Outcome:
 
     release: Release
     entity: str
-    rounds: list[Mapping[str, Any]]
+    rounds: Sequence[Mapping[str, Any]]
     """What `tests.finished` told, round by round."""
     users: Mapping[str, int]
     """By served entity, how many users' requests it answered meanwhile."""

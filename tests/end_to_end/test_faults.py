@@ -74,7 +74,7 @@ def test_a_question_reaches_chat_and_responses_models_in_the_form_that_mlflow_re
             assert malformed(body) is None
             assert misfit(body, inputs) is None
             model = mlflow.pyfunc.load_model(str(folder))
-            answer = invocations(
+            answer = invocations(  # type: ignore[no-untyped-call]
                 json.dumps(body), "application/json", model, model.metadata.get_input_schema()
             )
             assert answer.status == 200, answer.response

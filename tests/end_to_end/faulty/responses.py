@@ -2,16 +2,25 @@
 
 from mlflow.models import set_model
 from mlflow.pyfunc.model import ResponsesAgent
-from mlflow.types.responses import ResponsesAgentRequest, ResponsesAgentResponse
+from mlflow.types.responses import (
+    Message,
+    OutputItem,
+    ResponsesAgentRequest,
+    ResponsesAgentResponse,
+)
 
 
 class Echo(ResponsesAgent):
     """Says what it was told."""
 
-    def predict(self, request: ResponsesAgentRequest) -> ResponsesAgentResponse:
-        """Answer the last item."""
-        said = f"you said {request.input[-1].content}"
-        return ResponsesAgentResponse(output=[self.create_text_output_item(text=said, id="1")])
+    def predict(  # type: ignore[override] - as MLflow's own class has it
+        self, request: ResponsesAgentRequest
+    ) -> ResponsesAgentResponse:
+        """Answer the last message."""
+        message = request.input[-1]
+        assert isinstance(message, Message)
+        said = self.create_text_output_item(text=f"you said {message.content}", id="1")
+        return ResponsesAgentResponse(output=[OutputItem(**said)])
 
 
 set_model(Echo())
