@@ -10,7 +10,7 @@ from mlflow.types.llm import ChatChoice, ChatCompletionResponse, ChatMessage
 class Echo(ChatModel):
     """Says what it was told."""
 
-    def predict(  # type: ignore[override] - as MLflow's own class has it
+    def predict(  # type: ignore[override]
         self,
         context: Any,  # noqa: ANN401, ARG002 - MLflow's interface
         messages: list[ChatMessage],

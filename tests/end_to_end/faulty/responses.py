@@ -13,7 +13,7 @@ from mlflow.types.responses import (
 class Echo(ResponsesAgent):
     """Says what it was told."""
 
-    def predict(  # type: ignore[override] - as MLflow's own class has it
+    def predict(  # type: ignore[override]
         self, request: ResponsesAgentRequest
     ) -> ResponsesAgentResponse:
         """Answer the last message."""
