@@ -39,7 +39,6 @@ class Spec:
     guards: Guards = field(default_factory=Guards)
     tests: tuple[GoldenQuery, ...] = ()
     tests_table: str | None = None
-    """A table with more of them, by its full name."""
     required_tags: tuple[str, ...] = ()
     queries: Mapping[str, str] = field(default_factory=dict)
     """Configured queries by name, and what each counts: errors, latency or score."""

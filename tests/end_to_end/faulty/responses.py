@@ -2,12 +2,8 @@
 
 from mlflow.models import set_model
 from mlflow.pyfunc.model import ResponsesAgent
-from mlflow.types.responses import (
-    Message,
-    OutputItem,
-    ResponsesAgentRequest,
-    ResponsesAgentResponse,
-)
+from mlflow.types.responses import ResponsesAgentRequest, ResponsesAgentResponse
+from mlflow.types.responses_helpers import Message, OutputItem
 
 
 class Echo(ResponsesAgent):
