@@ -38,6 +38,7 @@ class Spec:
     rollout: Rollout = field(default_factory=Rollout)
     guards: Guards = field(default_factory=Guards)
     tests: tuple[GoldenQuery, ...] = ()
+    tests_table: str | None = None
     required_tags: tuple[str, ...] = ()
     queries: Mapping[str, str] = field(default_factory=dict)
     """Configured queries by name, and what each counts: errors, latency or score."""
@@ -66,6 +67,8 @@ class Pinned:
     max_lag: timedelta
     provisioning_deadline: timedelta
     testing_deadline: timedelta
+    tests_table: str | None = None
+    """The table whose golden queries are still to be read: they are part of `tests` then."""
 
 
 @dataclass(frozen=True, kw_only=True)

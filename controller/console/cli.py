@@ -29,7 +29,7 @@ from controller.console.common import (
     in_words,
     opened,
 )
-from controller.console.guarding import guards_in_words
+from controller.console.guarding import golden_in_words, guards_in_words
 from controller.settings import HttpSettings, ProcessSettings, after_of, load
 
 app = typer.Typer(
@@ -113,7 +113,7 @@ def validate(config: Config) -> None:
                 steps += f" ({spec.rollout.hold_back} % held back during the bake)"
             sys.stdout.write(
                 f"{name}: {spec.model} on {spec.endpoint}, alias {spec.alias or 'none'}\n"
-                f"  steps {steps}; {len(spec.tests)} golden queries\n"
+                f"  steps {steps}; {golden_in_words(spec)}\n"
             )
             sys.stdout.writelines(f"  {line}\n" for line in guards_in_words(name, spec))
         if ProcessSettings.read().warehouse is None:

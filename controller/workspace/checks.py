@@ -183,7 +183,7 @@ class Checks:
     def __init__(self, client: WorkspaceClient, warehouse_id: str | None) -> None:
         self._client = client
         self._warehouse_id = warehouse_id or ""
-        self._statements = Statements(client, self._warehouse_id)
+        self.statements = Statements(client, self._warehouse_id)
 
     def identity(self) -> Identity:
         """Who the workspace says that we are."""
@@ -306,7 +306,7 @@ class Checks:
     def _rows(
         self, place: str, statement: str, parameters: Mapping[str, str | int | None] | None = None
     ) -> list[Row]:
-        return self._statements.rows(place, statement, parameters or {})
+        return self.statements.rows(place, statement, parameters or {})
 
 
 def is_loopback(host: str) -> bool:

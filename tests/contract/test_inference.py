@@ -18,6 +18,7 @@ from controller.workspace.probes import Probes
 from controller.workspace.serving import Endpoints, ServingSettings
 from controller.workspace.statements import Statements
 from policies.evidence import NOTHING, Arm
+from policies.golden import GoldenQuery
 from states.examples import Found, Wanted
 from states.release import Application, Spec
 from tests.contract.conftest import LAG_S, Split, Workspace, entity, name, serving, settled
@@ -68,7 +69,9 @@ class Table:
         """Send one marked request to each version."""
         for version in versions:
             assert self.probes.beat(
-                entity(version), "beat", marker(self.application, entity(version))
+                entity(version),
+                GoldenQuery(query="beat"),
+                marker(self.application, entity(version)),
             )
 
     def ask(self, since: datetime, stable: str | None = "v1", **more: object) -> Ask:
@@ -372,7 +375,8 @@ def test_bad_requests_are_looked_up_by_id_for_one_version_and_none_of_headgates_
         users.ask("fail", 2)
         users.ask("q")
     for version in ("v1", "v2"):
-        table.probes.beat(entity(version), "fail", marker(table.application, entity(version)))
+        own = marker(table.application, entity(version))
+        table.probes.beat(entity(version), GoldenQuery(query="fail"), own)
     time.sleep(LAG_S + 0.3)
     spec = Spec(model="main.ml_models.obedient", endpoint=table.split.endpoint)
     application = Application(name=table.application, spec=spec)

@@ -25,6 +25,7 @@ from controller.workspace.names import identifier
 from controller.workspace.probes import Probes
 from controller.workspace.serving import Endpoints, ServingSettings, TableLocation
 from controller.workspace.statements import Statements
+from policies.golden import GoldenQuery
 from tests.contract.conftest import LAG_S, Workspace, entity, name, serving, settled
 from tests.controller.console.test_reading import Recorded
 from tests.pages import Page
@@ -77,7 +78,8 @@ def users(running: Any, model: str) -> Iterator[Users]:  # noqa: ANN401 - the sa
             users.ask("fail" if number % 8 == 7 else str(100 + number))
             if number % 10 == 0:
                 for version in ("v1", "v2"):
-                    probes.beat(entity(version), "fail", marker("bot", entity(version)))
+                    own = marker("bot", entity(version))
+                    probes.beat(entity(version), GoldenQuery(query="fail"), own)
         assert {who for who, _, _ in users.met} == {entity("v1"), entity("v2")}
         time.sleep(LAG_S + 0.3)
         yield users

@@ -11,7 +11,16 @@ from policies.rollout import Rollout
 from states.plan import Call, Event, MoveAlias, Plan, Serve, SwitchFallbackOff
 from states.reconcile import reconcile
 from states.release import MEMORY, Application, Attempt, Order, Release, Span, Spec
-from states.world import Absent, Endpoint, Evidence, ModelVersion, Serving, Share, World
+from states.world import (
+    Absent,
+    Endpoint,
+    Evidence,
+    GoldenTable,
+    ModelVersion,
+    Serving,
+    Share,
+    World,
+)
 from tests.states.answers import Answers
 
 MODEL = "main.ml_models.rag_chatbot"
@@ -86,6 +95,8 @@ class Story:
     undeployable: frozenset[str] = frozenset()
     golden_fails: frozenset[str] = frozenset()
     """Versions that fail their golden queries."""
+    golden: GoldenTable | None = None
+    """What a table of golden queries was read as."""
     error_rates: dict[str, float] = field(default_factory=dict)
     requests_per_look: int = 6000
     table_speaks: bool = True
@@ -145,6 +156,7 @@ class Story:
             endpoint=endpoint,
             versions=tuple(self.versions.values()),
             alias=self.alias,
+            golden=self.golden,
             round=self._round(),
             evidence=self._evidence(),
             minutes=self.minutes,
