@@ -18,7 +18,7 @@ from states.machine import State, Trigger
 from states.quarantine import quarantined
 from states.rehearsal import rehearse
 from states.release import Order, Release
-from states.rounds import told_round
+from states.rounds import told_round, with_table
 from states.turn import Turn
 from states.world import Endpoint
 
@@ -135,7 +135,10 @@ def _testing(turn: Turn, release: Release) -> None:
             f"not through its tests after {duration(release.pinned.testing_deadline)}",
         )
         return
-    asked = turn.world.round
+    pinned = with_table(turn, release)
+    if pinned is None:
+        return
+    release, asked = pinned, turn.world.round
     if asked is None:
         finding, because = judge_golden(release.rounds)
     else:

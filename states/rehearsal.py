@@ -14,7 +14,7 @@ from states.home import roll_back
 from states.plan import CreateStaging, RemoveStaging
 from states.release import Order, Release
 from states.resending import WINDOW
-from states.rounds import told_round
+from states.rounds import told_round, with_table
 from states.staging import attempt_of, made_for, ours, rounds_there, served, tries, undisputed
 from states.turn import Turn
 from states.world import Absent, Endpoint
@@ -33,6 +33,10 @@ def rehearse(turn: Turn, release: Release) -> None:
     if undeployed is not None:
         roll_back(turn, release, undeployed)
         return
+    planned = with_table(turn, release)
+    if planned is None:
+        return
+    release = planned
     finding, because = _tested(turn, release)
     if finding is Finding.FAIL:
         roll_back(turn, release, f"staging endpoint {name}: {because}")

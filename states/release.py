@@ -38,6 +38,7 @@ class Spec:
     rollout: Rollout = field(default_factory=Rollout)
     guards: Guards = field(default_factory=Guards)
     tests: tuple[GoldenQuery, ...] = ()
+    tests_table: str | None = None
     required_tags: tuple[str, ...] = ()
     queries: Mapping[str, str] = field(default_factory=dict)
     """Configured queries by name, and what each counts: errors, latency or score."""
@@ -69,6 +70,8 @@ class Pinned:
     provisioning_deadline: timedelta
     testing_deadline: timedelta
     staging: str | None = None
+    tests_table: str | None = None
+    """The table whose golden queries are still to be read: they are part of `tests` then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,7 +244,6 @@ class Application:
     fallback_off: bool = False
     """A person said to switch it off, and it was not seen off since."""
     staging: Staged | None = None
-    """The staging endpoint that was last asked for, until it is sure to be gone."""
     deleted: tuple[str, ...] = ()
     """Versions that serve although the registry lost them, with a person's word for it."""
     looked_at: datetime | None = None

@@ -9,7 +9,7 @@ from policies.golden import Round
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """A staging endpoint that was asked for; it may be there as long as this is remembered."""
+    """A staging endpoint that was asked for; remembered until it is sure to be gone."""
 
     endpoint: str
     """Its name, whatever the configuration says by now."""

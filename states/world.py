@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from policies.evidence import Block
 from policies.fuse import Minute
-from policies.golden import Round
+from policies.golden import GoldenQuery, Round
 from policies.guards import History
 
 
@@ -101,6 +101,15 @@ class Evidence:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GoldenTable:
+    """What a table of golden queries came to when it was read."""
+
+    queries: tuple[GoldenQuery, ...] = ()
+    trouble: str | None = None
+    """Why it cannot be used, in one sentence: a person must act."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class World:
     """All that is outside, as far as it was seen at one moment."""
 
@@ -114,8 +123,11 @@ class World:
     """The version that the application's alias names."""
     staging: Endpoint | Absent | None = None
     """The staging endpoint; looked for while a release wants one, or one of ours may be there."""
+    golden: GoldenTable | None = None
+    """The table with golden queries, read for a release under test that has it still to pin."""
     round: Round | None = None
-    """Golden queries asked since the last look, where the live release is tested by now."""
+    """Golden queries asked since the last look, those of the table that is here included: where
+    the live release is tested by now."""
     evidence: Evidence | None = None
     history: History | None = None
     """Stable's last day, asked for while a release is in Testing and has none pinned."""

@@ -16,24 +16,26 @@ import structlog
 
 from controller.daemon.backoff import Backoff
 from controller.daemon.collect import Collector
+from controller.daemon.golden_table import GoldenReader
 from controller.daemon.overtaking import Overtaken, unless
 from controller.daemon.past import Past
 from controller.daemon.sight import Sight
 from controller.workspace.errors import Unreachable, WorkspaceError
+from controller.workspace.inputs import Inputs, unknown
 from controller.workspace.listing import Listing
 from controller.workspace.metrics import Traffic
 from controller.workspace.probes import Probes
 from controller.workspace.registry import Registry
 from controller.workspace.serving import Endpoints
 from policies.fuse import Minute
-from policies.golden import Finding, Round, judge
+from policies.golden import Finding, GoldenQuery, Round, judge
 from states.desired import closed, desired
 from states.home import converged, ready_for
 from states.machine import State
-from states.release import Application, Order, Pinned
+from states.release import Application, Order, Release
 from states.staging import left, place, ready_there, rounds_there
 from states.turn import Turn
-from states.world import Absent, Endpoint, Evidence, ModelVersion, World
+from states.world import Absent, Endpoint, Evidence, GoldenTable, ModelVersion, World
 
 Seen = TypeVar("Seen")
 SCRAPE = timedelta(minutes=1)
@@ -64,6 +66,10 @@ class Observer:
     collector: Collector
     past: Past
     poll: timedelta
+    tables: GoldenReader | None = None
+    """Reads golden queries from a table; None where no configuration names one."""
+    inputs: Callable[[str], Inputs | None] = unknown
+    """By version of the model, what its signature takes, as far as it is known."""
     listing: Listing | None = None
     """All endpoints by one call; None where each is read at each look."""
     aborted: Callable[[], bool] = _never
@@ -173,11 +179,13 @@ class Observer:
         spec, endpoint, now = application.spec, world.endpoint, world.now
         versions = self._try(application, "registry", lambda: self._versions(application, world))
         staging = self._staging(application)
-        asked = self._rehearsed(application, staging, given_up)
+        golden = self._table(application, now)
+        read = golden.queries if golden is not None else ()
+        asked = self._rehearsed(application, staging, given_up, read)
         evidence: Evidence | None = None
         if isinstance(endpoint, Endpoint):
             self._scrape(application, frozenset(endpoint.serving.shares), now)
-            asked = asked or self._golden(application, endpoint, now, given_up)
+            asked = asked or self._golden(application, endpoint, now, given_up, read)
             if not given_up.is_set():
                 evidence = self.collector.collect(application, endpoint, now, self.minutes)
             if self.past.is_time(application, endpoint, now):
@@ -186,6 +194,7 @@ class Observer:
             world,
             versions=versions,
             staging=staging,
+            golden=golden,
             round=asked,
             evidence=evidence,
             history=self.past.known,
@@ -268,8 +277,25 @@ class Observer:
         if minutes is not None:
             self.minutes, self.pace = minutes, self.traffic.requests_per_second(endpoint)
 
+    def _table(self, application: Application, now: datetime) -> GoldenTable | None:
+        """The table of golden queries that a release under test has still to pin."""
+        live, tables = application.live, self.tables
+        if live is None or tables is None:
+            return None
+        if live.state is not State.TESTING and not live.on_staging:
+            return None
+        pinned, every = live.pinned, application.spec.evidence_every
+        if pinned is None or pinned.tests_table is None:
+            return None
+        return self._try(application, "tests", lambda: tables.look(pinned, now, every))
+
     def _golden(
-        self, application: Application, endpoint: Endpoint, now: datetime, given_up: Event
+        self,
+        application: Application,
+        endpoint: Endpoint,
+        now: datetime,
+        given_up: Event,
+        read: tuple[GoldenQuery, ...],
     ) -> Round | None:
         """Ask the golden queries while they are still to be passed, of an endpoint at rest."""
         live = application.live
@@ -279,7 +305,7 @@ class Observer:
             return None
         if not ready_for(Turn(application, World(now=now, endpoint=endpoint), endpoint), live):
             return None
-        return self._asked(application, live.version, live.pinned, given_up)
+        return self._asked(application, live, given_up, read)
 
     def _staging(self, application: Application) -> Endpoint | Absent | None:
         """The staging endpoint, while there is one to look for."""
@@ -289,7 +315,11 @@ class Observer:
         return self._try(application, "staging endpoint", lambda: self.endpoints.observe(name))
 
     def _rehearsed(
-        self, application: Application, staging: Endpoint | Absent | None, given_up: Event
+        self,
+        application: Application,
+        staging: Endpoint | Absent | None,
+        given_up: Event,
+        read: tuple[GoldenQuery, ...],
     ) -> Round | None:
         """Ask the golden queries on the staging endpoint: stable answers them where it serves."""
         live = application.live
@@ -300,24 +330,30 @@ class Observer:
         if judge(rounds_there(application))[0] in (Finding.PASS, Finding.FAIL):
             return None
         name = live.pinned.staging
-        return self._asked(application, live.version, live.pinned, given_up, staging=name)
+        return self._asked(application, live, given_up, read, staging=name)
 
     def _asked(
         self,
         application: Application,
-        version: str,
-        pinned: Pinned,
+        live: Release,
         given_up: Event,
+        read: tuple[GoldenQuery, ...],
         staging: str | None = None,
     ) -> Round | None:
         """Ask a version its golden queries, on a staging endpoint if one is named, and stable."""
-        candidate, baseline = application.entity(version), pinned.baseline
+        pinned = live.pinned
+        assert pinned is not None, "a live release has a pinned plan"
+        if pinned.tests_table is not None and not read:
+            return None
+        candidate, baseline = application.entity(live.version), pinned.baseline
         stable = application.entity(baseline) if baseline else None
+        tests = (*pinned.tests, *read)
+        known = (self.inputs(live.version), self.inputs(baseline) if baseline else None)
         return self._try(
             application,
             "probes",
             lambda: self.probes.round(
-                candidate, stable, pinned.tests, given_up.is_set, staging=staging
+                candidate, stable, tests, given_up.is_set, known, staging=staging
             ),
         )
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import requests
 import yaml
@@ -44,17 +44,21 @@ class MlflowReader:
         self._deadline_s = deadline_s
         # One for each thing that is read: who asks again while it hangs waits for the same call.
         self._tags: dict[str, Lane[Mapping[str, str]]] = {}
-        self._signatures: dict[str, Lane[bool]] = {}
+        self._signatures: dict[str, Lane[Mapping[str, Any]]] = {}
 
     def tags(self, model: str, version: str) -> Mapping[str, str]:
         """The tags of a version; the registry's list does not carry them."""
         what = f"model {model} version {version}"
         return self._bounded(self._tags, what, partial(_tags, model, version))
 
+    def signature(self, model: str, version: str) -> Mapping[str, Any]:
+        """The signature in the version's MLmodel file, as it stands there; empty without one."""
+        what = f"model {model} version {version}, its MLmodel file"
+        return self._bounded(self._signatures, what, partial(_signature, model, version))
+
     def has_signature(self, model: str, version: str) -> bool:
         """Whether the version's MLmodel file holds a signature."""
-        what = f"model {model} version {version}, its MLmodel file"
-        return self._bounded(self._signatures, what, partial(_has_signature, model, version))
+        return bool(self.signature(model, version))
 
     def _bounded(
         self, lanes: dict[str, Lane[Result]], what: str, read: Callable[[], Result]
@@ -106,7 +110,7 @@ def _tags(model: str, version: str) -> dict[str, str]:
     return dict(client.get_model_version(model, version).tags)
 
 
-def _has_signature(model: str, version: str) -> bool:
+def _signature(model: str, version: str) -> Mapping[str, Any]:
     from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - takes seconds
 
     with tempfile.TemporaryDirectory(prefix="headgate-") as folder:
@@ -117,4 +121,5 @@ def _has_signature(model: str, version: str) -> bool:
             registry_uri=REGISTRY,
         )
         described = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    return bool(isinstance(described, dict) and described.get("signature"))
+    found = described.get("signature") if isinstance(described, dict) else None
+    return found if isinstance(found, dict) else {}

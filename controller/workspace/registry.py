@@ -1,7 +1,9 @@
 """The model registry in Unity Catalog: versions, tags, signatures and the alias."""
 
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 from databricks.sdk import WorkspaceClient
@@ -9,6 +11,7 @@ from databricks.sdk.errors import NotFound
 
 from controller.workspace.client import translated
 from controller.workspace.errors import WorkspaceError
+from controller.workspace.inputs import Inputs
 from controller.workspace.mlflow_reader import MlflowReader
 from controller.workspace.names import segment
 from states.world import Absent, ModelVersion
@@ -18,6 +21,8 @@ log = structlog.get_logger()
 SET_TAG = "/api/2.0/mlflow/unity-catalog/model-versions/set-tag"
 """The request of `MlflowClient.set_model_version_tag`, sent without MLflow's retries."""
 READY = "READY"
+UNREAD_S = 600.0
+"""After how long files that could not be read are asked for again, where they are only useful."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,9 @@ class Registry:
     def __init__(self, client: WorkspaceClient, *, deadline_s: float = 30) -> None:
         self._client = client
         self._mlflow = MlflowReader(deadline_s)
-        self._signed: dict[_Key, bool] = {}
+        self._signatures: dict[_Key, Mapping[str, Any]] = {}
         self._unreadable: dict[_Key, str] = {}
+        self._unread_until: dict[_Key, float] = {}
 
     def versions(
         self,
@@ -101,21 +107,35 @@ class Registry:
                 body={"name": model, "version": version, "key": key, "value": value},
             )
 
+    def inputs(self, model: str, version: str) -> Inputs | None:
+        """What a version's signature takes; None while that is not known.
+
+        Where files cannot be read, it may take the whole deadline to find out: not at every look.
+        """
+        key, now = _Key(model, version), time.monotonic()
+        if now < self._unread_until.get(key, 0):
+            return None
+        signature = self._signature(model, version)
+        if signature is None:
+            self._unread_until[key] = now + UNREAD_S
+            return None
+        return Inputs.read(signature)
+
     def _closely(self, model: str, one: ModelVersion) -> ModelVersion:
         tags = self._mlflow.tags(model, one.version)
-        signed = self._has_signature(model, one.version) if one.status == READY else None
-        return replace(one, tags=tags, has_signature=signed)
+        signature = self._signature(model, one.version) if one.status == READY else None
+        return replace(one, tags=tags, has_signature=None if signature is None else bool(signature))
 
-    def _has_signature(self, model: str, version: str) -> bool | None:
+    def _signature(self, model: str, version: str) -> Mapping[str, Any] | None:
         """Of a version, for ever: its files do not change. None while they cannot be read.
 
         Artifacts may lie where Headgate cannot read (another network, another grant), which must
         not hide the versions themselves; it is said once per sentence, and stays unseen.
         """
         key = _Key(model, version)
-        if key not in self._signed:
+        if key not in self._signatures:
             try:
-                self._signed[key] = self._mlflow.has_signature(model, version)
+                self._signatures[key] = self._mlflow.signature(model, version)
             except WorkspaceError as error:
                 if self._unreadable.get(key) != str(error):
                     self._unreadable[key] = str(error)
@@ -126,4 +146,4 @@ class Registry:
                         because=str(error),
                     )
                 return None
-        return self._signed[key]
+        return self._signatures[key]

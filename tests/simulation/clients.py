@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from controller.workspace.errors import Denied, Refused, Unreachable, WorkspaceError
 from controller.workspace.inference import Answer, Ask, Paths, Window
+from controller.workspace.inputs import Inputs, Known
 from controller.workspace.metrics import EntityMinute
 from controller.workspace.serving import ServingSettings
 from policies.evidence import NOTHING, Arm
@@ -217,14 +218,16 @@ class Registry(Client):
 class Probes(Client):
     """Questions to one served entity, as `controller.workspace.probes` asks them."""
 
-    def round(
+    def round(  # noqa: PLR0913, PLR0917 - as the probes have it
         self,
         candidate: str,
         stable: str | None,
         tests: tuple[GoldenQuery, ...],
         given_up: Callable[[], bool],
+        inputs: Known,
         staging: str | None = None,
     ) -> Round:
+        assert inputs == (None, None)
         del given_up
         there = self.platform.endpoint if staging is None else self.platform.staging
         return self.see("probe.round", lambda: self._round(there, candidate, stable, tests))
@@ -246,8 +249,11 @@ class Probes(Client):
             why="query 1: answer lacks 'ACID'" if failed or astray else "",
         )
 
-    def beat(self, entity: str, query: str, marker: str) -> bool:
-        assert query
+    def beat(
+        self, entity: str, query: GoldenQuery, marker: str, inputs: Inputs | None = None
+    ) -> bool:
+        assert query.query
+        assert inputs is None
         assert marker.startswith("headgate/")
         return self.see("probe.beat", lambda: self._beat(entity))
 

@@ -22,7 +22,16 @@ from states.plan import (
 from states.reconcile import reconcile
 from states.release import Application, Order, Release, Span, Spec
 from states.staging import place, ready_there
-from states.world import Absent, Endpoint, Evidence, ModelVersion, Serving, Share, World
+from states.world import (
+    Absent,
+    Endpoint,
+    Evidence,
+    GoldenTable,
+    ModelVersion,
+    Serving,
+    Share,
+    World,
+)
 from tests.states.answers import Answers
 
 MODEL = "main.ml_models.rag_chatbot"
@@ -97,6 +106,8 @@ class Story:
     undeployable: frozenset[str] = frozenset()
     golden_fails: frozenset[str] = frozenset()
     """Versions that fail their golden queries."""
+    golden: GoldenTable | None = None
+    """What a table of golden queries was read as."""
     error_rates: dict[str, float] = field(default_factory=dict)
     requests_per_look: int = 6000
     table_speaks: bool = True
@@ -165,6 +176,7 @@ class Story:
             versions=tuple(self.versions.values()),
             alias=self.alias,
             staging=self.staging() if endpoint is not None else None,
+            golden=self.golden,
             round=self._round(),
             evidence=self._evidence(),
             minutes=self.minutes,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from controller.workspace.errors import Refused, Unreachable, WorkspaceError
+from controller.workspace.inputs import Known
 from policies.golden import GoldenQuery, Round
 from states.plan import CreateStaging, RemoveStaging
 from states.release import Application, Order
@@ -133,16 +134,17 @@ class Seen(Workspace):
     def observe(self, name: str) -> Endpoint | Absent:
         return self.story.others.get(name, Absent()) if name == STAGING else super().observe(name)
 
-    def round(
+    def round(  # noqa: PLR0913, PLR0917 - as the probes have it
         self,
         candidate: str,
         stable: str | None,
         tests: tuple[GoldenQuery, ...],
         given_up: Callable[[], bool],
+        inputs: Known,
         staging: str | None = None,
     ) -> Round | None:
         self.asked_at.append(staging)
-        return super().round(candidate, stable, tests, given_up, staging)
+        return super().round(candidate, stable, tests, given_up, inputs, staging)
 
 
 @pytest.fixture
