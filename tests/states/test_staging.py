@@ -5,12 +5,13 @@ from datetime import timedelta
 
 import pytest
 
+from policies.golden import GoldenQuery
 from states.leap import leapt
 from states.plan import CreateStaging, RemoveStaging, Serve
 from states.release import Application, Order
 from states.staging import LINGER
 from states.status import status
-from states.world import Absent, Endpoint
+from states.world import Absent, Endpoint, GoldenTable
 from tests.states.story import SPEC, Story, serving
 
 STAGING = "rag-chatbot-endpoint-staging"
@@ -337,3 +338,18 @@ def test_a_clock_that_is_set_moves_the_time_until_which_it_is_looked_for(story: 
     assert before is not None
     assert after is not None
     assert after.asked_at == before.asked_at + by
+
+
+def test_what_a_table_asks_is_pinned_before_anything_passes_on_staging(story: Story) -> None:
+    table = replace(STAGED, tests_table="main.rag.golden")
+    story.application = replace(story.application, spec=table)
+    on_staging(story)
+    story.look(times=3)
+    assert story.live.on_staging
+    assert "are not read yet" in (story.live.hold or "")
+    assert "staging.passed" not in story.names()
+    asked = GoldenQuery(query="rosebud?")
+    story.golden = GoldenTable(queries=(asked,))
+    pinned = story.until("Canary").pinned
+    assert pinned is not None
+    assert pinned.tests == (*STAGED.tests, asked)
