@@ -79,6 +79,8 @@ class Observer:
     scraped_at: datetime | None = None
     looked_at: datetime | None = None
     """The last look that was no glance."""
+    tested_at: datetime | None = None
+    """The last round of golden queries: who rings the doorbell makes no second one."""
     pace: float | None = None
     minutes: tuple[Minute, ...] = ()
     troubles: dict[str, str] = field(default_factory=dict)
@@ -94,12 +96,14 @@ class Observer:
             self.scraped_at += by
         if self.looked_at is not None:
             self.looked_at += by
+        if self.tested_at is not None:
+            self.tested_at += by
         self.collector.leapt(by)
         self.past.leapt(by)
 
     def forget(self) -> None:
         """What was measured by the record's clock is void: it may have been set meanwhile."""
-        self.scraped_at = self.looked_at = None
+        self.scraped_at = self.looked_at = self.tested_at = None
         self.collector.forget()
         self.past.forget()
 
@@ -299,6 +303,11 @@ class Observer:
         if judge(live.rounds)[0] in (Finding.PASS, Finding.FAIL):
             return None
         if not ready_for(Turn(application, World(now=now, endpoint=endpoint), endpoint), live):
+            return None
+        # What fails twice in a breath has failed once.
+        before, self.tested_at = self.tested_at, now
+        if live.rounds and before is not None and timedelta() <= now - before < self.poll / 2:
+            self.tested_at = before
             return None
         candidate, baseline = application.entity(live.version), live.pinned.baseline
         stable = application.entity(baseline) if baseline else None
