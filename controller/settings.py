@@ -46,6 +46,7 @@ from policies.guards import (
     CapacityGuard,
     ErrorGuard,
     Guards,
+    LengthGuard,
     ScoreGuard,
     TokenGuard,
     widening,
@@ -162,6 +163,8 @@ class ApplicationSettings(Strict):
         yield "answers", guards.answers.margin, 1, "pp"
         if self.response.tokens is not None:
             yield "tokens", guards.tokens.margin, STEEPEST, "%"
+        if guards.length is not None:
+            yield "length", guards.length.margin, 1, "pp"
         for name in self._scores():
             yield name, guards.score(name).margin, 1, "pp"
 
@@ -205,6 +208,7 @@ class ApplicationSettings(Strict):
             latency=guards.latency.guard(),
             answers=AnswerGuard(**dict(guards.answers)),
             tokens=TokenGuard(**dict(guards.tokens)) if counts_tokens else None,
+            length=LengthGuard(**dict(guards.length)) if guards.length is not None else None,
             capacity=CapacityGuard(**dict(guards.capacity)),
             scores={name: ScoreGuard(**dict(guards.score(name))) for name in self._scores()},
         )
