@@ -16,6 +16,7 @@ from controller.sections import QuerySettings
 from controller.workspace.counting import Paths
 from controller.workspace.inference import Ask, InferenceTable, QueryAsk, Window
 from controller.workspace.markers import marker
+from controller.workspace.names import identifier
 from controller.workspace.probes import Probes
 from controller.workspace.statements import Statements
 from policies.evidence import Arm, Measure
@@ -189,18 +190,19 @@ def test_scores_that_a_job_writes_by_request_are_counted_by_the_version_that_ans
     """The shape of an evaluation job's table, or of MLflow's assessments taken out of traces."""
     asked.ask(["well"] * 10 + ["unsourced"] * 10)
     asked.shown()
-    rows = Statements(client, "sandbox").rows(
-        "requests",
-        "SELECT databricks_request_id, max(get_json_object(response, :path)) AS sources "
-        f"FROM {asked.split.table} WHERE client_request_id = :own GROUP BY databricks_request_id",
-        {"path": PATHS.sources, "own": f"{asked.application}-user"},
-    )
+    table = identifier(asked.split.table)
+    written = f"""
+SELECT databricks_request_id, max(get_json_object(response, '{PATHS.sources}')) AS sources
+FROM {table} WHERE client_request_id = :own GROUP BY databricks_request_id
+"""  # noqa: S608 - the test's own
+    own = {"own": f"{asked.application}-user"}
+    rows = Statements(client, "sandbox").rows("requests", written, own)
     assert len(rows) == 20
     scored = ", ".join(
         f"('{one}', 'groundedness', '{'no' if sources == '[]' else 'yes'}')"
         for one, sources in rows
     )
-    sql = SCORES.format(scored=scored, table=asked.split.table)
+    sql = SCORES.format(scored=scored, table=table)
     settings = QuerySettings(sql=sql, counts="score")
     query = QueryAsk(sql=settings.sql, counts=settings.counts, since=asked.since)
     answer = asked.source.look(asked.asks({"groundedness": Measure(cap=1.0)}, groundedness=query))
