@@ -20,6 +20,7 @@ from controller.workspace.names import identifier
 from controller.workspace.probes import Probes
 from controller.workspace.statements import Statements
 from policies.evidence import Arm, Measure
+from policies.golden import GoldenQuery
 from tests.contract.conftest import LAG_S, Split, Workspace, entity, name
 from tests.contract.test_inference import to_ms
 
@@ -33,6 +34,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "nothing": {"answer": "", "sources": [], "finish": "stop", "tokens": 0},
     "long": {"answer": SAYS * 10, "sources": ["a"], "finish": "stop", "tokens": 300},
 }
+WELL = GoldenQuery(query=json.dumps(ANSWERS["well"]))
 PATHS = Paths(
     answer="$.predictions[0].answer",
     sources="$.predictions[0].sources",
@@ -100,7 +102,7 @@ class Asked:
         """Wait until the table shows all of it."""
         for version in ("v1", "v2"):
             mark = marker(self.application, entity(version))
-            assert self.probes.beat(entity(version), json.dumps(ANSWERS["well"]), mark)
+            assert self.probes.beat(entity(version), WELL, mark)
         time.sleep(LAG_S + 0.3)
 
     def asks(self, measures: dict[str, Measure], **queries: QueryAsk) -> Ask:
