@@ -27,10 +27,13 @@ from controller.workspace.jsonpath import JsonPath
 from controller.workspace.patterns import pattern_trouble, schema_trouble
 from policies.golden import GoldenQuery
 from policies.guards import (
+    LONGER,
+    SHORTER,
     AnswerGuard,
     CapacityGuard,
     ErrorGuard,
     LatencyGuard,
+    LengthGuard,
     ScoreGuard,
     TokenGuard,
 )
@@ -306,7 +309,7 @@ class EvidenceSettings(Strict):
         for name, query in queries.items():
             if not NAME.match(name):
                 raise refusal((name,), "name a query with 1 to 63 letters, digits, - and _")
-            if query.counts == "score" and name in GuardSettings.model_fields:
+            if query.counts == "score" and name in (*GuardSettings.model_fields, SHORTER, LONGER):
                 told = f"{name} is a guard of its own: name the score otherwise"
                 raise refusal((name,), told)
             if query.counts != "score" and query.counts in owners:
@@ -390,6 +393,15 @@ class TokenSettings(Strict):
     """The guard on tokens per answer."""
 
     margin: Rise = TokenGuard.margin
+    price_per_1k: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """What a thousand tokens cost, in any currency: then cost per answer is told beside tokens."""
+    observe: bool = False
+
+
+class LengthSettings(Strict):
+    """The guard on how long answers are, in characters; it is there where it is named."""
+
+    margin: Share = LengthGuard.margin
     observe: bool = False
 
 
@@ -417,6 +429,7 @@ class GuardSettings(BaseModel):
     latency: LatencySettings = LatencySettings()
     answers: AnswerSettings = AnswerSettings()
     tokens: TokenSettings = TokenSettings()
+    length: LengthSettings | None = None
     capacity: CapacitySettings = CapacitySettings()
 
     def score(self, name: str) -> ScoreSettings:

@@ -47,6 +47,7 @@ from policies.guards import (
     CapacityGuard,
     ErrorGuard,
     Guards,
+    LengthGuard,
     ScoreGuard,
     TokenGuard,
     widening,
@@ -164,6 +165,8 @@ class ApplicationSettings(Strict):
         yield "answers", guards.answers.margin, 1, "pp"
         if self.response.tokens is not None:
             yield "tokens", guards.tokens.margin, STEEPEST, "%"
+        if guards.length is not None:
+            yield "length", guards.length.margin, 1, "pp"
         for name in self._scores():
             yield name, guards.score(name).margin, 1, "pp"
 
@@ -213,6 +216,7 @@ class ApplicationSettings(Strict):
             latency=guards.latency.guard(),
             answers=AnswerGuard(**dict(guards.answers)),
             tokens=TokenGuard(**dict(guards.tokens)) if counts_tokens else None,
+            length=LengthGuard(**dict(guards.length)) if guards.length is not None else None,
             capacity=CapacityGuard(**dict(guards.capacity)),
             scores={name: ScoreGuard(**dict(guards.score(name))) for name in self._scores()},
         )
@@ -290,6 +294,7 @@ def load(path: Path) -> Configuration:
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TOKEN_LENGTH = 16
 """Fewest characters of a token: shorter ones can be guessed."""
+SECRET_FILE = "HEADGATE_WEBHOOK_SECRET_FILE"  # noqa: S105 - the name of a variable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,6 +304,8 @@ class HttpSettings:
     host: str = "127.0.0.1"
     port: int = 8350
     token: str | None = field(default=None, repr=False)
+    secret: str | None = field(default=None, repr=False)
+    """What whoever rings the doorbell signs with."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Self | None:
@@ -318,13 +325,16 @@ class HttpSettings:
                 f"HEADGATE_HTTP={address}: who can reach this address must show a token: name a "
                 "file with one in HEADGATE_TOKEN_FILE, or listen on 127.0.0.1"
             )
-        token = _token(Path(token_file)) if token_file is not None else None
-        return cls(host=host, port=int(port), token=token)
+        token, secret = secret_of("HEADGATE_TOKEN_FILE", environ), secret_of(SECRET_FILE, environ)
+        return cls(host=host, port=int(port), token=token, secret=secret)
 
 
-def _token(path: Path) -> str:
-    """The token in a file that is for its owner only."""
-    place = f"HEADGATE_TOKEN_FILE={path}"
+def secret_of(variable: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """What is in the file that a variable names, which is for its owner only; None without one."""
+    if not environ.get(variable):
+        return None
+    path = Path(environ[variable])
+    place = f"{variable}={path}"
     try:
         mode, token = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

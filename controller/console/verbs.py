@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from controller.console.common import Application, Reason, Release, StoreUrl, in_words, opened
+from controller.console.ringing import ring
 from states.release import Order
 
 if TYPE_CHECKING:
@@ -49,12 +50,14 @@ def revert(application: Application, reason: Reason = "", store: StoreUrl = None
 def _order(selection: str, order: Order, reason: str, url: str | None) -> None:
     name, _, version = selection.partition("/")
     _say(url, lambda record, actor: record.give_order(name, version or None, order, actor, reason))
+    ring(name)
 
 
 def _answer(
     application: str, word: Literal["adopt", "revert"], reason: str, url: str | None
 ) -> None:
     _say(url, lambda record, actor: record.give_answer(application, word, actor, reason))
+    ring(application)
 
 
 def _say(url: str | None, give: Callable[["Store", str], str]) -> None:

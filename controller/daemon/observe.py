@@ -80,6 +80,8 @@ class Observer:
     scraped_at: datetime | None = None
     looked_at: datetime | None = None
     """The last look that was no glance."""
+    tested_at: datetime | None = None
+    """The last round of golden queries: who rings the doorbell makes no second one."""
     pace: float | None = None
     minutes: tuple[Minute, ...] = ()
     troubles: dict[str, str] = field(default_factory=dict)
@@ -95,12 +97,14 @@ class Observer:
             self.scraped_at += by
         if self.looked_at is not None:
             self.looked_at += by
+        if self.tested_at is not None:
+            self.tested_at += by
         self.collector.leapt(by)
         self.past.leapt(by)
 
     def forget(self) -> None:
         """What was measured by the record's clock is void: it may have been set meanwhile."""
-        self.scraped_at = self.looked_at = None
+        self.scraped_at = self.looked_at = self.tested_at = None
         self.collector.forget()
         self.past.forget()
 
@@ -181,7 +185,7 @@ class Observer:
         staging = self._staging(application)
         golden = self._table(application, now)
         read = golden.queries if golden is not None else ()
-        asked = self._rehearsed(application, staging, given_up, read)
+        asked = self._rehearsed(application, staging, now, given_up, read)
         evidence: Evidence | None = None
         if isinstance(endpoint, Endpoint):
             self._scrape(application, frozenset(endpoint.serving.shares), now)
@@ -305,6 +309,8 @@ class Observer:
             return None
         if not ready_for(Turn(application, World(now=now, endpoint=endpoint), endpoint), live):
             return None
+        if self._just_asked(live.rounds, now):
+            return None
         return self._asked(application, live, given_up, read)
 
     def _staging(self, application: Application) -> Endpoint | Absent | None:
@@ -318,6 +324,7 @@ class Observer:
         self,
         application: Application,
         staging: Endpoint | Absent | None,
+        now: datetime,
         given_up: Event,
         read: tuple[GoldenQuery, ...],
     ) -> Round | None:
@@ -327,10 +334,19 @@ class Observer:
             return None
         if not ready_there(application, staging):
             return None
-        if judge(rounds_there(application))[0] in (Finding.PASS, Finding.FAIL):
+        rounds = rounds_there(application)
+        if judge(rounds)[0] in (Finding.PASS, Finding.FAIL) or self._just_asked(rounds, now):
             return None
         name = live.pinned.staging
         return self._asked(application, live, given_up, read, staging=name)
+
+    def _just_asked(self, rounds: tuple[Round, ...], now: datetime) -> bool:
+        """A round was asked a moment ago: what fails twice in a breath has failed once."""
+        before, self.tested_at = self.tested_at, now
+        if not rounds or before is None or not timedelta() <= now - before < self.poll / 2:
+            return False
+        self.tested_at = before
+        return True
 
     def _asked(
         self,

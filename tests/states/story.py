@@ -379,6 +379,7 @@ class Story:
             tallies={
                 guard: answers.tally(guard, good, measure)
                 for guard, measure in live.measures.items()
-                if live.sources.get(guard) == source
+                # Both sides of how long answers are rest on one measure.
+                if live.sources.get("shorter" if guard == "length" else guard) == source
             },
         )
