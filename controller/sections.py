@@ -38,6 +38,7 @@ from policies.guards import (
     TokenGuard,
 )
 from policies.languages import NAMES
+from policies.replay import Margins, Replay, fewest_pairs, strictest
 from policies.rollout import MOST_HELD_BACK, Rollout
 from states.release import Spec
 
@@ -51,6 +52,10 @@ MOST_REPEATED = 20
 """Times that one query is asked in a round."""
 DEFAULTS = Rollout()
 SPEC = Spec(model="", endpoint="")
+REPLAY, MARGINS = Replay(), Margins()
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+LONGEST_REPLAY = timedelta(minutes=45)
+"""What is left of the tests' deadline is for golden queries, and for a workspace that is slow."""
 
 
 def _pattern(text: str) -> str:
@@ -317,6 +322,70 @@ class EvidenceSettings(Strict):
                 raise refusal((name,), told)
             owners[query.counts] = name
         return queries
+
+
+class ReplayMargins(Strict):
+    """How much worse the candidate may be; see `policies.replay` for the reason of each default."""
+
+    errors: Share = MARGINS.errors
+    latency: Rise = MARGINS.latency
+    answers: Share = MARGINS.answers
+    sources: Share = MARGINS.sources
+    tokens: Rise = MARGINS.tokens
+
+
+class ReplaySettings(Strict):
+    """Recorded requests of the last hours, asked again of both versions before any user."""
+
+    safe_to_repeat: bool = Field(default=False, validate_default=True)
+    requests: int = Field(default=REPLAY.requests, ge=1, le=2000)
+    hours: int = Field(default=REPLAY.over // HOUR, ge=1, le=720)
+    within: SomeTime = REPLAY.within
+    margins: ReplayMargins = ReplayMargins()
+    on_undecided: Literal["ask", "roll_back", "go_on"] = REPLAY.on_undecided
+
+    @field_validator("safe_to_repeat")
+    @classmethod
+    def _said(cls, value: bool) -> bool:  # noqa: FBT001 - a field's value
+        if not value:
+            raise ValueError(
+                "what is asked again may also be done again: say `safe_to_repeat: true` if that "
+                "does no harm, or leave replay out"
+            )
+        return value
+
+    @field_validator("within")
+    @classmethod
+    def _leaves_room(cls, within: timedelta) -> timedelta:
+        if within > LONGEST_REPLAY:
+            raise ValueError(
+                f"tests have {SPEC.testing_deadline // MINUTE} minutes in all: leave some for the "
+                f"others, and say {LONGEST_REPLAY // MINUTE}m at most"
+            )
+        return within
+
+    @model_validator(mode="after")
+    def _can_pass(self) -> Self:
+        """A replay that could not pass if both versions were one would be asked for nothing."""
+        check, margin = strictest(Margins(**dict(self.margins)))
+        needed = fewest_pairs(margin)
+        if needed > self.requests:
+            raise refusal(
+                ("requests",),
+                f"{self.requests} pairs without a difference do not show {check} within "
+                f"{100 * margin:g}pp: ask for {needed} at least, or widen margins.{check}",
+            )
+        return self
+
+    def replay(self) -> Replay:
+        """As the policies have it."""
+        return Replay(
+            requests=self.requests,
+            over=self.hours * HOUR,
+            within=self.within,
+            margins=Margins(**dict(self.margins)),
+            on_undecided=self.on_undecided,
+        )
 
 
 class AdmissionSettings(Strict):

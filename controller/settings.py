@@ -25,6 +25,7 @@ from controller.sections import (
     AdmissionSettings,
     EvidenceSettings,
     GuardSettings,
+    ReplaySettings,
     RequestSettings,
     ResponseSettings,
     RolloutSettings,
@@ -85,6 +86,7 @@ class ApplicationSettings(Strict):
     request: RequestSettings = RequestSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     tests: Tests
+    replay: ReplaySettings | None = None
     admission: AdmissionSettings = AdmissionSettings()
     rollout: RolloutSettings = RolloutSettings()
     guards: GuardSettings = GuardSettings()
@@ -206,6 +208,7 @@ class ApplicationSettings(Strict):
             environment_declared=self.serving.environment is not None,
             evidence_every=self.evidence.every,
             max_lag=self.evidence.max_lag,
+            replay=self.replay.replay() if self.replay is not None else None,
         )
 
     def _guards(self) -> Guards:

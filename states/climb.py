@@ -18,6 +18,7 @@ from states.machine import State, Trigger
 from states.quarantine import quarantined
 from states.rehearsal import rehearse
 from states.release import Order, Release
+from states.replaying import replayed, undecided_rolls_back, unproven
 from states.rounds import told_round, with_table
 from states.turn import Turn
 from states.world import Endpoint
@@ -150,7 +151,9 @@ def _testing(turn: Turn, release: Release) -> None:
     elif finding is Finding.ENVIRONMENT:
         turn.hold(release, because)
     elif finding is Finding.PASS:
-        _open(turn, release, because)
+        tried = replayed(turn, release)
+        if tried is not None:
+            _open(turn, tried, f"{because}; {tried.replay.because}" if tried.replay else because)
 
 
 def _open(turn: Turn, release: Release, because: str) -> None:
@@ -159,7 +162,11 @@ def _open(turn: Turn, release: Release, because: str) -> None:
     if release.history is None and turn.world.history is not None:
         release = turn.put(release, history=turn.world.history)
     pinned, left = _pinned(turn, release)
-    why = _not_openable(turn, pinned)
+    undecided = unproven(turn, pinned)
+    if undecided is not None and undecided_rolls_back(turn, pinned):
+        roll_back(turn, release, undecided)
+        return
+    why = (undecided, True) if undecided is not None else _not_openable(turn, pinned)
     if why is not None:
         turn.hold(release, why[0], needs_person=why[1])
         return

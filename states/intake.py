@@ -199,6 +199,7 @@ def _admit(turn: Turn, release: Release, because: str) -> None:
         provisioning_deadline=spec.provisioning_deadline,
         testing_deadline=spec.testing_deadline,
         staging=spec.staging,
+        replay=spec.replay if baseline is not None else None,
     )
     told = f"{because}; {chosen}"
     if spec.staging is not None:

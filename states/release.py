@@ -9,6 +9,7 @@ from policies.evidence import Block, Measure
 from policies.fuse import Fuse, Minute
 from policies.golden import GoldenQuery, Round
 from policies.guards import Guards, History
+from policies.replay import Replay, Replayed
 from policies.rollout import Rollout
 from states.attempt import Attempt
 from states.difference import Answer, Change
@@ -53,6 +54,7 @@ class Spec:
     """Older than this, the counting source is broken: Databricks promises an hour."""
     provisioning_deadline: timedelta = timedelta(minutes=60)
     testing_deadline: timedelta = timedelta(minutes=60)
+    replay: Replay | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,7 @@ class Pinned:
     staging: str | None = None
     tests_table: str | None = None
     """The table whose golden queries are still to be read: they are part of `tests` then."""
+    replay: Replay | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +116,7 @@ class Release:
     """Its golden queries have passed on the staging endpoint."""
     spans: tuple[Span, ...] = ()
     rounds: tuple[Round, ...] = ()
+    replay: Replayed | None = None
     blocks: tuple[Block, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     """The counting source of each guard, pinned in Testing; a guard that has none is not here."""
@@ -289,7 +293,7 @@ class Application:
 
     def newest(self, version: str | None) -> Release | None:
         """The latest attempt at a version."""
-        found = [release for release in self.releases if release.version == version]
+        found = (release for release in self.releases if release.version == version)
         return max(found, key=lambda release: release.attempt, default=None)
 
     def with_release(self, release: Release) -> "Application":

@@ -8,6 +8,7 @@ from policies.evidence import Block
 from policies.fuse import Minute
 from policies.golden import GoldenQuery, Round
 from policies.guards import History
+from policies.replay import Batch, Drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +129,8 @@ class World:
     round: Round | None = None
     """Golden queries asked since the last look, those of the table that is here included: where
     the live release is tested by now."""
+    replay: Drawn | Batch | None = None
+    """Requests drawn for a replay, or pairs of them asked since the last look."""
     evidence: Evidence | None = None
     history: History | None = None
     """Stable's last day, asked for while a release is in Testing and has none pinned."""

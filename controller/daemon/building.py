@@ -13,6 +13,7 @@ from controller.daemon.observe import Observer
 from controller.daemon.passes import Pass
 from controller.daemon.past import Past
 from controller.daemon.readiness import Readiness
+from controller.daemon.replaying import Replayer
 from controller.daemon.tenure import Tenure
 from controller.record.budget import Budget
 from controller.record.printer import Printer
@@ -27,7 +28,9 @@ from controller.workspace.inputs import Inputs
 from controller.workspace.listing import Listing
 from controller.workspace.metrics import Traffic
 from controller.workspace.probes import Probes, ResponsePaths
+from controller.workspace.recorded import RecordedRequests
 from controller.workspace.registry import Registry
+from controller.workspace.replays import Replays
 from controller.workspace.statements import Statements
 
 MANY = 10
@@ -58,6 +61,7 @@ class Shared:
         self.listing, self.traffic = Listing(self.client), Traffic(self.client)
         self.table = InferenceTable(self.client, warehouse)
         self.statements = Statements(self.client, warehouse)
+        self.recorded = RecordedRequests(self.client, warehouse, self.table)
         self.budget = Budget(shared=store.shared)
 
 
@@ -106,6 +110,7 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         traffic=traffic,
         collector=Collector(table, probes, traffic, store.now, counted, queries, inputs),
         past=Past(table, counted),
+        replayer=Replayer(shared.recorded, Replays(probes, name, response)),
         poll=process.poll,
         tables=GoldenReader(
             shared.statements, settings.question, counts_tokens=settings.response.tokens is not None

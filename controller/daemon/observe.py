@@ -19,6 +19,7 @@ from controller.daemon.collect import Collector
 from controller.daemon.golden_table import GoldenReader
 from controller.daemon.overtaking import Overtaken, unless
 from controller.daemon.past import Past
+from controller.daemon.replaying import Replayer, is_time
 from controller.daemon.sight import Sight
 from controller.workspace.errors import Unreachable, WorkspaceError
 from controller.workspace.inputs import Inputs, unknown
@@ -29,6 +30,7 @@ from controller.workspace.registry import Registry
 from controller.workspace.serving import Endpoints
 from policies.fuse import Minute
 from policies.golden import Finding, GoldenQuery, Round, judge
+from policies.replay import Batch, Drawn
 from states.desired import closed, desired
 from states.home import converged, ready_for
 from states.machine import State
@@ -70,6 +72,8 @@ class Observer:
     """Reads golden queries from a table; None where no configuration names one."""
     inputs: Callable[[str], Inputs | None] = unknown
     """By version of the model, what its signature takes, as far as it is known."""
+    replayer: Replayer | None = None
+    """None: nothing can be replayed here."""
     listing: Listing | None = None
     """All endpoints by one call; None where each is read at each look."""
     aborted: Callable[[], bool] = _never
@@ -186,10 +190,12 @@ class Observer:
         golden = self._table(application, now)
         read = golden.queries if golden is not None else ()
         asked = self._rehearsed(application, staging, now, given_up, read)
+        replay: Drawn | Batch | None = None
         evidence: Evidence | None = None
         if isinstance(endpoint, Endpoint):
             self._scrape(application, frozenset(endpoint.serving.shares), now)
             asked = asked or self._golden(application, endpoint, now, given_up, read)
+            replay = self._replayed(application, endpoint, now, given_up)
             if not given_up.is_set():
                 evidence = self.collector.collect(application, endpoint, now, self.minutes)
             if self.past.is_time(application, endpoint, now):
@@ -200,6 +206,7 @@ class Observer:
             staging=staging,
             golden=golden,
             round=asked,
+            replay=replay,
             evidence=evidence,
             history=self.past.known,
             minutes=self.minutes,
@@ -371,6 +378,19 @@ class Observer:
             lambda: self.probes.round(
                 candidate, stable, tests, given_up.is_set, known, staging=staging
             ),
+        )
+
+    def _replayed(
+        self, application: Application, endpoint: Endpoint, now: datetime, given_up: Event
+    ) -> Drawn | Batch | None:
+        """Replay a part of what is recorded, of an endpoint at rest."""
+        replayer, live = self.replayer, application.live
+        if replayer is None or live is None or not is_time(application, endpoint):
+            return None
+        if not ready_for(Turn(application, World(now=now, endpoint=endpoint), endpoint), live):
+            return None
+        return self._try(
+            application, "replay", lambda: replayer.look(application, endpoint, given_up.is_set)
         )
 
 
