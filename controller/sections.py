@@ -54,6 +54,8 @@ DEFAULTS = Rollout()
 SPEC = Spec(model="", endpoint="")
 REPLAY, MARGINS = Replay(), Margins()
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+WIDEST = 2.0
+"""A relative margin of pairs must leave room to four times, beyond which nothing is told apart."""
 LONGEST_REPLAY = timedelta(minutes=45)
 """What is left of the tests' deadline is for golden queries, and for a workspace that is slow."""
 
@@ -324,14 +326,23 @@ class EvidenceSettings(Strict):
         return queries
 
 
+def _countable(rise: float) -> float:
+    if rise > WIDEST:
+        raise ValueError(
+            "a pair counts at most four times stable's size: write a margin of at most "
+            f"{100 * WIDEST:.0f}%"
+        )
+    return rise
+
+
 class ReplayMargins(Strict):
     """How much worse the candidate may be; see `policies.replay` for the reason of each default."""
 
     errors: Share = MARGINS.errors
-    latency: Rise = MARGINS.latency
+    latency: Annotated[Rise, AfterValidator(_countable)] = MARGINS.latency
     answers: Share = MARGINS.answers
     sources: Share = MARGINS.sources
-    tokens: Rise = MARGINS.tokens
+    tokens: Annotated[Rise, AfterValidator(_countable)] = MARGINS.tokens
 
 
 class ReplaySettings(Strict):

@@ -253,6 +253,7 @@ def _shown(seen: Replayed, check: str) -> bool:
 def allowed(margins: Margins, check: str, part: int = 1) -> float:
     """A margin, or a part of it, as a difference of pairs."""
     margin: float = getattr(margins, check) / part
+    assert margin < 3, "a log ratio of pairs spans four times"  # noqa: PLR2004
     return difference(check, 1 + margin) if check in (LATENCY, TOKENS) else margin
 
 

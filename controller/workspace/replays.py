@@ -82,12 +82,12 @@ class Replays:
         path = self._response.tokens
         tokens = _found(path.find(answered)) if path is not None else None
         each = named if isinstance(named, list) else [named] if named else []
-        number = isinstance(tokens, int | float) and not isinstance(tokens, bool)
+        counted = isinstance(tokens, int | float) and not isinstance(tokens, bool)
         reply = Reply(
             latency_ms=latency_ms,
             length=len(_text(answer)),
             sources=len(each),
-            tokens=float(tokens) if number else None,
+            tokens=float(tokens) if tokens is not None and counted else None,
         )
         return _Answer(reply, frozenset(map(_digest, each)))
 
