@@ -11,7 +11,7 @@ in which pairs came, and in how many looks, changes nothing.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from policies.bounds import LEANS, OPENS
@@ -121,6 +121,7 @@ class Replayed:
 
     began: timedelta = timedelta()
     """The release's time in Testing when it began."""
+    drawn_at: datetime | None = None
     drawn: int | None = None
     """Requests in the sample; None: it is not drawn yet."""
     left: tuple[str, ...] = ()
@@ -257,6 +258,11 @@ def allowed(margins: Margins, check: str, part: int = 1) -> float:
     return difference(check, 1 + margin) if check in (LATENCY, TOKENS) else margin
 
 
+def disturbed(seen: Replayed) -> bool:
+    """So many pairs failed on both versions that the rest shows nothing."""
+    return seen.troubled > TROUBLE * (seen.pairs + seen.troubled)
+
+
 def outcome(margins: Margins, seen: Replayed) -> Outcome:
     """FAIL once harm is shown, PASS once all that must pass is, at whatever look; else not yet.
 
@@ -267,7 +273,7 @@ def outcome(margins: Margins, seen: Replayed) -> Outcome:
         return Outcome.FAIL
     if worse > LEANS:
         return Outcome.INSUFFICIENT
-    enough = seen.pairs >= FEWEST and seen.troubled <= TROUBLE * (seen.pairs + seen.troubled)
+    enough = seen.pairs >= FEWEST and not disturbed(seen)
     if enough and all(one >= OPENS for one in proofs(margins, seen).values()):
         return Outcome.PASS
     return Outcome.INSUFFICIENT

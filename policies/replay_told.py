@@ -13,6 +13,7 @@ from policies.replay import (
     Margins,
     Replayed,
     allowed,
+    disturbed,
     harm,
     harms,
     outcome,
@@ -62,10 +63,8 @@ def verdict(margins: Margins, seen: Replayed) -> Verdict:
 def _lacking(margins: Margins, seen: Replayed, check: str, evidence: float) -> str:
     if seen.why:
         return seen.why
-    if seen.troubled:
-        both = f"{seen.troubled:,} more failed on both versions, although stable had answered them"
-        if evidence >= OPENS:
-            return both
+    if disturbed(seen):
+        return f"{seen.troubled:,} more failed on both versions, although stable had answered them"
     told = f"{_seen(seen, check)}, within {_safety(margins, check)}"
     return f"{told}, evidence {odds(evidence)} of {odds(OPENS)}"
 

@@ -234,8 +234,7 @@ class Application:
     hold: str | None = None
     """Why nothing goes on here until a person, or the world, has put it right."""
     change: Change | None = None
-    """What others changed, while it is neither answered nor put back: nothing is sent meanwhile,
-    but what closes a version to users."""
+    """What others changed, unanswered: meanwhile nothing is sent but what closes a version."""
     changes: int = 0
     """How many there have been."""
     answer: Answer | None = None

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from policies.replay import TROUBLE, Batch, Drawn, Replay, Replayed, environment, folded, leaning
+from policies.replay import Batch, Drawn, Replay, Replayed, disturbed, environment, folded, leaning
 from policies.replay_told import verdict
 from policies.rollout import WHOLE
 from policies.verdict import Outcome, Verdict
@@ -56,11 +56,12 @@ def _taken_in(turn: Turn, release: Release, settings: Replay, seen: Replayed) ->
     """Fold what this look brings; hold while the environment fails."""
     brought = turn.world.replay
     if isinstance(brought, Drawn) and seen.drawn is None:
-        seen = replace(seen, drawn=len(brought.requests), left=brought.requests, why=brought.why)
+        drawn, now = len(brought.requests), turn.world.now
+        seen = replace(seen, drawn=drawn, drawn_at=now, left=brought.requests, why=brought.why)
         release = turn.put(release, replay=seen)
         over = duration(settings.over)
-        told = f"{len(brought.requests):,} of stable's requests of the last {over} are replayed"
-        turn.tell("replay.started", release, brought.why or told, drawn=len(brought.requests))
+        told = f"{drawn:,} of stable's requests of the last {over} are replayed"
+        turn.tell("replay.started", release, brought.why or told, drawn=drawn)
     elif isinstance(brought, Batch) and seen.left:
         before = seen.asked
         seen = folded(seen, brought)
@@ -112,9 +113,8 @@ def unproven(turn: Turn, release: Release) -> str | None:
     today = turn.application.spec.replay or settings
     if today.on_undecided == "go_on":
         return None
-    troubled = seen.troubled > TROUBLE * (seen.pairs + seen.troubled)
     compares = release.steps[0] < WHOLE
-    if compares and not troubled and not leaning(settings.margins, seen):
+    if compares and not disturbed(seen) and not leaning(settings.margins, seen):
         return None
     if compares:
         return f"{seen.because}; {REMEDY}"

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from controller.console import reading, render, report, verbs
+from controller.console import pairs, reading, render, report, verbs
 from controller.console.common import (
     DEFECT,
     DIFFERENT,
@@ -41,6 +41,7 @@ app = typer.Typer(
 )
 app.add_typer(verbs.app)
 app.add_typer(report.app)
+app.add_typer(pairs.app)
 
 
 def main() -> None:

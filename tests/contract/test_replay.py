@@ -218,6 +218,7 @@ def test_a_healthy_version_passes_whoever_is_killed_meanwhile(stage: Stage) -> N
     assert release.state is State.TESTING
     assert told[:2] == ["replay.started", "replay.batch"]
     assert "no worse: errors" in release.replay.because
+    time.sleep(LAG_S + 0.3)
     own = [row for row in stage.rows().values() if row[0].startswith(f"{OWN}app/")]
     assert len(own) >= 2 * release.replay.pairs, "both answers are in the table, and marked"
 

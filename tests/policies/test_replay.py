@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.bounds import OPENS
+from policies.guards import ERRORS
 from policies.pairing import (
     GRID,
     average,
@@ -17,7 +18,7 @@ from policies.pairing import (
     paired_safety,
     with_difference,
 )
-from policies.pairs import CHECKS, ERRORS, Pair, Reply, differences
+from policies.pairs import CHECKS, Pair, Reply, differences
 from policies.replay import (
     FAILS,
     FALSE_FAIL,

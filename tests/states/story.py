@@ -1,5 +1,6 @@
 """A small world that takes calls and changes, so that reconciling can be told as a story."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -7,6 +8,8 @@ from policies.evidence import Arm, Block, Coverage
 from policies.fuse import Minute
 from policies.golden import GoldenQuery, Round
 from policies.guards import History
+from policies.pairs import Pair, Reply
+from policies.replay import Batch, Drawn
 from policies.rollout import Rollout
 from states.attempt import MEMORY, Attempt
 from states.plan import (
@@ -52,6 +55,7 @@ SPEC = Spec(
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 TABLE = "main.ml_models.rag_payload"
 SOURCE = "inference_table"
+ANSWERED = Reply(latency_ms=800, length=600, sources=4, tokens=150)
 
 
 def serving(**weights: int) -> Serving:
@@ -66,6 +70,11 @@ def serving(**weights: int) -> Serving:
 
 def version(number: int, status: str = "READY", **tags: str) -> ModelVersion:
     return ModelVersion(version=str(number), status=status, tags=tags, has_signature=True)
+
+
+def alike(request: str) -> Pair:
+    """Both versions answer a recorded request alike."""
+    return Pair(request=request, candidate=ANSWERED, stable=ANSWERED, overlap=1.0)
 
 
 def span_at(spans: tuple[Span, ...], moment: datetime) -> tuple[Span, datetime | None]:
@@ -108,6 +117,11 @@ class Story:
     """Versions that fail their golden queries."""
     golden: GoldenTable | None = None
     """What a table of golden queries was read as."""
+    recorded: int = 0
+    """Requests of users that a replay may draw."""
+    paired: Callable[[str], Pair] = alike
+    """How both versions answer a recorded request."""
+    pairs_per_look: int = 20
     error_rates: dict[str, float] = field(default_factory=dict)
     requests_per_look: int = 6000
     table_speaks: bool = True
@@ -178,6 +192,7 @@ class Story:
             staging=self.staging() if endpoint is not None else None,
             golden=self.golden,
             round=self._round(),
+            replay=self._replay(),
             evidence=self._evidence(),
             minutes=self.minutes,
             history=self.history,
@@ -316,6 +331,17 @@ class Story:
             stable_failed=(1,) if baseline in self.golden_fails else (),
             why="query 1: answer lacks 'ACID'",
         )
+
+    def _replay(self) -> Drawn | Batch | None:
+        """What a replay brings: its sample at first, then a few pairs at each look."""
+        live = self.application.live
+        seen = live.replay if live is not None and live.state == "Testing" else None
+        if seen is None or seen.outcome is not None:
+            return None
+        if seen.drawn is None:
+            ids = tuple(f"request-{number}" for number in range(self.recorded))
+            return Drawn(requests=ids, why="" if ids else "nothing of users is recorded")
+        return Batch(pairs=tuple(map(self.paired, seen.left[: self.pairs_per_look])))
 
     def _evidence(self) -> Evidence | None:
         """What the table tells: a block for each span since the last block, up to now."""

@@ -16,7 +16,9 @@ from policies.guards import (
     ScoreGuard,
     TokenGuard,
 )
+from policies.replay import Replay, Replayed, Worst
 from policies.rollout import Rollout
+from policies.verdict import Outcome
 from states.plan import (
     Call,
     CreateStaging,
@@ -90,6 +92,22 @@ GOLDEN = st.builds(
     max_tokens=st.none() | COUNTS,
     quotable=st.booleans(),
 )
+REPLAYED = st.builds(
+    Replayed,
+    began=SPANS_OF_TIME,
+    drawn_at=st.none() | TIMES,
+    drawn=st.none() | COUNTS,
+    left=st.lists(TEXTS, max_size=3).map(tuple),
+    differences=st.dictionaries(
+        TEXTS, st.lists(st.tuples(SHARES, NUMBERS), max_size=3).map(tuple), max_size=2
+    ),
+    bad=st.dictionaries(TEXTS, st.tuples(COUNTS, COUNTS), max_size=2),
+    worst=st.lists(st.builds(Worst, request=TEXTS, score=NUMBERS, why=TEXTS), max_size=2).map(
+        tuple
+    ),
+    outcome=st.none() | st.sampled_from(Outcome),
+    because=TEXTS,
+)
 PINNED = st.builds(
     Pinned,
     baseline=st.none() | VERSIONS,
@@ -102,6 +120,7 @@ PINNED = st.builds(
     provisioning_deadline=SPANS_OF_TIME,
     testing_deadline=SPANS_OF_TIME,
     staging=st.none() | TEXTS,
+    replay=st.none() | st.builds(Replay, over=SPANS_OF_TIME, within=SPANS_OF_TIME),
 )
 ROUNDS = st.lists(st.builds(Round, why=TEXTS), max_size=2).map(tuple)
 RELEASES = st.builds(
@@ -116,6 +135,7 @@ RELEASES = st.builds(
     spans=st.lists(st.builds(Span, starts_at=TIMES), max_size=2).map(tuple),
     rounds=ROUNDS,
     staged=st.booleans(),
+    replay=st.none() | REPLAYED,
     blocks=st.lists(BLOCKS, max_size=2).map(tuple),
     sources=st.dictionaries(TEXTS, TEXTS, max_size=3),
     watermarks=st.dictionaries(TEXTS, TIMES, max_size=3),
