@@ -1,4 +1,4 @@
-"""`headgate pairs`: the pairs in which a candidate did worst; their texts for whoever may read them.
+"""`headgate pairs`: the pairs in which a candidate did worst; texts for whoever may read them.
 
 The record has request ids and numbers. Texts are read from the inference table when they are asked
 for, with the credentials of whoever asks, and are printed: nowhere else do they go.

@@ -1,6 +1,6 @@
 """The workspace's clients as one replica has them: the same methods, on a wire that fails."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -10,18 +10,22 @@ from controller.workspace.errors import Denied, Refused, Unreachable, WorkspaceE
 from controller.workspace.inference import Answer, Ask, Paths, Window
 from controller.workspace.inputs import Inputs, Known
 from controller.workspace.metrics import EntityMinute
+from controller.workspace.recorded import Recorded as RecordedRequest
 from controller.workspace.serving import ServingSettings
 from policies.evidence import NOTHING, Arm
 from policies.fuse import Minute
 from policies.golden import GoldenQuery, Round
 from policies.guards import History
+from policies.pairs import Pair, Reply
+from policies.replay import Drawn
 from states.plan import Call, CreateStaging, MoveAlias, RemoveStaging, Serve, TagVersion
 from states.world import Absent, Endpoint, ModelVersion, Serving
+from tests.simulation.fate import REPLAY
 from tests.simulation.platform import GRAIN_S, STAGING, Platform
 from tests.simulation.promises import Promises
 from tests.simulation.stage import START
 from tests.simulation.wire import Wire
-from tests.states.story import MODEL, SPEC
+from tests.states.story import ANSWERED, MODEL, SPEC, TABLE
 
 Seen = TypeVar("Seen")
 MINUTE_S = 60
@@ -324,6 +328,45 @@ def _grains(minute: int) -> range:
     """The grains of the minute that ends with this number."""
     each = MINUTE_S // GRAIN_S
     return range((minute - 1) * each, minute * each)
+
+
+@dataclass
+class Recorded(Client):
+    """Requests that users have sent to stable, as `controller.workspace.recorded` finds them."""
+
+    def draw(self, **wanted: object) -> Drawn:
+        most = wanted["most"]
+        assert isinstance(most, int)
+        return self.see("replay.draw", lambda: Drawn(requests=tuple(map(str, range(most)))))
+
+    def texts(self, table: str, ids: Sequence[str], over: timedelta) -> list[RecordedRequest]:
+        assert (table, over) == (TABLE, REPLAY.over)
+        return self.see(
+            "replay.texts", lambda: [RecordedRequest(one, "{}", succeeded=True) for one in ids]
+        )
+
+
+@dataclass
+class Pairs:
+    """Both versions' answers, as `controller.workspace.replays` asks for them."""
+
+    platform: Platform
+
+    def pair(self, recorded: RecordedRequest, candidate: str, stable: str, salt: str) -> Pair:
+        own, theirs = (
+            self._reply(entity, f"{salt}/{recorded.id}") for entity in (candidate, stable)
+        )
+        return Pair(request=recorded.id, candidate=own, stable=theirs)
+
+    def _reply(self, entity: str, place: str) -> Reply:
+        now = self.platform.endpoint
+        share = now.serving.shares.get(entity) if isinstance(now, Endpoint) else None
+        version = share.version if share else ""
+        rate, since = self.platform.error_rates.get(version, (self.platform.error_rate, 0.0))
+        if since > self.platform.stage.now:
+            rate = self.platform.error_rate
+        failed = self.platform.draws.at(f"replay/{entity}/{place}") < rate
+        return ANSWERED if not failed else Reply(failed=True)
 
 
 @dataclass

@@ -7,6 +7,7 @@ at once would hide what only shows when some part works long enough.
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from policies.replay import Margins, Replay
 from policies.rollout import Rollout
 from states.release import Spec
 from tests.simulation.draws import Draws
@@ -77,6 +78,11 @@ BRISK = replace(
     provisioning_deadline=timedelta(minutes=13),
     testing_deadline=timedelta(minutes=5),
 )
+REPLAY = Replay(
+    requests=60,
+    within=timedelta(minutes=2),
+    margins=Margins(errors=0.1, answers=0.1, sources=0.1),
+)
 KINDS = ("errs", "errs_late", "errs_little", "undeployable", "untrue")
 GOOD = 0.5
 """Share of versions that have nothing wrong with them."""
@@ -102,6 +108,8 @@ class Begin:
     steps: tuple[int, ...] = (10, 100)
     staging: bool = False
     """Versions are tested on a staging endpoint first."""
+    replayed: bool = False
+    """Recorded requests are safe to repeat."""
 
 
 def begin(seed: int) -> Begin:
@@ -120,6 +128,7 @@ def begin(seed: int) -> Begin:
         ahead_s=round(10 * draws.at("begin/ahead") - 5, 3),
         steps=((10, 100), (10, 100), (5, 50, 100), (100,))[int(4 * draws.at("begin/steps"))],
         staging=draws.at("begin/staging") < 0.3,
+        replayed=draws.at("begin/replay") < 0.2,
     )
 
 
@@ -142,7 +151,9 @@ def rates(seed: int) -> dict[str, float]:
 def spec_of(begun: Begin) -> Spec:
     """The configuration of a run."""
     staging = STAGING if begun.staging else None
-    return replace(BRISK, rollout=replace(QUICK, steps=begun.steps), staging=staging)
+    replay = REPLAY if begun.replayed else None
+    rollout = replace(QUICK, steps=begun.steps)
+    return replace(BRISK, rollout=rollout, staging=staging, replay=replay)
 
 
 def register(platform: Platform, number: int, kind: str) -> None:

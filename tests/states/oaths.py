@@ -59,6 +59,16 @@ def _one_live(after: Application, plan: Plan) -> None:
     assert len(kinds) == len(set(kinds)), kinds
 
 
+def _replayed_if_asked(live: Release) -> None:
+    assert live.pinned is not None
+    if live.pinned.replay is None:
+        return
+    assert live.replay is not None, "no user comes before what is recorded was replayed"
+    compares = live.steps != (100,)
+    passed = live.replay.outcome is Outcome.PASS
+    assert passed or (compares and live.replay.outcome is Outcome.INSUFFICIENT)
+
+
 def _ends_are_ends(before: Application, after: Application) -> None:
     for old in before.releases:
         new = _same(after, old)
@@ -97,6 +107,7 @@ def _exposure_is_earned(before: Application, world: World, plan: Plan) -> None:
     if old.state is State.TESTING:
         assert live.step == 1
         assert not live.rounds[-1].candidate_failed
+        _replayed_if_asked(live)
     elif old.shut:
         assert live.step == old.step, "what was shut reopens where it was"
     else:
