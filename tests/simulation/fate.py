@@ -79,8 +79,8 @@ BRISK = replace(
     testing_deadline=timedelta(minutes=5),
 )
 REPLAY = Replay(
-    requests=60,
-    within=timedelta(minutes=2),
+    requests=300,
+    within=timedelta(minutes=4),
     margins=Margins(errors=0.1, answers=0.1, sources=0.1),
 )
 KINDS = ("errs", "errs_late", "errs_little", "undeployable", "untrue")
