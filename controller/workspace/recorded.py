@@ -47,7 +47,7 @@ class Texts:
 
     request: str = field(repr=False)
     answers: tuple[tuple[str, int | None, str], ...] = field(repr=False)
-    """Marker (empty: the user's own), status, and the response; oldest first."""
+    """Marker (empty: the user's own), status, and the response: each version's last."""
 
 
 class RecordedRequests:
@@ -165,11 +165,13 @@ ORDER BY min(request_time)
         recorded = next((row for row in rows if row[4] == "1"), None)
         if recorded is None:
             return None
-        answers = tuple(
-            ("" if row[4] == "1" else row[0] or "", int(row[1]) if row[1] else None, row[3] or "")
+        # What was asked again after a kill has two answers of a version: the last one counted.
+        answers = {
+            "" if row[4] == "1" else row[0] or "": (int(row[1]) if row[1] else None, row[3] or "")
             for row in rows
-        )
-        return Texts(request=recorded[2] or "", answers=answers)
+        }
+        told = tuple((marker, *answer) for marker, answer in answers.items())
+        return Texts(request=recorded[2] or "", answers=told)
 
 
 def _rows(table: str, from_ms: int) -> str:

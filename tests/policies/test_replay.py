@@ -116,8 +116,8 @@ def ended(make: Maker, seed: int, number: int = 200) -> tuple[Outcome, int]:
 def test_what_a_replay_tells_of_a_version_and_within_how_many_pairs(
     make: Maker, expected: Outcome, most: int
 ) -> None:
-    found = [ended(make, seed) for seed in range(6)]
-    assert [one for one, _ in found] == [expected] * 6, found
+    found = [ended(make, seed) for seed in range(4)]
+    assert [one for one, _ in found] == [expected] * 4, found
     assert max(number for _, number in found) <= most
 
 
@@ -125,14 +125,14 @@ def test_what_a_replay_tells_of_a_version_and_within_how_many_pairs(
     "make", [version(errors=0.02, sourceless=0.02), version(slower=1.25), version(tokens=1.25)]
 )
 def test_a_version_at_the_margin_seldom_passes(make: Maker) -> None:
-    """One in twenty may, by each margin; this many would be one in a thousand."""
-    passed = [ended(make, seed)[0] for seed in range(30)].count(Outcome.PASS)
-    assert passed <= 6
+    """One in twenty may, by each margin; five of twenty would be three in a thousand."""
+    passed = [ended(make, seed)[0] for seed in range(20)].count(Outcome.PASS)
+    assert passed <= 4
 
 
 def test_versions_that_are_alike_are_not_rolled_back_however_noisy_they_are() -> None:
     for make in (version(noise=1.0), version(both=0.3, noise=0.8), version(both=0.02)):
-        assert Outcome.FAIL not in [ended(make, seed)[0] for seed in range(15)]
+        assert Outcome.FAIL not in [ended(make, seed)[0] for seed in range(8)]
 
 
 @pytest.mark.parametrize("rate", [0.004, 0.02])
