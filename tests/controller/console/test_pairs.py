@@ -13,8 +13,8 @@ from controller.console.cli import app
 from controller.console.reading import fold
 from policies.pairs import Pair
 from policies.replay import Replay
-from tests.controller.console.test_reading import APP, SPEC, Recorded
-from tests.states.story import ANSWERED, alike
+from tests.controller.console.test_reading import APP, Recorded
+from tests.states.story import ANSWERED, SPEC, alike
 
 
 def lost(request: str) -> Pair:
