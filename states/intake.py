@@ -188,6 +188,10 @@ def _admit(turn: Turn, release: Release, because: str) -> None:
         rollout, chosen = _first(spec.rollout), "first release: nothing to compare with"
     else:
         rollout, chosen = spec.rollout, _foretold(turn)
+        if spec.replay is not None:
+            chosen = (
+                f"{chosen}; up to {spec.replay.requests:,} recorded requests are replayed first"
+            )
     pinned = Pinned(
         baseline=baseline,
         incumbent=application.incumbent,

@@ -261,14 +261,10 @@ class Application:
         if version in self.names:
             return self.names[version]
         taken = {*self.names.values(), *self.carried.shares}
-        suffix = f"-v{version}"
-        while (name := self._stem[: ENTITY_NAME_LENGTH - len(suffix)] + suffix) in taken:
+        stem, suffix = self.spec.model.rsplit(".", 1)[-1], f"-v{version}"
+        while (name := stem[: ENTITY_NAME_LENGTH - len(suffix)] + suffix) in taken:
             suffix += "-1"
         return name
-
-    @property
-    def _stem(self) -> str:
-        return self.spec.model.rsplit(".", 1)[-1]
 
     @property
     def live(self) -> Release | None:
