@@ -18,7 +18,7 @@ from controller.workspace.recorded import RecordedRequests
 from controller.workspace.replays import Replays
 from controller.workspace.serving import Endpoints, ServingSettings
 from controller.workspace.statements import Statements
-from policies.golden import Round
+from policies.golden import GoldenQuery, Round
 from policies.guards import Guards
 from policies.replay import Margins, Replay, Replayed
 from policies.rollout import Rollout
@@ -190,7 +190,9 @@ def stage(
 
 def test_the_sample_is_reproducible_stratified_and_without_headgates_own(stage: Stage) -> None:
     for version in ("v1", "v1", "v2"):
-        assert stage.probes.beat(entity(version), "beat", marker("app", entity(version)))
+        assert stage.probes.beat(
+            entity(version), GoldenQuery(query="beat"), marker("app", entity(version))
+        )
     stage.users(["q" * 7 * number for number in range(1, 41)] + ["fail"] * 4 + ["long " * 20_000])
     rows = stage.rows()
     drawn = stage.draw()
