@@ -265,7 +265,7 @@ def _confirm(turn: Turn, release: Release) -> None:
     told = f"watched for {duration(release.pinned.rollout.watch)} without harm: it is stable now"
     former = turn.application.newest(turn.application.incumbent)
     turn.record(stable=release.version, unproven=None)
-    confirmed = turn.put(release, confirmed=True, because=told)
+    confirmed = turn.put(release, confirmed=True, because=told, tagged=False)
     turn.tell("release.confirmed", confirmed, told)
     if former is None or former.version == release.version:
         return

@@ -12,7 +12,7 @@ from policies.guards import CAPACITY, ERRORS, TOKENS
 from policies.words import duration
 from states.canary import canary, go_back_on_harm, production
 from states.desired import desired
-from states.home import add_span, come_home, converged, lost, ready_for, roll_back
+from states.home import add_span, come_home, converged, lost, ready_for, roll_back, undersized
 from states.judging import bench, guards_of, lag_of, pace_of, pin_guards, sources
 from states.machine import State, Trigger
 from states.quarantine import quarantined
@@ -111,7 +111,7 @@ def _provisioning(turn: Turn, release: Release) -> None:
     elif endpoint.update_failed and not endpoint.updating and _taken(turn, endpoint):
         because = f"Databricks could not update the endpoint with {entity}: its event log says why"
         roll_back(turn, release, because)
-    elif converged(turn) and entity in endpoint.ready:
+    elif converged(turn) and entity in endpoint.ready and not undersized(turn):
         settled = turn.settle(release, f"{entity} is ready")
         turn.move(settled, Trigger.PROVISIONED, f"{entity} is ready", settled=True)
 

@@ -6,7 +6,8 @@ from policies.words import duration
 from states.desired import closed, desired, desired_alias
 from states.machine import State, Trigger
 from states.post_mortem import tell_post_mortem
-from states.release import Release, Span
+from states.release import Release
+from states.span import Span
 from states.turn import Turn
 from states.world import Endpoint
 
@@ -44,6 +45,16 @@ def ready_for(turn: Turn, release: Release) -> bool:
     endpoint = turn.endpoint
     entity = turn.application.entity(release.version)
     return converged(turn) and endpoint is not None and entity in endpoint.ready
+
+
+def undersized(turn: Turn) -> bool:
+    """The version that is being provisioned is on the endpoint already, and smaller than asked."""
+    endpoint, live = turn.endpoint, turn.application.live
+    if endpoint is None or live is None or live.state is not State.PROVISIONING:
+        return False
+    room = endpoint.concurrency.get(turn.application.entity(live.version))
+    wanted = live.pinned.size.room[1] if live.pinned and live.pinned.size else None
+    return room is not None and wanted is not None and room < wanted
 
 
 def add_span(

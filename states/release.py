@@ -14,8 +14,10 @@ from policies.rollout import Rollout
 from states.attempt import Attempt
 from states.difference import Answer, Change
 from states.machine import State
+from states.setup import Setup, Upkeep, Wish
+from states.span import Span
 from states.staged import Staged
-from states.world import Serving
+from states.world import Serving, Size
 
 ENTITY_NAME_LENGTH = 63
 """Databricks' longest served entity name."""
@@ -47,6 +49,7 @@ class Spec:
     """Of a session's requests in a window only the first counts, so that its retries are none."""
     staging: str | None = None
     """The endpoint on which a version is tested first; None: on the production endpoint alone."""
+    setup: Setup = field(default_factory=Setup)
     environment_declared: bool = False
     """`serving.environment` was stated: a full-state PUT cannot lose variables unknowingly."""
     evidence_every: timedelta = timedelta(minutes=5)
@@ -65,6 +68,8 @@ class Pinned:
     """The stable version at admission; None for a first release."""
     incumbent: str | None
     """The version that had the traffic at admission: the baseline, or one without proof."""
+    size: Size | None = None
+    """How big its entity is to be, where the endpoint does not have it yet."""
     rollout: Rollout
     guards: Guards
     tests: tuple[GoldenQuery, ...]
@@ -75,17 +80,6 @@ class Pinned:
     tests_table: str | None = None
     """The table whose golden queries are still to be read: they are part of `tests` then."""
     replay: Replay | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Span:
-    """A stretch of a release with one weight, on one side of `settle`; evidence is cut here."""
-
-    number: int
-    step: int
-    weight: int
-    starts_at: datetime
-    settled: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +141,7 @@ class Release:
     ended_at: datetime | None = None
     """When it lost its traffic for good: its entity is removed after `retain`."""
     tagged: bool = False
-    """Rolled back, and the registry was seen to say so."""
+    """The registry was seen to tell what it has come to (`states.outcome`)."""
     removed: bool = False
     """Its entity is no longer wanted on the endpoint."""
     unlisted: bool = False
@@ -249,6 +243,8 @@ class Application:
     staging: Staged | None = None
     deleted: tuple[str, ...] = ()
     """Versions that serve although the registry lost them, with a person's word for it."""
+    upkeep: Upkeep = field(default_factory=Upkeep)
+    wish: Wish | None = None
     looked_at: datetime | None = None
     minutes: tuple[Minute, ...] = ()
     """The endpoint's own, of its last day, oldest first: what fuses are set by."""

@@ -231,12 +231,21 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
         f"alias {line.get('alias')} moved from {line.get('from_version', 'nothing')} "
         f"to {line.get('to_version', 'nothing')}"
     ),
-    "order.given": lambda line: f"{line.get('actor')} ordered {line.get('order')}",
+    "order.given": lambda line: f"{line.get('actor')} ordered {_word(line)}",
+    "order.refused": lambda _: "what was ordered was not done",
+    "apply.finished": lambda _: "applied",
+    "endpoint.permitted": lambda _: "permissions were given",
+    "release.removed": lambda _: "is taken from the endpoint",
     "daemon.started": lambda _: "the daemon started",
     "daemon.stopped": lambda _: "the daemon stopped",
     "config.loaded": lambda _: "the configuration was loaded",
     "config.refused": lambda _: "the configuration was refused",
 }
+
+
+def _word(line: Line) -> object:
+    """What was ordered: of a release, of a change by others, or of how the endpoint is set up."""
+    return line.get("answer") or ("apply" if "apply" in line else line.get("order"))
 
 
 def _numbers(line: Line) -> Line:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from threading import Event
 from typing import TypeVar
 
@@ -34,10 +35,11 @@ from policies.replay import Batch, Drawn
 from states.desired import closed, desired
 from states.home import converged, ready_for
 from states.machine import State
+from states.outcome import untold
 from states.release import Application, Order, Release
 from states.staging import left, place, ready_there, rounds_there
 from states.turn import Turn
-from states.world import Absent, Endpoint, Evidence, GoldenTable, ModelVersion, World
+from states.world import Absent, Endpoint, Evidence, GoldenTable, Grant, ModelVersion, World
 
 Seen = TypeVar("Seen")
 SCRAPE = timedelta(minutes=1)
@@ -119,7 +121,8 @@ class Observer:
         """
         due = self.looked_at is None or not timedelta() <= now - self.looked_at < CLOSELY
         due = due or left(application)
-        if application.live is not None or application.change is not None or due:
+        busy = application.live is not None or application.upkeep.applying is not None
+        if busy or application.change is not None or due:
             return None
         spec = application.spec
         world = World(
@@ -191,9 +194,11 @@ class Observer:
         read = golden.queries if golden is not None else ()
         asked = self._rehearsed(application, staging, now, given_up, read)
         replay: Drawn | Batch | None = None
+        granted: frozenset[Grant] | None = None
         evidence: Evidence | None = None
         if isinstance(endpoint, Endpoint):
             self._scrape(application, frozenset(endpoint.serving.shares), now)
+            granted = self._granted(application, endpoint)
             asked = asked or self._golden(application, endpoint, now, given_up, read)
             replay = self._replayed(application, endpoint, now, given_up)
             if not given_up.is_set():
@@ -205,6 +210,7 @@ class Observer:
             versions=versions,
             staging=staging,
             golden=golden,
+            granted=granted,
             round=asked,
             replay=replay,
             evidence=evidence,
@@ -257,14 +263,15 @@ class Observer:
         """
         adopting = not application.adopted and isinstance(world.endpoint, Endpoint)
         above = ALL if adopting else application.watermark
-        settled = {
+        begun = {
             release.version
             for release in application.releases
             if release.state is not State.REGISTERED
-            and (release.tagged or release.state is not State.ROLLED_BACK)
+            and application.newest(release.version) == release
         }
         model = application.spec.model
-        versions = self.registry.versions(model, above=above, skip=settled)
+        marked = untold(application)
+        versions = self.registry.versions(model, above=above, skip=begun, also=marked)
         if not versions and not self.registry.model_exists(model):
             # Said, and no error: the model may be registered after its application.
             told = f"{model} is not registered, or not to be seen: check its name"
@@ -272,6 +279,13 @@ class Observer:
         else:
             self.troubles.pop("model", None)
         return versions
+
+    def _granted(self, application: Application, endpoint: Endpoint) -> frozenset[Grant] | None:
+        """Who was given what, while that is still to be seen."""
+        if not application.upkeep.ungranted or not endpoint.id:
+            return None
+        look = partial(self.endpoints.granted, endpoint.id)
+        return self._try(application, "permissions", look)
 
     def _scrape(self, application: Application, entities: frozenset[str], now: datetime) -> None:
         # Half a look early, or one that came a moment too soon would miss a whole minute.

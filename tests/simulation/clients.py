@@ -1,6 +1,6 @@
 """The workspace's clients as one replica has them: the same methods, on a wire that fails."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -18,8 +18,8 @@ from policies.golden import GoldenQuery, Round
 from policies.guards import History
 from policies.pairs import Pair, Reply
 from policies.replay import Drawn
-from states.plan import Call, CreateStaging, MoveAlias, RemoveStaging, Serve, TagVersion
-from states.world import Absent, Endpoint, ModelVersion, Serving
+from states.plan import Apply, Call, CreateStaging, MoveAlias, RemoveStaging, Serve, TagVersion
+from states.world import Absent, Endpoint, ModelVersion, Serving, Size
 from tests.simulation.fate import REPLAY
 from tests.simulation.platform import GRAIN_S, STAGING, Platform
 from tests.simulation.promises import Promises
@@ -144,10 +144,29 @@ class Endpoints(Client):
                 return old[number]
         return self.platform.endpoint
 
-    def serve(self, name: str, serving: Serving, settings: ServingSettings) -> None:
+    def serve(
+        self,
+        name: str,
+        serving: Serving,
+        settings: ServingSettings,
+        sizes: Mapping[str, Size],
+    ) -> None:
         assert name == SPEC.endpoint
         assert settings.model == MODEL
-        self.send(Serve(serving), lambda: self.platform.put(serving))
+        self.send(Serve(serving, sizes), lambda: self.platform.put(serving))
+
+    def apply(
+        self, name: str, serving: Serving, settings: ServingSettings, entity: str, size: Size
+    ) -> None:
+        assert name == SPEC.endpoint
+        assert settings.model == MODEL
+        call = Apply(serving, entity, size, SPEC.setup.variables.names)
+        self.send(call, lambda: self._resized(serving))
+
+    def _resized(self, serving: Serving) -> None:
+        if not isinstance(self.platform.endpoint, Endpoint):
+            raise Refused("endpoint: it is not there")
+        self.platform.put(serving)
 
     def create_staging(
         self, name: str, serving: Serving, settings: ServingSettings, mark: str
@@ -172,15 +191,18 @@ class Registry(Client):
         detail: Collection[str] | None = None,
         above: int = 0,
         skip: Collection[str] = (),
+        also: Collection[str] = (),
     ) -> tuple[ModelVersion, ...]:
         self.platform.model_is(model)
         assert detail is None
-        return self.see("see.versions", lambda: self._versions(above, skip))
+        return self.see("see.versions", lambda: self._versions(above, skip, also))
 
-    def _versions(self, above: int, skip: Collection[str]) -> tuple[ModelVersion, ...]:
+    def _versions(
+        self, above: int, skip: Collection[str], also: Collection[str]
+    ) -> tuple[ModelVersion, ...]:
         return tuple(
             one
-            if number > above and one.version not in skip
+            if (number > above and one.version not in skip) or one.version in also
             else ModelVersion(version=one.version, status=one.status)
             for number, one in sorted(self.platform.versions.items())
         )

@@ -49,6 +49,7 @@ IN_TIME = {
     "pause": 0.08,
     "resume": 0.2,
     "abort": 0.04,
+    "apply": 0.06,
     "store_jump": 0.06,
     "store_stands": 0.05,
     "wall_jump": 0.1,

@@ -1,8 +1,9 @@
 """A small world that takes calls and changes, so that reconciling can be told as a story."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from policies.evidence import Arm, Block, Coverage
 from policies.fuse import Minute
@@ -13,26 +14,32 @@ from policies.replay import Batch, Drawn
 from policies.rollout import Rollout
 from states.attempt import MEMORY, Attempt
 from states.plan import (
+    Apply,
     Call,
+    Capture,
     CreateStaging,
     Event,
     MoveAlias,
+    Permit,
     Plan,
     RemoveStaging,
     Serve,
     SwitchFallbackOff,
 )
 from states.reconcile import reconcile
-from states.release import Application, Order, Release, Span, Spec
+from states.release import Application, Order, Release, Spec
+from states.span import Span
 from states.staging import place, ready_there
 from states.world import (
     Absent,
     Endpoint,
     Evidence,
     GoldenTable,
+    Grant,
     ModelVersion,
     Serving,
     Share,
+    Size,
     World,
 )
 from tests.states.answers import Answers
@@ -143,6 +150,8 @@ class Story:
     """What the endpoint's own metrics remember."""
     history: History | None = field(default_factory=History)
     """Stable's last day; as it stands, too little to judge anything but errors by."""
+    granted: set[Grant] = field(default_factory=set)
+    """Permissions on the endpoint."""
     answers: bool = True
     """The endpoint can be observed at all."""
     others: dict[str, Endpoint] = field(default_factory=dict)
@@ -191,6 +200,7 @@ class Story:
             alias=self.alias,
             staging=self.staging() if endpoint is not None else None,
             golden=self.golden,
+            granted=frozenset(self.granted),
             round=self._round(),
             replay=self._replay(),
             evidence=self._evidence(),
@@ -242,22 +252,35 @@ class Story:
     def obey(self, call: Call) -> None:
         """The workspace does what a call asks."""
         if isinstance(call, Serve):
-            self._activate(call.serving)
-        elif isinstance(call, SwitchFallbackOff):
-            if isinstance(self.endpoint, Endpoint):
-                self.endpoint = replace(self.endpoint, fallback=False)
+            self._activate(call.serving, call.sizes)
+        elif isinstance(call, Apply):
+            self._activate(call.serving, {call.entity: call.size})
+        elif isinstance(call, Capture | SwitchFallbackOff | Permit):
+            self._settle(call)
         elif isinstance(call, MoveAlias):
             self.alias = call.version
         elif isinstance(call, CreateStaging):
             self._create(call)
         elif isinstance(call, RemoveStaging):
-            there = self.others.get(call.endpoint)
-            if there is not None and (there.owner, there.id) == ("headgate", call.id):
-                del self.others[call.endpoint]
+            self._remove(call)
         elif int(call.version) in self.versions:
             known = self.versions[int(call.version)]
             tags = {**(known.tags or {}), call.key: call.value}
             self.versions[int(call.version)] = replace(known, tags=tags)
+
+    def _settle(self, call: Capture | SwitchFallbackOff | Permit) -> None:
+        """What is set up beside the traffic."""
+        if isinstance(call, Permit):
+            self.granted |= set(call.grants)
+        elif isinstance(self.endpoint, Endpoint):
+            captured: dict[str, Any] = {"inference_table": TABLE, "usage_tracking": True}
+            changed = captured if isinstance(call, Capture) else {"fallback": False}
+            self.endpoint = replace(self.endpoint, **changed)
+
+    def _remove(self, call: RemoveStaging) -> None:
+        there = self.others.get(call.endpoint)
+        if there is not None and (there.owner, there.id) == ("headgate", call.id):
+            del self.others[call.endpoint]
 
     def _create(self, call: CreateStaging) -> None:
         if call.endpoint in self.others:
@@ -279,12 +302,15 @@ class Story:
             )
         self.others[call.endpoint] = made
 
-    def _activate(self, wanted: Serving) -> None:
+    def _activate(self, wanted: Serving, sizes: Mapping[str, Size] | None = None) -> None:
         before = self.endpoint if isinstance(self.endpoint, Endpoint) else None
         number = before.config_version + 1 if before else 1
         bad = frozenset(
             name for name, share in wanted.shares.items() if share.version in self.undeployable
         )
+        known = before.sizes if before else {}
+        given = {**known, **(sizes or {})}
+        given = {name: size for name, size in given.items() if name in wanted.shares}
         active = before.serving if before else Serving()
         ms = before.created_ms if before else int(self.now.timestamp() * 1000)
         made = before.id if before else f"made {ms}"
@@ -303,6 +329,9 @@ class Story:
             ready=frozenset(wanted.shares),
             inference_table=before.inference_table if before else TABLE,
             fallback=before.fallback if before else False,
+            sizes=given,
+            concurrency={name: size.room[1] or 0 for name, size in given.items()},
+            usage_tracking=before.usage_tracking if before else False,
         )
 
     def _remember(self, plan: Plan) -> Application:

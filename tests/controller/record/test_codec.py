@@ -20,17 +20,21 @@ from policies.replay import Replay, Replayed, Worst
 from policies.rollout import Rollout
 from policies.verdict import Outcome
 from states.plan import (
+    Apply,
     Call,
+    Capture,
     CreateStaging,
     MoveAlias,
+    Permit,
     RemoveStaging,
     Serve,
     SwitchFallbackOff,
     TagVersion,
 )
-from states.release import Application, Pinned, Release, Span, Spec
+from states.release import Application, Pinned, Release, Spec
+from states.span import Span
 from states.staged import Staged
-from states.world import Serving, Share
+from states.world import Grant, Serving, Share, Size
 
 TIMES = st.datetimes(timezones=st.just(UTC))
 SPANS_OF_TIME = st.timedeltas(timedelta(), timedelta(days=400))
@@ -169,8 +173,13 @@ APPLICATIONS = st.builds(
         rounds=ROUNDS,
     ),
 )
+GRANTS = st.builds(Grant, TEXTS, TEXTS, TEXTS)
+SIZES = st.builds(Size, st.none() | TEXTS, st.none() | st.integers(0, 64))
 CALLS = st.one_of(
-    st.builds(Serve, SERVINGS, kind=st.just("serve")),
+    st.builds(Serve, SERVINGS, st.dictionaries(TEXTS, SIZES, max_size=2), kind=st.just("serve")),
+    st.builds(Apply, SERVINGS, TEXTS, SIZES, st.tuples(TEXTS), kind=st.just("apply")),
+    st.builds(Permit, st.tuples(GRANTS), kind=st.just("permissions")),
+    st.just(Capture()),
     st.builds(MoveAlias, VERSIONS, kind=st.just("alias")),
     st.just(SwitchFallbackOff()),
     st.builds(TagVersion, VERSIONS, TEXTS, TEXTS, kind=st.just("tag")),
