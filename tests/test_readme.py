@@ -65,6 +65,13 @@ def test_the_least_configuration_is_valid(tmp_path: Path) -> None:
     assert list(load(file).applications) == ["rag-chatbot"]
 
 
+def test_a_configuration_with_every_gate_is_valid(tmp_path: Path) -> None:
+    file = tmp_path / "headgate.yaml"
+    file.write_text(block("headgate validate, with every gate", "yaml"))
+    told = _run(f"headgate validate --config {file}", tmp_path)
+    assert "rag-chatbot: main.ml_models.rag_chatbot on rag-chatbot-endpoint" in told
+
+
 def test_the_diagram_is_printed_from_the_table() -> None:
     assert block("python -m states", "mermaid").strip() == diagram()
     printed = subprocess.run(
