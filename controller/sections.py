@@ -1,13 +1,15 @@
 """The parts of an application's configuration: what each key takes, and its default."""
 
 import re
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from controller.places import refusal
 from controller.units import Duration, JsonPathText, Percentage, Rise, Share, SomeTime
+from policies.admission import Approval, Rules, Sequencing
+from policies.calendar import Freeze, Window
 from policies.guards import (
     AnswerGuard,
     CapacityGuard,
@@ -24,6 +26,7 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,63}\Z")
 SELECT = re.compile(r"(?is)\s*(?:SELECT|WITH)\b[^;]*")
 DEFAULTS = Rollout()
 SPEC = Spec(model="", endpoint="")
+RULES = Rules()
 
 
 class Strict(BaseModel):
@@ -136,10 +139,49 @@ class EvidenceSettings(Strict):
         return queries
 
 
+class FreezeSettings(Strict):
+    """Days, or moments, between which no release begins or opens further; both ends included."""
+
+    begins: datetime | date = Field(alias="from")
+    ends: datetime | date = Field(alias="to")
+    zone: str = "UTC"
+    reason: str = ""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        self.freeze()
+        return self
+
+    def freeze(self) -> Freeze:
+        """As the policies have it."""
+        return Freeze.between(self.begins, self.ends, zone=self.zone, reason=self.reason)
+
+
 class AdmissionSettings(Strict):
-    """What a version must show before it may begin."""
+    """What a version must show before it may begin, when it may, and who is asked."""
 
     required_tags: tuple[str, ...] = ()
+    approval: Approval = RULES.approval
+    windows: tuple[str, ...] = ()
+    freeze: tuple[FreezeSettings, ...] = ()
+    order: Sequencing = RULES.order
+
+    @field_validator("windows")
+    @classmethod
+    def _are_windows(cls, windows: tuple[str, ...]) -> tuple[str, ...]:
+        for text in windows:
+            Window.parse(text)
+        return windows
+
+    def rules(self) -> Rules:
+        """As the policies have it."""
+        return Rules(
+            required_tags=self.required_tags,
+            approval=self.approval,
+            order=self.order,
+            windows=tuple(Window.parse(text) for text in self.windows),
+            freezes=tuple(one.freeze() for one in self.freeze),
+        )
 
 
 class RolloutSettings(Strict):

@@ -161,7 +161,7 @@ class ApplicationSettings(Strict):
             rollout=Rollout(**dict(self.rollout)),
             guards=self._guards(),
             tests=tuple(GoldenQuery(query=test.query, **dict(test.expect)) for test in self.tests),
-            required_tags=self.admission.required_tags,
+            admission=self.admission.rules(),
             queries={name: query.counts for name, query in self.evidence.queries.items()},
             by_session=self.request.session is not None,
             environment_declared=self.serving.environment is not None,

@@ -5,7 +5,8 @@ from datetime import timedelta
 from policies.words import duration
 from states.desired import closed, desired, desired_alias
 from states.machine import State, Trigger
-from states.release import Release, Span
+from states.release import Release
+from states.span import Span
 from states.turn import Turn
 from states.world import Endpoint
 

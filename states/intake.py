@@ -1,12 +1,15 @@
 """How things begin: an endpoint is adopted, a version is noticed, a release is admitted."""
 
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 
 from policies.admission import Admission, admit
 from policies.criteria import criteria
 from policies.forecast import pin
 from policies.guards import ERRORS
 from policies.rollout import WHOLE, Rollout
+from states.gates import admission_gate, hold_at
 from states.judging import pace_of
 from states.machine import State, Trigger
 from states.release import Application, Order, Pinned, Release
@@ -129,23 +132,42 @@ def mark_tagged(turn: Turn) -> None:
 
 
 def begin(turn: Turn) -> None:
-    """Admit the newest admissible version while nothing is live; older ones are superseded."""
+    """Admit what is first in line while nothing is live; what was overtaken is superseded."""
     waiting = [one for one in turn.application.releases if one.state is State.REGISTERED]
-    for release in sorted(waiting, key=lambda one: int(one.version), reverse=True):
+    every, first = turn.application.spec.admission.order == "every", None
+    for release in sorted(waiting, key=partial(_place, every=every)):
         if release.order is Order.ABORT:
             turn.move(release, Trigger.REFUSE, "aborted before it began")
         elif _overtaken(turn.application, release):
             newer = turn.application.live or turn.application.newest(turn.application.stable)
             assert newer is not None, "nothing overtakes without being known"
             turn.move(release, Trigger.SUPERSEDE, f"overtaken by version {newer.version}")
-        elif turn.application.live is None:
+        elif turn.application.live is not None:
+            continue
+        elif every and first is not None and not release.ordered:
+            turn.hold(release, f"waits for version {first}, which comes first")
+        else:
             _consider(turn, release)
+            first = first or (None if release.ordered else release.version)
+
+
+def _place(release: Release, *, every: bool) -> tuple[bool, float]:
+    """In which order versions are considered: those that were asked for first, as they were."""
+    if release.ordered:
+        return False, release.since.timestamp()
+    return True, int(release.version) if every else -int(release.version)
 
 
 def _overtaken(application: Application, release: Release) -> bool:
-    """A newer version is live, or is stable already."""
-    newer = [application.stable, application.live.version if application.live else None]
-    return any(other is not None and int(other) > int(release.version) for other in newer)
+    """A newer version is live, or stable already; what was asked for by name is overtaken by none.
+
+    Where every version is to have its turn, one waits for a newer one that a person put before it;
+    when that one is stable, going back to an older one is for a person too.
+    """
+    every = application.spec.admission.order == "every"
+    live = application.live.version if application.live and not every else None
+    newer = [one for one in (application.stable, live) if one is not None]
+    return not release.ordered and any(int(one) > int(release.version) for one in newer)
 
 
 def _consider(turn: Turn, release: Release) -> None:
@@ -158,8 +180,9 @@ def _consider(turn: Turn, release: Release) -> None:
         why = f"version {release.version} is not listed any more: abort it, if it was deleted"
         turn.hold(release, why, needs_person=True)
         return
+    required = () if release.ordered == "undo" else spec.admission.required_tags
     finding, because = admit(
-        version.status, version.tags, spec.required_tags, has_signature=version.has_signature
+        version.status, version.tags, required, has_signature=version.has_signature
     )
     if finding is Admission.REFUSE:
         turn.move(release, Trigger.REFUSE, because)
@@ -178,25 +201,35 @@ def _consider(turn: Turn, release: Release) -> None:
         if asks:
             turn.hold(release, because, needs_person=True)
         return
+    gate = admission_gate(turn, release, version)
+    if gate is not None:
+        hold_at(turn, release, gate)
+        return
     _admit(turn, turn.free(release), because)
 
 
 def _admit(turn: Turn, release: Release, because: str) -> None:
     application = turn.application
-    spec, baseline = application.spec, application.stable
-    if baseline is None:
+    spec, baseline, undo = application.spec, application.stable, release.ordered == "undo"
+    if undo:
+        rollout = replace(_first(spec.rollout), bake=timedelta())
+        chosen = "it was stable before, and gets all users as soon as its golden queries pass"
+    elif baseline is None:
         rollout, chosen = _first(spec.rollout), "first release: nothing to compare with"
     else:
         rollout, chosen = spec.rollout, _foretold(turn)
     pinned = Pinned(
         baseline=baseline,
-        incumbent=application.incumbent,
+        # One that serves without proof has nothing but itself to go back to.
+        incumbent=application.incumbent if application.incumbent != release.version else None,
         rollout=rollout,
         guards=spec.guards,
         tests=spec.tests,
         max_lag=spec.max_lag,
         provisioning_deadline=spec.provisioning_deadline,
         testing_deadline=spec.testing_deadline,
+        approval="none" if undo else spec.admission.approval,
+        proven=undo,
     )
     turn.move(
         release, Trigger.ADMIT, f"{because}; {chosen}", pinned=pinned, ended_at=None, removed=False

@@ -10,6 +10,7 @@ from datetime import timedelta
 from policies.fuse import DAY, KEPT, Minute
 from states.blocks import told
 from states.climb import go_on
+from states.gates import read_signs
 from states.home import own_up
 from states.intake import adopt, begin, mark_tagged, notice
 from states.leap import not_ahead
@@ -39,6 +40,7 @@ def reconcile(application: Application, world: World) -> Plan:
         adopt(turn)
     if turn.application.adopted:
         notice(turn)
+        read_signs(turn)
     live = turn.application.live
     if live is not None:
         go_on(turn, live)

@@ -5,19 +5,21 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from policies.admission import Approval, Rules
 from policies.evidence import Block, Measure
 from policies.fuse import Fuse, Minute
 from policies.golden import GoldenQuery, Round
 from policies.guards import Guards, History
 from policies.rollout import Rollout
+from states.attempt import Attempt
+from states.consent import Signs, Verb, Word
 from states.difference import Answer, Change
 from states.machine import State
+from states.span import Span
 from states.world import Serving
 
 ENTITY_NAME_LENGTH = 63
 """Databricks' longest served entity name."""
-MEMORY = timedelta(minutes=20)
-"""How long calls are remembered: twice the window in which they may be sent again."""
 
 
 class Order(StrEnum):
@@ -38,7 +40,7 @@ class Spec:
     rollout: Rollout = field(default_factory=Rollout)
     guards: Guards = field(default_factory=Guards)
     tests: tuple[GoldenQuery, ...] = ()
-    required_tags: tuple[str, ...] = ()
+    admission: Rules = field(default_factory=Rules)
     queries: Mapping[str, str] = field(default_factory=dict)
     """Configured queries by name, and what each counts: errors, latency or score."""
     by_session: bool = False
@@ -66,17 +68,9 @@ class Pinned:
     max_lag: timedelta
     provisioning_deadline: timedelta
     testing_deadline: timedelta
-
-
-@dataclass(frozen=True, kw_only=True)
-class Span:
-    """A stretch of a release with one weight, on one side of `settle`; evidence is cut here."""
-
-    number: int
-    step: int
-    weight: int
-    starts_at: datetime
-    settled: bool
+    approval: Approval = "none"
+    proven: bool = False
+    """Users had it before, and are taken back to it: nothing is compared, nobody is asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +88,13 @@ class Release:
     order: Order = Order.RUN
     hold: str | None = None
     needs_person: bool = False
+    ask: str | None = None
+    """What the hold asks a person's word on; a word counts for this alone."""
+    words: tuple[Word, ...] = ()
+    """What people said by command, oldest first: a column that only operators write."""
+    signs: Signs = field(default_factory=Signs)
+    ordered: Verb | None = None
+    """The command that asked for this attempt; None: it began by itself."""
     because: str = ""
     since: datetime
     step: int = 0
@@ -178,18 +179,6 @@ class Release:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """A call that was sent, or is about to be: kind, target, and what came of it."""
-
-    kind: str
-    target: str
-    at: datetime
-    outcome: str
-    """`open` (unknown), `done`, or `refused`."""
-    id: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
 class Application:
     """One model on one endpoint under one alias, with the releases that still matter."""
 
@@ -197,6 +186,8 @@ class Application:
     spec: Spec
     adopted: bool = False
     stable: str | None = None
+    former: str | None = None
+    """The version that was stable before."""
     unproven: str | None = None
     """The version that serves although its release failed: there was nothing to go back to."""
     watermark: int = 0

@@ -2,7 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from states.release import MEMORY, Application
+from states.attempt import MEMORY
+from states.release import Application
 
 RESENDS = 2
 """How often calls of a kind are sent again within the window."""

@@ -14,7 +14,7 @@ from controller.workspace.metrics import EntityMinute
 from policies.evidence import NOTHING, Arm, Block, Coverage
 from policies.fuse import Minute
 from policies.rollout import WHOLE
-from states.release import Span
+from states.span import Span
 
 TABLE, METRICS, QUERY = "inference_table", "metrics", "query:"
 """Names of sources; a configured query's is `query:NAME`."""

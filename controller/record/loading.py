@@ -22,8 +22,9 @@ from controller.record.schema import APPLICATIONS, BLOCKS, CALLS, COUNTERS, MINU
 from controller.record.times import MICROSECOND, micros, moment
 from policies.evidence import Block
 from policies.fuse import DAY, Minute
+from states.attempt import MEMORY, Attempt
 from states.machine import State
-from states.release import MEMORY, Application, Attempt, Order, Release, Spec
+from states.release import Application, Order, Release, Spec
 
 RECENT_VERSIONS = 20
 """Versions whose newest attempt is loaded whatever became of it."""

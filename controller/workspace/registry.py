@@ -41,11 +41,12 @@ class Registry:
         detail: Collection[str] | None = None,
         above: int = 0,
         skip: Collection[str] = (),
+        also: Collection[str] = (),
     ) -> tuple[ModelVersion, ...]:
         """All versions of a model, oldest first; none of a model that does not exist.
 
         Those above a number are looked at closely (tags, signature), or only those in `detail`,
-        and none in `skip`.
+        and none in `skip`; and those in `also`, whatever their number.
         """
         with translated(f"model {model}"):
             try:
@@ -61,7 +62,7 @@ class Registry:
                 )
             one = ModelVersion(version=str(info.version), status=info.status.value)
             wanted = one.version not in skip and (detail is None or one.version in detail)
-            close = info.version > above and wanted
+            close = (info.version > above and wanted) or one.version in also
             found.append(self._closely(model, one) if close else one)
         return tuple(sorted(found, key=lambda one: int(one.version)))
 

@@ -144,15 +144,18 @@ class Registry(Client):
         detail: Collection[str] | None = None,
         above: int = 0,
         skip: Collection[str] = (),
+        also: Collection[str] = (),
     ) -> tuple[ModelVersion, ...]:
         self.platform.model_is(model)
         assert detail is None
-        return self.see("see.versions", lambda: self._versions(above, skip))
+        return self.see("see.versions", lambda: self._versions(above, skip, also))
 
-    def _versions(self, above: int, skip: Collection[str]) -> tuple[ModelVersion, ...]:
+    def _versions(
+        self, above: int, skip: Collection[str], also: Collection[str]
+    ) -> tuple[ModelVersion, ...]:
         return tuple(
             one
-            if number > above and one.version not in skip
+            if (number > above and one.version not in skip) or one.version in also
             else ModelVersion(version=one.version, status=one.status)
             for number, one in sorted(self.platform.versions.items())
         )

@@ -8,9 +8,11 @@ from policies.fuse import Minute
 from policies.golden import GoldenQuery, Round
 from policies.guards import History
 from policies.rollout import Rollout
+from states.attempt import MEMORY, Attempt
 from states.plan import Call, Event, MoveAlias, Plan, Serve, SwitchFallbackOff
 from states.reconcile import reconcile
-from states.release import MEMORY, Application, Attempt, Order, Release, Span, Spec
+from states.release import Application, Order, Release, Spec
+from states.span import Span
 from states.world import Absent, Endpoint, Evidence, ModelVersion, Serving, Share, World
 from tests.states.answers import Answers
 

@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 
 from policies.fuse import Minute
+from states.attempt import Attempt
 from states.plan import Serve, TagVersion
-from states.release import Application, Attempt, Order
+from states.release import Application, Order
 from states.world import Absent, Endpoint, Serving, Share
 from tests.states.story import MODEL, QUICK, SOURCE, SPEC, TABLE, Story, serving
 

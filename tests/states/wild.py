@@ -6,11 +6,12 @@ from typing import Any, Literal
 
 from policies.guards import Guards, ScoreGuard, TokenGuard
 from policies.rollout import Rollout
+from states.attempt import MEMORY, Attempt
 from states.difference import Answer
 from states.machine import State
 from states.plan import Call, Plan, Serve
 from states.reconcile import reconcile
-from states.release import MEMORY, Attempt, Order, Release
+from states.release import Order, Release
 from states.world import Absent, Endpoint, Serving, Share, World
 from tests.states.answers import RICH, Answers
 from tests.states.story import SOURCE, SPEC, Story

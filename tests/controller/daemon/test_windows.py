@@ -21,7 +21,7 @@ from controller.workspace.inference import Window
 from controller.workspace.metrics import EntityMinute
 from policies.evidence import NOTHING, Arm, Coverage
 from policies.fuse import Minute
-from states.release import Span
+from states.span import Span
 from tests.controller.daemon.platform import MINUTE, SECOND
 from tests.states.story import START
 

@@ -18,7 +18,8 @@ from policies.guards import (
 )
 from policies.rollout import Rollout
 from states.plan import Call, MoveAlias, Serve, SwitchFallbackOff, TagVersion
-from states.release import Application, Pinned, Release, Span, Spec
+from states.release import Application, Pinned, Release, Spec
+from states.span import Span
 from states.world import Serving, Share
 
 TIMES = st.datetimes(timezones=st.just(UTC))
