@@ -13,8 +13,9 @@ from states.release import Release
 from states.turn import Turn
 from states.world import ModelVersion
 
-FROZEN = "frozen"
-"""How the sentence of a freeze begins: such a hold is known by that, also after a restart."""
+FROZEN, OUTSIDE = "frozen", "outside its release windows"
+"""How sentences of the calendar begin: such a hold is known by that, also after a restart."""
+SHUT = (FROZEN, OUTSIDE)
 HELD = f"held by the tag {HOLD_TAG} on its version: it goes on once the tag is taken off"
 
 
@@ -25,10 +26,14 @@ class Gate:
     why: str
     needs_person: bool
     ask: str | None = None
+    anew: bool = False
+    """It is asked from now on: approvals by tag that were there before are void."""
 
 
 def hold_at(turn: Turn, release: Release, gate: Gate) -> Release:
     """Hold a release for what stops it."""
+    if gate.anew:
+        release = turn.put(release, signs=replace(release.signs, void=release.signs.approved))
     return turn.hold(release, gate.why, needs_person=gate.needs_person, ask=gate.ask)
 
 
@@ -153,20 +158,20 @@ def last_gate(turn: Turn, release: Release) -> Gate | None:
     finding = f"production, after the bake of span {len(release.spans)}"
     if word_on(release, "approve", finding) is not None:
         return None
-    if release.ask != finding:
-        early = replace(release.signs, void=release.signs.approved)
-        return _asks(turn.put(release, signs=early), finding)
-    return None if release.signs.counting else _asks(release, finding)
+    if release.ask == finding and release.signs.counting:
+        return None
+    return _asks(release, finding, anew=release.ask != finding)
 
 
-def _asks(release: Release, finding: str) -> Gate:
-    early = [one for one in release.signs.approved if one in (release.signs.void or ())]
+def _asks(release: Release, finding: str, *, anew: bool = False) -> Gate:
+    counting = () if anew else release.signs.counting
+    early = [one for one in release.signs.approved if one not in counting]
     told = f"; {', '.join(early)} was set too early to count: take it off and set it again"
     why = (
         f"waits for approval of {finding}: `headgate approve {release.key}`, or a tag approval… "
         f"with the value Approved on its version{told if early else ''}"
     )
-    return Gate(why=why, needs_person=True, ask=finding)
+    return Gate(why=why, needs_person=True, ask=finding, anew=anew)
 
 
 def gated(release: Release) -> bool:

@@ -151,11 +151,11 @@ def begin(turn: Turn) -> None:
             first = first or (None if release.ordered else release.version)
 
 
-def _place(release: Release, *, every: bool) -> tuple[bool, float]:
-    """In which order versions are considered: those that were asked for first, as they were."""
+def _place(release: Release, *, every: bool) -> tuple[int, float]:
+    """In which order versions are considered: a way back, what else was asked for, the others."""
     if release.ordered:
-        return False, release.since.timestamp()
-    return True, int(release.version) if every else -int(release.version)
+        return int(release.ordered != "undo"), release.since.timestamp()
+    return 2, int(release.version) if every else -int(release.version)
 
 
 def _overtaken(application: Application, release: Release) -> bool:

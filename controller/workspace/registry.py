@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import structlog
 from databricks.sdk import WorkspaceClient
@@ -12,6 +13,9 @@ from controller.workspace.errors import WorkspaceError
 from controller.workspace.mlflow_reader import MlflowReader
 from controller.workspace.names import segment
 from states.world import Absent, ModelVersion
+
+if TYPE_CHECKING:
+    from policies.admission import Column
 
 log = structlog.get_logger()
 
@@ -32,7 +36,7 @@ class Registry:
     def __init__(self, client: WorkspaceClient, *, deadline_s: float = 30) -> None:
         self._client = client
         self._mlflow = MlflowReader(deadline_s)
-        self._signed: dict[_Key, bool] = {}
+        self._inputs: dict[_Key, tuple[Column, ...] | None] = {}
         self._unreadable: dict[_Key, str] = {}
 
     def versions(
@@ -104,27 +108,32 @@ class Registry:
 
     def _closely(self, model: str, one: ModelVersion) -> ModelVersion:
         tags = self._mlflow.tags(model, one.version)
-        signed = self._has_signature(model, one.version) if one.status == READY else None
-        return replace(one, tags=tags, has_signature=signed)
+        if one.status != READY:
+            return replace(one, tags=tags)
+        key = _Key(model, one.version)
+        if not self._read_inputs(key):
+            return replace(one, tags=tags, has_signature=None)
+        inputs = self._inputs[key]
+        return replace(one, tags=tags, has_signature=inputs is not None, inputs=inputs)
 
-    def _has_signature(self, model: str, version: str) -> bool | None:
-        """Of a version, for ever: its files do not change. None while they cannot be read.
+    def _read_inputs(self, key: _Key) -> bool:
+        """Of a version, for ever: its files do not change. False while they cannot be read.
 
         Artifacts may lie where Headgate cannot read (another network, another grant), which must
         not hide the versions themselves; it is said once per sentence, and stays unseen.
         """
-        key = _Key(model, version)
-        if key not in self._signed:
-            try:
-                self._signed[key] = self._mlflow.has_signature(model, version)
-            except WorkspaceError as error:
-                if self._unreadable.get(key) != str(error):
-                    self._unreadable[key] = str(error)
-                    log.warning(
-                        "registry.signature_unreadable",
-                        model=model,
-                        version=version,
-                        because=str(error),
-                    )
-                return None
-        return self._signed[key]
+        if key in self._inputs:
+            return True
+        try:
+            self._inputs[key] = self._mlflow.inputs(key.model, key.version)
+        except WorkspaceError as error:
+            if self._unreadable.get(key) != str(error):
+                self._unreadable[key] = str(error)
+                log.warning(
+                    "registry.signature_unreadable",
+                    model=key.model,
+                    version=key.version,
+                    because=str(error),
+                )
+            return False
+        return True

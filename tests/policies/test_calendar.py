@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from policies.calendar import Freeze, Window, frozen, shut
 
 BERLIN = Window.parse("Mon-Fri 09:00-17:00 Europe/Berlin")
+BEFORE, AFTER = datetime.fromisoformat("2026-01-01"), datetime.fromisoformat("2027-12-01")
 HOLIDAYS = Freeze.between(
     date(2026, 12, 20), date(2027, 1, 3), zone="Europe/Berlin", reason="holidays"
 )
@@ -119,7 +120,7 @@ def test_a_freeze_ends_after_it_begins() -> None:
 
 
 @given(
-    st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 1), timezones=st.just(UTC)),
+    st.datetimes(BEFORE, AFTER, timezones=st.just(UTC)),
     st.sampled_from(
         ["Mon-Fri 01:30-02:30", "Sun 02:00-03:00", "Sat 23:00-02:30", "Mon-Sun 00:00-24:00"]
     ),
@@ -136,7 +137,7 @@ def test_stretches_come_in_order_on_every_day_that_clocks_are_set(
     assert found[0][0] - since <= timedelta(days=15)
 
 
-@given(st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 1), timezones=st.just(UTC)))
+@given(st.datetimes(BEFORE, AFTER, timezones=st.just(UTC)))
 def test_when_it_is_said_to_open_it_is_open_and_not_a_minute_before(now: datetime) -> None:
     why = shut([BERLIN], [HOLIDAYS], now)
     if why is None:
