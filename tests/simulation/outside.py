@@ -1,5 +1,6 @@
 """Strangers, operators and bad luck: what happens while replicas work, and how it is put right."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -145,6 +146,41 @@ class Outside:
 
     def _abort(self) -> None:
         self._order(Order.ABORT)
+
+    def _say(self, what: str, give: Callable[[], str]) -> None:
+        """An operator's word; one that makes no sense is refused, and changes nothing."""
+        try:
+            told = give()
+        except OrderRefused:
+            return
+        self.promises.orders += 1
+        self.promises.ordered()
+        self._happens(what)
+        self.promises.note(told)
+
+    def _approve(self) -> None:
+        self._say("approve", lambda: self.store.approve(NAME, None, "operator", "seen"))
+
+    def _promote(self) -> None:
+        override = self._share("promote") < 1 / 2
+        self._say(
+            "promote by override" if override else "promote",
+            lambda: self.store.promote(NAME, None, "operator", "in haste", override=override),
+        )
+
+    def _begin(self) -> None:
+        """Any version is asked for by name, or what failed is tried again."""
+        names = sorted(self.platform.versions) or [STRANGER]
+        chosen = str(names[int(len(names) * self._share("begin"))])
+        if self._share("retry") < 1 / 2:
+            self._say("retry", lambda: self.store.begin(NAME, None, "retry", "operator", "mended"))
+        else:
+            self._say(
+                "release", lambda: self.store.begin(NAME, chosen, "release", "operator", "wanted")
+            )
+
+    def _undo(self) -> None:
+        self._say("undo", lambda: self.store.undo(NAME, "operator", "bad answers"))
 
     def _meanwhile(self) -> None:
         orders = (Order.PAUSE, Order.RUN, Order.PAUSE, Order.RUN, Order.ABORT)
