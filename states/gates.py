@@ -95,12 +95,23 @@ def admission_gate(turn: Turn, release: Release, version: ModelVersion) -> Gate 
     return None if why is None else Gate(why=why, needs_person=False)
 
 
+def unlooked(turn: Turn, release: Release) -> bool:
+    """Stable was not looked at closely at this look: who notices a version does not know of it."""
+    stable = _stable(turn)
+    return release.ordered != "undo" and stable is not None and stable.tags is None
+
+
+def _stable(turn: Turn) -> ModelVersion | None:
+    name = turn.application.stable
+    return next((one for one in turn.world.versions or () if one.version == name), None)
+
+
 def _input_gate(turn: Turn, release: Release, version: ModelVersion) -> Gate | None:
     """Requests that stable accepts may fail at this version: only a person knows who sends them."""
-    name = turn.application.stable
-    stable = next((one for one in turn.world.versions or () if one.version == name), None)
-    if stable is None:
+    stable = _stable(turn)
+    if stable is None or stable.tags is None:
         return None
+    name = stable.version
     if stable.has_signature is None:
         change = f"the input of stable, version {name}, cannot be read to be compared"
     elif stable.inputs is None or version.inputs is None:

@@ -9,7 +9,7 @@ from policies.criteria import criteria
 from policies.forecast import pin
 from policies.guards import ERRORS
 from policies.rollout import WHOLE, Rollout
-from states.gates import admission_gate, hold_at
+from states.gates import admission_gate, hold_at, unlooked
 from states.judging import pace_of
 from states.machine import State, Trigger
 from states.release import Application, Order, Pinned, Release
@@ -204,8 +204,8 @@ def _consider(turn: Turn, release: Release) -> None:
     gate = admission_gate(turn, release, version)
     if gate is not None:
         hold_at(turn, release, gate)
-        return
-    _admit(turn, turn.free(release), because)
+    elif not unlooked(turn, release):
+        _admit(turn, turn.free(release), because)
 
 
 def _admit(turn: Turn, release: Release, because: str) -> None:
