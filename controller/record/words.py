@@ -79,13 +79,15 @@ def begin(  # noqa: PLR0913, PLR0917 - an order has this many parts
     loaded = locked(connection, application)
     known = loaded.application
     newest, state = _newest(connection, known, version)
-    why = begin_refusal(known, version, verb, state)
-    if why is not None:
-        raise OrderRefused(why)
     waiting = known.newest(version) if state is State.REGISTERED else None
     key = f"{application}/{version}"
     if waiting is not None and waiting.ordered and waiting.order is not Order.ABORT:
-        return f"{key} waits already: {waiting.hold or waiting.because} (it was ordered before)"
+        told = f"{key} is released, as attempt {waiting.attempt}"
+        waits = f", and waits: {waiting.hold}" if waiting.hold else ""
+        return f"{told}{waits} (it was ordered before)"
+    why = begin_refusal(known, version, verb, state)
+    if why is not None:
+        raise OrderRefused(why)
     if waiting is not None:
         seen = loaded.releases[mark(waiting)]
         aborted = update(RELEASES).where(RELEASES.c.id == seen.id)
@@ -103,16 +105,15 @@ def begin(  # noqa: PLR0913, PLR0917 - an order has this many parts
     connection.execute(insert(RELEASES).values(**codec.release_row(release), row=1))
     overtake(connection, application)
     known = known.with_release(release)
-    given: dict[str, object] = {"actor": actor, "reason": reason, "order": verb}
-    append(
-        connection,
-        [
-            event_row(_given(release, verb, given, reason, actor), known),
-            event_row(
-                Event(name="release.registered", release=mark(release), because=because), known
-            ),
-        ],
-    )
+    given: dict[str, object] = {"actor": actor, "reason": reason, "verb": verb}
+    events = [
+        _given(release, verb, given, reason, actor),
+        Event(name="release.registered", release=mark(release), because=because),
+    ]
+    if waiting is not None:
+        told = f"replaced by attempt {release.attempt}, which {actor} asked for"
+        events.insert(0, Event(name="order.given", release=mark(waiting), because=told))
+    append(connection, [event_row(event, known) for event in events])
     live = known.live
     after = f"; it waits until {live.key} has ended" if live is not None else ""
     return f"{key} is released, as attempt {release.attempt}{after}"
@@ -168,7 +169,7 @@ def _written(  # noqa: PLR0913, PLR0917 - as above
     if any((one.verb, one.finding, one.override) == same for one in release.words):
         return f"{said} (it was ordered before)"
     given = {name: value for name, value in fields.items() if value}
-    given |= {"actor": word.actor, "reason": reason, "order": word.verb, "on": word.finding}
+    given |= {"actor": word.actor, "reason": reason, "verb": word.verb, "on": word.finding}
     event = _given(release, word.verb, given, reason, word.actor)
     [seq] = append(connection, [event_row(event, loaded.application)])
     words = codec.words_text((*release.words, replace(word, seq=seq)))
