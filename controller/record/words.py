@@ -125,11 +125,11 @@ def retry(
     """Write down another attempt at a version that was rolled back; by default the last such."""
     if version is None:
         known = locked(connection, application).application
-        failed = [one for one in known.releases if one.state is State.ROLLED_BACK]
+        waiting = [one for one in known.releases if one.state is State.REGISTERED]
+        again = [one for one in waiting if one.ordered == "retry"]
+        failed = again or [one for one in known.releases if one.state is State.ROLLED_BACK]
         if not failed:
-            raise OrderRefused(
-                f"no release of {application} was rolled back lately: name a version"
-            )
+            raise OrderRefused(f"no release of {application} was rolled back: name a version")
         version = max(failed, key=lambda one: (one.since, int(one.version))).version
     return begin(connection, application, version, "retry", actor, reason)
 
