@@ -3,10 +3,12 @@
 from policies.judge import no_worse
 from policies.verdict import Outcome
 from states.canary import SUSPECTED
+from states.climb import MASKED
 from states.consent import Verb
 from states.gates import HELD, SHUT
 from states.judging import guards_of, lag_of, obstacle, suspected
 from states.machine import State
+from states.quarantine import quarantined
 from states.release import Application, Order, Release
 
 
@@ -38,8 +40,8 @@ def _immovable(application: Application, release: Release) -> str | None:
         return "it is paused: `headgate resume` it first"
     if application.hold is not None:
         return application.hold
-    if release.ask is not None:
-        return f"it {release.hold}"
+    if release.ask is not None or release.hold == MASKED or quarantined(release):
+        return f"it waits for something else: {release.hold}"
     return HELD if release.signs.hold else None
 
 

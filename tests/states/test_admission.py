@@ -7,9 +7,11 @@ import pytest
 
 from policies.admission import HOLD_TAG, SKIP_TAG, Column, Rules
 from policies.calendar import Freeze, Window
+from states.climb import MASKED
 from states.consent import Signs, Verb, Word
 from states.gates import position
 from states.machine import State
+from states.quarantine import QUARANTINED
 from states.release import Order, Release
 from states.verbs import approve_refusal, begin_refusal, promote_refusal, undo_refusal, unproven
 from states.world import Absent, ModelVersion
@@ -522,3 +524,34 @@ def test_promote_opens_a_gate_that_was_shut_only_by_override() -> None:
     one.look(times=2)
     assert not one.live.shut
     assert one.live.step == 1
+
+
+@pytest.mark.parametrize("why", [MASKED, f"{QUARANTINED}it failed"])
+def test_no_word_goes_past_what_makes_a_comparison_blind_or_a_pass_fail(why: str) -> None:
+    one = story()
+    one.register(2)
+    one.until("Canary")
+    held = replace(one.live, hold=why)
+    assert why in (promote_refusal(one.application, held, override=True) or "")
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("Registered", "it has not begun"),
+        ("Provisioning", "not ready yet"),
+        ("Testing", "its golden queries are being asked"),
+        ("Production", "it has all users and the alias"),
+    ],
+)
+def test_where_there_is_no_next_step_promote_says_so(state: str, words: str) -> None:
+    one = story()
+    one.register(2)
+    if state != "Registered":
+        one.until(state)
+    release = (
+        found(one, 2)
+        if state != "Registered"
+        else Release(application="rag-chatbot", version="2", since=START)
+    )
+    assert words in (promote_refusal(one.application, release, override=True) or "")
