@@ -25,6 +25,7 @@ from states.judging import (
     covered,
     explained,
     fuse_of,
+    glimpsed,
     guards_of,
     harm_of,
     journal,
@@ -213,7 +214,8 @@ def _bake(turn: Turn, release: Release) -> None:
     bake = release.pinned.rollout.bake
     word = promoted(release)
     told_of = release.pinned.proven or covered(release, bake)
-    baked = word is not None or (release.on_step >= bake and told_of)
+    cut_short = word is not None and (word.override or glimpsed(release))
+    baked = cut_short or (release.on_step >= bake and told_of)
     if baked and suspected(release) and not overridden(release):
         _wait(turn, release, SUSPECTED)
         return
@@ -229,7 +231,7 @@ def _bake(turn: Turn, release: Release) -> None:
     shown = "; ".join(
         f"{one.guard}: {tell(one.telling, of_source(one, own))}" for one in guards_of(release)
     )
-    stay = release.on_step if word is not None else bake
+    stay = release.on_step if cut_short else bake
     held = f"{duration(stay)} at {release.weight} % within its limits"
     # Users who were held back come now: from here on nothing is compared.
     last = turn.set_fuse(release, WHOLE) if release.weight < WHOLE else {}

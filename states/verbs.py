@@ -6,10 +6,12 @@ from states.canary import SUSPECTED
 from states.climb import MASKED
 from states.consent import Verb
 from states.gates import HELD, SHUT
-from states.judging import guards_of, lag_of, obstacle, suspected
+from states.judging import glimpsed, guards_of, lag_of, obstacle, suspected
 from states.machine import State
 from states.quarantine import quarantined
 from states.release import Application, Order, Release
+
+UNTOLD = "nothing has counted yet what a step would need at least of its bake"
 
 
 def approve_refusal(release: Release) -> str | None:
@@ -71,8 +73,10 @@ def unproven(release: Release) -> list[str]:
         return [*found, f"its gate is shut: {release.because}"]
     if suspected(release):
         found.append(SUSPECTED)
-    if release.baking or not release.spans:
+    if not release.spans:
         return found
+    if release.baking:
+        return found if glimpsed(release) else [*found, UNTOLD]
     why = obstacle(release)
     found += [why[0]] if why is not None and why[0] != release.hold else []
     own = tuple(

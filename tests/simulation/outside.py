@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from controller.record.errors import OrderRefused
@@ -257,6 +258,11 @@ class Outside:
             gone = int(release.version) not in self.platform.versions
             if waits and gone and release.version != application.stable:
                 self.store.give_order(NAME, release.version, Order.ABORT, "operator", "it is gone")
+            elif waits and release.ask is not None:
+                self._say(
+                    "approve",
+                    partial(self.store.approve, NAME, release.version, "operator", "seen"),
+                )
             elif waits and release.order is Order.PAUSE:
                 self.store.give_order(NAME, release.version, Order.RUN, "operator", "go on")
         self.promises.ordered()

@@ -483,8 +483,13 @@ def test_promote_ends_the_bake() -> None:
     one.application = replace(one.application, spec=replace(spec, rollout=long))
     one.register(2)
     one.until("Canary")
-    one.look(times=100)
-    assert one.live.baking
+    while not (one.live.baking and one.live.settled):
+        one.look()
+    assert "nothing has counted yet" in (
+        promote_refusal(one.application, one.live, override=False) or ""
+    )
+    one.look(times=20)
+    assert promote_refusal(one.application, one.live, override=False) is None
     say(one, one.live, verb="promote")
     one.look(times=2)
     assert one.live.state is State.PRODUCTION
