@@ -23,10 +23,9 @@ def refusal(place: Place, sentence: str) -> PydanticCustomError:
 
 
 def sentences(
-    path: Path, node: yaml.Node | None, details: Sequence[Any], root: type[BaseModel]
+    path: Path, known: Mapping[Place, int], details: Sequence[Any], root: type[BaseModel]
 ) -> str:
-    """What is wrong with a file, a line for each complaint of pydantic's."""
-    known = lines(node, ()) if node else {}
+    """What is wrong with a file whose lines are known, one for each complaint of pydantic's."""
     return "\n".join(_sentence(path, known, detail, root) for detail in _deepest(details))
 
 
@@ -100,25 +99,23 @@ def _keys(root: type[BaseModel], place: Place) -> list[str]:
     at: Any = root
     for part in place:
         at = _below(at, part)
-    model = _model_of(at)
-    if model is None:
-        return []
-    return [field.alias or name for name, field in model.model_fields.items()]
+    fields = [one for model in _models_of(at) for one in model.model_fields.items()]
+    return [field.alias or name for name, field in fields]
 
 
 def _below(annotation: Any, part: str | int) -> Any:  # noqa: ANN401 - type expressions
     """The type of what stands at a key or index of a value of a type."""
     if (named := _named_values(annotation)) is not None:
         return named
-    model = _model_of(annotation)
-    if model is None or isinstance(part, int):
-        return model
-    fields = model.model_fields.items()
-    field = next((field for name, field in fields if part in (name, field.alias)), None)
-    if field is not None:
-        return field.annotation
+    models = _models_of(annotation)
+    if not models or isinstance(part, int):
+        return models[0] if models else None
+    for model in models:
+        for name, field in model.model_fields.items():
+            if part in (name, field.alias):
+                return field.annotation
     # What a model allows besides its fields has a type of its own.
-    return _named_values(model.__annotations__.get("__pydantic_extra__"))
+    return _named_values(models[0].__annotations__.get("__pydantic_extra__"))
 
 
 def _named_values(annotation: Any) -> Any:  # noqa: ANN401 - type expressions
@@ -126,8 +123,8 @@ def _named_values(annotation: Any) -> Any:  # noqa: ANN401 - type expressions
     return annotation.__args__[1] if getattr(annotation, "__origin__", None) is dict else None
 
 
-def _model_of(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - a type expression
+def _models_of(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401 - a type expression
+    """The models that a type expression is made of, in order."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    inner = [_model_of(part) for part in getattr(annotation, "__args__", ())]
-    return next((model for model in inner if model is not None), None)
+        return [annotation]
+    return [model for part in getattr(annotation, "__args__", ()) for model in _models_of(part)]

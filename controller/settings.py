@@ -18,7 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from controller.places import meant, refusal, sentences, twice
+from controller.golden import MOST
+from controller.places import lines, meant, refusal, sentences, twice
 from controller.sections import (
     NAME,
     AdmissionSettings,
@@ -31,11 +32,13 @@ from controller.sections import (
     Strict,
     TableSettings,
     Test,
+    Tests,
+    TestsSettings,
 )
 from controller.units import (
     duration,
 )
-from policies.golden import GoldenQuery
+from controller.workspace.jsonpath import JsonPath
 from policies.guards import (
     ERRORS,
     LATENCY,
@@ -78,7 +81,7 @@ class ApplicationSettings(Strict):
     response: ResponseSettings = ResponseSettings()
     request: RequestSettings = RequestSettings()
     evidence: EvidenceSettings = EvidenceSettings()
-    tests: tuple[Test, ...] = Field(min_length=1)
+    tests: Tests
     admission: AdmissionSettings = AdmissionSettings()
     rollout: RolloutSettings = RolloutSettings()
     guards: GuardSettings = GuardSettings()
@@ -123,6 +126,19 @@ class ApplicationSettings(Strict):
         return value
 
     @model_validator(mode="after")
+    def _tests_can_be_judged(self) -> Self:
+        tests = self.stated_tests
+        if len(tests) > MOST:
+            raise refusal(("tests",), f"{len(tests)} golden queries: state {MOST} at most")
+        if self.response.tokens is None and any(one.expect.max_tokens is not None for one in tests):
+            raise refusal(
+                ("tests",),
+                "nothing counts the tokens that max_tokens limits: say in response.tokens where a "
+                "response has their number, such as $.usage.completion_tokens",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _margins_mean_something(self) -> Self:
         """The first step is judged by a multiple of each margin, which must still exclude much."""
         first = self.rollout.steps[0]
@@ -152,6 +168,17 @@ class ApplicationSettings(Strict):
     def _scores(self) -> list[str]:
         return [name for name, one in self.evidence.queries.items() if one.counts == "score"]
 
+    @property
+    def stated_tests(self) -> tuple[Test, ...]:
+        """The golden queries of the configuration, then those of its file."""
+        tests = self.tests
+        return (*tests.queries, *tests.file) if isinstance(tests, TestsSettings) else tests
+
+    @property
+    def question(self) -> JsonPath | None:
+        """Where a golden query's text is put, where that is configured."""
+        return None if self.request.query is None else JsonPath.parse(self.request.query)
+
     def spec(self) -> Spec:
         """The part that the states decide by."""
         return Spec(
@@ -160,7 +187,8 @@ class ApplicationSettings(Strict):
             alias=None if self.alias == "none" else self.alias,
             rollout=Rollout(**dict(self.rollout)),
             guards=self._guards(),
-            tests=tuple(GoldenQuery(query=test.query, **dict(test.expect)) for test in self.tests),
+            tests=tuple(test.golden(self.question) for test in self.stated_tests),
+            tests_table=self.tests.table if isinstance(self.tests, TestsSettings) else None,
             admission=self.admission.rules(),
             queries={name: query.counts for name, query in self.evidence.queries.items()},
             by_session=self.request.session is not None,
@@ -228,9 +256,10 @@ def load(path: Path) -> Configuration:
     if doubled := twice(node):
         raise SettingsError(f"{path}:{doubled[1]}: key {doubled[0]} is given twice")
     try:
-        return Configuration.model_validate(value)
+        return Configuration.model_validate(value, context={"folder": path.parent})
     except ValidationError as error:
-        raise SettingsError(sentences(path, node, error.errors(), Configuration)) from error
+        known = lines(node, ()) if node else {}
+        raise SettingsError(sentences(path, known, error.errors(), Configuration)) from error
 
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")

@@ -1,16 +1,35 @@
 """Golden queries: questions with known answers, asked of both versions before any user."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from policies.answer_checks import Expectation
+
 
 @dataclass(frozen=True, kw_only=True)
-class GoldenQuery:
+class GoldenQuery(Expectation):
     """One question and what its answer must show."""
 
-    query: str
-    answer_contains: tuple[str, ...] = ()
-    min_sources: int = 0
+    query: str = ""
+    """The question as text, for the input that the model's signature has for it."""
+    body: str = ""
+    """The whole request as JSON text, where it is stated; then there is no `query`."""
+    repeat: int = 1
+    """How often it is asked in a round."""
+    must_pass: int | None = None
+    """How many of these answers must be as expected; None: all of them."""
+
+    def verdict(self, answers: Sequence[str | None]) -> str | None:
+        """What its answers in one round amount to: None, or the first failure and how many."""
+        failures = [why for why in answers if why is not None]
+        needed = self.repeat if self.must_pass is None else self.must_pass
+        passed = len(answers) - len(failures)
+        if passed >= needed:
+            return None
+        if self.repeat == 1:
+            return failures[0]
+        return f"{failures[0]} ({passed} of {len(answers)} answers as expected, {needed} needed)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +42,8 @@ class Round:
     stable_failed: tuple[int, ...]
     """The same for stable; empty as well where there is no stable version."""
     why: str = ""
-    """The first failure in words, without prompt, answer or server message."""
+    """The first failure in words, of those that stable does not share if there are any; without
+    prompt, answer or server message."""
 
 
 class Finding(StrEnum):
@@ -50,6 +70,8 @@ def judge(rounds: tuple[Round, ...]) -> tuple[Finding, str]:
     if not own:
         return Finding.ENVIRONMENT, f"{told} on both versions: the environment is at fault"
     before = rounds[-2] if len(rounds) > 1 else None
-    if before and own & (set(before.candidate_failed) - set(before.stable_failed)):
-        return Finding.FAIL, f"{told} twice, and stable answers them: {last.why}"
+    again = own & (set(before.candidate_failed) - set(before.stable_failed)) if before else set()
+    if again:
+        twice = f"{len(again)} of {last.asked} golden queries failed twice"
+        return Finding.FAIL, f"{twice}, and stable answers them: {last.why}"
     return Finding.AGAIN, f"{told}: {last.why}; asking once more"

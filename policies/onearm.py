@@ -98,3 +98,13 @@ def highest_rate(bad: float, observations: float, miss: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if middle < 1 and allowed(middle) else (low, middle)
     return high
+
+
+def interval(bad: float, observations: float, miss: float = 0.05) -> tuple[float, float]:
+    """The lowest and the highest mean that a sample allows for; the true one is outside by `miss`.
+
+    Half of the chance is on each side. For telling, of a number that was fixed beforehand: it is
+    not valid at every look, as the tests are.
+    """
+    low = 1 - highest_rate(observations - bad, observations, miss / 2)
+    return max(0.0, low), highest_rate(bad, observations, miss / 2)

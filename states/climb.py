@@ -132,7 +132,10 @@ def _testing(turn: Turn, release: Release) -> None:
             f"not through its tests after {duration(release.pinned.testing_deadline)}",
         )
         return
-    asked = turn.world.round
+    pinned = _with_table(turn, release)
+    if pinned is None:
+        return
+    release, asked = pinned, turn.world.round
     if asked is not None:
         release = turn.put(release, rounds=(*release.rounds, asked))
     finding, because = judge_golden(release.rounds)
@@ -153,6 +156,26 @@ def _testing(turn: Turn, release: Release) -> None:
         turn.hold(release, because)
     elif finding in (Finding.PASS, Finding.ENVIRONMENT):
         _open(turn, release, because)
+
+
+def _with_table(turn: Turn, release: Release) -> Release | None:
+    """The release with the golden queries of its table pinned; None while they are not read."""
+    plan, golden = release.pinned, turn.world.golden
+    assert plan is not None, "a live release has a pinned plan"
+    table = plan.tests_table
+    if table is None:
+        return release
+    if golden is None:
+        turn.hold(release, f"the golden queries of {table} are not read yet: Headgate asks again")
+        return None
+    if golden.trouble is not None:
+        turn.hold(release, golden.trouble, needs_person=True)
+        return None
+    tests = (*plan.tests, *golden.queries)
+    pinned = turn.put(turn.free(release), pinned=replace(plan, tests=tests, tests_table=None))
+    count, told = len(golden.queries), f"golden queries pinned as {table} has them"
+    turn.tell("tests.read", pinned, f"{count} {told}", table=table, queries=count)
+    return pinned
 
 
 def _open(turn: Turn, release: Release, because: str) -> None:

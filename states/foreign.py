@@ -105,12 +105,14 @@ def _fallback(turn: Turn, endpoint: Endpoint) -> tuple[str, ...]:
 
 
 def _tell_update(turn: Turn, endpoint: Endpoint) -> None:
-    weights = {name: share.weight for name, share in sorted(endpoint.serving.shares.items())}
+    shares, model = sorted(endpoint.serving.shares.items()), turn.application.spec.model
+    weights = {name: share.weight for name, share in shares}
     turn.tell(
         "endpoint.update",
         turn.shown,
         f"{turn.application.spec.endpoint} serves {endpoint.serving}",
         weights=weights,
+        versions={share.version: share.weight for _, share in shares if share.model == model},
         config_version=endpoint.config_version,
     )
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from policies.words import duration
 from states.desired import closed, desired, desired_alias
 from states.machine import State, Trigger
+from states.post_mortem import tell_post_mortem
 from states.release import Release
 from states.span import Span
 from states.turn import Turn
@@ -97,6 +98,7 @@ def come_home(turn: Turn, release: Release) -> None:
     base = turn.application.incumbent
     told = f"version {base} has 100 % of users" if base else "no version serves"
     settled = turn.settle(release, told)
+    tell_post_mortem(turn, settled)
     if turn.application.stable is None:
         why = "there is nothing to go back to: register a mended version"
         turn.hold(settled, why, needs_person=True)

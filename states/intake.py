@@ -225,6 +225,7 @@ def _admit(turn: Turn, release: Release, because: str) -> None:
         rollout=rollout,
         guards=spec.guards,
         tests=spec.tests,
+        tests_table=spec.tests_table,
         max_lag=spec.max_lag,
         provisioning_deadline=spec.provisioning_deadline,
         testing_deadline=spec.testing_deadline,

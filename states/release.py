@@ -40,6 +40,7 @@ class Spec:
     rollout: Rollout = field(default_factory=Rollout)
     guards: Guards = field(default_factory=Guards)
     tests: tuple[GoldenQuery, ...] = ()
+    tests_table: str | None = None
     admission: Rules = field(default_factory=Rules)
     queries: Mapping[str, str] = field(default_factory=dict)
     """Configured queries by name, and what each counts: errors, latency or score."""
@@ -71,6 +72,8 @@ class Pinned:
     approval: Approval = "none"
     proven: bool = False
     """Users had it before, and are taken back to it: nothing is compared, nobody is asked."""
+    tests_table: str | None = None
+    """The table whose golden queries are still to be read: they are part of `tests` then."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from policies.admission import Column
 from policies.evidence import Block
 from policies.fuse import Minute
-from policies.golden import Round
+from policies.golden import GoldenQuery, Round
 from policies.guards import History
 
 
@@ -100,6 +100,15 @@ class Evidence:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GoldenTable:
+    """What a table of golden queries came to when it was read."""
+
+    queries: tuple[GoldenQuery, ...] = ()
+    trouble: str | None = None
+    """Why it cannot be used, in one sentence: a person must act."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class World:
     """All that is outside, as far as it was seen at one moment."""
 
@@ -111,8 +120,10 @@ class World:
     versions: tuple[ModelVersion, ...] | None = None
     alias: str | Absent | None = None
     """The version that the application's alias names."""
+    golden: GoldenTable | None = None
+    """The table with golden queries, read for a release in Testing that has it still to pin."""
     round: Round | None = None
-    """Golden queries asked since the last look."""
+    """Golden queries asked since the last look, those of the table that is here included."""
     evidence: Evidence | None = None
     history: History | None = None
     """Stable's last day, asked for while a release is in Testing and has none pinned."""

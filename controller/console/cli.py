@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from controller.console import reading, render, verbs
+from controller.console import reading, render, report, verbs
 from controller.console.admitting import admission_in_words
 from controller.console.common import (
     DEFECT,
@@ -25,12 +25,13 @@ from controller.console.common import (
     Release,
     Selected,
     StoreUrl,
+    book_of,
     fail,
     in_words,
     opened,
 )
-from controller.console.guarding import guards_in_words
-from controller.settings import HttpSettings, ProcessSettings, SettingsError, after_of, load
+from controller.console.guarding import golden_in_words, guards_in_words
+from controller.settings import HttpSettings, ProcessSettings, after_of, load
 
 app = typer.Typer(
     help="An event-driven release controller for models on Databricks Model Serving.",
@@ -40,6 +41,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(verbs.app)
+app.add_typer(report.app)
 
 
 def main() -> None:
@@ -112,7 +114,7 @@ def validate(config: Config) -> None:
                 steps += f" ({spec.rollout.hold_back} % held back during the bake)"
             sys.stdout.write(
                 f"{name}: {spec.model} on {spec.endpoint}, alias {spec.alias or 'none'}\n"
-                f"  steps {steps}; {len(spec.tests)} golden queries\n"
+                f"  steps {steps}; {golden_in_words(spec)}\n"
             )
             told = (*admission_in_words(spec.admission), *guards_in_words(name, spec))
             sys.stdout.writelines(f"  {line}\n" for line in told)
@@ -247,7 +249,7 @@ def status(
 ) -> None:
     """What state each release is in, and why; exit 1 rolled back, 3 a person must act."""
     with in_words():
-        book = _book(logs, store)
+        book = book_of(logs, store)
         told, waiting = book.statuses(selection, all_=all_), book.waiting(selection)
         if as_json:
             sys.stdout.write(json.dumps(told, indent=2) + "\n")
@@ -268,7 +270,7 @@ def history(
 ) -> None:
     """Everything that happened, in order."""
     with in_words():
-        rows = _book(logs, store).history(selection)
+        rows = book_of(logs, store).history(selection)
         if as_json:
             sys.stdout.writelines(json.dumps(row) + "\n" for row in rows)
         else:
@@ -291,7 +293,7 @@ def explain(
     not.
     """
     with in_words():
-        book = _book(logs, store)
+        book = book_of(logs, store)
         if again:
             raise typer.Exit(_recompute(book, selection, as_json=as_json))
         told = book.explain(selection)
@@ -360,25 +362,3 @@ def _recompute(book: reading.Book, selection: str, *, as_json: bool) -> int:
     else:
         sys.stdout.writelines(f"{line}\n" for line in (*found.differences, found.sentence))
     return DIFFERENT if found.differences else 0
-
-
-def _book(logs: list[str] | None, store: str | None) -> reading.Book:
-    """The journal, from log lines or from the store: the same lines, so the same answers."""
-    if logs and store:
-        raise SettingsError("give --logs or --store, not both")
-    if logs:
-        lines = reading.read_lines(logs)
-        found = list(lines)
-        for place in lines.damaged:
-            sys.stderr.write(f"headgate: {place} is damaged, and skipped\n")
-        if not found:
-            raise reading.UnreadableLog(f"{', '.join(logs)}: holds no line of Headgate's log")
-        book = reading.fold(found)
-        if lines.skipped and sys.stderr.isatty():
-            sys.stderr.write(f"headgate: {lines.skipped} lines were not Headgate's, and skipped\n")
-        return book
-    record = opened(store)
-    try:
-        return reading.fold(record.journal())
-    finally:
-        record.close()

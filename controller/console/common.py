@@ -56,3 +56,25 @@ def opened(url: str | None) -> "Store":
     from controller.record.store import Store  # noqa: PLC0415 - reading logs needs no database
 
     return Store(url or ProcessSettings.read().store, create=False)
+
+
+def book_of(logs: list[str] | None, store: str | None) -> reading.Book:
+    """The journal, from log lines or from the store: the same lines, so the same answers."""
+    if logs and store:
+        raise SettingsError("give --logs or --store, not both")
+    if logs:
+        lines = reading.read_lines(logs)
+        found = list(lines)
+        for place in lines.damaged:
+            sys.stderr.write(f"headgate: {place} is damaged, and skipped\n")
+        if not found:
+            raise reading.UnreadableLog(f"{', '.join(logs)}: holds no line of Headgate's log")
+        book = reading.fold(found)
+        if lines.skipped and sys.stderr.isatty():
+            sys.stderr.write(f"headgate: {lines.skipped} lines were not Headgate's, and skipped\n")
+        return book
+    record = opened(store)
+    try:
+        return reading.fold(record.journal())
+    finally:
+        record.close()

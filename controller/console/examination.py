@@ -9,6 +9,7 @@ from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.serving import ServingEndpointDetailed
 
 from controller.console.findings import Section
+from controller.console.golden import GoldenExamination
 from controller.settings import ApplicationSettings
 from controller.workspace import decode, metrics
 from controller.workspace.checks import (
@@ -20,14 +21,10 @@ from controller.workspace.checks import (
     ServedEntity,
 )
 from controller.workspace.errors import Refused, WorkspaceError
-from controller.workspace.jsonpath import JsonPath
-from controller.workspace.markers import marker
 from controller.workspace.mlflow_reader import MlflowReader
-from controller.workspace.probes import Probes, ResponsePaths
 from controller.workspace.registry import READY, Registry
 from controller.workspace.serving import Endpoints
 from policies.admission import Admission, admit
-from policies.rollout import WHOLE
 from states.intake import unadoptable
 from states.release import Application
 from states.world import Absent, Endpoint, ModelVersion
@@ -77,7 +74,19 @@ class Examination:
         self._gateway(self.endpoint)
         self._metrics(self.endpoint)
         self._table(self.endpoint)
-        self._probe(self.endpoint)
+        self._golden(self.endpoint)
+
+    def _golden(self, endpoint: Endpoint) -> None:
+        """The golden queries, as Testing will ask them."""
+        GoldenExamination(
+            client=self.client,
+            settings=self.settings,
+            known=self.known,
+            says=self.says,
+            statements=self.checks.statements if self.sql else None,
+            remedy=lambda: self._grant_endpoint((self.detail and self.detail.id) or "{ID}"),
+            probe=self.probe,
+        ).run(endpoint)
 
     @property
     def table(self) -> str | None:
@@ -166,7 +175,7 @@ class Examination:
         signed: bool | None = None
         if version.status == READY:
             signed = self.says.look(
-                "signature", lambda: reader.inputs(model, number) is not None, self._grants
+                "signature", lambda: reader.has_signature(model, number), self._grants
             )
             if signed is not None:
                 self.says.ok("signature", f"the MLmodel file of version {number} can be read")
@@ -450,33 +459,6 @@ class Examination:
             self.says.trouble(what, error, remedy, warns=True)
         else:
             self.says.ok(what, f"readable; {len(self.entities)} rows of this endpoint")
-
-    def _probe(self, endpoint: Endpoint) -> None:
-        """A golden query to the entity with all traffic, marked as Headgate's own."""
-        what, tests = "golden query", self.known.spec.tests
-        paths = ResponsePaths(
-            answer=JsonPath.parse(self.settings.response.answer),
-            sources=JsonPath.parse(self.settings.response.sources),
-        )
-        full = [one for one, share in endpoint.serving.shares.items() if share.weight == WHOLE]
-        if not self.probe:
-            self.says.skip(what, "it is a request to the model; `--probe` sends it")
-        elif not full:
-            self.says.skip(what, "no entity has 100 %")
-        else:
-            probes = Probes(self.client, self.settings.endpoint, self.known.name, response=paths)
-            remedy = self._grant_endpoint((self.detail and self.detail.id) or "{ID}")
-            mark = marker(self.known.name, full[0])
-            try:
-                why = probes.ask(full[0], tests[0], mark)
-            except WorkspaceError as error:
-                self.says.trouble(what, error, remedy, warns=False)
-                return
-            if why is None:
-                self.says.ok(what, f"{full[0]} answers the first as expected")
-            else:
-                remedy = "correct the test: one that the running version fails holds every release"
-                self.says.stops(what, f"{full[0]} fails the first: {why}", remedy)
 
 
 def newest(versions: tuple[ModelVersion, ...]) -> str:

@@ -11,6 +11,15 @@ _USUAL = Endpoint(serving=Serving(), inference_table="as by default")
 """An endpoint with its inference table, and metrics whose labels name no version."""
 
 
+def golden_in_words(spec: Spec) -> str:
+    """How many golden queries there are, as far as that is known without a workspace."""
+    stated = f"{len(spec.tests)} golden queries"
+    if spec.tests_table is None:
+        return stated
+    table = f"golden queries of {spec.tests_table}"
+    return f"{stated}, and the {table}" if spec.tests else f"the {table}"
+
+
 def guards_in_words(name: str, spec: Spec) -> list[str]:
     """One line for each guard: its margin, its limit, and what counts for it, or why nothing."""
     application = Application(name=name, spec=spec)

@@ -205,6 +205,8 @@ class Explanation:
     """Of each guard the last verdict, which decided or is still short of deciding."""
     tests: tuple[Line, ...]
     holds: tuple[Line, ...]
+    post_mortem: tuple[Line, ...]
+    """What was told after its rollback, and some of its bad requests; nothing before."""
     history: tuple[Line, ...]
 
 
@@ -300,12 +302,14 @@ class Book:
             (status,) = self.statuses(selection)
         rows = self.history(status["release"])
         own = [line for line in rows if line.get("attempt") == status["attempt"]]
+        after = ("release.post_mortem", "release.examples")
         held = ("release.held", "release.freed", "endpoint.foreign_change", "evidence.blind")
         return Explanation(
             status=status,
             verdicts=_last_verdicts(own),
             tests=tuple(line for line in own if line["event"] == "tests.finished"),
             holds=tuple(line for line in own if line["event"] in held),
+            post_mortem=tuple(line for line in own if line["event"] in after),
             history=tuple(rows),
         )
 

@@ -70,8 +70,8 @@ def recompute(release: str, rows: Sequence[Line]) -> Recomputed:
             f"the lines of {release} do not tell by what it was judged (release.judged): an "
             "earlier Headgate wrote them, and its verdicts can be read, but not derived again"
         )
-    bench = _bench(release, judged[-1])
-    read = [_block(row) for row in rows if row["event"] == "evidence.block"]
+    bench = bench_of(release, judged[-1])
+    read = [counted(row) for row in rows if row["event"] == "evidence.block"]
     blocks = [one for one in read if one is not None]
     found = [(row, _difference(bench, blocks, row)) for row in verdicts]
     told = tuple(f"{_named(row)}: {why}" for row, why in found if why is not None)
@@ -82,7 +82,8 @@ def _named(row: Line) -> str:
     return f"seq {row['seq']}, {row.get('guard')} {row.get('verdict')}"
 
 
-def _bench(release: str, row: Line) -> Bench:
+def bench_of(release: str, row: Line) -> Bench:
+    """What a release is judged by, of its line `release.judged`; `NotJudgeable`, if unreadable."""
     fields = {name: own(row, name) for name in Bench.__annotations__}
     try:
         return _BENCH.validate_python({**fields, "sources": dict(fields["sources"] or ())})
@@ -93,7 +94,7 @@ def _bench(release: str, row: Line) -> Bench:
         ) from error
 
 
-def _block(row: Line) -> Block | None:
+def counted(row: Line) -> Block | None:
     """The block that a line tells of; None where the line was damaged."""
     told = {name: own(row, name) for name in row}
     try:

@@ -75,7 +75,11 @@ def print_explanation(console: Console, told: Explanation, now: datetime) -> Non
         _say(console, Text("  ").append(printable(_judged(verdict)), style="bold"))
         numbers = [(name, _shortly(value)) for name, value in _numbers(verdict).items()]
         _labelled(console, [("because", str(verdict.get("because", ""))), *numbers], 4)
-    for title, rows in (("Golden queries", told.tests), ("Holds", told.holds)):
+    for title, rows in (
+        ("Post-mortem", told.post_mortem),
+        ("Golden queries", told.tests),
+        ("Holds", told.holds),
+    ):
         if rows:
             _title(console, title)
             print_history(console, rows)
@@ -172,6 +176,11 @@ def _block(line: Line) -> str:
     return f"block {line.get('number')}, failed: {arm('candidate')}, {arm('stable')}"
 
 
+def _ids(line: Line) -> str:
+    ids = line.get("request_ids")
+    return ", ".join(map(str, ids)) if isinstance(ids, list) else ""
+
+
 def _update(line: Line) -> str:
     weights = line.get("weights")
     if not isinstance(weights, dict):
@@ -198,6 +207,8 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
     "fuse.blown": lambda _: "the fuse has blown",
     "endpoint.update": _update,
     "endpoint.foreign_change": lambda _: "somebody else changed the endpoint",
+    "release.post_mortem": lambda _: "post-mortem",
+    "release.examples": lambda line: f"bad requests {_ids(line)}",
     "alias.moved": lambda line: (
         f"alias {line.get('alias')} moved from {line.get('from_version', 'nothing')} "
         f"to {line.get('to_version', 'nothing')}"

@@ -6,6 +6,7 @@ from controller.daemon.act import Actor
 from controller.daemon.backoff import Backoff
 from controller.daemon.beat import Daemon
 from controller.daemon.collect import Collector
+from controller.daemon.golden_table import GoldenReader
 from controller.daemon.leaps import Leaps, steady
 from controller.daemon.observe import Observer
 from controller.daemon.passes import Pass
@@ -18,12 +19,14 @@ from controller.record.store import Store
 from controller.settings import ApplicationSettings, ProcessSettings
 from controller.workspace import serving
 from controller.workspace.client import connect
+from controller.workspace.examples import Examples
 from controller.workspace.inference import InferenceTable, Paths
-from controller.workspace.jsonpath import JsonPath
+from controller.workspace.inputs import Inputs
 from controller.workspace.listing import Listing
 from controller.workspace.metrics import Traffic
 from controller.workspace.probes import Probes, ResponsePaths
 from controller.workspace.registry import Registry
+from controller.workspace.statements import Statements
 
 MANY = 10
 """Applications from which on a list of all endpoints costs less than reading each of theirs."""
@@ -48,10 +51,11 @@ class Shared:
     """What has no state of any one application, and is made once for all of them."""
 
     def __init__(self, warehouse: str, store: Store) -> None:
-        self.client = connect()
+        self.client, self.warehouse = connect(), warehouse
         self.endpoints, self.registry = serving.Endpoints(self.client), Registry(self.client)
         self.listing, self.traffic = Listing(self.client), Traffic(self.client)
         self.table = InferenceTable(self.client, warehouse)
+        self.statements = Statements(self.client, warehouse)
         self.budget = Budget(shared=store.shared)
 
 
@@ -84,31 +88,36 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
     tenure: Tenure,
 ) -> Pass:
     endpoints, registry, table = shared.endpoints, shared.registry, shared.table
-    probes = Probes(shared.client, settings.endpoint, name, response=_response(settings))
+    found = settings.response
+    response = ResponsePaths.read(found.answer, found.sources, found.tokens)
+    probes = Probes(shared.client, settings.endpoint, name, response=response)
     traffic, counted = shared.traffic, paths(settings)
-    queries = settings.evidence.queries
+    queries, model = settings.evidence.queries, settings.model
+
+    def inputs(version: str) -> Inputs | None:
+        return registry.inputs(model, version)
+
     observer = Observer(
         endpoints=endpoints,
         registry=registry,
         probes=probes,
         traffic=traffic,
-        collector=Collector(table, probes, traffic, store.now, counted, queries),
+        collector=Collector(table, probes, traffic, store.now, counted, queries, inputs),
         past=Past(table, counted),
         poll=process.poll,
+        tables=GoldenReader(
+            shared.statements, settings.question, counts_tokens=settings.response.tokens is not None
+        ),
+        inputs=inputs,
         listing=listing,
         aborted=lambda: name in store.urgent(),
         seen=readiness.seen,
     )
     sending = Backoff(f"sending to {settings.endpoint}")
     actor = Actor(endpoints, registry, store, _serving(settings), shared.budget, sending)
-    return Pass(name, settings.spec(), store, printer, observer, actor, Leaps(steady), tenure)
-
-
-def _response(settings: ApplicationSettings) -> ResponsePaths:
-    """Where golden queries look for what they expect."""
-    return ResponsePaths(
-        answer=JsonPath.parse(settings.response.answer),
-        sources=JsonPath.parse(settings.response.sources),
+    examples = Examples(shared.client, shared.warehouse, counted)
+    return Pass(
+        name, settings.spec(), store, printer, observer, actor, Leaps(steady), tenure, examples
     )
 
 

@@ -32,10 +32,12 @@ from controller.daemon.windows import (
 )
 from controller.workspace.errors import Refused, WorkspaceError
 from controller.workspace.inference import Answer, Ask, Paths, QueryAsk, Window
+from controller.workspace.inputs import Inputs, unknown
 from controller.workspace.markers import marker
 from controller.workspace.metrics import EntityMinute
 from policies.evidence import Block
 from policies.fuse import Minute
+from policies.golden import GoldenQuery
 from states.machine import State
 from states.release import Application, Release
 from states.world import Endpoint, Evidence
@@ -67,7 +69,9 @@ class Table(Protocol):
 class Beats(Protocol):
     """The marked probes, as `controller.workspace.probes` sends them."""
 
-    def beat(self, entity: str, query: str, marker: str) -> bool:
+    def beat(
+        self, entity: str, query: GoldenQuery, marker: str, inputs: Inputs | None = None
+    ) -> bool:
         """Ask one served entity a marked question; its row is the table's heartbeat."""
 
 
@@ -139,6 +143,8 @@ class Collector:
     """The store's clock: how far the warehouse's is ahead of it is measured at each look."""
     paths: Paths = Paths()  # noqa: RUF009 - immutable
     queries: Mapping[str, Query] = field(default_factory=dict)
+    inputs: Callable[[str], Inputs | None] = unknown
+    """By version of the model, what its signature takes, as far as it is known."""
     offset: timedelta | None = None
     """The least that was measured: whatever is above it was the statement's own waiting."""
     leap: timedelta = timedelta()
@@ -208,12 +214,13 @@ class Collector:
 
     def _beat(self, look: _Look) -> None:
         assert look.live.pinned is not None, "a live release has a pinned plan"
-        application, query = look.application.name, look.live.pinned.tests[0].query
+        application, query = look.application.name, look.live.pinned.tests[0]
         for entity in look.entities:
             if entity is None or entity not in look.endpoint.ready:
                 continue
+            inputs = self.inputs(look.endpoint.serving.shares[entity].version)
             try:
-                answered = self.beats.beat(entity, query, marker(application, entity))
+                answered = self.beats.beat(entity, query, marker(application, entity), inputs)
             except WorkspaceError as error:
                 log.warning("probe.unsent", application=application, because=str(error))
                 continue

@@ -16,23 +16,25 @@ import structlog
 
 from controller.daemon.backoff import Backoff
 from controller.daemon.collect import Collector
+from controller.daemon.golden_table import GoldenReader
 from controller.daemon.overtaking import Overtaken, unless
 from controller.daemon.past import Past
 from controller.daemon.sight import Sight
 from controller.workspace.errors import Unreachable, WorkspaceError
+from controller.workspace.inputs import Inputs, unknown
 from controller.workspace.listing import Listing
 from controller.workspace.metrics import Traffic
 from controller.workspace.probes import Probes
 from controller.workspace.registry import Registry
 from controller.workspace.serving import Endpoints
 from policies.fuse import Minute
-from policies.golden import Finding, Round, judge
+from policies.golden import Finding, GoldenQuery, Round, judge
 from states.desired import desired
 from states.home import converged, ready_for
 from states.machine import State
 from states.release import Application, Order
 from states.turn import Turn
-from states.world import Absent, Endpoint, Evidence, ModelVersion, World
+from states.world import Absent, Endpoint, Evidence, GoldenTable, ModelVersion, World
 
 Seen = TypeVar("Seen")
 SCRAPE = timedelta(minutes=1)
@@ -63,6 +65,10 @@ class Observer:
     collector: Collector
     past: Past
     poll: timedelta
+    tables: GoldenReader | None = None
+    """Reads golden queries from a table; None where no configuration names one."""
+    inputs: Callable[[str], Inputs | None] = unknown
+    """By version of the model, what its signature takes, as far as it is known."""
     listing: Listing | None = None
     """All endpoints by one call; None where each is read at each look."""
     aborted: Callable[[], bool] = _never
@@ -170,11 +176,14 @@ class Observer:
         """What may take long: versions, metrics, golden queries, and SQL."""
         spec, endpoint, now = application.spec, world.endpoint, world.now
         versions = self._try(application, "registry", lambda: self._versions(application, world))
+        golden: GoldenTable | None = None
         asked: Round | None = None
         evidence: Evidence | None = None
         if isinstance(endpoint, Endpoint):
             self._scrape(application, frozenset(endpoint.serving.shares), now)
-            asked = self._golden(application, endpoint, now, given_up)
+            golden = self._table(application, now)
+            read = golden.queries if golden is not None else ()
+            asked = self._golden(application, endpoint, now, given_up, read)
             if not given_up.is_set():
                 evidence = self.collector.collect(application, endpoint, now, self.minutes)
             if self.past.is_time(application, endpoint, now):
@@ -182,6 +191,7 @@ class Observer:
         return replace(
             world,
             versions=versions,
+            golden=golden,
             round=asked,
             evidence=evidence,
             history=self.past.known,
@@ -266,8 +276,23 @@ class Observer:
         if minutes is not None:
             self.minutes, self.pace = minutes, self.traffic.requests_per_second(endpoint)
 
+    def _table(self, application: Application, now: datetime) -> GoldenTable | None:
+        """The table of golden queries that a release in Testing has still to pin."""
+        live, tables = application.live, self.tables
+        if live is None or live.state is not State.TESTING or tables is None:
+            return None
+        pinned, every = live.pinned, application.spec.evidence_every
+        if pinned is None or pinned.tests_table is None:
+            return None
+        return self._try(application, "tests", lambda: tables.look(pinned, now, every))
+
     def _golden(
-        self, application: Application, endpoint: Endpoint, now: datetime, given_up: Event
+        self,
+        application: Application,
+        endpoint: Endpoint,
+        now: datetime,
+        given_up: Event,
+        read: tuple[GoldenQuery, ...],
     ) -> Round | None:
         """Ask the golden queries while they are still to be passed, of an endpoint at rest."""
         live = application.live
@@ -279,11 +304,14 @@ class Observer:
             return None
         candidate, baseline = application.entity(live.version), live.pinned.baseline
         stable = application.entity(baseline) if baseline else None
-        tests = live.pinned.tests
+        tests = (*live.pinned.tests, *read)
+        if live.pinned.tests_table is not None and not read:
+            return None
+        known = (self.inputs(live.version), self.inputs(baseline) if baseline else None)
         return self._try(
             application,
             "probes",
-            lambda: self.probes.round(candidate, stable, tests, given_up.is_set),
+            lambda: self.probes.round(candidate, stable, tests, given_up.is_set, known),
         )
 
 

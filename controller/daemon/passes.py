@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Protocol
 
 import structlog
 
@@ -21,6 +22,8 @@ from controller.record.leases import Lease
 from controller.record.loading import Loaded
 from controller.record.printer import Printer
 from controller.record.store import Store
+from controller.workspace.errors import WorkspaceError
+from states.examples import Found, Wanted, examples, wanted
 from states.leap import leapt
 from states.plan import Call, Event, Plan
 from states.quarantine import lift, quarantine, quarantined
@@ -36,6 +39,13 @@ FULL = f"{BUDGET} writes per workspace in {WINDOW.total_seconds():.0f} s; tried 
 log = structlog.get_logger()
 
 
+class Examples(Protocol):
+    """The inference table's requests, as `controller.workspace.examples` looks them up."""
+
+    def look(self, application: Application, wanted: Wanted) -> Found:
+        """What there is of the bad requests; it must give up soon."""
+
+
 @dataclass
 class Pass:
     """The pass of one application."""
@@ -48,21 +58,39 @@ class Pass:
     actor: Actor
     leaps: Leaps = field(default_factory=Leaps)
     tenure: Tenure = field(default_factory=lambda: Tenure(()))
+    examples: Examples | None = None
     held: bool = field(default=False, init=False)
     """The live release was in quarantine when it was last looked at."""
     unwritten: timedelta = field(default=timedelta(), init=False)
     """The part of the clock's leap that the observer knows of, and the record does not yet."""
     leased: Lease | None = field(default=None, init=False)
     """The lease of the last pass."""
+    wanted: Wanted | None = field(default=None, init=False)
+    """What the next pass looks up once it has nothing better to do."""
 
     def run(self) -> None:
         """Look and decide until there is something to wait for."""
+        wanted, self.wanted = self.wanted, None
         for _ in range(AT_ONCE):
             if not self.once():
                 break
         if self.held:
             # All of a pass went through: what its release was held for is over.
             self._write(lift)
+        if wanted is not None and self.examples is not None and self.name in self.tenure:
+            self._exemplify(self.examples, wanted)
+
+    def _exemplify(self, source: Examples, wanted: Wanted) -> None:
+        """Look up some bad requests of a release that went back in an earlier pass, once.
+
+        Not in that pass: it may have had a slot that is for rollbacks, and others may need it.
+        """
+        try:
+            found = source.look(self.store.load(self.name, self.spec).application, wanted)
+        except WorkspaceError as error:
+            log.warning("examples.unread", application=self.name, because=str(error))
+            return
+        self._write(lambda application, world: examples(application, world, wanted, found))
 
     def _on_a_clock_that_may_leap(self, application: Application) -> Application:
         """The application with its times moved along, if the record's clock leapt."""
@@ -115,6 +143,7 @@ class Pass:
         self.leaps.agree()
         self.unwritten = timedelta()
         self.held = quarantined(plan.application.live)
+        self.wanted = _to_look_up(plan) or self.wanted
         self.printer.print_new()
         sent = calls[: len(committed.calls)]
         if len(sent) < len(calls):
@@ -164,6 +193,12 @@ def _leads_on(event: Event) -> bool:
     """Another look may decide more: a release moved, or is to be looked at for the first time."""
     noticed = event.name == "release.registered" and not event.fields.get("adopted")
     return noticed or event.name == "release.transition"
+
+
+def _to_look_up(plan: Plan) -> Wanted | None:
+    """What is worth looking up of a release whose post-mortem the plan holds."""
+    told = next((one for one in plan.events if one.name == "release.post_mortem"), None)
+    return wanted(plan.application, *told.release) if told and told.release else None
 
 
 def _nothing_new(before: Application, plan: Plan) -> bool:

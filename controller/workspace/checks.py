@@ -183,7 +183,7 @@ class Checks:
     def __init__(self, client: WorkspaceClient, warehouse_id: str | None) -> None:
         self._client = client
         self._warehouse_id = warehouse_id or ""
-        self._statements = Statements(client, self._warehouse_id)
+        self.statements = Statements(client, self._warehouse_id)
 
     def identity(self) -> Identity:
         """Who the workspace says that we are."""
@@ -199,7 +199,7 @@ class Checks:
             name=me.user_name,
             groups=frozenset(group.display for group in me.groups or () if group.display),
             method=self._client.config.auth_type or "unknown",
-            loopback=_loopback(host),
+            loopback=is_loopback(host),
         )
 
     def owner(self, model: str) -> str | Absent | None:
@@ -306,10 +306,11 @@ class Checks:
     def _rows(
         self, place: str, statement: str, parameters: Mapping[str, str | int | None] | None = None
     ) -> list[Row]:
-        return self._statements.rows(place, statement, parameters or {})
+        return self.statements.rows(place, statement, parameters or {})
 
 
-def _loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this very machine: what answers there stands for Databricks."""
     if host == "localhost":
         return True
     try:

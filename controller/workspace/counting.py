@@ -101,11 +101,15 @@ def _field(column: str, path: str | None) -> str:
     """A text of the document at a path; NULL without one."""
     if path is None:
         return "CAST(NULL AS STRING)"
+    return f'get_json_object({column}, "{in_sql(path)}")'
+
+
+def in_sql(path: str) -> str:
+    """A path as `get_json_object` reads it; `Refused`, if it could not."""
     steps = JsonPath.parse(path).steps
     if any(isinstance(step, str) and re.search(r'["\n\r*]', step) for step in steps):
         raise Refused(f"{path}: a name in a path has no quote, star or line end: correct it")
-    told = "".join(f"[{one}]" if isinstance(one, int) else _step(one) for one in steps)
-    return f'get_json_object({column}, "${told}")'
+    return "$" + "".join(f"[{one}]" if isinstance(one, int) else _step(one) for one in steps)
 
 
 def _step(name: str) -> str:

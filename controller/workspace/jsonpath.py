@@ -54,5 +54,17 @@ class JsonPath:
                 value = value[step]
         return value
 
+    def document(self, value: object) -> object:
+        """The smallest document that has a value at the path; ValueError past the first index."""
+        found = value
+        for step in reversed(self.steps):
+            if isinstance(step, int):
+                if step:
+                    raise ValueError(f"{self.text!r}: put it at the first place, [0]")
+                found = [found]
+            else:
+                found = {step: found}
+        return found
+
     def __str__(self) -> str:
         return self.text

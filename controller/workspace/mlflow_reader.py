@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import requests
 import yaml
@@ -18,8 +18,6 @@ from databricks.sdk.errors.base import DatabricksError
 from controller.workspace.client import translated
 from controller.workspace.errors import Denied, Refused, Unreachable, WorkspaceError
 from controller.workspace.lane import Lane
-from controller.workspace.signatures import input_columns
-from policies.admission import Column
 
 Result = TypeVar("Result")
 
@@ -46,17 +44,21 @@ class MlflowReader:
         self._deadline_s = deadline_s
         # One for each thing that is read: who asks again while it hangs waits for the same call.
         self._tags: dict[str, Lane[Mapping[str, str]]] = {}
-        self._inputs: dict[str, Lane[tuple[Column, ...] | None]] = {}
+        self._signatures: dict[str, Lane[Mapping[str, Any]]] = {}
 
     def tags(self, model: str, version: str) -> Mapping[str, str]:
         """The tags of a version; the registry's list does not carry them."""
         what = f"model {model} version {version}"
         return self._bounded(self._tags, what, partial(_tags, model, version))
 
-    def inputs(self, model: str, version: str) -> tuple[Column, ...] | None:
-        """The input columns by the signature in the version's MLmodel file; None without one."""
+    def signature(self, model: str, version: str) -> Mapping[str, Any]:
+        """The signature in the version's MLmodel file, as it stands there; empty without one."""
         what = f"model {model} version {version}, its MLmodel file"
-        return self._bounded(self._inputs, what, partial(_inputs, model, version))
+        return self._bounded(self._signatures, what, partial(_signature, model, version))
+
+    def has_signature(self, model: str, version: str) -> bool:
+        """Whether the version's MLmodel file holds a signature."""
+        return bool(self.signature(model, version))
 
     def _bounded(
         self, lanes: dict[str, Lane[Result]], what: str, read: Callable[[], Result]
@@ -108,7 +110,7 @@ def _tags(model: str, version: str) -> dict[str, str]:
     return dict(client.get_model_version(model, version).tags)
 
 
-def _inputs(model: str, version: str) -> tuple[Column, ...] | None:
+def _signature(model: str, version: str) -> Mapping[str, Any]:
     from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - takes seconds
 
     with tempfile.TemporaryDirectory(prefix="headgate-") as folder:
@@ -119,9 +121,5 @@ def _inputs(model: str, version: str) -> tuple[Column, ...] | None:
             registry_uri=REGISTRY,
         )
         described = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    try:
-        return input_columns(described)
-    except ValueError as error:
-        raise WorkspaceError(
-            f"model {model} version {version}, its MLmodel file: {error}"
-        ) from error
+    found = described.get("signature") if isinstance(described, dict) else None
+    return found if isinstance(found, dict) else {}

@@ -5,19 +5,25 @@
 call for it (databricks/databricks-sdk-py#1043), hence requests, with a timeout of its own.
 """
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import requests
 from databricks.sdk import WorkspaceClient
 
+from controller.workspace import patterns
 from controller.workspace.client import permission, translated
 from controller.workspace.errors import Denied, Unreachable
+from controller.workspace.inputs import Inputs, Known, misfit, request_of
 from controller.workspace.jsonpath import JsonPath
 from controller.workspace.markers import marker as new_marker
 from controller.workspace.names import segment
+from policies.answer_checks import Shown, unmet
 from policies.golden import GoldenQuery, Round
 
 SERVED_BY = "served-model-name"
@@ -28,10 +34,29 @@ AT_ONCE = 4
 
 @dataclass(frozen=True)
 class ResponsePaths:
-    """Where an application's response has the answer and the sources it rests on."""
+    """Where an application's response has the answer, the sources it rests on, and its tokens."""
 
     answer: JsonPath = JsonPath.parse("$.predictions[0].answer")  # noqa: RUF009 - immutable
     sources: JsonPath = JsonPath.parse("$.predictions[0].sources")  # noqa: RUF009
+    tokens: JsonPath | None = None
+
+    @classmethod
+    def read(cls, answer: str, sources: str, tokens: str | None) -> "ResponsePaths":
+        """The paths as the configuration has them."""
+        counted = None if tokens is None else JsonPath.parse(tokens)
+        return cls(JsonPath.parse(answer), JsonPath.parse(sources), counted)
+
+    def shown(self, document: object, latency: timedelta) -> Shown:
+        """What a response shows, as far as it is there in the form that it should have."""
+        answer, sources = self.answer.find(document), self.sources.find(document)
+        tokens: Any = None if self.tokens is None else self.tokens.find(document)
+        return Shown(
+            answer=answer if isinstance(answer, str) else None,
+            sources=sources if isinstance(sources, list) else None,
+            tokens=tokens if type(tokens) in (int, float) else None,
+            latency=latency,
+            places=(str(self.answer), str(self.sources), str(self.tokens)),
+        )
 
 
 class Probes:
@@ -52,36 +77,48 @@ class Probes:
         self._response = response or ResponsePaths()
         self._timeout_s = timeout_s
 
-    def ask(self, entity: str, query: GoldenQuery, marker: str) -> str | None:
+    def ask(
+        self, entity: str, query: GoldenQuery, marker: str, inputs: Inputs | None = None
+    ) -> str | None:
         """Ask one question: None when the answer is as expected, else why not, in a few words.
 
         The words hold no prompt, no answer and no server message. What no version can be blamed
         for is raised: no reachable workspace, a refused token, a limit that was hit (429).
         """
+        body = request_of(query.query, query.body, inputs)
+        why = misfit(body, inputs) if inputs is not None else None
+        if why is not None:
+            return f"request: {why}"
+        began = time.monotonic()
         try:
-            response = self._post(entity, query.query, marker)
+            response = self._post(entity, body, marker)
         except requests.Timeout:
             return f"timed out after {self._timeout_s:g} s"
         except requests.ConnectionError:
             return "the connection broke before an answer"
-        if response.status_code != requests.codes.ok:
-            return f"status {response.status_code}"
-        served_by = response.headers.get(SERVED_BY)
-        if served_by is not None and served_by != entity:
-            return "another served entity answered"
+        took = timedelta(seconds=time.monotonic() - began)
+        return _unanswered(entity, response) or self._unmet(query, response, took)
+
+    def _unmet(
+        self, query: GoldenQuery, response: requests.Response, took: timedelta
+    ) -> str | None:
+        """The first expectation that an answer does not meet."""
         try:
             document = response.json()
         except requests.JSONDecodeError:
             return "the answer is not JSON"
-        return self._unmet(document, query)
+        shown = self._response.shown(document, took)
+        return unmet(query, shown) or patterns.unmet(query, self._response.answer.find(document))
 
-    def beat(self, entity: str, query: str, marker: str) -> bool:
-        """Send one marked request; True when the entity answered it with 200."""
+    def beat(
+        self, entity: str, query: GoldenQuery, marker: str, inputs: Inputs | None = None
+    ) -> bool:
+        """Send one marked request; True when that very entity answered it with 200."""
         try:
-            response = self._post(entity, query, marker)
+            response = self._post(entity, request_of(query.query, query.body, inputs), marker)
         except (requests.Timeout, requests.ConnectionError):
             return False
-        return bool(response.status_code == requests.codes.ok)
+        return _unanswered(entity, response) is None
 
     def round(
         self,
@@ -89,31 +126,39 @@ class Probes:
         stable: str | None,
         tests: tuple[GoldenQuery, ...],
         given_up: Callable[[], bool] = lambda: False,
+        inputs: Known = (None, None),
     ) -> Round | None:
-        """Ask every golden query once of both entities, a few at a time.
+        """Ask every golden query, as often as it says, of both entities, a few at a time.
 
         None, if it was given up between two queries: what was answered then tells of no version.
         """
         arms = (candidate,) if stable is None else (candidate, stable)
         questions = [
-            partial(self.ask, entity, query, new_marker(self._application, entity))
-            for entity in arms
-            for query in tests
+            (arm, number, partial(self.ask, entity, query, inputs=inputs[arm]))
+            for arm, entity in enumerate(arms)
+            for number, query in enumerate(tests, start=1)
+            for _ in range(query.repeat)
         ]
 
-        def asked(question: Callable[[], str | None]) -> str | None:
-            return None if given_up() else question()
+        def asked(arm: int, question: Callable[..., str | None]) -> str | None:
+            mark = new_marker(self._application, arms[arm])
+            return None if given_up() else question(marker=mark)
 
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="probe") as pool:
-            futures = [pool.submit(asked, question) for question in questions]
+            futures = [pool.submit(asked, arm, question) for arm, _, question in questions]
             answers = [future.result() for future in futures]
         if given_up():
             return None
-        failed = [
-            {number: why for number, why in enumerate(part, start=1) if why is not None}
-            for part in (answers[: len(tests)], answers[len(tests) :])
-        ]
-        first = next(iter(failed[0].items()), None)
+        by_query: dict[tuple[int, int], list[str | None]] = {}
+        for (arm, number, _), answer in zip(questions, answers, strict=True):
+            by_query.setdefault((arm, number), []).append(answer)
+        failed: tuple[dict[int, str], dict[int, str]] = ({}, {})
+        for (arm, number), each in by_query.items():
+            why = tests[number - 1].verdict(each)
+            if why is not None:
+                failed[arm][number] = why
+        own = {number: why for number, why in failed[0].items() if number not in failed[1]}
+        first = next(iter((own or failed[0]).items()), None)
         return Round(
             asked=len(tests),
             candidate_failed=tuple(failed[0]),
@@ -121,24 +166,7 @@ class Probes:
             why=f"query {first[0]}: {first[1]}" if first else "",
         )
 
-    def _unmet(self, document: object, query: GoldenQuery) -> str | None:
-        """The first expectation that an answer does not meet."""
-        if query.answer_contains:
-            answer = self._response.answer.find(document)
-            if not isinstance(answer, str):
-                return f"no text at {self._response.answer}"
-            for words in query.answer_contains:
-                if words not in answer:
-                    return f"answer lacks {words!r}"
-        if query.min_sources:
-            sources = self._response.sources.find(document)
-            if not isinstance(sources, list):
-                return f"no list at {self._response.sources}"
-            if len(sources) < query.min_sources:
-                return f"{len(sources)} sources, {query.min_sources} expected"
-        return None
-
-    def _post(self, entity: str, query: str, marker: str) -> requests.Response:
+    def _post(self, entity: str, body: dict[str, Any], marker: str) -> requests.Response:
         """One attempt; raises for what says nothing of the version that was asked."""
         place = f"served entity {entity} of {self._endpoint}"
         url = (
@@ -151,7 +179,7 @@ class Probes:
             headers = headers | {"X-Databricks-Workspace-Id": self._config.workspace_id}
         response = requests.post(
             url,
-            json={"dataframe_records": [{"query": query}], "client_request_id": marker},
+            json={**body, "client_request_id": marker},
             # As `auth`, or an entry of ~/.netrc for this host would replace the header.
             auth=partial(_with, headers),
             timeout=self._timeout_s,
@@ -165,6 +193,15 @@ class Probes:
         if response.status_code == requests.codes.too_many_requests:
             raise Unreachable(f"{place}: a rate limit or a full queue (429): Headgate asks again")
         return response
+
+
+def _unanswered(entity: str, response: requests.Response) -> str | None:
+    """Why a response is no answer of an entity; None if it is one, as far as it tells."""
+    if response.status_code != requests.codes.ok:
+        return f"status {response.status_code}"
+    if response.headers.get(SERVED_BY, entity) != entity:
+        return "another served entity answered"
+    return None
 
 
 def _with(headers: dict[str, str], request: requests.PreparedRequest) -> requests.PreparedRequest:

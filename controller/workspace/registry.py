@@ -1,8 +1,9 @@
 """The model registry in Unity Catalog: versions, tags, signatures and the alias."""
 
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import structlog
 from databricks.sdk import WorkspaceClient
@@ -10,18 +11,19 @@ from databricks.sdk.errors import NotFound
 
 from controller.workspace.client import translated
 from controller.workspace.errors import WorkspaceError
+from controller.workspace.inputs import Inputs
 from controller.workspace.mlflow_reader import MlflowReader
 from controller.workspace.names import segment
+from controller.workspace.signatures import input_columns
 from states.world import Absent, ModelVersion
-
-if TYPE_CHECKING:
-    from policies.admission import Column
 
 log = structlog.get_logger()
 
 SET_TAG = "/api/2.0/mlflow/unity-catalog/model-versions/set-tag"
 """The request of `MlflowClient.set_model_version_tag`, sent without MLflow's retries."""
 READY = "READY"
+UNREAD_S = 600.0
+"""After how long files that could not be read are asked for again, where they are only useful."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,9 @@ class Registry:
     def __init__(self, client: WorkspaceClient, *, deadline_s: float = 30) -> None:
         self._client = client
         self._mlflow = MlflowReader(deadline_s)
-        self._inputs: dict[_Key, tuple[Column, ...] | None] = {}
+        self._signatures: dict[_Key, Mapping[str, Any]] = {}
         self._unreadable: dict[_Key, str] = {}
+        self._unread_until: dict[_Key, float] = {}
 
     def versions(
         self,
@@ -106,34 +109,49 @@ class Registry:
                 body={"name": model, "version": version, "key": key, "value": value},
             )
 
+    def inputs(self, model: str, version: str) -> Inputs | None:
+        """What a version's signature takes; None while that is not known.
+
+        Where files cannot be read, it may take the whole deadline to find out: not at every look.
+        """
+        key, now = _Key(model, version), time.monotonic()
+        if now < self._unread_until.get(key, 0):
+            return None
+        signature = self._signature(model, version)
+        if signature is None:
+            self._unread_until[key] = now + UNREAD_S
+            return None
+        return Inputs.read(signature)
+
     def _closely(self, model: str, one: ModelVersion) -> ModelVersion:
         tags = self._mlflow.tags(model, one.version)
-        if one.status != READY:
+        signature = self._signature(model, one.version) if one.status == READY else None
+        if signature is None:
             return replace(one, tags=tags)
-        key = _Key(model, one.version)
-        if not self._read_inputs(key):
-            return replace(one, tags=tags, has_signature=None)
-        inputs = self._inputs[key]
-        return replace(one, tags=tags, has_signature=inputs is not None, inputs=inputs)
+        try:
+            columns = input_columns(signature)
+        except ValueError:
+            return replace(one, tags=tags)
+        return replace(one, tags=tags, has_signature=columns is not None, inputs=columns)
 
-    def _read_inputs(self, key: _Key) -> bool:
-        """Of a version, for ever: its files do not change. False while they cannot be read.
+    def _signature(self, model: str, version: str) -> Mapping[str, Any] | None:
+        """Of a version, for ever: its files do not change. None while they cannot be read.
 
         Artifacts may lie where Headgate cannot read (another network, another grant), which must
         not hide the versions themselves; it is said once per sentence, and stays unseen.
         """
-        if key in self._inputs:
-            return True
-        try:
-            self._inputs[key] = self._mlflow.inputs(key.model, key.version)
-        except WorkspaceError as error:
-            if self._unreadable.get(key) != str(error):
-                self._unreadable[key] = str(error)
-                log.warning(
-                    "registry.signature_unreadable",
-                    model=key.model,
-                    version=key.version,
-                    because=str(error),
-                )
-            return False
-        return True
+        key = _Key(model, version)
+        if key not in self._signatures:
+            try:
+                self._signatures[key] = self._mlflow.signature(model, version)
+            except WorkspaceError as error:
+                if self._unreadable.get(key) != str(error):
+                    self._unreadable[key] = str(error)
+                    log.warning(
+                        "registry.signature_unreadable",
+                        model=model,
+                        version=version,
+                        because=str(error),
+                    )
+                return None
+        return self._signatures[key]

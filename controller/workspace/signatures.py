@@ -14,16 +14,13 @@ PARTS = ("type", "tensor-spec", "properties", "items", "values")
 """The keys of a column that make its type."""
 
 
-def input_columns(described: object) -> tuple[Column, ...] | None:
-    """The columns of an MLmodel file; None without a signature, none where it names none.
+def input_columns(signature: Mapping[str, Any]) -> tuple[Column, ...] | None:
+    """The columns of an MLmodel file's signature; None without one, none where it names none.
 
     ValueError, for a signature that is not written as MLflow writes them.
     """
-    signature = described.get("signature") if isinstance(described, Mapping) else None
     if not signature:
         return None
-    if not isinstance(signature, Mapping):
-        raise ValueError("its signature is no mapping")  # noqa: TRY004 - a value of the file
     inputs = json.loads(signature.get("inputs") or "[]")
     if not isinstance(inputs, list) or not all(isinstance(one, Mapping) for one in inputs):
         raise ValueError("its signature's inputs are no list of columns")

@@ -152,7 +152,7 @@ def test_a_healthy_application_is_fine_and_nothing_was_changed(
         *("right to set the alias", "tags", "signature", "newest version", "alias", "endpoint"),
         *("permission", "adoption", "environment", "room", "fallback", "metrics"),
         *("inference table", "table's rows", "served entities", "system.serving.served_entities"),
-        "golden query",
+        *("golden queries", "golden query"),
     }
     sent = {(verb, path) for verb, path, _ in workspace.asked(before)}
     posted = {path for verb, path in sent if verb not in ("GET", "HEAD")}
@@ -167,6 +167,21 @@ def test_a_healthy_application_is_fine_and_nothing_was_changed(
 
 def test_the_model_is_not_asked_unless_that_is_wanted(case: Case) -> None:
     assert "--probe" in case.visit().marks("skip")["golden query"]
+
+
+def test_a_golden_query_that_the_running_version_would_refuse_is_told(case: Case) -> None:
+    chat = {"request": {"messages": [{"role": "user", "content": "hello"}]}}
+    visit = case.but(tests=[{"query": "What is Delta?"}, chat]).visit()
+    assert visit.exit_code == 2
+    assert visit.stops["golden queries"].startswith(
+        "query 2 does not fit version 1: the signature takes no messages: "
+    )
+
+
+def test_a_golden_table_that_is_not_there_is_told(case: Case) -> None:
+    visit = case.but(tests={"table": "main.golden.nowhere"}).visit("--probe")
+    assert "check tests.table" in visit.stops["golden table"]
+    assert visit.marks("skip")["golden query"] == "not looked at: none is known: None"
 
 
 def test_for_eyes_each_finding_is_one_line(case: Case) -> None:

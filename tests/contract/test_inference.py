@@ -10,12 +10,17 @@ from databricks.sdk import WorkspaceClient
 
 from controller.workspace.counting import Paths, ms
 from controller.workspace.errors import Refused
+from controller.workspace.examples import Examples
 from controller.workspace.inference import Answer, Ask, InferenceTable, QueryAsk, Window
 from controller.workspace.markers import marker
 from controller.workspace.names import identifier
 from controller.workspace.probes import Probes
 from controller.workspace.serving import Endpoints, ServingSettings
+from controller.workspace.statements import Statements
 from policies.evidence import NOTHING, Arm
+from policies.golden import GoldenQuery
+from states.examples import Found, Wanted
+from states.release import Application, Spec
 from tests.contract.conftest import LAG_S, Split, Workspace, entity, name, serving, settled
 
 WAREHOUSE = "sandbox"
@@ -64,7 +69,9 @@ class Table:
         """Send one marked request to each version."""
         for version in versions:
             assert self.probes.beat(
-                entity(version), "beat", marker(self.application, entity(version))
+                entity(version),
+                GoldenQuery(query="beat"),
+                marker(self.application, entity(version)),
             )
 
     def ask(self, since: datetime, stable: str | None = "v1", **more: object) -> Ask:
@@ -357,3 +364,46 @@ def test_a_warehouse_that_is_not_there_is_named(client: WorkspaceClient, table: 
 def test_what_is_no_table_name_never_reaches_a_statement(table: str) -> None:
     with pytest.raises(Refused, match=r"catalog\.schema\.table"):
         identifier(table)
+
+
+def test_bad_requests_are_looked_up_by_id_for_one_version_and_none_of_headgates_own(
+    client: WorkspaceClient, users: Users, table: Table
+) -> None:
+    since = to_ms(datetime.now(UTC))
+    table.beat("v1", "v2")
+    while users.arm("v2").errors < 4 or not users.arm("v1").errors:
+        users.ask("fail", 2)
+        users.ask("q")
+    for version in ("v1", "v2"):
+        own = marker(table.application, entity(version))
+        table.probes.beat(entity(version), GoldenQuery(query="fail"), own)
+    time.sleep(LAG_S + 0.3)
+    spec = Spec(model="main.ml_models.obedient", endpoint=table.split.endpoint)
+    application = Application(name=table.application, spec=spec)
+    source = Examples(client, WAREHOUSE, Paths())
+    wanted = Wanted(version="2", attempt=1, entity=entity("v2"), guard="errors", since=since)
+    failed = f"""
+SELECT DISTINCT rows_of.databricks_request_id, rows_of.request_time,
+  rows_of.execution_duration_ms
+FROM {identifier(table.split.table)} AS rows_of
+JOIN system.serving.served_entities AS names USING (served_entity_id)
+WHERE names.served_entity_name = :entity AND rows_of.status_code = 400
+  AND rows_of.client_request_id = 'a user\\'s own'
+  AND unix_millis(rows_of.request_time) >= {ms(since)}
+ORDER BY unix_millis(rows_of.request_time) + rows_of.execution_duration_ms, 1
+"""  # noqa: S608 - the test's own
+    rows = Statements(client, WAREHOUSE).rows("the table", failed, {"entity": entity("v2")})
+    expected = [row[0] for row in rows]
+    assert len(expected) == users.arm("v2").errors
+    found = source.look(application, wanted)
+    assert len(found.ids) == 3
+    assert list(found.ids) == expected[:3], "the first of them"
+    assert found.statuses == (("400", len(expected)),)
+    assert found.first_at is not None
+    assert since <= found.first_at <= datetime.now(UTC)
+    slow = source.look(application, replace(wanted, guard="latency", slow_ms=-1.0))
+    assert slow.statuses == (("200", users.arm("v2").requests - len(expected)),)
+    assert not set(slow.ids) & set(expected)
+    assert source.look(application, replace(wanted, guard="faithfulness")) == Found()
+    later = replace(wanted, since=datetime.now(UTC) + timedelta(minutes=1))
+    assert source.look(application, later) == Found()

@@ -31,8 +31,8 @@ def test_an_expected_answer_passes(probes: Probes) -> None:
     ("query", "why"),
     [
         (GoldenQuery(query="fail now"), "status 400"),
-        (GoldenQuery(query="q", answer_contains=("ACID", "BASE")), "answer lacks 'BASE'"),
-        (GoldenQuery(query="q", min_sources=3), "2 sources, 3 expected"),
+        (GoldenQuery(query="q", answer_contains=("ACID", "BASE")), "answer_contains: lacks 'BASE'"),
+        (GoldenQuery(query="q", min_sources=3), "min_sources: 2 sources, 3 expected"),
     ],
 )
 def test_a_failure_is_told_in_words_of_the_configuration(
@@ -44,7 +44,7 @@ def test_a_failure_is_told_in_words_of_the_configuration(
 def test_an_answer_elsewhere_than_configured_fails(client: WorkspaceClient, split: Split) -> None:
     response = ResponsePaths(answer=JsonPath.parse("$.choices[0].text"))
     probes = Probes(client, split.endpoint, "app", response=response)
-    assert _ask(probes, GOOD) == "no text at $.choices[0].text"
+    assert _ask(probes, GOOD) == "answer_contains: no text at $.choices[0].text"
 
 
 def test_an_answer_that_does_not_come_in_time_fails(client: WorkspaceClient, split: Split) -> None:
@@ -91,9 +91,9 @@ def test_a_round_that_is_given_up_asks_nothing_more_and_tells_of_no_version(
 ) -> None:
     asked, ask = list[GoldenQuery](), probes.ask
 
-    def counting(entity: str, query: GoldenQuery, marker: str) -> str | None:
+    def counting(entity: str, query: GoldenQuery, marker: str, **more: object) -> str | None:
         asked.append(query)
-        return ask(entity, query, marker)
+        return ask(entity, query, marker, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(probes, "ask", counting)
     questions = iter([False, False])
@@ -102,8 +102,8 @@ def test_a_round_that_is_given_up_asks_nothing_more_and_tells_of_no_version(
 
 
 def test_an_entity_that_is_not_there_has_no_beat(probes: Probes) -> None:
-    assert probes.beat(entity("v1"), "q", marker("app", entity("v1")))
-    assert not probes.beat("obedient-v9", "q", marker("app", "obedient-v9"))
+    assert probes.beat(entity("v1"), GOOD, marker("app", entity("v1")))
+    assert not probes.beat("obedient-v9", GOOD, marker("app", "obedient-v9"))
 
 
 def test_a_hostile_entity_stays_within_its_url_segment(probes: Probes, split: Split) -> None:

@@ -1,4 +1,4 @@
-from policies.golden import Finding, Round, judge
+from policies.golden import Finding, GoldenQuery, Round, judge
 
 
 def asked(candidate: tuple[int, ...] = (), stable: tuple[int, ...] = ()) -> Round:
@@ -23,7 +23,7 @@ def test_one_failure_is_asked_about_again_and_the_same_twice_fails() -> None:
     finding, because = judge((asked((1,)), asked((1, 2))))
     assert finding is Finding.FAIL
     assert (
-        because == "2 of 3 golden queries failed twice, and stable answers them: query 1: too slow"
+        because == "1 of 3 golden queries failed twice, and stable answers them: query 1: too slow"
     )
 
 
@@ -44,3 +44,19 @@ def test_an_environment_that_recovers_for_stable_first_has_not_failed_the_candid
 
 def test_an_own_failure_shows_through_a_failing_environment() -> None:
     assert judge((asked((1, 2), (1,)),) * 2)[0] is Finding.FAIL
+
+
+def test_a_repeated_query_passes_with_as_many_answers_as_it_must() -> None:
+    query = GoldenQuery(query="q", repeat=3, must_pass=2)
+    assert query.verdict((None, "min_sources: 0 sources, 1 expected", None)) is None
+    assert query.verdict(("status 400", None, "status 500")) == (
+        "status 400 (1 of 3 answers as expected, 2 needed)"
+    )
+
+
+def test_a_repeated_query_must_pass_every_time_unless_it_says_otherwise() -> None:
+    query = GoldenQuery(query="q", repeat=2)
+    assert query.verdict((None, None)) is None
+    assert (
+        query.verdict((None, "status 400")) == "status 400 (1 of 2 answers as expected, 2 needed)"
+    )

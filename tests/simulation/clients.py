@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from controller.workspace.errors import Denied, Refused, Unreachable, WorkspaceError
 from controller.workspace.inference import Answer, Ask, Paths, Window
+from controller.workspace.inputs import Inputs, Known
 from controller.workspace.metrics import EntityMinute
 from controller.workspace.serving import ServingSettings
 from policies.evidence import NOTHING, Arm
@@ -203,7 +204,9 @@ class Probes(Client):
         stable: str | None,
         tests: tuple[GoldenQuery, ...],
         given_up: Callable[[], bool],
+        inputs: Known,
     ) -> Round:
+        assert inputs == (None, None)
         del given_up
         return self.see("probe.round", lambda: self._round(candidate, stable, tests))
 
@@ -222,8 +225,11 @@ class Probes(Client):
         share = now.serving.shares.get(entity) if isinstance(now, Endpoint) else None
         return share.version if share else ""
 
-    def beat(self, entity: str, query: str, marker: str) -> bool:
-        assert query
+    def beat(
+        self, entity: str, query: GoldenQuery, marker: str, inputs: Inputs | None = None
+    ) -> bool:
+        assert query.query
+        assert inputs is None
         assert marker.startswith("headgate/")
         return self.see("probe.beat", lambda: self._beat(entity))
 

@@ -13,7 +13,16 @@ from states.plan import Call, Event, MoveAlias, Plan, Serve, SwitchFallbackOff
 from states.reconcile import reconcile
 from states.release import Application, Order, Release, Spec
 from states.span import Span
-from states.world import Absent, Endpoint, Evidence, ModelVersion, Serving, Share, World
+from states.world import (
+    Absent,
+    Endpoint,
+    Evidence,
+    GoldenTable,
+    ModelVersion,
+    Serving,
+    Share,
+    World,
+)
 from tests.states.answers import Answers
 
 MODEL = "main.ml_models.rag_chatbot"
@@ -88,6 +97,8 @@ class Story:
     undeployable: frozenset[str] = frozenset()
     golden_fails: frozenset[str] = frozenset()
     """Versions that fail their golden queries."""
+    golden: GoldenTable | None = None
+    """What a table of golden queries was read as."""
     error_rates: dict[str, float] = field(default_factory=dict)
     requests_per_look: int = 6000
     table_speaks: bool = True
@@ -147,6 +158,7 @@ class Story:
             endpoint=endpoint,
             versions=tuple(self.versions.values()),
             alias=self.alias,
+            golden=self.golden,
             round=self._round(),
             evidence=self._evidence(),
             minutes=self.minutes,

@@ -7,9 +7,11 @@ from itertools import pairwise
 
 from controller.workspace.errors import Unreachable
 from controller.workspace.inference import Answer, Ask, QueryAsk, Window
+from controller.workspace.inputs import Inputs
 from controller.workspace.metrics import EntityMinute
 from policies.evidence import NOTHING, Arm
 from policies.fuse import Minute
+from policies.golden import GoldenQuery
 from tests.states.story import START, TABLE
 
 SECOND = timedelta(seconds=1)
@@ -155,8 +157,11 @@ class Probes:
 
     beaten: list[str] = field(default_factory=list)
 
-    def beat(self, entity: str, query: str, marker: str) -> bool:
-        assert query
+    def beat(
+        self, entity: str, query: GoldenQuery, marker: str, inputs: Inputs | None = None
+    ) -> bool:
+        assert query.query
+        assert inputs is None
         assert marker.startswith("headgate/")
         self.beaten.append(entity)
         return True

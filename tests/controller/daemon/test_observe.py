@@ -1,7 +1,7 @@
 """What one look at the world brings, and what it says of what it cannot see."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from threading import Event
@@ -12,11 +12,14 @@ from structlog.testing import capture_logs
 
 from controller.daemon.backoff import Backoff
 from controller.daemon.collect import Collector
+from controller.daemon.golden_table import GoldenReader
 from controller.daemon.observe import Observer
 from controller.daemon.past import Past
 from controller.workspace.errors import Unreachable
 from controller.workspace.inference import Paths
+from controller.workspace.inputs import Known
 from controller.workspace.metrics import EntityMinute
+from controller.workspace.statements import Parameter, Row
 from policies.fuse import Minute
 from policies.golden import GoldenQuery, Round
 from policies.guards import History
@@ -63,7 +66,9 @@ class Workspace:
         stable: str | None,
         tests: tuple[GoldenQuery, ...],
         given_up: Callable[[], bool],
+        inputs: Known,
     ) -> Round | None:
+        assert inputs == (None, None)
         assert (candidate, stable) == ("rag_chatbot-v2", "rag_chatbot-v1")
         assert not given_up()
         return Round(asked=len(tests), candidate_failed=(), stable_failed=(), why="")
@@ -291,3 +296,37 @@ def test_a_release_that_is_live_is_never_only_glanced_at(workspace: Workspace) -
     observing = observer(workspace)
     look(observing, workspace, after=MINUTE)
     assert observing.glance(workspace.story.application, workspace.story.now) is None
+
+
+@dataclass
+class Warehouse:
+    """A table of golden queries, as SQL shows it."""
+
+    asleep: bool = True
+
+    def rows(self, place: str, statement: str, parameters: Mapping[str, Parameter]) -> list[Row]:
+        assert not parameters
+        if self.asleep:
+            raise Unreachable(f"{place}: the SQL warehouse gave no result")
+        if statement.startswith("DESCRIBE"):
+            return [["query"], ["expect"]]
+        return [["What is a golden query?", "{}"]]
+
+
+def test_a_round_waits_for_the_table_and_asks_its_queries_with_the_configurations_own(
+    workspace: Workspace,
+) -> None:
+    story, warehouse = workspace.story, Warehouse()
+    assert story.live.pinned is not None
+    pinned = replace(story.live.pinned, tests_table="main.rag.golden")
+    waiting = replace(story.live, pinned=pinned)
+    story.application = story.application.with_release(waiting)
+    observing = replace(observer(workspace), tables=GoldenReader(warehouse))
+    world = look(observing, workspace, after=MINUTE)
+    assert (world.golden, world.round) == (None, None)
+    warehouse.asleep = False
+    world = look(observing, workspace, after=MINUTE)
+    assert world.golden is not None
+    assert [one.query for one in world.golden.queries] == ["What is a golden query?"]
+    assert world.round is not None
+    assert world.round.asked == 2

@@ -72,13 +72,24 @@ EDGES = st.lists(NUMBERS, max_size=5).map(tuple)
 HISTORIES = st.builds(
     History, requests=COUNTS, latency_ms=EDGES, tokens=EDGES, lag=st.none() | SPANS_OF_TIME
 )
+GOLDEN = st.builds(
+    GoldenQuery,
+    query=TEXTS,
+    body=TEXTS,
+    must_pass=st.none() | COUNTS,
+    answer_matches=st.lists(TEXTS, max_size=2).map(tuple),
+    max_latency=st.none() | SPANS_OF_TIME,
+    max_tokens=st.none() | COUNTS,
+    quotable=st.booleans(),
+)
 PINNED = st.builds(
     Pinned,
     baseline=st.none() | VERSIONS,
     incumbent=st.none() | VERSIONS,
     rollout=st.builds(Rollout, settle=SPANS_OF_TIME, steps=st.just((1, 100))),
     guards=GUARDS,
-    tests=st.lists(st.builds(GoldenQuery, query=TEXTS), max_size=2).map(tuple),
+    tests=st.lists(GOLDEN, max_size=2).map(tuple),
+    tests_table=st.none() | TEXTS,
     max_lag=SPANS_OF_TIME,
     provisioning_deadline=SPANS_OF_TIME,
     testing_deadline=SPANS_OF_TIME,

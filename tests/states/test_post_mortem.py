@@ -1,0 +1,253 @@
+"""What is told after a rollback, by stories whose harm is known to the minute."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from policies.fuse import Minute
+from states.examples import Found, examples, wanted
+from states.plan import Event
+from states.release import Application, Order
+from states.world import World
+from tests.states.answers import RICH, Answers
+from tests.states.story import Story
+
+LOOK = timedelta(seconds=30)
+
+
+def told(story: Story) -> Event:
+    """The one post-mortem of a story."""
+    [event] = [event for event in story.events if event.name == "release.post_mortem"]
+    return event
+
+
+def on_step(step: int, **more: object) -> Story:
+    """A story whose candidate has come to a step, and is settled there."""
+    story = Story(**more)  # type: ignore[arg-type]
+    story.look()
+    story.register(2)
+    story.until("Canary")
+    while story.live.step < step or not story.live.spans[-1].settled:
+        story.look()
+    story.look()
+    return story
+
+
+def home(story: Story) -> None:
+    """Look until the rollback has settled."""
+    story.until("RolledBack")
+    story.table_speaks = False
+    while story.application.live is not None:
+        story.look()
+
+
+def test_a_version_that_goes_bad_on_a_step_is_told_of_with_the_minute_and_the_numbers() -> None:
+    story = on_step(2)
+    went_bad = story.now
+    before = sum(block.candidate.requests for block in story.live.blocks)
+    assert before > 0
+    story.error_rates["2"] = 0.1
+    home(story)
+    event = told(story)
+    blocks = story.application.releases[-1].blocks
+    got = sum(block.candidate.requests for block in blocks)
+    bad = sum(block.candidate.errors for block in blocks)
+    assert got > before
+    assert event.fields["guard"] == "errors"
+    assert event.fields["requests"] == got
+    assert event.fields["bad"] == event.fields["excess"] == bad
+    assert event.fields["kinds"] == [["server errors or no answer", 0], ["other 4xx", bad]]
+    assert event.fields["first_bad_from"] == went_bad.isoformat()
+    assert event.fields["first_bad_until"] == (went_bad + LOOK).isoformat()
+    assert event.fields["users_weight"] == 25
+    shut = datetime.fromisoformat(str(event.fields["shut_at"]))
+    assert shut == story.now
+    assert event.fields["shut_after_s"] == (shut - went_bad).total_seconds()
+    assert f"{bad:,} of {got:,} failed" in event.because
+    assert f"first bad minute was {went_bad:%Y-%m-%d %H:%M:%S}" in event.because
+    assert "at up to 25 % of users" in event.because
+
+
+def test_it_is_told_in_the_turn_in_which_the_rollback_settles_and_once() -> None:
+    story = on_step(1)
+    story.error_rates["2"] = 0.5
+    home(story)
+    names = story.names()
+    settled = len(names) - 1 - names[::-1].index("release.settled")
+    assert names[settled : settled + 2] == ["release.settled", "release.post_mortem"]
+    story.look(times=5)
+    assert told(story)
+
+
+def test_a_version_that_is_bad_from_its_first_user_on_is_bad_since_it_was_opened() -> None:
+    story = Story(error_rates={"2": 0.3})
+    story.look()
+    story.register(2)
+    story.until("Canary")
+    opened = story.now
+    home(story)
+    assert told(story).fields["first_bad_from"] == opened.isoformat()
+
+
+def test_what_stable_errs_is_no_toll_of_the_candidates() -> None:
+    story = on_step(1, error_rates={"2": 0.02, "": 0.02})
+    story.error_rates["2"] = 0.2
+    home(story)
+    fields = told(story).fields
+    observed, excess = float(str(fields["observed"])), float(str(fields["excess"]))
+    assert fields["usual_rate"] == pytest.approx(0.02, abs=0.001)
+    assert excess == pytest.approx(float(str(fields["bad"])) - observed * 0.02, abs=2)
+
+
+def test_the_metrics_minutes_tell_the_minute_within_a_window_of_the_table() -> None:
+    story = on_step(2)
+    story.table_speaks = False
+    for number in range(10):
+        story.look(after=60)
+        failed = 300 if number >= 7 else 0
+        story.minutes += (Minute(ends_at=story.now, requests=12_000, errors=failed),)
+        if number == 6:
+            last_good = story.now
+    story.error_rates["2"], story.table_speaks = 0.05, True
+    home(story)
+    fields = told(story).fields
+    assert fields["first_bad_from"] == last_good.isoformat()
+    assert fields["first_bad_until"] == (last_good + timedelta(minutes=1)).isoformat()
+
+
+def test_requests_that_came_after_the_last_that_were_counted_are_estimated() -> None:
+    story = on_step(2)
+    story.error_rates["2"], story.obeys = 0.3, False
+    story.until("RolledBack")
+    counted = story.live.blocks[-1].closed_at
+    story.table_speaks = False
+    for _ in range(3):
+        story.look(after=60)
+        story.minutes += (Minute(ends_at=story.now, requests=1_000, errors=0),)
+    story.obeys = True
+    while story.application.live is not None:
+        story.look()
+    assert counted < story.minutes[0].ends_at
+    fields = told(story).fields
+    assert fields["uncounted"] == 3 * 250
+    assert "about 750 more of its requests were not counted by then" in told(story).because
+
+
+def test_how_late_the_table_was_when_it_was_decided_is_told() -> None:
+    story = on_step(2)
+    story.error_rates["2"] = 0.3
+    late = timedelta(minutes=12)
+    evidence = story._evidence
+
+    def delayed() -> object:
+        told_of = evidence()
+        marks = {name: mark - late for name, mark in told_of.watermarks.items()} if told_of else {}
+        return replace(told_of, watermarks=marks) if told_of else None
+
+    story._evidence = delayed  # type: ignore[assignment, method-assign]
+    home(story)
+    assert told(story).fields["lag_s"] == late.total_seconds()
+    assert "the inference table told of requests 12 min late" in told(story).because
+
+
+def test_slow_answers_are_told_of_as_slow_answers() -> None:
+    story = on_step(1, history=RICH)
+    went_bad = story.now
+    story.answered["2"] = Answers(slower=3.0)
+    home(story)
+    event = told(story)
+    assert event.fields["guard"] == "latency"
+    assert event.fields["first_bad_from"] == went_bad.isoformat()
+    assert "ms" in event.because
+    found = wanted(story.application, "2", 1)
+    assert found is not None
+    assert found.slow_ms == pytest.approx(RICH.latency_ms[3], abs=1)
+
+
+def test_answers_with_a_fault_are_told_of_by_the_guard_on_answers() -> None:
+    story = on_step(1, history=RICH)
+    story.answered["2"] = Answers(faulty=0.6)
+    home(story)
+    assert told(story).fields["guard"] == "answers"
+    assert "answers faulty" in told(story).because
+
+
+def test_a_version_that_no_user_met_leaves_nothing_to_count() -> None:
+    story = Story(golden_fails=frozenset({"2"}))
+    story.look()
+    story.register(2)
+    home(story)
+    event = told(story)
+    assert event.fields == {"requests": 0}
+    assert event.because.startswith("no user met it: ")
+    assert wanted(story.application, "2", 1) is None
+
+
+def test_one_that_was_aborted_says_so_and_what_its_users_met_and_blames_no_guard() -> None:
+    story = on_step(2)
+    story.order(Order.ABORT)
+    home(story)
+    event = told(story)
+    assert event.because.startswith("aborted by the operator: its users sent ")
+    assert "guard" not in event.fields
+    assert "first_bad_from" not in event.fields
+    assert event.fields["bad"] == 0
+    assert wanted(story.application, "2", 1) is None
+
+
+def test_a_gate_that_was_shut_first_was_shut_then() -> None:
+    story = on_step(2)
+    story.minutes = tuple(
+        Minute(ends_at=story.now - timedelta(minutes=60 - n), requests=6000, errors=0)
+        for n in range(60)
+    )
+    story = _reopened_with_minutes(story)
+    went_bad = story.now
+    story.error_rates["2"], story.table_speaks = 0.5, False
+    while not story.live.shut:
+        story.look(after=60)
+        story.minutes += (Minute(ends_at=story.now, requests=12_000, errors=1_500),)
+    shut = story.now
+    story.look(times=3)
+    story.table_speaks = True
+    home(story)
+    fields = told(story).fields
+    assert fields["shut_at"] == shut.isoformat()
+    assert fields["shut_after_s"] == (shut - went_bad).total_seconds() < 600
+
+
+def _reopened_with_minutes(story: Story) -> Story:
+    """On to the third step, whose fuse knows the hour before it."""
+    while story.live.step < 3 or not story.live.spans[-1].settled:
+        story.look()
+    assert story.live.fuse is not None
+    story.look()
+    return story
+
+
+def test_what_is_looked_up_is_the_closing_guards_and_goes_into_the_journal_by_ids_alone() -> None:
+    story = on_step(2)
+    story.error_rates["2"] = 0.2
+    went_bad = story.now
+    home(story)
+    found = wanted(story.application, "2", 1)
+    assert found is not None
+    assert (found.guard, found.entity, found.since) == ("errors", "rag_chatbot-v2", went_bad)
+    world = World(now=story.now)
+    some = Found(ids=("a", "b"), statuses=(("400", 7),), first_at=went_bad)
+    plan = examples(story.application, world, found, some)
+    assert plan is not None
+    [event] = plan.events
+    assert (event.name, event.release) == ("release.examples", ("2", 1))
+    assert event.fields["request_ids"] == ["a", "b"]
+    assert event.fields["statuses"] == [["400", 7]]
+    assert event.because.endswith(f"the first at {went_bad:%Y-%m-%d %H:%M:%S} UTC")
+    assert plan.application == story.application
+    assert plan.calls == ()
+    assert examples(story.application, world, found, Found()) is None
+    assert examples(_forgotten(story.application), world, found, some) is None
+
+
+def _forgotten(application: Application) -> Application:
+    return replace(application, releases=application.releases[:1])
