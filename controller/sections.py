@@ -29,10 +29,13 @@ from policies.admission import Approval, Rules, Sequencing
 from policies.calendar import Freeze, Window
 from policies.golden import GoldenQuery
 from policies.guards import (
+    LONGER,
+    SHORTER,
     AnswerGuard,
     CapacityGuard,
     ErrorGuard,
     LatencyGuard,
+    LengthGuard,
     ScoreGuard,
     TokenGuard,
 )
@@ -42,6 +45,8 @@ from states.release import Spec
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,63}\Z")
 """Databricks' alphabet and length for endpoints; ours for applications."""
+NAME_LENGTH = 63
+STAGING = "-staging"
 SELECT = re.compile(r"(?is)\s*(?:SELECT|WITH)\b[^;]*")
 TABLE = re.compile(r"[^\s./`]+\.[^\s./`]+\.[^\s./`]+")
 MOST_REPEATED = 20
@@ -213,6 +218,29 @@ class ServingSettings(Strict):
         return self
 
 
+class StagingSettings(Strict):
+    """An endpoint on which a version is tested first: created for it, and removed after.
+
+    It is asked a few questions as soon as it is ready, and may sleep if nobody removes it.
+    """
+
+    endpoint: str | None = None
+    """None: the application's endpoint and `-staging`, in the platform's length."""
+    workload_size: Literal["Small", "Medium", "Large"] = "Small"
+    scale_to_zero: bool = True
+
+    @field_validator("endpoint")
+    @classmethod
+    def _name(cls, name: str | None) -> str | None:
+        if name is not None and not NAME.match(name):
+            raise ValueError("use 1 to 63 letters, digits, - and _")
+        return name
+
+    def name(self, endpoint: str) -> str:
+        """The staging endpoint of an application's endpoint."""
+        return self.endpoint or endpoint[: NAME_LENGTH - len(STAGING)] + STAGING
+
+
 class TableSettings(Strict):
     """Where the AI Gateway inference table of a new endpoint is written."""
 
@@ -284,7 +312,7 @@ class EvidenceSettings(Strict):
         for name, query in queries.items():
             if not NAME.match(name):
                 raise refusal((name,), "name a query with 1 to 63 letters, digits, - and _")
-            if query.counts == "score" and name in GuardSettings.model_fields:
+            if query.counts == "score" and name in (*GuardSettings.model_fields, SHORTER, LONGER):
                 told = f"{name} is a guard of its own: name the score otherwise"
                 raise refusal((name,), told)
             if query.counts != "score" and query.counts in owners:
@@ -407,6 +435,15 @@ class TokenSettings(Strict):
     """The guard on tokens per answer."""
 
     margin: Rise = TokenGuard.margin
+    price_per_1k: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """What a thousand tokens cost, in any currency: then cost per answer is told beside tokens."""
+    observe: bool = False
+
+
+class LengthSettings(Strict):
+    """The guard on how long answers are, in characters; it is there where it is named."""
+
+    margin: Share = LengthGuard.margin
     observe: bool = False
 
 
@@ -434,6 +471,7 @@ class GuardSettings(BaseModel):
     latency: LatencySettings = LatencySettings()
     answers: AnswerSettings = AnswerSettings()
     tokens: TokenSettings = TokenSettings()
+    length: LengthSettings | None = None
     capacity: CapacitySettings = CapacitySettings()
 
     def score(self, name: str) -> ScoreSettings:

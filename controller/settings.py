@@ -29,6 +29,7 @@ from controller.sections import (
     ResponseSettings,
     RolloutSettings,
     ServingSettings,
+    StagingSettings,
     Strict,
     TableSettings,
     Test,
@@ -46,6 +47,7 @@ from policies.guards import (
     CapacityGuard,
     ErrorGuard,
     Guards,
+    LengthGuard,
     ScoreGuard,
     TokenGuard,
     widening,
@@ -77,6 +79,7 @@ class ApplicationSettings(Strict):
     endpoint: str
     alias: str = "production"
     serving: ServingSettings = ServingSettings()
+    staging: StagingSettings | None = None
     inference_table: TableSettings | None = None
     response: ResponseSettings = ResponseSettings()
     request: RequestSettings = RequestSettings()
@@ -162,11 +165,18 @@ class ApplicationSettings(Strict):
         yield "answers", guards.answers.margin, 1, "pp"
         if self.response.tokens is not None:
             yield "tokens", guards.tokens.margin, STEEPEST, "%"
+        if guards.length is not None:
+            yield "length", guards.length.margin, 1, "pp"
         for name in self._scores():
             yield name, guards.score(name).margin, 1, "pp"
 
     def _scores(self) -> list[str]:
         return [name for name, one in self.evidence.queries.items() if one.counts == "score"]
+
+    @property
+    def staging_endpoint(self) -> str | None:
+        """The name of the staging endpoint; None where none is wanted."""
+        return self.staging.name(self.endpoint) if self.staging is not None else None
 
     @property
     def stated_tests(self) -> tuple[Test, ...]:
@@ -190,6 +200,7 @@ class ApplicationSettings(Strict):
             tests=tuple(test.golden(self.question) for test in self.stated_tests),
             tests_table=self.tests.table if isinstance(self.tests, TestsSettings) else None,
             admission=self.admission.rules(),
+            staging=self.staging_endpoint,
             queries={name: query.counts for name, query in self.evidence.queries.items()},
             by_session=self.request.session is not None,
             environment_declared=self.serving.environment is not None,
@@ -205,6 +216,7 @@ class ApplicationSettings(Strict):
             latency=guards.latency.guard(),
             answers=AnswerGuard(**dict(guards.answers)),
             tokens=TokenGuard(**dict(guards.tokens)) if counts_tokens else None,
+            length=LengthGuard(**dict(guards.length)) if guards.length is not None else None,
             capacity=CapacityGuard(**dict(guards.capacity)),
             scores={name: ScoreGuard(**dict(guards.score(name))) for name in self._scores()},
         )
@@ -232,6 +244,23 @@ class Configuration(Strict):
                 if thing in owners:
                     raise ValueError(f"{name} and {owners[thing]} share one {thing[0]}: {thing[1]}")
                 owners[thing] = name
+        return self
+
+    @model_validator(mode="after")
+    def _staging_is_apart(self) -> Self:
+        """What is made and removed at will has a name that nothing else has."""
+        owners = {
+            one.endpoint: f"the endpoint of {name}" for name, one in self.applications.items()
+        }
+        for name, one in self.applications.items():
+            staging = one.staging_endpoint
+            if staging is None:
+                continue
+            if staging in owners:
+                told = f"{staging} is {owners[staging]}: name one that nothing else has, and that "
+                told += "Headgate may create and delete"
+                raise refusal(("applications", name, "staging", "endpoint"), told)
+            owners[staging] = f"the staging endpoint of {name}"
         return self
 
 
@@ -265,6 +294,7 @@ def load(path: Path) -> Configuration:
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TOKEN_LENGTH = 16
 """Fewest characters of a token: shorter ones can be guessed."""
+SECRET_FILE = "HEADGATE_WEBHOOK_SECRET_FILE"  # noqa: S105 - the name of a variable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,6 +304,8 @@ class HttpSettings:
     host: str = "127.0.0.1"
     port: int = 8350
     token: str | None = field(default=None, repr=False)
+    secret: str | None = field(default=None, repr=False)
+    """What whoever rings the doorbell signs with."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Self | None:
@@ -293,13 +325,16 @@ class HttpSettings:
                 f"HEADGATE_HTTP={address}: who can reach this address must show a token: name a "
                 "file with one in HEADGATE_TOKEN_FILE, or listen on 127.0.0.1"
             )
-        token = _token(Path(token_file)) if token_file is not None else None
-        return cls(host=host, port=int(port), token=token)
+        token, secret = secret_of("HEADGATE_TOKEN_FILE", environ), secret_of(SECRET_FILE, environ)
+        return cls(host=host, port=int(port), token=token, secret=secret)
 
 
-def _token(path: Path) -> str:
-    """The token in a file that is for its owner only."""
-    place = f"HEADGATE_TOKEN_FILE={path}"
+def secret_of(variable: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """What is in the file that a variable names, which is for its owner only; None without one."""
+    if not environ.get(variable):
+        return None
+    path = Path(environ[variable])
+    place = f"{variable}={path}"
     try:
         mode, token = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -8,13 +8,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from policies.criterion import Alone, Criterion, Limit, Question, Telling
-from policies.evidence import Arm, Measure, Tally
+from policies.evidence import CHECKS, Arm, Measure, Tally
 from policies.guards import (
     ANSWERS,
     ERRORS,
     LATENCY,
+    LENGTH,
+    LONGER,
     PEACE,
     QUANTILES,
+    SHORTER,
     TOKENS,
     AnswerGuard,
     ErrorGuard,
@@ -25,6 +28,7 @@ from policies.guards import (
     widening,
 )
 from policies.latency import LEAST_SLOW, latency
+from policies.length import length
 from policies.sequential import Comparison
 from policies.wealth import Values, binary, rate_of, spread
 from policies.words import percent, points
@@ -52,6 +56,9 @@ def criteria(
         makers[ANSWERS] = partial(_answers, guards.answers, history)
     if guards.tokens is not None and TOKENS in measures:
         makers[TOKENS] = partial(_tokens, guards.tokens, measures[TOKENS])
+    if guards.length is not None and history is not None and LENGTH in measures:
+        for side in (SHORTER, LONGER):
+            makers[side] = partial(length, side, guards.length, measures[LENGTH], history)
     for name, guard in guards.scores.items():
         makers[name] = partial(_score, name, guard)
     return tuple(make(sources[name]) for name, make in makers.items() if name in sources)
@@ -110,7 +117,7 @@ def _wide(mean: float) -> Values:
 def _answers(guard: AnswerGuard, history: History | None, source: str) -> Criterion:
     known = history is not None and history.checked > 0
     usual = history.faulty / history.checked if history is not None and known else 0.0
-    faulty = Telling(observed=_faulty, noun="answers faulty")
+    faulty = Telling(observed=_faulty, noun="answers faulty", parts=_origins)
 
     def question(margin: float) -> Question:
         return Question(
@@ -147,13 +154,23 @@ def _faulty(arm: Arm) -> Values:
     return binary(tally.seen, tally.counts[0]) if tally and tally.counts else ()
 
 
+def _origins(arm: Arm) -> Mapping[str, int]:
+    """Where faulty answers went wrong: without sources, nothing was retrieved to answer from."""
+    tally = arm.tallies.get(ANSWERS)
+    if tally is None or len(tally.counts) != 1 + len(CHECKS):
+        return {}
+    unsourced = tally.counts[1 + CHECKS.index("unsourced")]
+    return {"retrieval": unsourced, "generation": tally.counts[0] - unsourced}
+
+
 def _tokens(guard: TokenGuard, measure: Measure, source: str) -> Criterion:
     assert measure.cap is not None, "tokens are judged by their mean"
 
     def observed(arm: Arm) -> Values:
         return _spread(arm, TOKENS)
 
-    spent = Telling(observed=observed, noun="tokens", scale=measure.cap)
+    price = guard.price_per_1k / 1000 if guard.price_per_1k is not None else None
+    spent = Telling(observed=observed, noun="tokens", scale=measure.cap, price=price)
 
     def question(rise: float) -> Question:
         return Question(

@@ -1,6 +1,6 @@
 """A guard ready to judge by: its null hypotheses, as data for one way of judging."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from policies.evidence import Arm, Block
@@ -46,6 +46,10 @@ class Telling:
     noun: str
     scale: float | None = None
     """For a mean: what 1 stands for."""
+    parts: Callable[[Arm], Mapping[str, int]] | None = None
+    """How many of an arm's there are of each kind; nothing, where that is not told."""
+    price: float | None = None
+    """What one of the mean's unit costs."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,8 @@ from typing import TypeVar
 Number = TypeVar("Number", int, float)
 GRID = 20
 """Parts that [0, 1] is cut into where a mean is judged: 21 points, 0 to 1 by 0.05."""
+CHECKS = ("empty", "unsourced", "cut", "refused")
+"""What is checked of an answer, in the order in which a tally counts what failed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,14 @@ from datetime import timedelta
 from policies.evidence import Measure
 
 ERRORS, LATENCY, ANSWERS, TOKENS, CAPACITY = "errors", "latency", "answers", "tokens", "capacity"
+LENGTH, SHORTER, LONGER = "length", "shorter", "longer"
+"""One measure, and one guard in the configuration, that is judged on either side."""
 PEACE = 5
 """Safety's margin over harm's."""
 QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 """Of stable's past, where exceedance is compared; p95 alone is 1.3 to 2.8 times slower."""
+QUARTILES = (0.25, 0.5, 0.75)
+"""Of stable's past, where lengths of answers are compared: what is cut off is short in any part."""
 JUDGED = QUANTILES.index(0.95)
 """The quantile that safety is shown at."""
 LEAST_SLOWER_MS = 5
@@ -92,9 +96,23 @@ class TokenGuard(Guard):
 
     margin: float = 0.25
     """Relative rise of the mean: a quarter more cost is worth a look."""
+    price_per_1k: float | None = None
+    """What a thousand tokens cost, in any currency; told with the tokens, and never judged."""
 
     def __post_init__(self) -> None:
         assert self.margin > 0, "without a margin nothing is ever shown to be within it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthGuard(Guard):
+    """How many more answers than stable's may be short, or long, as its past goes."""
+
+    margin: float = 0.1
+    """In shares of the answers on one side of a quartile: of answers half as long, 40 pp more are
+    below the median, and the hour of the day moves that by one or two."""
+
+    def __post_init__(self) -> None:
+        assert 0 < self.margin < 1, "without a margin nothing is ever shown to be within it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +145,7 @@ class Guards:
     latency: LatencyGuard = field(default_factory=LatencyGuard)
     answers: AnswerGuard = field(default_factory=AnswerGuard)
     tokens: TokenGuard | None = None
+    length: LengthGuard | None = None
     capacity: CapacityGuard = field(default_factory=CapacityGuard)
     scores: Mapping[str, ScoreGuard] = field(default_factory=dict)
     """By the name of the query that brings the score."""
@@ -146,6 +165,8 @@ class History:
     """At `QUANTILES`; empty where there was no answer."""
     tokens: tuple[float, ...] = ()
     """Tokens per answer at `QUANTILES`; empty where none could be read."""
+    length: tuple[float, ...] = ()
+    """Characters per answer at `QUARTILES`; empty where none could be read."""
     checked: int = 0
     """Answers whose text, and sources, were looked at."""
     faulty: int = 0
@@ -191,6 +212,10 @@ def measures(guards: Guards, history: History | None, steps: tuple[int, ...]) ->
     if guards.tokens is not None and history.tokens:
         cap = CAP_TIMES * max(1.0, history.tokens[-1])
         found[TOKENS] = Measure(edges=_rising(round(edge) for edge in history.tokens), cap=cap)
+    if guards.length is not None and history.length:
+        # What is above the character before is not shorter.
+        edges = [round(edge) for edge in history.length]
+        found[LENGTH] = Measure(edges=_rising([*edges, *(edge - 1 for edge in edges)]))
     return found
 
 

@@ -16,7 +16,7 @@ from policies.fuse import Fuse
 from policies.outlook import missing
 from policies.sequential import safety_wealth
 from policies.standing import Standing
-from policies.telling import counts, odds, shown, tell, wait
+from policies.telling import counts, mostly, odds, shown, tell, wait
 from policies.verdict import Outcome, Verdict
 
 
@@ -56,7 +56,7 @@ def verdict_of(standing: Standing, blocks: tuple[Block, ...]) -> Verdict | None:
     others = f"; {', '.join(sorted(also))} alone would do as well" if also else ""
     where = " at 100 %" if heaviest.alone else ""
     told = (
-        f"{tell(heaviest.telling, own)}{where}: {heaviest.words}, "
+        f"{tell(heaviest.telling, own)}{where}: {heaviest.words}{mostly(heaviest.telling, own)}, "
         f"evidence {odds(whole)} of {odds(CLOSES)}"
     )
     because = f"{told}{others}"

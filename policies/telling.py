@@ -4,7 +4,7 @@ The log, `explain` and the tree print what these functions say, and nothing else
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from policies.criterion import Criterion, Telling
@@ -36,7 +36,27 @@ def counts(guard: str, telling: Telling, blocks: Iterable[Block]) -> dict[str, f
             found[f"{name}_rate"] = round(rate, 6)
         else:
             found[f"{name}_mean"] = float(f"{rate * telling.scale:.6g}")
+            if telling.price is not None:
+                found[f"{name}_cost"] = float(f"{rate * telling.scale * telling.price:.6g}")
+        found |= {f"{name}_{part}": number for part, number in _parts(telling, arm).items()}
     return found
+
+
+def mostly(telling: Telling, blocks: Iterable[Block]) -> str:
+    """Which of its parts a guard's counts rose by most, beside stable; nothing without parts."""
+    candidate, stable = total(blocks)
+    arms = [(arm, seen(telling.observed(arm))) for arm in (candidate, stable)]
+    own, other = (
+        {part: number / many for part, number in _parts(telling, arm).items()} if many else {}
+        for arm, many in arms
+    )
+    rises = {part: share - other.get(part, 0.0) for part, share in own.items()}
+    worst = max(rises, key=lambda part: rises[part], default=None)
+    return f", mostly by {worst}" if worst is not None and rises[worst] > 0 else ""
+
+
+def _parts(telling: Telling, arm: Arm) -> Mapping[str, int]:
+    return telling.parts(arm) if telling.parts is not None else {}
 
 
 def wait(
@@ -68,8 +88,13 @@ def _share(telling: Telling, arm: Arm) -> str:
     if not number:
         return "not counted yet"
     if telling.scale is not None:
-        return f"mean {amount(rate * telling.scale)} {telling.noun} over {number:,} answers"
-    return f"{round(rate * number):,} of {number:,} {telling.noun} ({percent(rate)})"
+        mean_ = rate * telling.scale
+        cost = f" for {mean_ * telling.price:.3g}" if telling.price is not None else ""
+        return f"mean {amount(mean_)} {telling.noun}{cost} over {number:,} answers"
+    parts = _parts(telling, arm) if rate else {}
+    told = ", ".join(f"{many:,} by {part}" for part, many in parts.items())
+    told = f"{percent(rate)}: {told}" if told else percent(rate)
+    return f"{round(rate * number):,} of {number:,} {telling.noun} ({told})"
 
 
 def rate_in_words(criterion: Criterion, rate: float) -> str:

@@ -17,7 +17,9 @@ from states.home import add_span, come_home, converged, lost, ready_for, roll_ba
 from states.judging import bench, guards_of, lag_of, pace_of, pin_guards, sources
 from states.machine import State, Trigger
 from states.quarantine import quarantined
+from states.rehearsal import rehearse
 from states.release import Order, Release
+from states.rounds import told_round, with_table
 from states.turn import Turn
 from states.world import Endpoint
 
@@ -95,7 +97,9 @@ def _heed_masked(turn: Turn, release: Release) -> Release:
 def _provisioning(turn: Turn, release: Release) -> None:
     assert release.pinned is not None, "a live release has a pinned plan"
     entity, endpoint = turn.application.entity(release.version), turn.endpoint
-    if release.in_state >= release.pinned.provisioning_deadline:
+    if release.on_staging:
+        rehearse(turn, release)
+    elif release.in_state >= release.pinned.provisioning_deadline:
         roll_back(
             turn, release, f"not ready after {duration(release.pinned.provisioning_deadline)}"
         )
@@ -132,50 +136,22 @@ def _testing(turn: Turn, release: Release) -> None:
             f"not through its tests after {duration(release.pinned.testing_deadline)}",
         )
         return
-    pinned = _with_table(turn, release)
+    pinned = with_table(turn, release)
     if pinned is None:
         return
     release, asked = pinned, turn.world.round
-    if asked is not None:
+    if asked is None:
+        finding, because = judge_golden(release.rounds)
+    else:
         release = turn.put(release, rounds=(*release.rounds, asked))
-    finding, because = judge_golden(release.rounds)
-    if asked is not None:
-        turn.tell(
-            "tests.finished",
-            release,
-            because,
-            level="info" if finding is Finding.PASS else "warning",
-            asked=asked.asked,
-            failed=list(asked.candidate_failed),
-            failed_on_stable=list(asked.stable_failed),
-            finding=finding.value,
-        )
+        place = turn.application.spec.endpoint
+        finding, because = told_round(turn, release, release.rounds, place)
     if finding is Finding.FAIL:
         roll_back(turn, release, because)
     elif finding is Finding.ENVIRONMENT and not overridden(release):
         turn.hold(release, because)
     elif finding in (Finding.PASS, Finding.ENVIRONMENT):
         _open(turn, release, because)
-
-
-def _with_table(turn: Turn, release: Release) -> Release | None:
-    """The release with the golden queries of its table pinned; None while they are not read."""
-    plan, golden = release.pinned, turn.world.golden
-    assert plan is not None, "a live release has a pinned plan"
-    table = plan.tests_table
-    if table is None:
-        return release
-    if golden is None:
-        turn.hold(release, f"the golden queries of {table} are not read yet: Headgate asks again")
-        return None
-    if golden.trouble is not None:
-        turn.hold(release, golden.trouble, needs_person=True)
-        return None
-    tests = (*plan.tests, *golden.queries)
-    pinned = turn.put(turn.free(release), pinned=replace(plan, tests=tests, tests_table=None))
-    count, told = len(golden.queries), f"golden queries pinned as {table} has them"
-    turn.tell("tests.read", pinned, f"{count} {told}", table=table, queries=count)
-    return pinned
 
 
 def _open(turn: Turn, release: Release, because: str) -> None:

@@ -11,9 +11,11 @@ def desired(application: Application) -> Serving | None:
     """What the endpoint should serve; None while nothing is known or wanted of it.
 
     Stable, at most one live release, versions retained at 0 %, and what others put there at 0 %.
-    Waiting and ended releases want nothing.
+    Waiting and ended releases want nothing, nor does one that is on a staging endpoint.
     """
     live, incumbent = application.live, application.incumbent
+    if live is not None and live.on_staging:
+        live = None
     if incumbent is None and (live is None or live.state is State.ROLLED_BACK):
         return None
     weights = {

@@ -12,7 +12,8 @@ from policies.rollout import WHOLE, Rollout
 from states.gates import admission_gate, hold_at, unlooked
 from states.judging import pace_of
 from states.machine import State, Trigger
-from states.release import Application, Order, Pinned, Release
+from states.pinned import Pinned
+from states.release import Application, Order, Release
 from states.turn import Turn
 from states.world import Absent, Endpoint, ModelVersion, Serving
 
@@ -231,10 +232,12 @@ def _admit(turn: Turn, release: Release, because: str) -> None:
         testing_deadline=spec.testing_deadline,
         approval="none" if undo else spec.admission.approval,
         proven=undo,
+        staging=None if undo else spec.staging,
     )
-    turn.move(
-        release, Trigger.ADMIT, f"{because}; {chosen}", pinned=pinned, ended_at=None, removed=False
-    )
+    told = f"{because}; {chosen}"
+    if pinned.staging is not None:
+        told += f"; tested on staging endpoint {spec.staging} before {spec.endpoint} has it"
+    turn.move(release, Trigger.ADMIT, told, pinned=pinned, ended_at=None, removed=False)
 
 
 def _foretold(turn: Turn) -> str:

@@ -9,7 +9,7 @@ from policies.criteria import criteria
 from policies.criterion import Criterion
 from policies.fuse import GUARD as FUSE
 from policies.fuse import Fuse, blown
-from policies.guards import CAPACITY, ERRORS, LATENCY, History, measures
+from policies.guards import CAPACITY, ERRORS, LATENCY, LONGER, SHORTER, History, measures
 from policies.holds import environment, rejected, sample_ratio
 from policies.judge import harmful, leaning
 from policies.verdict import Outcome, Verdict
@@ -38,6 +38,8 @@ def sources(application: Application, endpoint: Endpoint, *, labelled: bool) -> 
             found[guard] = source
     if table:
         found |= {"answers": table, "tokens": table, CAPACITY: table}
+    if table and spec.guards.length is not None:
+        found |= {SHORTER: table, LONGER: table}
     scores = [name for name, counts in spec.queries.items() if counts == "score"]
     return found | {name: f"query:{name}" for name in scores}
 

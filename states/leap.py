@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from states.release import Application, Release
+from states.staged import Staged
 
 
 def leapt(application: Application, by: timedelta) -> Application:
@@ -19,6 +20,7 @@ def leapt(application: Application, by: timedelta) -> Application:
     return replace(
         application,
         looked_at=_moved(application.looked_at, by),
+        staging=_staged(application.staging, by),
         behind_since=_moved(application.behind_since, by),
         followed={kind: since + by for kind, since in application.followed.items()},
         attempts=tuple(replace(one, at=one.at + by) for one in application.attempts),
@@ -45,6 +47,10 @@ def _release(release: Release, by: timedelta) -> Release:
         spans=tuple(replace(one, starts_at=one.starts_at + by) for one in release.spans),
         watermarks={source: mark + by for source, mark in release.watermarks.items()},
     )
+
+
+def _staged(staged: Staged | None, by: timedelta) -> Staged | None:
+    return staged and replace(staged, asked_at=staged.asked_at + by)
 
 
 def _moved(moment: datetime | None, by: timedelta) -> datetime | None:

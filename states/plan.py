@@ -75,7 +75,44 @@ class SwitchFallbackOff:
         return "fallback off"
 
 
-Call = Serve | SwitchFallbackOff | MoveAlias | TagVersion
+@dataclass(frozen=True)
+class CreateStaging:
+    """Make a staging endpoint that serves exactly this; one that is there is left as it is."""
+
+    endpoint: str
+    serving: Serving
+    release: str
+    """What it is made for."""
+    number: int
+    """Counts the calls for it, so that what comes of this one is known again."""
+    kind: Literal["create_staging"] = "create_staging"
+
+    @property
+    def target(self) -> str:
+        """What is asked, in one canonical line."""
+        return f"{self.endpoint} for {self.release}: {self.serving}"
+
+    @property
+    def mark(self) -> str:
+        """What the endpoint bears as a tag."""
+        return f"{self.release}/{self.number}"
+
+
+@dataclass(frozen=True)
+class RemoveStaging:
+    """Delete the staging endpoint that has this id, and no other of its name."""
+
+    endpoint: str
+    id: str
+    kind: Literal["remove_staging"] = "remove_staging"
+
+    @property
+    def target(self) -> str:
+        """What is asked, in one canonical line."""
+        return f"{self.endpoint} {self.id}"
+
+
+Call = Serve | SwitchFallbackOff | MoveAlias | TagVersion | CreateStaging | RemoveStaging
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from states.leap import not_ahead
 from states.machine import State
 from states.plan import Call, Plan
 from states.release import Application, Order, Release
+from states.staging import remember_asked, see_staging
 from states.supervise import supervise
 from states.turn import Turn
 from states.wishes import wishes
@@ -41,6 +42,7 @@ def reconcile(application: Application, world: World) -> Plan:
     if turn.application.adopted:
         notice(turn)
         read_signs(turn)
+    see_staging(turn)
     live = turn.application.live
     if live is not None:
         go_on(turn, live)
@@ -165,7 +167,9 @@ def _remember_asked(turn: Turn, calls: tuple[Call, ...]) -> None:
     """
     disputed = turn.application.change is not None
     for call in calls:
-        if call.kind == "serve":
+        if call.kind == "create_staging":
+            remember_asked(turn, call)
+        elif call.kind == "serve":
             if turn.endpoint is None:
                 turn.record(endpoint_id="")  # what is created now is ours, whatever its id
             turn.record(**{"closing" if disputed else "asked": call.target})

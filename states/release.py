@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from policies.admission import Approval, Rules
+from policies.admission import Rules
 from policies.evidence import Block, Measure
 from policies.fuse import Fuse, Minute
 from policies.golden import GoldenQuery, Round
@@ -15,7 +15,9 @@ from states.attempt import Attempt
 from states.consent import Signs, Verb, Word
 from states.difference import Answer, Change
 from states.machine import State
+from states.pinned import Pinned
 from states.span import Span
+from states.staged import Staged
 from states.world import Serving
 
 ENTITY_NAME_LENGTH = 63
@@ -46,6 +48,8 @@ class Spec:
     """Configured queries by name, and what each counts: errors, latency or score."""
     by_session: bool = False
     """Of a session's requests in a window only the first counts, so that its retries are none."""
+    staging: str | None = None
+    """The endpoint on which a version is tested first; None: on the production endpoint alone."""
     environment_declared: bool = False
     """`serving.environment` was stated: a full-state PUT cannot lose variables unknowingly."""
     evidence_every: timedelta = timedelta(minutes=5)
@@ -53,27 +57,6 @@ class Spec:
     """Older than this, the counting source is broken: Databricks promises an hour."""
     provisioning_deadline: timedelta = timedelta(minutes=60)
     testing_deadline: timedelta = timedelta(minutes=60)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pinned:
-    """What was fixed at admission: editing the configuration changes later releases only."""
-
-    baseline: str | None
-    """The stable version at admission; None for a first release."""
-    incumbent: str | None
-    """The version that had the traffic at admission: the baseline, or one without proof."""
-    rollout: Rollout
-    guards: Guards
-    tests: tuple[GoldenQuery, ...]
-    max_lag: timedelta
-    provisioning_deadline: timedelta
-    testing_deadline: timedelta
-    approval: Approval = "none"
-    proven: bool = False
-    """Users had it before, and are taken back to it: nothing is compared, nobody is asked."""
-    tests_table: str | None = None
-    """The table whose golden queries are still to be read: they are part of `tests` then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +90,8 @@ class Release:
     retreats: int = 0
     weight_seen: int | None = None
     pinned: Pinned | None = None
+    staged: bool = False
+    """Its golden queries have passed on the staging endpoint."""
     spans: tuple[Span, ...] = ()
     rounds: tuple[Round, ...] = ()
     blocks: tuple[Block, ...] = ()
@@ -160,6 +145,12 @@ class Release:
         return self.state in (State.PROVISIONING, State.TESTING, State.CANARY)
 
     @property
+    def on_staging(self) -> bool:
+        """It has yet to pass on a staging endpoint: the production endpoint is not touched."""
+        asked = self.pinned is not None and self.pinned.staging is not None
+        return self.state is State.PROVISIONING and asked and not self.staged
+
+    @property
     def steps(self) -> tuple[int, ...]:
         """The pinned steps; none before admission."""
         return self.pinned.rollout.steps if self.pinned else ()
@@ -172,7 +163,7 @@ class Release:
             return 0 if self.shut else self.pinned.rollout.weight(self.step)
         if self.state is State.PRODUCTION:
             return 100
-        alone = self.pinned is not None and self.pinned.incumbent is None
+        alone = self.pinned is not None and self.pinned.incumbent is None and not self.on_staging
         return 100 if alone and self.state in (State.PROVISIONING, State.TESTING) else 0
 
     @property
@@ -235,6 +226,7 @@ class Application:
     """AI Gateway's fallback, as it was when no version on trial had users, or was adopted."""
     fallback_off: bool = False
     """A person said to switch it off, and it was not seen off since."""
+    staging: Staged | None = None
     deleted: tuple[str, ...] = ()
     """Versions that serve although the registry lost them, with a person's word for it."""
     looked_at: datetime | None = None

@@ -96,6 +96,7 @@ NEXT = {
     State.PRODUCTION: "confirmed, once the watch has ended",
     State.ROLLED_BACK: "home, once the endpoint was seen without it",
 }
+ON_STAGING = "its place on the endpoint, once its golden queries pass on the staging endpoint"
 
 
 def _next(release: Release, hold: str | None) -> str | None:
@@ -112,7 +113,7 @@ def _next(release: Release, hold: str | None) -> str | None:
         case State.CANARY:
             return _next_step(release)
         case _:
-            return NEXT[release.state]
+            return ON_STAGING if release.on_staging else NEXT[release.state]
 
 
 def _next_step(release: Release) -> str:

@@ -7,18 +7,24 @@ from states.machine import State
 from states.plan import Call, MoveAlias, Serve, SwitchFallbackOff, TagVersion
 from states.quarantine import quarantined
 from states.resending import FIRST_WAIT, LAST_WAIT, RESENDS, spent
+from states.staging import staging_call
 from states.turn import Turn
 from states.world import Serving
+
+HOMEWARD = ("serve", "gateway", "alias")
+"""Calls by which users get home: sent for as long as it takes."""
 
 
 def wishes(turn: Turn) -> tuple[Call, ...]:
     """The calls of this turn. On the way back, the alias does not wait for the traffic."""
     live = turn.application.live
-    if not turn.application.adopted or (quarantined(live) and not turn.application.going_home):
+    if quarantined(live) and not turn.application.going_home:
         return ()
-    calls = (_serve(turn), _gateway(turn), _alias(turn))
+    calls: tuple[Call | None, ...] = (staging_call(turn),)
+    if turn.application.adopted:
+        calls = (_serve(turn), _gateway(turn), _alias(turn), *calls)
     sent = [call for call in calls if call is not None and _may_send(turn, call)]
-    tags = [call for call in _tags(turn) if _may_send(turn, call)]
+    tags = [call for call in _tags(turn) if turn.application.adopted and _may_send(turn, call)]
     return (*sent, *tags[:1])
 
 
@@ -99,7 +105,7 @@ def _may_send(turn: Turn, call: Call) -> bool:
     shutting = turn.endpoint is not None and closed(application, turn.endpoint.serving) is not None
     back = shutting or application.going_home
     often = len(same) > RESENDS
-    if back and kind != "tag":
+    if back and kind in HOMEWARD:
         return waited >= (LAST_WAIT if often else FIRST_WAIT * (1 << (len(same) - 1)))
     again = FIRST_WAIT * (1 << min(len(same) - 1, RESENDS))
     return waited >= again and not spent(application, kind, target, now)

@@ -62,6 +62,10 @@ class Endpoint:
     route_optimized: bool = False
     inference_table: str | None = None
     """`catalog.schema.table` of the AI Gateway inference table, if enabled."""
+    owner: str = ""
+    """The tag `headgate.owner`: what made it; empty without one."""
+    made_for: str = ""
+    """The tag `headgate.release`: for which release; empty without one."""
     concurrency: Mapping[str, int] = field(default_factory=dict)
     """By name, how many requests an active entity may have in flight at most, where told."""
 
@@ -120,10 +124,13 @@ class World:
     versions: tuple[ModelVersion, ...] | None = None
     alias: str | Absent | None = None
     """The version that the application's alias names."""
+    staging: Endpoint | Absent | None = None
+    """The staging endpoint; looked for while a release wants one, or one of ours may be there."""
     golden: GoldenTable | None = None
-    """The table with golden queries, read for a release in Testing that has it still to pin."""
+    """The table with golden queries, read for a release under test that has it still to pin."""
     round: Round | None = None
-    """Golden queries asked since the last look, those of the table that is here included."""
+    """Golden queries asked since the last look, those of the table that is here included: where
+    the live release is tested by now."""
     evidence: Evidence | None = None
     history: History | None = None
     """Stable's last day, asked for while a release is in Testing and has none pinned."""

@@ -8,6 +8,7 @@ from functools import partial
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.serving import ServingEndpointDetailed
 
+from controller.console import answers
 from controller.console.findings import Section
 from controller.console.golden import GoldenExamination
 from controller.settings import ApplicationSettings
@@ -347,6 +348,7 @@ class Examination:
             self.says.skip("inference table", f"{table} is read by the SQL warehouse")
         elif self._columns(table):
             self._rows(table)
+            answers.examine(self.checks, self.settings, table, self.says, self._select(table))
             self._served_entities()
 
     def _columns(self, table: str) -> bool:

@@ -1,7 +1,7 @@
 """What a configuration amounts to: its guards, each with the source that it would be counted by."""
 
 from policies.blindness import named
-from policies.guards import CAPACITY, TOKENS, Guard, Guards
+from policies.guards import CAPACITY, LENGTH, LONGER, SHORTER, TOKENS, Guard, Guards
 from policies.words import percent, points
 from states.judging import sources
 from states.release import Application, Spec
@@ -32,6 +32,8 @@ def guards_in_words(name: str, spec: Spec) -> list[str]:
     ]
     if all(one.observe for guard, (one, _) in _all(spec.guards).items() if guard != CAPACITY):
         told.append("note: every guard only observes, so that no step below 100 % will be opened")
+    if spec.guards.length is None:
+        told.append(f"{LENGTH}: not guarded: name guards.length to compare how long answers are")
     if spec.guards.tokens is None:
         told.append(f"{TOKENS}: not guarded: response.tokens does not say where their number is")
     return told
@@ -53,7 +55,13 @@ def _all(guards: Guards) -> dict[str, tuple[Guard, str]]:
         "answers": (answers, f"margin {points(answers.margin)}"),
     }
     if guards.tokens is not None:
-        told["tokens"] = guards.tokens, f"margin {percent(guards.tokens.margin)}"
+        price = guards.tokens.price_per_1k
+        cost = f", {price:g} per thousand" if price is not None else ""
+        told["tokens"] = guards.tokens, f"margin {percent(guards.tokens.margin)}{cost}"
+    if guards.length is not None:
+        told |= dict.fromkeys(
+            (SHORTER, LONGER), (guards.length, f"margin {points(guards.length.margin)}")
+        )
     told[CAPACITY] = guards.capacity, f"margin {points(guards.capacity.margin)}"
     scores = {name: (one, f"margin {one.margin:.3g}") for name, one in guards.scores.items()}
     return told | scores

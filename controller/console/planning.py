@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 PROMISED = timedelta(hours=1)
 """The longest lag of an inference table by Databricks' documentation; assumed if none was seen."""
 DAY_S = 86400
+UNREAD = 0.05
+"""Share of stable's answers that may be unreadable before it is said."""
 _SOMEWHERE = Endpoint(serving=Serving(), inference_table="assumed")
 
 
@@ -182,7 +184,7 @@ def plan(name: str, settings: ApplicationSettings, known: Known, given: Given) -
     counted = measures(spec.guards, known.history, rollout.steps)
     judged = criteria(spec.guards, counted, known.history, found)
     traffic, assumed = _traffic(known, given)
-    assumed += [*known.troubles, *_guards_left_out(found, judged)]
+    assumed += [*known.troubles, *_guards_left_out(found, judged), *_unread(known.history)]
     if traffic.lag > spec.max_lag:
         assumed.append(
             f"evidence.max_lag is raised: counts that come {duration(traffic.lag)} late are taken "
@@ -247,6 +249,15 @@ def _guards_left_out(found: dict[str, str], judged: tuple[Criterion, ...]) -> li
     if not judged:
         told.append("no source counts by version: nothing is compared")
     return told
+
+
+def _unread(past: History | None) -> list[str]:
+    """What the checks of answers cannot see: a stream may be one that is not read as JSON."""
+    unread = past.answers - past.checked if past is not None else 0
+    if past is None or unread <= UNREAD * past.answers:
+        return []
+    told = "streamed, or no JSON: answers, tokens and length are judged by the others alone"
+    return [f"{percent(unread / past.answers)} of stable's answers cannot be read ({told})"]
 
 
 def _always(told: Forecast, every: timedelta) -> list[str]:

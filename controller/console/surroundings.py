@@ -6,10 +6,11 @@ from typing import Self
 from databricks.sdk import WorkspaceClient
 
 from controller.console.planning import Known
+from controller.daemon.building import paths
 from controller.settings import ApplicationSettings, ProcessSettings
 from controller.workspace.client import connect
 from controller.workspace.errors import Unconfigured, WorkspaceError
-from controller.workspace.inference import InferenceTable, Paths
+from controller.workspace.inference import InferenceTable
 from controller.workspace.metrics import Traffic
 from controller.workspace.serving import Endpoints
 from policies.guards import History
@@ -72,19 +73,8 @@ class Surroundings:
                     endpoint=settings.endpoint,
                     stable_entity=stable[0],
                     application=name,
-                    paths=_paths(settings),
+                    paths=paths(settings),
                 )
             except WorkspaceError as error:
                 troubles.append(str(error))
         return None
-
-
-def _paths(settings: ApplicationSettings) -> Paths:
-    response = settings.response
-    return Paths(
-        answer=response.answer,
-        sources=response.sources,
-        tokens=response.tokens,
-        finish=response.finish,
-        session=settings.request.session,
-    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from controller.console.common import Application, Reason, Release, StoreUrl, in_words, opened
+from controller.console.ringing import ring
 from states.release import Order
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def revert(application: Application, reason: Reason = "", store: StoreUrl = None
 def approve(release: Release, reason: Reason = "", store: StoreUrl = None) -> None:
     """Let a release past what it asks: its approval, or an input that changed."""
     name, version = _parts(release)
-    _say(store, lambda record, actor: record.approve(name, version, actor, reason))
+    _say(store, name, lambda record, actor: record.approve(name, version, actor, reason))
 
 
 @app.command()
@@ -68,6 +69,7 @@ def promote(
     name, version = _parts(release)
     _say(
         store,
+        name,
         lambda record, actor: record.promote(name, version, actor, reason, override=override),
     )
 
@@ -76,20 +78,20 @@ def promote(
 def begin(version: Version, reason: Reason = "", store: StoreUrl = None) -> None:
     """Release a version, old or new, before those that start by themselves."""
     name, number = _parts(version)
-    _say(store, lambda record, actor: record.begin(name, number, "release", actor, reason))
+    _say(store, name, lambda record, actor: record.begin(name, number, "release", actor, reason))
 
 
 @app.command()
 def retry(release: Release, reason: Reason = "", store: StoreUrl = None) -> None:
     """Try a version again that was rolled back."""
     name, version = _parts(release)
-    _say(store, lambda record, actor: record.begin(name, version, "retry", actor, reason))
+    _say(store, name, lambda record, actor: record.begin(name, version, "retry", actor, reason))
 
 
 @app.command()
 def undo(application: Application, reason: Reason = "", store: StoreUrl = None) -> None:
     """Go back to the version that was stable before; what is under way is aborted."""
-    _say(store, lambda record, actor: record.undo(application, actor, reason))
+    _say(store, application, lambda record, actor: record.undo(application, actor, reason))
 
 
 def _parts(selection: str) -> tuple[str, str | None]:
@@ -99,16 +101,20 @@ def _parts(selection: str) -> tuple[str, str | None]:
 
 def _order(selection: str, order: Order, reason: str, url: str | None) -> None:
     name, version = _parts(selection)
-    _say(url, lambda record, actor: record.give_order(name, version, order, actor, reason))
+    _say(url, name, lambda record, actor: record.give_order(name, version, order, actor, reason))
 
 
 def _answer(
     application: str, word: Literal["adopt", "revert"], reason: str, url: str | None
 ) -> None:
-    _say(url, lambda record, actor: record.give_answer(application, word, actor, reason))
+    _say(
+        url,
+        application,
+        lambda record, actor: record.give_answer(application, word, actor, reason),
+    )
 
 
-def _say(url: str | None, give: Callable[["Store", str], str]) -> None:
+def _say(url: str | None, application: str, give: Callable[["Store", str], str]) -> None:
     with in_words():
         record = opened(url)
         try:
@@ -116,3 +122,4 @@ def _say(url: str | None, give: Callable[["Store", str], str]) -> None:
         finally:
             record.close()
     sys.stdout.write(f"{said}\n")
+    ring(application)

@@ -10,9 +10,18 @@ from controller.record.store import Store
 from controller.workspace.errors import Unreachable, WorkspaceError
 from controller.workspace.registry import Registry
 from controller.workspace.serving import Endpoints, ServingSettings
-from states.plan import Call, MoveAlias, Serve, SwitchFallbackOff, TagVersion
+from states.plan import (
+    Call,
+    CreateStaging,
+    MoveAlias,
+    RemoveStaging,
+    Serve,
+    SwitchFallbackOff,
+    TagVersion,
+)
 from states.release import Application
 
+STAGING = (CreateStaging, RemoveStaging)
 log = structlog.get_logger()
 
 
@@ -26,10 +35,18 @@ class Actor:
     serving: ServingSettings
     budget: Budget
     backoff: Backoff = field(default_factory=lambda: Backoff("sending"))
+    staging: ServingSettings | None = None
+    """How a version is served on the staging endpoint; None: as on the application's own."""
+    staging_backoff: Backoff = field(default_factory=lambda: Backoff("sending to staging"))
 
     def affordable(self, application: Application, calls: tuple[Call, ...]) -> tuple[Call, ...]:
-        """The calls to commit and send now; while sending to the endpoint fails, they wait."""
-        return calls if self.backoff.ready(urgent=application.going_home) else ()
+        """The calls to commit and send now; while sending to their endpoint fails, they wait."""
+        urgent = application.going_home
+        return tuple(one for one in calls if self._backoff(one).ready(urgent=urgent))
+
+    def _backoff(self, call: Call) -> Backoff:
+        """A staging endpoint that cannot be removed must not keep users from going home."""
+        return self.staging_backoff if isinstance(call, STAGING) else self.backoff
 
     def send(self, application: Application, call: Call, number: int) -> None:
         """Send one call, once; what came of it is written down, unless nobody knows."""
@@ -45,11 +62,11 @@ class Actor:
                 because=str(error),
             )
             if isinstance(error, Unreachable):
-                self.backoff.failed(error)
+                self._backoff(call).failed(error)
             if error.outcome != "open":
                 self.store.settle_call(number, error.outcome, str(error))
             return
-        self.backoff.succeeded()
+        self._backoff(call).succeeded()
         self.store.settle_call(number, "done", "the workspace took it")
 
     def _send(self, application: Application, call: Call) -> None:
@@ -59,6 +76,11 @@ class Actor:
                 self.endpoints.serve(spec.endpoint, serving, self.serving)
             case SwitchFallbackOff():
                 self.endpoints.switch_fallback_off(spec.endpoint)
+            case CreateStaging(endpoint, serving):
+                sized = self.staging or self.serving
+                self.endpoints.create_staging(endpoint, serving, sized, call.mark)
+            case RemoveStaging(endpoint, id_):
+                self.endpoints.remove_staging(endpoint, id_)
             case MoveAlias(version):
                 assert spec.alias is not None, "no alias, no wish to move it"
                 self.registry.set_alias(spec.model, spec.alias, version)

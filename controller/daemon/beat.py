@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -105,6 +105,12 @@ class Daemon:
         else:
             self.watchdog.beaten()
 
+    def ring(self, names: Collection[str]) -> Collection[str]:
+        """Look at applications at once; these are those of them that are looked after here."""
+        rung = self.passes.ring(names)
+        self._tick.knock()
+        return rung
+
     def watch(self) -> None:
         """Tell of a beat that stopped, and start it again if its thread is gone."""
         self.watchdog.check()
@@ -119,14 +125,18 @@ class Daemon:
     def _beats(self) -> None:
         while not self._over.is_set():
             self.beat()
-            self._tick.wait(self._rescue, RESCUE_S)
+            self._tick.wait(self._between)
 
-    def _rescue(self) -> None:
-        """Between two beats: users who are to go home do not wait for the next."""
+    def _between(self) -> float:
+        """Between two beats: in how many seconds at most there is something to do again.
+
+        Users who are to go home do not wait for the next beat, nor does who rang.
+        """
         try:
-            self.passes.start_urgent()
+            return min(RESCUE_S, self.passes.start_between(RESCUE_S))
         except Exception:
             log.exception("beat.failed")
+            return RESCUE_S
 
     def _tell_state(self) -> None:
         now = time.monotonic()

@@ -1,6 +1,7 @@
 """Building the daemon from its settings."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from controller.daemon.act import Actor
 from controller.daemon.backoff import Backoff
@@ -16,6 +17,7 @@ from controller.daemon.tenure import Tenure
 from controller.record.budget import Budget
 from controller.record.printer import Printer
 from controller.record.store import Store
+from controller.sections import StagingSettings
 from controller.settings import ApplicationSettings, ProcessSettings
 from controller.workspace import serving
 from controller.workspace.client import connect
@@ -114,7 +116,16 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         seen=readiness.seen,
     )
     sending = Backoff(f"sending to {settings.endpoint}")
-    actor = Actor(endpoints, registry, store, _serving(settings), shared.budget, sending)
+    actor = Actor(
+        endpoints,
+        registry,
+        store,
+        _serving(settings),
+        shared.budget,
+        sending,
+        staging=_staging(settings),
+        staging_backoff=Backoff(f"sending to {settings.endpoint}'s staging endpoint"),
+    )
     examples = Examples(shared.client, shared.warehouse, counted)
     return Pass(
         name, settings.spec(), store, printer, observer, actor, Leaps(steady), tenure, examples
@@ -148,3 +159,14 @@ def _serving(settings: ApplicationSettings) -> serving.ServingSettings:
         instance_profile=wanted.instance_profile,
         inference_table=location,
     )
+
+
+def _staging(settings: ApplicationSettings) -> serving.ServingSettings:
+    """The same on the staging endpoint, in a size of its own; nobody's requests are recorded."""
+    wanted, as_served = settings.staging or StagingSettings(), _serving(settings)
+    size = serving.Size(
+        workload_size=wanted.workload_size,
+        workload_type=settings.serving.workload_type,
+        scale_to_zero=wanted.scale_to_zero,
+    )
+    return replace(as_served, size=size, inference_table=None)

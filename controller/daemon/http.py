@@ -1,6 +1,7 @@
 """The daemon's one HTTP application: health, readiness, and whatever else is handed in.
 
-The two probes are open, as those who ask them have no token; everything else wants one.
+The two probes are open, as those who ask them have no token, and the doorbell has a secret of its
+own; everything else wants the token.
 """
 
 import socket
@@ -18,9 +19,11 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from controller.settings import HttpSettings, SettingsError
+from controller.signing import PATH as DOORBELL
 
-OPEN = ("/healthz", "/readyz")
-"""What is answered without a token: one word, or one sentence, about the daemon itself."""
+OPEN = ("/healthz", "/readyz", DOORBELL)
+"""What is answered without a token: one word, or one sentence, about the daemon itself; and the
+doorbell, which checks a signature."""
 BODY_BYTES = 64 * 1024
 """Longest body that is read: a webhook has a few kilobytes."""
 AT_ONCE = 64

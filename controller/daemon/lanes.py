@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from controller.daemon.quarantine import Quarantine
+from controller.daemon.rings import Rings
 from controller.daemon.tenure import Tenure
 from controller.record.errors import RecordError, Unreadable
 from controller.record.store import Store
@@ -18,6 +19,8 @@ WORKERS = 8
 """Most ordinary passes at the same time: each waits for the workspace, not for the processor."""
 RESCUERS = 4
 """Most rollbacks at the same time, beside these: eight that hang must not keep one waiting."""
+BUSY_S = 0.1
+"""How often it is looked whether a pass has ended that somebody rang during."""
 log = structlog.get_logger()
 
 
@@ -56,11 +59,20 @@ class Passes:
     _flights: dict[str, _Flight] = field(default_factory=dict, init=False)
     _started: dict[str, float] = field(default_factory=dict, init=False)
     _quarantine: Quarantine = field(init=False)
+    _rings: Rings = field(init=False)
+    _rescued_at: float = field(default=float("-inf"), init=False)
 
     def __post_init__(self) -> None:
         self._ordinary = ThreadPoolExecutor(WORKERS, thread_name_prefix="pass")
         self._rescue = ThreadPoolExecutor(RESCUERS, thread_name_prefix="rescue")
         self._quarantine = Quarantine(self.clock)
+        self._rings = Rings(self.clock)
+
+    def ring(self, names: Collection[str]) -> list[str]:
+        """Want these looked at as soon as may be; those of them that are looked after here."""
+        ours = sorted(name for name in names if name in self.passes and name in self.tenure)
+        self._rings.ring(ours)
+        return ours
 
     def start_due(self) -> None:
         """Start what is due: rollbacks, then the others, those first that waited longest."""
@@ -72,10 +84,34 @@ class Passes:
 
     def start_urgent(self) -> Collection[str]:
         """Start the rollbacks; these are their names."""
+        self._rescued_at = self.clock()
         urgent = self._urgent()
         for name in urgent:
             self._start(name, self._rescue)
         return urgent
+
+    def start_between(self, rescue_every_s: float) -> float:
+        """Start who was rung for, and the rollbacks when it is time; seconds until there is more.
+
+        Whoever rings may have ordered an abort: then it goes the way of the rollbacks.
+        """
+        if self.clock() - self._rescued_at >= rescue_every_s:
+            self.start_urgent()
+        due = self._rings.due()
+        ready = [name for name in due if not self._runs(name)]
+        urgent = self._urgent() if ready else []
+        for name in ready:
+            self._rings.answered(name)
+            # One whose passes always fail has a pace of its own, but for rollbacks.
+            if name in urgent or self._quarantine.may_try(name):
+                self._start(name, self._rescue if name in urgent else self._ordinary)
+        waits = self._rings.wait_s() if len(ready) == len(due) else BUSY_S
+        return max(0.0, min(waits, self._rescued_at + rescue_every_s - self.clock()))
+
+    def _runs(self, name: str) -> bool:
+        """Whether a pass is under way that may have looked already."""
+        flight = self._flights.get(name)
+        return flight is not None and flight.began is not None and not flight.future.done()
 
     def longest_s(self) -> float:
         """For how long the oldest pass under way has run, in seconds."""
@@ -113,6 +149,7 @@ class Passes:
             if not overtakes or not flight.future.cancel():
                 return
         self._started[name] = self.clock()
+        self._rings.answered(name)
         flight = _Flight(lane)
         self._flights[name] = flight
         flight.future = lane.submit(self._guarded, name, flight)

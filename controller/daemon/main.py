@@ -6,6 +6,7 @@ from pathlib import Path
 import structlog
 
 from controller import settings as configuration
+from controller.daemon.doorbell import Doorbell
 from controller.daemon.http import Server, application
 from controller.daemon.readiness import Readiness
 from controller.daemon.tenure import Tenure
@@ -56,12 +57,15 @@ def _run(
     tenure = Tenure(tuple(loaded.applications), leases)
     printer, readiness = Printer(store, tenure.prints), Readiness(store, process.poll)
     daemon = built(loaded.applications, warehouse, store, printer, process, readiness, tenure)
+    models = {name: one.model for name, one in loaded.applications.items()}
     log.info("daemon.ready", seconds=round(time.monotonic() - started, 2), store=store.place.name)
     # Of thousands of applications the settings are most of the memory; passes have what they need.
     del loaded
     if server is None or http is None:
         return daemon.run()
-    with server.serving(application(daemon.watchdog.trouble, readiness.trouble, http.token)):
+    doorbell = Doorbell(http.secret, models, daemon.ring)
+    checks = daemon.watchdog.trouble, readiness.trouble
+    with server.serving(application(*checks, http.token, [doorbell.route])):
         return daemon.run()
 
 

@@ -29,10 +29,11 @@ from controller.workspace.registry import Registry
 from controller.workspace.serving import Endpoints
 from policies.fuse import Minute
 from policies.golden import Finding, GoldenQuery, Round, judge
-from states.desired import desired
+from states.desired import closed, desired
 from states.home import converged, ready_for
 from states.machine import State
-from states.release import Application, Order
+from states.release import Application, Order, Release
+from states.staging import left, place, ready_there, rounds_there
 from states.turn import Turn
 from states.world import Absent, Endpoint, Evidence, GoldenTable, ModelVersion, World
 
@@ -79,6 +80,8 @@ class Observer:
     scraped_at: datetime | None = None
     looked_at: datetime | None = None
     """The last look that was no glance."""
+    tested_at: datetime | None = None
+    """The last round of golden queries: who rings the doorbell makes no second one."""
     pace: float | None = None
     minutes: tuple[Minute, ...] = ()
     troubles: dict[str, str] = field(default_factory=dict)
@@ -94,12 +97,14 @@ class Observer:
             self.scraped_at += by
         if self.looked_at is not None:
             self.looked_at += by
+        if self.tested_at is not None:
+            self.tested_at += by
         self.collector.leapt(by)
         self.past.leapt(by)
 
     def forget(self) -> None:
         """What was measured by the record's clock is void: it may have been set meanwhile."""
-        self.scraped_at = self.looked_at = None
+        self.scraped_at = self.looked_at = self.tested_at = None
         self.collector.forget()
         self.past.forget()
 
@@ -109,6 +114,7 @@ class Observer:
         Good for finding that nothing is to be done, and for nothing else.
         """
         due = self.looked_at is None or not timedelta() <= now - self.looked_at < CLOSELY
+        due = due or left(application)
         if application.live is not None or application.change is not None or due:
             return None
         spec = application.spec
@@ -176,14 +182,14 @@ class Observer:
         """What may take long: versions, metrics, golden queries, and SQL."""
         spec, endpoint, now = application.spec, world.endpoint, world.now
         versions = self._try(application, "registry", lambda: self._versions(application, world))
-        golden: GoldenTable | None = None
-        asked: Round | None = None
+        staging = self._staging(application)
+        golden = self._table(application, now)
+        read = golden.queries if golden is not None else ()
+        asked = self._rehearsed(application, staging, now, given_up, read)
         evidence: Evidence | None = None
         if isinstance(endpoint, Endpoint):
             self._scrape(application, frozenset(endpoint.serving.shares), now)
-            golden = self._table(application, now)
-            read = golden.queries if golden is not None else ()
-            asked = self._golden(application, endpoint, now, given_up, read)
+            asked = asked or self._golden(application, endpoint, now, given_up, read)
             if not given_up.is_set():
                 evidence = self.collector.collect(application, endpoint, now, self.minutes)
             if self.past.is_time(application, endpoint, now):
@@ -191,6 +197,7 @@ class Observer:
         return replace(
             world,
             versions=versions,
+            staging=staging,
             golden=golden,
             round=asked,
             evidence=evidence,
@@ -277,9 +284,11 @@ class Observer:
             self.minutes, self.pace = minutes, self.traffic.requests_per_second(endpoint)
 
     def _table(self, application: Application, now: datetime) -> GoldenTable | None:
-        """The table of golden queries that a release in Testing has still to pin."""
+        """The table of golden queries that a release under test has still to pin."""
         live, tables = application.live, self.tables
-        if live is None or live.state is not State.TESTING or tables is None:
+        if live is None or tables is None:
+            return None
+        if live.state is not State.TESTING and not live.on_staging:
             return None
         pinned, every = live.pinned, application.spec.evidence_every
         if pinned is None or pinned.tests_table is None:
@@ -302,16 +311,68 @@ class Observer:
             return None
         if not ready_for(Turn(application, World(now=now, endpoint=endpoint), endpoint), live):
             return None
-        candidate, baseline = application.entity(live.version), live.pinned.baseline
-        stable = application.entity(baseline) if baseline else None
-        tests = (*live.pinned.tests, *read)
-        if live.pinned.tests_table is not None and not read:
+        if self._just_asked(live.rounds, now):
             return None
+        return self._asked(application, live, given_up, read)
+
+    def _staging(self, application: Application) -> Endpoint | Absent | None:
+        """The staging endpoint, while there is one to look for."""
+        name = place(application)
+        if name is None:
+            return None
+        return self._try(application, "staging endpoint", lambda: self.endpoints.observe(name))
+
+    def _rehearsed(
+        self,
+        application: Application,
+        staging: Endpoint | Absent | None,
+        now: datetime,
+        given_up: Event,
+        read: tuple[GoldenQuery, ...],
+    ) -> Round | None:
+        """Ask the golden queries on the staging endpoint: stable answers them where it serves."""
+        live = application.live
+        if live is None or live.pinned is None or not isinstance(staging, Endpoint):
+            return None
+        if not ready_there(application, staging):
+            return None
+        rounds = rounds_there(application)
+        if judge(rounds)[0] in (Finding.PASS, Finding.FAIL) or self._just_asked(rounds, now):
+            return None
+        name = live.pinned.staging
+        return self._asked(application, live, given_up, read, staging=name)
+
+    def _just_asked(self, rounds: tuple[Round, ...], now: datetime) -> bool:
+        """A round was asked a moment ago: what fails twice in a breath has failed once."""
+        before, self.tested_at = self.tested_at, now
+        if not rounds or before is None or not timedelta() <= now - before < self.poll / 2:
+            return False
+        self.tested_at = before
+        return True
+
+    def _asked(
+        self,
+        application: Application,
+        live: Release,
+        given_up: Event,
+        read: tuple[GoldenQuery, ...],
+        staging: str | None = None,
+    ) -> Round | None:
+        """Ask a version its golden queries, on a staging endpoint if one is named, and stable."""
+        pinned = live.pinned
+        assert pinned is not None, "a live release has a pinned plan"
+        if pinned.tests_table is not None and not read:
+            return None
+        candidate, baseline = application.entity(live.version), pinned.baseline
+        stable = application.entity(baseline) if baseline else None
+        tests = (*pinned.tests, *read)
         known = (self.inputs(live.version), self.inputs(baseline) if baseline else None)
         return self._try(
             application,
             "probes",
-            lambda: self.probes.round(candidate, stable, tests, given_up.is_set, known),
+            lambda: self.probes.round(
+                candidate, stable, tests, given_up.is_set, known, staging=staging
+            ),
         )
 
 
@@ -339,4 +400,7 @@ def _at_home(application: Application, world: World) -> bool:
     rolled = live is not None and live.state is State.ROLLED_BACK
     if not rolled or not isinstance(endpoint, Endpoint):
         return rolled
+    if application.change is not None:
+        # Nothing is sent beside it but what closes a version that has users.
+        return closed(application, endpoint.serving) is None
     return desired(application) is None or converged(Turn(application, world, endpoint))

@@ -23,7 +23,8 @@ class Tick:
 
     def __init__(self, pace: timedelta) -> None:
         self._pace_s = pace.total_seconds()
-        self._rung = Event()
+        self._rung = False
+        self._woken = Event()
         self._scheduler: BackgroundScheduler | None = None
 
     def start(self) -> None:
@@ -31,7 +32,7 @@ class Tick:
         self._end()
         self._scheduler = BackgroundScheduler(timezone=UTC)
         self._scheduler.add_job(
-            self._rung.set,
+            self._ring,
             "interval",
             seconds=self._pace_s,
             coalesce=True,
@@ -43,12 +44,24 @@ class Tick:
     def stop(self) -> None:
         """Ring no more; whoever waits goes on at once."""
         self._end()
-        self._rung.set()
+        self._ring()
 
-    def wait(self, meanwhile: Callable[[], None], every_s: float) -> None:
-        """Wait for the next ring, or for as long as it can be late; `meanwhile` is called often."""
+    def knock(self) -> None:
+        """Let whoever waits do at once what is to be done meanwhile."""
+        self._woken.set()
+
+    def wait(self, meanwhile: Callable[[], float]) -> None:
+        """Wait for the next ring, or for as long as it can be late.
+
+        `meanwhile` is called first, at every knock, and after the seconds that it returns.
+        """
         end = time.monotonic() + OVERDUE * self._pace_s
-        while not self._rung.wait(max(0.0, min(every_s, end - time.monotonic()))):
+        while True:
+            again_s = meanwhile()
+            self._woken.wait(max(0.0, min(again_s, end - time.monotonic())))
+            self._woken.clear()
+            if self._rung:
+                break
             if time.monotonic() >= end:
                 log.warning(
                     "daemon.tick_lost",
@@ -57,8 +70,11 @@ class Tick:
                 )
                 self.start()
                 break
-            meanwhile()
-        self._rung.clear()
+        self._rung = False
+
+    def _ring(self) -> None:
+        self._rung = True
+        self._woken.set()
 
     def _end(self) -> None:
         if self._scheduler is not None:

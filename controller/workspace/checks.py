@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import NotFound
 
+from controller.workspace import counting, markers
 from controller.workspace.client import translated
+from controller.workspace.counting import Paths
 from controller.workspace.errors import Refused, Unreachable
 from controller.workspace.names import identifier, segment
 from controller.workspace.statements import Row, Statements
@@ -35,7 +37,7 @@ COLUMNS = (
     "requester",
 )
 """All of them (Databricks' documentation, "AI Gateway-enabled inference tables")."""
-MINUTE_MS = 60_000
+MINUTE_MS, DAY_S = 60_000, 86_400
 
 # One day by the warehouse's clock; the clustering column with a margin for the session's zone.
 _SEEN = """
@@ -168,6 +170,23 @@ class Health:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What can be read of one day's answers to users; each number is one of requests."""
+
+    answered: int
+    """With a status below 400."""
+    readable: int
+    """Of them, those whose response is JSON."""
+    texts: int
+    """Of these, those with an answer at its path."""
+    sourced: int
+    counted: int
+    """With a number of tokens."""
+    streamed: int
+    """Of the answered ones, those that asked for a stream."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServedEntity:
     """One row of `system.serving.served_entities`."""
 
@@ -245,6 +264,42 @@ class Checks:
             day_rows=int(row[3] or 0),
             newest=newest,
             nameless=int(row[5] or 0),
+        )
+
+    def answers(self, table: str, paths: Paths) -> Answers:
+        """What one day's answers have where they are looked for."""
+        from_ms = int((time.time() - DAY_S) * 1000)
+        name = identifier(table)
+        statement = f"""
+WITH {counting.rows(table, paths, from_ms)},
+asked AS (
+  SELECT
+    databricks_request_id AS id,
+    max(CASE WHEN get_json_object(request, '$.stream') = 'true' THEN 1 ELSE 0 END) AS streamed
+  FROM {name}
+  WHERE request_date >= date_sub(current_date(), 2)
+  GROUP BY databricks_request_id
+)
+SELECT
+  count(*) AS answered,
+  count_if(readable = 1) AS readable,
+  count_if(readable = 1 AND empty = 0) AS texts,
+  count_if(readable = 1 AND unsourced = 0) AS sourced,
+  count(tokens) AS counted,
+  count_if(streamed = 1) AS streamed
+FROM seen JOIN asked ON asked.id = seen.request_id
+WHERE status < 400 AND NOT startswith(marker, :own)
+"""  # noqa: S608 - a checked name, checked paths and a number
+        [row] = self._rows(f"inference table {table}", statement, {"own": markers.OWN})
+        numbers = (int(cell or 0) for cell in row)
+        answered, readable, texts, sourced, counted, streamed = numbers
+        return Answers(
+            answered=answered,
+            readable=readable,
+            texts=texts,
+            sourced=sourced,
+            counted=counted,
+            streamed=streamed,
         )
 
     def minute(self, table: str, end_ms: int) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from controller.workspace.errors import Refused
 from controller.workspace.jsonpath import JsonPath
 from controller.workspace.names import identifier
-from policies.evidence import GRID, Measure
+from policies.evidence import CHECKS, GRID, Measure
 
 LOOKBACK_MS = 6 * 3600 * 1000
 """How far back beats are looked for: a table later than that is broken by any measure."""
@@ -31,7 +31,8 @@ CUT = ("length", "max_tokens")
 """Finish reasons that mean that an answer was cut off."""
 FAILED = "status IS NULL OR (status >= 400 AND status NOT IN (401, 403, 404, 429))"
 """What an error is: an exception in `predict` is a 400 on this platform."""
-CHECKS = ("empty", "unsourced", "cut", "refused")
+COUNTED = ("answers", "latency", "length", "tokens")
+"""The measures that the table itself counts; scores are brought by their own queries."""
 QUERY_WORDS = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
 
 
@@ -91,6 +92,7 @@ seen AS (
     max({_flag(" OR ".join(f"finish = '{one}'" for one in CUT), paths.finish)}) AS cut,
     max({_flag(_refused(), paths.answer)}) AS refused,
     max(CASE WHEN status < 400 THEN tokens END) AS tokens,
+    max(CASE WHEN readable = 1 AND answer <> '' THEN length(answer) END) AS characters,
     coalesce(max(session), request_id) AS session
   FROM read
   GROUP BY request_id
@@ -155,6 +157,8 @@ def _tallied(name: str, measure: Measure) -> list[str]:
         return ["count_if(readable = 1)", f"count_if(readable = 1 AND {any_} > 0)", *checks]
     if name == "tokens":
         return _of_value("tokens", measure)
+    if name == "length":
+        return _of_value("characters", measure)
     return []  # a score: its own query brings it
 
 

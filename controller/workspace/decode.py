@@ -56,8 +56,15 @@ def endpoint(name: str, detail: ServingEndpointDetailed) -> Endpoint:
         fallback=bool(fallback and fallback.enabled),
         route_optimized=bool(detail.route_optimized),
         inference_table=_inference_table(name, detail),
+        owner=tag(detail, "headgate.owner"),
+        made_for=tag(detail, "headgate.release"),
         concurrency=_concurrency(active),
     )
+
+
+def tag(detail: ServingEndpointDetailed, key: str) -> str:
+    """What a tag of an endpoint says; empty without it."""
+    return next((one.value or "" for one in detail.tags or () if one.key == key), "")
 
 
 def _required(value: Value | None, place: str, what: str) -> Value:

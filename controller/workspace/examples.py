@@ -9,6 +9,7 @@ from controller.workspace.counting import LOOKBACK_MS, Paths, ms
 from controller.workspace.errors import Refused
 from controller.workspace.serving import Endpoints
 from controller.workspace.statements import Statements
+from policies.evidence import CHECKS
 from policies.guards import ANSWERS, ERRORS, LATENCY, TOKENS
 from states.examples import MOST, Found, Wanted
 from states.release import Application
@@ -81,7 +82,7 @@ def _bad(wanted: Wanted) -> tuple[str, str] | None:
     if wanted.guard == LATENCY and wanted.slow_ms is not None:
         return f"status < 400 AND duration_ms > {wanted.slow_ms:.0f}", "duration_ms DESC"
     if wanted.guard == ANSWERS:
-        return f"readable = 1 AND {' + '.join(counting.CHECKS)} > 0", "at_ms"
+        return f"readable = 1 AND {' + '.join(CHECKS)} > 0", "at_ms"
     if wanted.guard == TOKENS:
         return "tokens IS NOT NULL", "tokens DESC"
     return None

@@ -20,8 +20,8 @@ from controller.workspace.checks import Checks
 from controller.workspace.counting import MINUTE_MS, Paths, ms
 from controller.workspace.errors import Denied, Refused, WorkspaceError
 from controller.workspace.statements import Parameter, Row, Statements
-from policies.evidence import GRID, NOTHING, Arm, Measure, Tally
-from policies.guards import QUANTILES, History
+from policies.evidence import CHECKS, GRID, NOTHING, Arm, Measure, Tally
+from policies.guards import QUANTILES, QUARTILES, History
 
 __all__ = ["Answer", "Ask", "InferenceTable", "Paths", "QueryAsk", "Window"]
 
@@ -178,17 +178,19 @@ class InferenceTable:
     ) -> History:
         """Stable's last day: what its answers were like, before the release is opened."""
         from_ms = int(time.time() * 1000) - DAY_MS
+        told_of = (
+            ("CASE WHEN status < 400 THEN duration_ms END", QUANTILES),
+            ("tokens", QUANTILES),
+            ("characters", QUARTILES),
+        )
         quantiles = [
-            f"percentile({column}, {share})"
-            for column in ("CASE WHEN status < 400 THEN duration_ms END", "tokens")
-            for share in QUANTILES
+            f"percentile({column}, {share})" for column, shares in told_of for share in shares
         ]
-        faulty = f"readable = 1 AND {' + '.join(counting.CHECKS)} > 0"
+        faulty = f"readable = 1 AND {' + '.join(CHECKS)} > 0"
         counted = [
             *("count(*)", f"count_if({counting.FAILED})", "count_if(status < 400)"),
             *("count_if(readable = 1)", f"count_if({faulty})"),
             *(f"coalesce({one}, -1)" for one in quantiles),
-            "count(tokens)",
         ]
         statement = f"""
 WITH {counting.rows(table, paths, from_ms)}
@@ -282,6 +284,7 @@ GROUP BY entity_id
         now, candidate, stable, watermark = (_time(one) for one in (bounds[3] or "").split(","))
         assert now is not None, "the warehouse has a clock"
         counts = [_count(row) for row in by_kind.get("window", [])]
+        own = {name: one for name, one in ask.measures.items() if name in counting.COUNTED}
         recounted = sum(int(row[3] or 0) for row in by_kind.get("recount", []))
         minutes = {}
         for at_ms, _, _, numbers in by_kind.get("minute", []):
@@ -292,7 +295,7 @@ GROUP BY entity_id
             candidate_beat=candidate,
             stable_beat=stable,
             watermark=watermark,
-            windows=self._windows(ask, ask.since, ask.cuts, watermark, counts, ask.measures),
+            windows=self._windows(ask, ask.since, ask.cuts, watermark, counts, own),
             recounted=recounted,
             minutes=minutes,
             queries={name: self._of_query(ask, name, by_kind) for name in ask.queries},
@@ -497,12 +500,8 @@ def _arm(numbers: tuple[float, ...], measures: Mapping[str, Measure]) -> Arm:
     tallies: dict[str, Tally] = {}
     at = HEAD
     for name in sorted(measures):
-        if at >= len(numbers):
-            break  # a score is not this source's
         measure = measures[name]
-        counted = 1 + len(counting.CHECKS) if name == "answers" else len(measure.edges)
-        if measure.cap is not None and name != "tokens" and len(numbers) < at + 1 + GRID + 1:
-            continue
+        counted = 1 + len(CHECKS) if name == "answers" else len(measure.edges)
         wide = GRID + 1 if measure.cap is not None else 0
         seen, *rest = numbers[at : at + 1 + counted + wide]
         tallies[name] = Tally(
@@ -525,12 +524,14 @@ def _history(numbers: tuple[float, ...] | None) -> History:
         return History()
     requests, errors, answers, checked, faulty, *quantiles = numbers
     slow, tokens = quantiles[: len(QUANTILES)], quantiles[len(QUANTILES) : 2 * len(QUANTILES)]
+    length = quantiles[2 * len(QUANTILES) :]
     return History(
         requests=round(requests),
         errors=round(errors),
         answers=round(answers),
         latency_ms=tuple(slow) if slow[0] >= 0 else (),
-        tokens=tuple(tokens) if tokens[0] >= 0 and quantiles[-1] else (),
+        tokens=tuple(tokens) if tokens[0] >= 0 else (),
+        length=tuple(length) if length[0] >= 0 else (),
         checked=round(checked),
         faulty=round(faulty),
     )

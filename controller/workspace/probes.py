@@ -78,9 +78,16 @@ class Probes:
         self._timeout_s = timeout_s
 
     def ask(
-        self, entity: str, query: GoldenQuery, marker: str, inputs: Inputs | None = None
+        self,
+        entity: str,
+        query: GoldenQuery,
+        marker: str,
+        inputs: Inputs | None = None,
+        endpoint: str | None = None,
     ) -> str | None:
         """Ask one question: None when the answer is as expected, else why not, in a few words.
+
+        Of an entity of the application's endpoint, or of the one that is named.
 
         The words hold no prompt, no answer and no server message. What no version can be blamed
         for is raised: no reachable workspace, a refused token, a limit that was hit (429).
@@ -91,7 +98,7 @@ class Probes:
             return f"request: {why}"
         began = time.monotonic()
         try:
-            response = self._post(entity, body, marker)
+            response = self._post(entity, body, marker, endpoint or self._endpoint)
         except requests.Timeout:
             return f"timed out after {self._timeout_s:g} s"
         except requests.ConnectionError:
@@ -115,27 +122,31 @@ class Probes:
     ) -> bool:
         """Send one marked request; True when that very entity answered it with 200."""
         try:
-            response = self._post(entity, request_of(query.query, query.body, inputs), marker)
+            body = request_of(query.query, query.body, inputs)
+            response = self._post(entity, body, marker, self._endpoint)
         except (requests.Timeout, requests.ConnectionError):
             return False
         return _unanswered(entity, response) is None
 
-    def round(
+    def round(  # noqa: PLR0913, PLR0917 - what a round is asked of
         self,
         candidate: str,
         stable: str | None,
         tests: tuple[GoldenQuery, ...],
         given_up: Callable[[], bool] = lambda: False,
         inputs: Known = (None, None),
+        staging: str | None = None,
     ) -> Round | None:
         """Ask every golden query, as often as it says, of both entities, a few at a time.
+
+        `staging` is the endpoint that has the candidate, where it is another than stable's.
 
         None, if it was given up between two queries: what was answered then tells of no version.
         """
         arms = (candidate,) if stable is None else (candidate, stable)
         questions = [
-            (arm, number, partial(self.ask, entity, query, inputs=inputs[arm]))
-            for arm, entity in enumerate(arms)
+            (arm, number, partial(self.ask, entity, query, inputs=inputs[arm], endpoint=place))
+            for arm, (entity, place) in enumerate(zip(arms, (staging, None), strict=False))
             for number, query in enumerate(tests, start=1)
             for _ in range(query.repeat)
         ]
@@ -166,11 +177,13 @@ class Probes:
             why=f"query {first[0]}: {first[1]}" if first else "",
         )
 
-    def _post(self, entity: str, body: dict[str, Any], marker: str) -> requests.Response:
+    def _post(
+        self, entity: str, body: dict[str, Any], marker: str, endpoint: str
+    ) -> requests.Response:
         """One attempt; raises for what says nothing of the version that was asked."""
-        place = f"served entity {entity} of {self._endpoint}"
+        place = f"served entity {entity} of {endpoint}"
         url = (
-            f"{self._config.host}/serving-endpoints/{segment(self._endpoint)}"
+            f"{self._config.host}/serving-endpoints/{segment(endpoint)}"
             f"/served-models/{segment(entity)}/invocations"
         )
         with translated(place):

@@ -6,6 +6,7 @@ endpoint that was never deployed has only a pending configuration; one update at
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,12 +27,14 @@ from databricks.sdk.service.serving import (
 
 from controller.workspace import decode
 from controller.workspace.client import translated
-from controller.workspace.errors import Unreachable, WorkspaceError
+from controller.workspace.errors import Refused, Unreachable, WorkspaceError
 from controller.workspace.names import segment
 from states.world import Absent, Endpoint, Serving, Share
 
 OWNER_TAG = EndpointTag(key="headgate.owner", value="headgate")
 """On every endpoint that Headgate created."""
+RELEASE_TAG = "headgate.release"
+"""On a staging endpoint: for which attempt of which release it was created."""
 NOT_THE_API = ("NOT_FOUND", "ENDPOINT_NOT_FOUND")
 """Codes of a 404 that says nothing of the endpoint: the SDK's for an HTML page, such as a proxy's,
 and Databricks' for a path that it does not have. An endpoint missed so must not seem deleted."""
@@ -100,12 +103,7 @@ class Endpoints:
             error.outcome = "unsent"
             raise
         entities = _entities(serving, settings, found)
-        traffic = TrafficConfig(
-            routes=[
-                Route(served_entity_name=entity, traffic_percentage=share.weight)
-                for entity, share in serving.shares.items()
-            ]
-        )
+        traffic = _traffic(serving)
         with translated(f"serving endpoint {name}"):
             if found is None:
                 self._api.create(
@@ -120,6 +118,44 @@ class Endpoints:
                 self._api.update_config(
                     segment(name), served_entities=entities, traffic_config=traffic
                 )
+
+    def create_staging(
+        self, name: str, serving: Serving, settings: ServingSettings, mark: str
+    ) -> None:
+        """Ask for a new endpoint that serves exactly this, without an inference table.
+
+        One write, which is refused where an endpoint of that name is there, whoever made it.
+        """
+        with translated(f"serving endpoint {name}"):
+            self._api.create(
+                name,
+                config=EndpointCoreConfigInput(
+                    name=name,
+                    served_entities=_entities(serving, settings, None),
+                    traffic_config=_traffic(serving),
+                ),
+                tags=[OWNER_TAG, EndpointTag(key=RELEASE_TAG, value=mark)],
+            )
+
+    def remove_staging(self, name: str, id_: str) -> None:
+        """Delete an endpoint that Headgate made, and no other: `Refused`, if tag or id differ.
+
+        One read, and one write if it is there. The API deletes by name: what somebody puts in its
+        place between the two would go.
+        """
+        place = f"serving endpoint {name}"
+        try:
+            found = self.detail(name)
+        except WorkspaceError as error:
+            error.outcome = "unsent"
+            raise
+        if found is None:
+            return
+        if decode.tag(found, OWNER_TAG.key) != OWNER_TAG.value or not id_ or found.id != id_:
+            raise Refused(f"{place}: it is not the one that Headgate made, and is left alone")
+        # It may be gone by now: whether it is, the next look tells.
+        with translated(place), suppress(NotFound):
+            self._api.delete(segment(name))
 
     def switch_fallback_off(self, name: str) -> None:
         """Ask the endpoint's AI Gateway to leave errors as they are, and keep all else of it.
@@ -147,6 +183,15 @@ class Endpoints:
                         "check DATABRICKS_HOST; Headgate looks again"
                     ) from error
                 return None
+
+
+def _traffic(serving: Serving) -> TrafficConfig:
+    return TrafficConfig(
+        routes=[
+            Route(served_entity_name=entity, traffic_percentage=share.weight)
+            for entity, share in serving.shares.items()
+        ]
+    )
 
 
 def _entities(

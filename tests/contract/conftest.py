@@ -22,6 +22,7 @@ MODEL = "main.ml_models.obedient"
 LAG_S = 1.0
 
 _MODEL = """
+import json
 import os
 import time
 
@@ -42,6 +43,8 @@ class Obedient(mlflow.pyfunc.PythonModel):
             raise ValueError("told to fail: secret words")
         if query.startswith("sleep"):
             time.sleep(3)
+        if query.startswith("{"):
+            return json.loads(query)
         return {"answer": "Delta has ACID transactions", "sources": ["a", "b"], "query": query}
 
 

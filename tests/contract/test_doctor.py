@@ -27,6 +27,7 @@ from controller.settings import load
 from controller.workspace import metrics, statements
 from controller.workspace.checks import Checks, Identity, Offset
 from controller.workspace.client import connect
+from controller.workspace.counting import Paths
 from controller.workspace.metrics import Labels
 from controller.workspace.serving import Endpoints, ServingSettings, TableLocation
 from controller.workspace.statements import Statements
@@ -152,8 +153,9 @@ def test_a_healthy_application_is_fine_and_nothing_was_changed(
         *("right to set the alias", "tags", "signature", "newest version", "alias", "endpoint"),
         *("permission", "adoption", "environment", "room", "fallback", "metrics"),
         *("inference table", "table's rows", "served entities", "system.serving.served_entities"),
-        *("golden queries", "golden query"),
+        *("golden queries", "answers", "streams", "golden query"),
     }
+    assert visit.marks("ok")["answers"].startswith("20 in the last day: 20 with text, 20 with so")
     sent = {(verb, path) for verb, path, _ in workspace.asked(before)}
     posted = {path for verb, path in sent if verb not in ("GET", "HEAD")}
     # MLflow reads a file through the last two, and so tells the lineage that it was read.
@@ -163,6 +165,36 @@ def test_a_healthy_application_is_fine_and_nothing_was_changed(
         "/api/2.0/mlflow/unity-catalog/model-versions/emit-lineage",
     }
     assert not (case.here / "headgate.db").exists()
+
+
+def test_paths_that_lead_nowhere_are_told_with_the_share_of_answers_that_have_something_there(
+    case: Case,
+) -> None:
+    wrong = {"answer": "$.choices[0].message.content", "tokens": "$.usage.total_tokens"}
+    visit = case.but(response=wrong).visit()
+    warned = visit.marks("warn")
+    assert warned.keys() == {"response.answer", "response.tokens"}
+    told = "0 % of the answers have text at $.choices[0].message.content: correct response.answer"
+    assert warned["response.answer"].startswith(told)
+    assert visit.exit_code == 0, "a warning stops nothing"
+
+
+def test_what_streaming_hides_is_told_where_users_stream(
+    case: Case, workspace: Workspace, split: Split, client: WorkspaceClient
+) -> None:
+    url = f"{workspace.host}/serving-endpoints/{split.endpoint}/invocations"
+    body = {"dataframe_records": [{"query": "q"}], "stream": True}
+    headers = {"Authorization": f"Bearer {workspace.token}"}
+    requests.post(url, json=body, headers=headers, timeout=10).raise_for_status()
+    checks, paths = Checks(client, "sandbox"), Paths(answer="$.predictions[0].answer")
+    deadline = time.monotonic() + 20
+    while not checks.answers(split.table, paths).streamed:
+        assert time.monotonic() < deadline, "the row never became visible"
+        time.sleep(0.2)
+    told = case.but(endpoint=split.endpoint).visit().marks("warn")["streams"]
+    assert "of the last day's answers were streamed" in told
+    assert "latency is that of the last token" in told
+    assert "status 200" in told
 
 
 def test_the_model_is_not_asked_unless_that_is_wanted(case: Case) -> None:

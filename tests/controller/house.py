@@ -16,7 +16,15 @@ from controller.record.store import Store
 from controller.workspace.errors import WorkspaceError
 from controller.workspace.serving import ServingSettings
 from states.leap import leapt
-from states.plan import Call, MoveAlias, Serve, SwitchFallbackOff, TagVersion
+from states.plan import (
+    Call,
+    CreateStaging,
+    MoveAlias,
+    RemoveStaging,
+    Serve,
+    SwitchFallbackOff,
+    TagVersion,
+)
 from states.release import Application
 from states.world import Serving, World
 from tests.states.story import MODEL, SPEC, START, Story
@@ -79,6 +87,16 @@ class Outside:
     def switch_fallback_off(self, name: str) -> None:
         assert name == SPEC.endpoint
         self._call(SwitchFallbackOff())
+
+    def create_staging(
+        self, name: str, serving: Serving, settings: ServingSettings, mark: str
+    ) -> None:
+        assert settings.model == MODEL
+        release, _, number = mark.rpartition("/")
+        self._call(CreateStaging(name, serving, release, int(number)))
+
+    def remove_staging(self, name: str, id_: str) -> None:
+        self._call(RemoveStaging(name, id_))
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
         assert (model, alias) == (MODEL, "production")

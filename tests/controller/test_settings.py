@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from controller.console.cli import app
 from controller.settings import ProcessSettings, SettingsError, load
-from policies.guards import Guards, LatencyGuard, ScoreGuard, TokenGuard
+from policies.guards import Guards, LatencyGuard, LengthGuard, ScoreGuard, TokenGuard
 from policies.rollout import Rollout
 
 LEAST = """\
@@ -172,9 +172,10 @@ FULL = """\
       errors: {observe: true}
       latency: {margin: 10%, limit: 8s}
       answers: {margin: 3pp}
-      tokens: {margin: 50%, observe: true}
+      tokens: {margin: 50%, observe: true, price_per_1k: 0.002}
       capacity: {margin: 2pp, observe: true}
       groundedness: {margin: 4pp}
+      length: {margin: 5pp}
 """
 
 
@@ -186,7 +187,8 @@ def test_every_guard_of_the_file_is_the_policies_guard(file: Path) -> None:
     assert guards.errors.observe
     assert guards.latency == LatencyGuard(margin=0.1, limit_ms=8000)
     assert guards.answers.margin == pytest.approx(0.03)
-    assert guards.tokens == TokenGuard(margin=0.5, observe=True)
+    assert guards.tokens == TokenGuard(margin=0.5, observe=True, price_per_1k=0.002)
+    assert guards.length == LengthGuard(margin=0.05)
     assert (guards.capacity.margin, guards.capacity.observe) == (0.02, True)
     assert guards.scores == {"groundedness": ScoreGuard(margin=0.04)}
     assert spec.queries == {"gateway": "errors", "groundedness": "score"}
@@ -217,6 +219,8 @@ def test_a_score_is_guarded_by_default_once_a_query_brings_it(file: Path) -> Non
         (', tokens: "$.usage[0].total"', "", 19, "response.tokens"),
         ("margin: 10%", "margin: 10pp", 17, "such as 25%"),
         ("limit: 8s", "limit: 8", 17, "such as 30s"),
+        ("price_per_1k: 0.002", "price_per_1k: 0", 19, "greater than 0"),
+        ("price_per_1k: 0.002", "price_per_1k: .inf", 19, "finite"),
         ("limit: 8s", "limit: 0s", 17, "above 0, such as 30s"),
         ("every: 1m", "every: 0m", 11, "above 0, such as 30s"),
         ("$.text", "text", 8, "must begin with $"),
@@ -245,8 +249,9 @@ def test_two_queries_cannot_count_for_one_guard(file: Path) -> None:
     assert "evidence.queries.b: a counts latency already" in told
 
 
-def test_a_score_cannot_have_the_name_of_another_guard(file: Path) -> None:
-    one = "{tokens: {sql: SELECT 1, counts: score}}"
+@pytest.mark.parametrize("name", ["tokens", "length", "shorter", "longer"])
+def test_a_score_cannot_have_the_name_of_another_guard(file: Path, name: str) -> None:
+    one = f"{{{name}: {{sql: SELECT 1, counts: score}}}}"
     told = refusal(file, LEAST + f"    evidence: {{queries: {one}}}\n")
     assert "name the score otherwise" in told
 
@@ -260,6 +265,7 @@ def test_a_score_cannot_have_the_name_of_another_guard(file: Path) -> None:
         ("answers: {margin: 17pp}", "answers.margin"),
         ("latency: {margin: 120%}", "latency.margin"),
         ("tokens: {margin: 120%}", "tokens.margin"),
+        ("length: {margin: 17pp}", "length.margin"),
         ("quality: {margin: 17pp}", "quality.margin"),
     ],
 )

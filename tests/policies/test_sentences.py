@@ -4,9 +4,10 @@ import pytest
 
 from policies.criterion import Criterion
 from policies.evidence import GRID, NOTHING, Arm, Tally
+from policies.guards import Guards, TokenGuard
 from policies.judge import harmful, no_worse
 from policies.verdict import Verdict
-from tests.policies.counts import arm, block, faulty, minutes
+from tests.policies.counts import arm, block, faulty, guards_by, minutes
 from tests.policies.worlds import CRITERIA, MEASURES
 
 BY_NAME = {one.guard: one for one in CRITERIA}
@@ -70,9 +71,10 @@ def failed(criterion: Criterion) -> Verdict:
         (
             "answers",
             (
-                "candidate 600 of 2,000 answers faulty (30 %), stable 60 of 2,000 answers faulty "
-                "(3 %): more empty, unsourced, cut-off or refused answers than "
-                "stable by over 0.4 pp"
+                "candidate 600 of 2,000 answers faulty (30 %: 0 by retrieval, 600 by generation), "
+                "stable 60 of 2,000 answers faulty (3 %: 0 by retrieval, 60 by generation): "
+                "more empty, unsourced, cut-off or refused answers than "
+                "stable by over 0.4 pp, mostly by generation"
             ),
         ),
         (
@@ -118,8 +120,9 @@ def test_harm_is_told_with_both_counts_both_rates_the_margin_and_the_bound(
         (
             "answers",
             (
-                "candidate 600 of 2,000 answers faulty (30 %) at 100 %: "
-                "more faulty answers than the 6.73 % that the past permits"
+                "candidate 600 of 2,000 answers faulty (30 %: 0 by retrieval, 600 by generation) "
+                "at 100 %: more faulty answers than the 6.73 % that the past permits, "
+                "mostly by generation"
             ),
         ),
         (
@@ -179,8 +182,8 @@ def test_at_100_percent_it_is_told_of_the_candidate_alone_and_what_its_past_perm
             "answers",
             0.04,
             (
-                "candidate 6 of 200 answers faulty (3 %), stable 6 of 200 "
-                "answers faulty (3 %): within "
+                "candidate 6 of 200 answers faulty (3 %: 0 by retrieval, 6 by generation), "
+                "stable 6 of 200 answers faulty (3 %: 0 by retrieval, 6 by generation): within "
                 "4 pp of stable, evidence 6.9:1 of 20:1; about 86 more requests are missing, "
                 "34.4 s at 10 requests/s, and 1.5 min until they are told of"
             ),
@@ -220,6 +223,43 @@ def test_safety_is_told_with_the_steps_margin_what_is_missing_and_when_it_may_co
         assert verdict.numbers["seconds_missing"] == round(missing / 2.5 + 90)
     else:
         assert not {"missing", "seconds_missing"} & set(verdict.numbers)
+
+
+@pytest.mark.parametrize(
+    ("unsourced", "empty", "blamed"), [(30, 3, "retrieval"), (3, 30, "generation")]
+)
+def test_retrieval_and_generation_are_told_apart_by_whether_an_answer_has_sources(
+    unsourced: int, empty: int, blamed: str
+) -> None:
+    # Two of those without sources are empty as well: what was not retrieved cannot be told.
+    faults = Tally(seen=100, counts=(unsourced + empty - 2, empty, unsourced, 0, 0))
+    usual = Tally(seen=100, counts=(4, 1, 3, 0, 0))
+    seen = minutes(20, arm(100, answers=faults), arm(100, answers=usual))
+    verdict = harmful([BY_NAME["answers"]], seen)
+    assert verdict is not None
+    by = f"{20 * unsourced} by retrieval, {20 * (empty - 2)} by generation"
+    assert by in verdict.because
+    assert "80 of 2,000 answers faulty (4 %: 60 by retrieval, 20 by generation)" in verdict.because
+    assert f"by over 0.4 pp, mostly by {blamed}, evidence" in verdict.because
+    assert verdict.numbers["candidate_retrieval"] == 20 * unsourced
+    assert verdict.numbers["candidate_generation"] == 20 * (empty - 2)
+    assert (verdict.numbers["stable_retrieval"], verdict.numbers["stable_generation"]) == (60, 20)
+
+
+def test_what_tokens_cost_is_told_with_them_and_changes_no_verdict() -> None:
+    priced = Guards(tokens=TokenGuard(price_per_1k=0.25))
+    [plain], [dear] = guards_by(only=("tokens",)), guards_by(priced, only=("tokens",))
+    seen = minutes(20, WORSE["tokens"], answered())
+    without, told = harmful([plain], seen), harmful([dear], seen)
+    assert without is not None
+    assert told is not None
+    assert told.because.startswith(
+        "candidate mean 2,688 tokens for 0.672 over 2,000 answers, "
+        "stable mean 896 tokens for 0.224 over 2,000 answers: "
+    )
+    assert (told.numbers["candidate_cost"], told.numbers["stable_cost"]) == (0.672, 0.224)
+    costs = {"candidate_cost", "stable_cost"}
+    assert {key: one for key, one in told.numbers.items() if key not in costs} == without.numbers
 
 
 def test_counts_are_told_as_shares_and_means_in_their_own_unit() -> None:

@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 from sqlalchemy import Connection, select, update
 
-from controller.daemon import act, passes
+from controller.daemon import act, observe, passes
 from controller.record import leases, loading, orders, store, writing
 from controller.record.errors import Conflict
 from controller.record.leases import Lease
@@ -27,7 +27,7 @@ from controller.record.store import Committed
 from controller.workspace.errors import WorkspaceError
 from policies.judge import no_worse
 from policies.verdict import Outcome, Verdict
-from states import canary, climb, home, reconcile, supervise, wishes
+from states import canary, climb, home, reconcile, rehearsal, staging, supervise, wishes
 from states.desired import desired, desired_alias
 from states.machine import State
 from states.plan import Call, MoveAlias, Plan, Serve
@@ -462,7 +462,34 @@ def no_send_guard() -> Patches:
         yield
 
 
+@bug
+def any_endpoint_of_the_name_is_ours() -> Patches:
+    """What is made and removed at will is known by its name alone."""
+
+    def ours(application: Application, seen: Endpoint) -> bool:
+        return application.staging is not None and bool(seen.id)
+
+    with patch.object(staging, "ours", ours), patch.object(rehearsal, "ours", ours):
+        yield
+
+
+@bug
+def a_staging_endpoint_is_forgotten() -> Patches:
+    """Once its release has ended, nobody looks for it."""
+
+    def place(application: Application) -> str | None:
+        live = application.live
+        return live.pinned.staging if live is not None and live.on_staging and live.pinned else None
+
+    with patch.object(observe, "place", place), patch.object(observe, "left", lambda _: False):
+        yield
+
+
 NARROW = {
+    "any endpoint of the name is ours": Options(
+        rates={"staging_theirs": 0.2}, begin=Begin(kinds=("errs", "good"), staging=True)
+    ),
+    "a staging endpoint is forgotten": Options(rates={"lost": 0.5}, begin=Begin(staging=True)),
     "harm waits while paused": Options(
         rates={"order_meanwhile": 0.1}, begin=Begin(kinds=("errs", "errs"))
     ),

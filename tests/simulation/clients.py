@@ -15,9 +15,9 @@ from policies.evidence import NOTHING, Arm
 from policies.fuse import Minute
 from policies.golden import GoldenQuery, Round
 from policies.guards import History
-from states.plan import Call, MoveAlias, Serve, TagVersion
+from states.plan import Call, CreateStaging, MoveAlias, RemoveStaging, Serve, TagVersion
 from states.world import Absent, Endpoint, ModelVersion, Serving
-from tests.simulation.platform import GRAIN_S, Platform
+from tests.simulation.platform import GRAIN_S, STAGING, Platform
 from tests.simulation.promises import Promises
 from tests.simulation.stage import START
 from tests.simulation.wire import Wire
@@ -110,8 +110,19 @@ class Endpoints(Client):
     """The serving endpoints, as `controller.workspace.serving` has them."""
 
     def observe(self, name: str) -> Endpoint | Absent:
+        if name == STAGING:
+            return self.see("see.staging", self._staging)
         assert name == SPEC.endpoint
         return self.see("see.endpoint", self._now)
+
+    def _staging(self) -> Endpoint | Absent:
+        now = self.platform.stage.now
+        if self.wire.struck("see.staging", "stale"):
+            old = [one for at, one in self.platform.earlier_staging if now - at <= MINUTE_S]
+            if old:
+                self.wire.situations["stale staging"] += 1
+                return old[int(len(old) * self.wire.draws.share(f"{self.wire.name}/stale"))]
+        return self.platform.staging
 
     def _now(self) -> Endpoint | Absent:
         now = self.platform.stage.now
@@ -133,6 +144,18 @@ class Endpoints(Client):
         assert name == SPEC.endpoint
         assert settings.model == MODEL
         self.send(Serve(serving), lambda: self.platform.put(serving))
+
+    def create_staging(
+        self, name: str, serving: Serving, settings: ServingSettings, mark: str
+    ) -> None:
+        assert settings.model == MODEL
+        release, _, number = mark.rpartition("/")
+        call = CreateStaging(name, serving, release, int(number))
+        self.send(call, lambda: self.platform.create_staging(call))
+
+    def remove_staging(self, name: str, id_: str) -> None:
+        call = RemoveStaging(name, id_)
+        self.send(call, lambda: self.platform.remove_staging(id_))
 
 
 @dataclass
@@ -198,32 +221,36 @@ class Registry(Client):
 class Probes(Client):
     """Questions to one served entity, as `controller.workspace.probes` asks them."""
 
-    def round(
+    def round(  # noqa: PLR0913, PLR0917 - as the probes have it
         self,
         candidate: str,
         stable: str | None,
         tests: tuple[GoldenQuery, ...],
         given_up: Callable[[], bool],
         inputs: Known,
+        staging: str | None = None,
     ) -> Round:
         assert inputs == (None, None)
         del given_up
-        return self.see("probe.round", lambda: self._round(candidate, stable, tests))
+        there = self.platform.endpoint if staging is None else self.platform.staging
+        return self.see("probe.round", lambda: self._round(there, candidate, stable, tests))
 
-    def _round(self, candidate: str, stable: str | None, tests: tuple[GoldenQuery, ...]) -> Round:
+    def _round(
+        self,
+        there: Endpoint | Absent,
+        candidate: str,
+        stable: str | None,
+        tests: tuple[GoldenQuery, ...],
+    ) -> Round:
         astray = self.wire.struck("probe.round", "answers_astray")
-        failed = self._version(candidate) in self.platform.untrue
+        share = there.serving.shares.get(candidate) if isinstance(there, Endpoint) else None
+        failed = share is None or share.version in self.platform.untrue
         return Round(
             asked=len(tests),
             candidate_failed=(1,) if failed or astray else (),
             stable_failed=(1,) if astray and stable else (),
             why="query 1: answer lacks 'ACID'" if failed or astray else "",
         )
-
-    def _version(self, entity: str) -> str:
-        now = self.platform.endpoint
-        share = now.serving.shares.get(entity) if isinstance(now, Endpoint) else None
-        return share.version if share else ""
 
     def beat(
         self, entity: str, query: GoldenQuery, marker: str, inputs: Inputs | None = None

@@ -17,12 +17,18 @@ from tests.simulation.record import ram_disk, template
 from tests.simulation.run import Options, Result, run
 
 SEED = 1
-STORIES = {"good": Begin(replicas=1), "bad": Begin(replicas=1, kinds=("errs",))}
+STORIES = {
+    "good": Begin(replicas=1),
+    "bad": Begin(replicas=1, kinds=("errs",)),
+    "staged": Begin(replicas=1, kinds=("untrue",), staging=True),
+}
 UNKNOWN = {
     "store.write": "store_unknown",
     "call.serve": "unanswered",
     "call.alias": "unanswered",
     "call.tag": "unanswered",
+    "call.create_staging": "unanswered",
+    "call.remove_staging": "unanswered",
 }
 """Where something is done, and the fault by which nobody learns of it."""
 

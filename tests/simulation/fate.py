@@ -12,7 +12,7 @@ from policies.admission import Approval
 from policies.rollout import Rollout
 from states.release import Spec
 from tests.simulation.draws import Draws
-from tests.simulation.platform import ERRING, Platform
+from tests.simulation.platform import ERRING, STAGING, Platform
 from tests.states.story import SPEC, version
 
 AT_PLACES = {
@@ -43,6 +43,8 @@ IN_TIME = {
     "alias_gone": 0.03,
     "version_gone": 0.02,
     "endpoint_gone": 0.02,
+    "staging_gone": 0.06,
+    "staging_theirs": 0.04,
     "rebuild": 0.15,
     "unready": 0.06,
     "pause": 0.08,
@@ -109,6 +111,8 @@ class Begin:
     ahead_s: float = 0.0
     steps: tuple[int, ...] = (10, 100)
     approval: Approval = "none"
+    staging: bool = False
+    """Versions are tested on a staging endpoint first."""
 
 
 def begin(seed: int) -> Begin:
@@ -127,6 +131,7 @@ def begin(seed: int) -> Begin:
         ahead_s=round(10 * draws.at("begin/ahead") - 5, 3),
         steps=((10, 100), (10, 100), (5, 50, 100), (100,))[int(4 * draws.at("begin/steps"))],
         approval=ASKED.get(int(10 * draws.at("begin/approval")), "none"),
+        staging=draws.at("begin/staging") < 0.3,
     )
 
 
@@ -148,8 +153,10 @@ def rates(seed: int) -> dict[str, float]:
 
 def spec_of(begun: Begin) -> Spec:
     """The configuration of a run."""
+    staging = STAGING if begun.staging else None
     rules = replace(BRISK.admission, approval=begun.approval)
-    return replace(BRISK, rollout=replace(QUICK, steps=begun.steps), admission=rules)
+    rollout = replace(QUICK, steps=begun.steps)
+    return replace(BRISK, rollout=rollout, staging=staging, admission=rules)
 
 
 def register(platform: Platform, number: int, kind: str) -> None:

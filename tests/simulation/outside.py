@@ -112,6 +112,28 @@ class Outside:
             self.platform.delete()
             self._happens("endpoint deleted")
 
+    def _staging_gone(self) -> None:
+        """Somebody deletes the staging endpoint, whoever made it."""
+        if isinstance(self.platform.staging, Endpoint):
+            self.platform.show_staging(Absent())
+            self._happens("staging endpoint deleted")
+
+    def _staging_theirs(self) -> None:
+        """Somebody has one of that name; now and then with our tags, as a copy has them.
+
+        A copy of what was never looked at could not be told from it.
+        """
+        known, share = self.platform.staging, self._share("staging")
+        if self.spec.staging is None:
+            return
+        other = Endpoint(serving=serving(v1=100), config_version=1, id=f"theirs {share}")
+        remembered = self.application().staging
+        ids = remembered.ids.values() if remembered is not None else ()
+        if isinstance(known, Endpoint) and known.id in ids and share < 1 / 2:
+            other = replace(known, id=other.id)
+        self.platform.show_staging(other)
+        self._happens("staging endpoint of a stranger")
+
     def _rebuild(self) -> None:
         """Databricks builds the endpoint anew: its version rises, and nothing else changes."""
         now = self.platform.endpoint
@@ -234,8 +256,9 @@ class Outside:
         self.platform.hidden = 0.0
         self.clock.go_on()
         self.platform.be_ready()
-        if self.platform.finish is not None:
-            self.platform.finish()
+        for finish in (self.platform.finish, self.platform.finish_staging):
+            if finish is not None:
+                finish()
         self.promises.note("the world heals")
 
     def put_right(self) -> None:
@@ -253,6 +276,14 @@ class Outside:
                 self.platform.edit(wanted)
         if named is not None and int(named) in self.platform.versions:
             self.platform.name(named)
+        live = application.live
+        if live is not None and live.on_staging and "staging endpoint" in (live.hold or ""):
+            self.platform.show_staging(Absent())
+        self._speak_to(application)
+        self.promises.ordered()
+
+    def _speak_to(self, application: Application) -> None:
+        """Give each release that waits for a person the order, or the word, that it waits for."""
         for release in application.releases:
             waits = release.state is State.REGISTERED or release.live
             gone = int(release.version) not in self.platform.versions
@@ -265,7 +296,6 @@ class Outside:
                 )
             elif waits and release.order is Order.PAUSE:
                 self.store.give_order(NAME, release.version, Order.RUN, "operator", "go on")
-        self.promises.ordered()
 
     def _answer(self) -> bool:
         """Say `adopt` or `revert` to the change that is shown; whether that can be done."""

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from controller.workspace.errors import Refused
 from policies.evidence import NOTHING, Arm
+from states.plan import CreateStaging
 from states.world import Absent, Endpoint, ModelVersion, Serving
 from tests.simulation.draws import Draws
 from tests.simulation.stage import START, Stage
@@ -17,6 +18,7 @@ GRAIN_S = 5
 WHOLE = 100
 ERRING = 0.1
 """Share of its requests that a bad version fails."""
+STAGING = "rag-chatbot-endpoint-staging"
 KEPT = 80
 """Earlier looks at the endpoint that a stale answer may be."""
 
@@ -109,6 +111,12 @@ class Platform:
     late: list[tuple[float, float]] = field(default_factory=list)
     """When rows were written that come late."""
     counted: dict[tuple[int, str], Arm] = field(default_factory=dict)
+    staging: Endpoint | Absent = field(default_factory=Absent)
+    earlier_staging: list[tuple[float, Endpoint | Absent]] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
+    """Ids of the staging endpoints that calls have made; a stranger's is not among them."""
+    finish_staging: Callable[[], None] | None = None
+    """Ends the deployment of a staging endpoint that hangs."""
 
     def adopted(self) -> None:
         """Version 1 has all users, and has had them for a while."""
@@ -188,6 +196,65 @@ class Platform:
                 ready=frozenset(wanted.shares),
             )
         )
+
+    def show_staging(self, endpoint: Endpoint | Absent) -> None:
+        """From now on the staging endpoint is so."""
+        self.staging = endpoint
+        self.earlier_staging = [*self.earlier_staging, (self.stage.now, endpoint)][-KEPT:]
+
+    def create_staging(self, call: CreateStaging) -> None:
+        """Make it; it is deployed in a while. One that is there is left as it is."""
+        assert call.endpoint == STAGING
+        if isinstance(self.staging, Endpoint):
+            raise Refused("endpoint: it exists (409)")
+        self.made.append(f"made-{len(self.made) + 1}")
+        id_ = self.made[-1]
+        starting = Endpoint(
+            serving=Serving(),
+            pending=call.serving,
+            updating=True,
+            id=id_,
+            owner="headgate",
+            made_for=call.mark,
+        )
+        self.show_staging(starting)
+        took = self.draws.between("platform/staging", 10, 60)
+        fault = self.draws.strikes("platform/staging", ("slow_update", "stuck"))
+        if fault == "slow_update":
+            took += self.draws.between("platform/staging/slow", 60, 900)
+
+        def finish() -> None:
+            if isinstance(self.staging, Endpoint) and self.staging.id == id_:
+                self.finish_staging = None
+                self._deployed(self.staging, call.serving)
+
+        if fault == "stuck":
+            self.finish_staging = finish
+        else:
+            self.stage.at(self.stage.now + took, finish)
+
+    def _deployed(self, now: Endpoint, wanted: Serving) -> None:
+        [(name, share)] = wanted.shares.items()
+        bad = share.version in self.undeployable or int(share.version) not in self.versions
+        if bad or self.draws.strikes("platform/staging/build", ("build_fails",)):
+            failed = frozenset({name})
+            self.show_staging(replace(now, updating=False, update_failed=True, failed=failed))
+            return
+        ready = replace(now, serving=wanted, pending=None, updating=False, ready=frozenset({name}))
+        self.show_staging(replace(ready, config_version=1))
+
+    def remove_staging(self, id_: str) -> None:
+        """Delete the staging endpoint, if it is the one that was meant."""
+        now = self.staging
+        if isinstance(now, Endpoint) and (now.owner, now.id) != ("headgate", id_):
+            raise Refused("endpoint: it is not the one that Headgate made")
+        if isinstance(now, Endpoint):
+            self.show_staging(Absent())
+
+    @property
+    def left_behind(self) -> bool:
+        """A staging endpoint is there that a call of ours has made."""
+        return isinstance(self.staging, Endpoint) and self.staging.id in self.made
 
     def edit(self, wanted: Serving) -> bool:
         """Somebody changes the endpoint by hand, unless an update is under way."""

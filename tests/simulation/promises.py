@@ -20,7 +20,7 @@ from controller.record.times import micros
 from states.desired import closed, desired
 from states.gates import promoted
 from states.machine import TRANSITIONS, State, Trigger
-from states.plan import Call, Plan, Serve
+from states.plan import Call, Plan, RemoveStaging, Serve
 from states.release import Application, Order, Release
 from states.resending import LAST_WAIT, RESENDS
 from states.world import Endpoint, World
@@ -181,6 +181,8 @@ class Promises:
             State.PROVISIONING: live.pinned.provisioning_deadline,
             State.TESTING: live.pinned.testing_deadline,
         }
+        if live.on_staging:
+            limits[State.PROVISIONING] += live.pinned.testing_deadline
         limit = limits.get(live.state)
         if limit is not None:
             assert live.in_state <= limit + 3 * self.poll, f"{live.key} is overdue in {live.state}"
@@ -320,6 +322,10 @@ class Promises:
         if any(at >= since for at in self.clock.jumps):
             return
         for call in calls:
+            if isinstance(call, RemoveStaging):
+                known = f"{call.id} was not made by us, and is to be deleted"
+                assert call.id in self.platform.made, known
+        for call in calls:
             same = sum(one[0] > since and one[1:] == (call.kind, call.target) for one in self.asked)
             many = same if isinstance(call, Serve) else 0
             assert many <= 1 + RESENDS, f"{call.kind} {call.target} was asked {many} times"
@@ -416,7 +422,7 @@ class Promises:
         """Fifty writes in five minutes (S19), by the store's own times."""
         [(spent,)] = self.reader.execute(
             "SELECT count(*) FROM calls WHERE at > (SELECT max(at) FROM calls) - ? "
-            "AND kind IN ('serve', 'gateway')",
+            "AND kind IN ('serve', 'gateway', 'create_staging')",
             (WINDOW_US,),
         )
         assert spent <= BUDGET, f"{spent} writes in five minutes"

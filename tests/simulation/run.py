@@ -206,7 +206,8 @@ class _Run:
             self._look_around(limit)
             application = self.outside.application()
             quiet = sum(self.promises.sends.values()) == calls
-            if quiet and at_rest(application) and home(application, self.platform):
+            at_home = home(application, self.platform) and self._tidy(application)
+            if quiet and at_rest(application) and at_home:
                 # A pass that was under way may have had something left to send.
                 self._look_around(limit, looks=1)
                 if sum(self.promises.sends.values()) == calls:
@@ -239,8 +240,14 @@ class _Run:
         assert sum(self.promises.sends.values()) == before, f"it went on sending: {told}"
         assert at_rest(application), told
         assert home(application, self.platform), told
+        assert self._tidy(application), f"{self.platform.staging} is left behind: {told}"
         if application.hold is None:
             assert self.platform.endpoint == world, told
+
+    def _tidy(self, application: Application) -> bool:
+        """Of staging endpoints that calls have made none is there, but one that is wanted."""
+        live = application.live
+        return not self.platform.left_behind or (live is not None and live.on_staging)
 
     def _told(self, application: Application) -> str:
         states = [
@@ -346,6 +353,7 @@ EXPLAINED = {
     "Databricks could not": ("build_fails", "version_gone"),
     "not ready after": ("stuck", "slow_update", "unready", "version_gone"),
     "deleted from the registry": ("version_gone",),
-    "golden queries failed": ("answers_astray",),
+    "golden queries failed": ("answers_astray", "staging_gone", "staging_theirs"),
+    "not through its tests on staging": ("stuck", "slow_update", "version_gone"),
 }
 """By words of a rollback's reason, the faults that truly make a good version fail so."""

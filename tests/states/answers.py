@@ -6,7 +6,7 @@ from math import erf, log, sqrt
 from policies.evidence import GRID, Measure, Tally
 from policies.guards import QUANTILES, History
 
-MEDIAN_MS, MEDIAN_TOKENS, SIGMA = 120.0, 200.0, 0.5
+MEDIAN_MS, MEDIAN_TOKENS, MEDIAN_CHARACTERS, SIGMA = 120.0, 200.0, 400.0, 0.5
 DEVIATIONS = (0.0, 0.6745, 1.2816, 1.6449, 2.3263)
 """Of a normal distribution, at `QUANTILES`."""
 
@@ -24,6 +24,9 @@ class Answers:
 
     slower: float = 1.0
     longer: float = 1.0
+    """In tokens."""
+    wordier: float = 1.0
+    """In characters."""
     faulty: float = 0.03
     score: float = 0.8
 
@@ -35,6 +38,7 @@ class Answers:
         median = {
             "latency": MEDIAN_MS * self.slower,
             "tokens": MEDIAN_TOKENS * self.longer,
+            "length": MEDIAN_CHARACTERS * self.wordier,
         }.get(guard, 1.0)
         counts = tuple(round(seen * over(edge, median)) for edge in measure.edges)
         mass: tuple[float, ...] = ()
@@ -57,6 +61,7 @@ RICH = History(
     answers=80_000,
     latency_ms=tuple(MEDIAN_MS * 2.718281828 ** (SIGMA * one) for one in DEVIATIONS),
     tokens=tuple(MEDIAN_TOKENS * 2.718281828 ** (SIGMA * one) for one in DEVIATIONS),
+    length=tuple(MEDIAN_CHARACTERS * 2.718281828 ** (SIGMA * one) for one in (-0.6745, 0, 0.6745)),
     checked=60_000,
     faulty=1_800,
 )

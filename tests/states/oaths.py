@@ -10,7 +10,7 @@ from states.desired import closed, desired, desired_alias, exposure
 from states.gates import overridden
 from states.judging import guards_of, harm_of, suspected
 from states.machine import State, Trigger
-from states.plan import Event, MoveAlias, Plan, Serve
+from states.plan import Event, MoveAlias, Plan, RemoveStaging, Serve
 from states.release import Application, Order, Release
 from states.status import shown, status
 from states.world import Endpoint, Serving, World
@@ -34,6 +34,7 @@ def check(before: Application, world: World, plan: Plan) -> None:
     _moves_rest_on_what_is_there(before, world, plan)
     _few_repairs(before, world, plan)
     _strangers_are_noticed(before, world, plan)
+    _deletes_its_own(world, plan)
     _tells(after)
 
 
@@ -86,11 +87,14 @@ def _exposure_is_earned(before: Application, world: World, plan: Plan) -> None:
     assert live.order is Order.RUN, "a paused release does not rise"
     assert after.hold is None, "nothing rises on an endpoint that is held"
     assert live.hold is None, "a held release does not rise"
+    if old.on_staging:
+        assert not live.on_staging, "what is tested on staging is nowhere else"
+        return  # a first release has everybody from creation, as soon as it has passed there
     assert isinstance(world.endpoint, Endpoint), "nothing rises unseen"
     assert after.entity(live.version) in world.endpoint.ready, "no weight on what is not ready"
     assert not world.endpoint.fallback or live.steps == (100,), "nothing rises with errors hidden"
-    if live.ordered != "undo" and not overridden(old):
-        assert frozen(after.spec.admission.freezes, world.now) is None, "nothing opens in a freeze"
+    free = live.ordered == "undo" or overridden(old)
+    assert free or frozen(after.spec.admission.freezes, world.now) is None, "it is frozen"
     if live.state is State.PRODUCTION:
         assert old.baking, "who was held back comes after the bake"
         assert old.weight < 100
@@ -101,20 +105,21 @@ def _exposure_is_earned(before: Application, world: World, plan: Plan) -> None:
         assert overridden(old) or not live.rounds[-1].candidate_failed
     elif old.shut:
         assert live.step == old.step, "what was shut reopens where it was"
-    else:
-        span = [one for one in live.blocks if one.span == old.spans[-1].number and one.comparable]
-        assert live.pinned is not None
-        if overridden(old):
-            return  # a person takes the place of proof, for this one step
-        weight = old.weight
-        assert not suspected(live), "nothing opens while harm is more likely than not"
-        for guard in guards_of(old):
-            if guard.observe:
-                continue
-            verdict = no_worse(guard, tuple(span), weight=weight, pace=None)
-            assert verdict.outcome is Outcome.PASS, "a step is left only by proof of its own"
-            told = live.verdicts[guard.guard]
-            assert told == f"PASS at step {old.step}", "the proof was journalled"
+    elif not overridden(old):  # where a person takes the place of proof, it is for this one step
+        _shown_here(old, live)
+
+
+def _shown_here(old: Release, live: Release) -> None:
+    """A step was left because every deciding guard had shown safety on it alone."""
+    span = [one for one in live.blocks if one.span == old.spans[-1].number and one.comparable]
+    assert not suspected(live), "nothing opens while harm is more likely than not"
+    for guard in guards_of(old):
+        if guard.observe:
+            continue
+        verdict = no_worse(guard, tuple(span), weight=old.weight, pace=None)
+        assert verdict.outcome is Outcome.PASS, "a step is left only by proof of its own"
+        told = live.verdicts[guard.guard]
+        assert told == f"PASS at step {old.step}", "the proof was journalled"
 
 
 def _people_are_heard(before: Application, world: World, plan: Plan) -> None:
@@ -258,6 +263,20 @@ def _strangers_are_noticed(before: Application, world: World, plan: Plan) -> Non
 def _stale(before: Application, endpoint: Endpoint) -> bool:
     newest = (before.created_ms, before.config_version)
     return (endpoint.created_ms, endpoint.config_version) < newest
+
+
+def _deletes_its_own(world: World, plan: Plan) -> None:
+    """What is deleted bears our tag, has the id that was recorded, and is wanted by nobody."""
+    live, known = plan.application.live, plan.application.staging
+    for call in plan.calls:
+        if isinstance(call, RemoveStaging):
+            seen = world.staging
+            assert isinstance(seen, Endpoint)
+            assert known is not None
+            assert (seen.owner, seen.id) == ("headgate", call.id)
+            assert known.ids[seen.made_for] == call.id, "it is the one that was asked for"
+            wanted = live is not None and live.on_staging
+            assert not wanted or not seen.made_for.startswith(f"{live.key}/{live.attempt}/")  # type: ignore[union-attr]
 
 
 def _tells(after: Application) -> None:

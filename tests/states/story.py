@@ -9,10 +9,20 @@ from policies.golden import GoldenQuery, Round
 from policies.guards import History
 from policies.rollout import Rollout
 from states.attempt import MEMORY, Attempt
-from states.plan import Call, Event, MoveAlias, Plan, Serve, SwitchFallbackOff
+from states.plan import (
+    Call,
+    CreateStaging,
+    Event,
+    MoveAlias,
+    Plan,
+    RemoveStaging,
+    Serve,
+    SwitchFallbackOff,
+)
 from states.reconcile import reconcile
 from states.release import Application, Order, Release, Spec
 from states.span import Span
+from states.staging import place, ready_there
 from states.world import (
     Absent,
     Endpoint,
@@ -122,6 +132,14 @@ class Story:
     """Stable's last day; as it stands, too little to judge anything but errors by."""
     answers: bool = True
     """The endpoint can be observed at all."""
+    others: dict[str, Endpoint] = field(default_factory=dict)
+    """Endpoints of other names: a staging endpoint, whoever made it."""
+    made: int = 0
+    """How many of them a call of ours has made."""
+    firsts: dict[str, str] = field(default_factory=dict)
+    """By mark, the first one that was made with it: more come of a call that arrives twice."""
+    fails_on_staging: frozenset[str] = frozenset()
+    """Versions that fail their golden queries there alone."""
 
     def look(self, *, after: float = 30, times: int = 1) -> Plan:
         """Let time pass, look, decide, and let the workspace follow."""
@@ -158,6 +176,7 @@ class Story:
             endpoint=endpoint,
             versions=tuple(self.versions.values()),
             alias=self.alias,
+            staging=self.staging() if endpoint is not None else None,
             golden=self.golden,
             round=self._round(),
             evidence=self._evidence(),
@@ -166,6 +185,11 @@ class Story:
             requests_per_second=self.pace,
             peak_concurrency=self.peak,
         )
+
+    def staging(self) -> Endpoint | Absent | None:
+        """What is seen of the staging endpoint, while one is looked for."""
+        name = place(self.application)
+        return None if name is None else self.others.get(name, Absent())
 
     @property
     def release(self) -> Release | None:
@@ -210,10 +234,36 @@ class Story:
                 self.endpoint = replace(self.endpoint, fallback=False)
         elif isinstance(call, MoveAlias):
             self.alias = call.version
+        elif isinstance(call, CreateStaging):
+            self._create(call)
+        elif isinstance(call, RemoveStaging):
+            there = self.others.get(call.endpoint)
+            if there is not None and (there.owner, there.id) == ("headgate", call.id):
+                del self.others[call.endpoint]
         elif int(call.version) in self.versions:
             known = self.versions[int(call.version)]
             tags = {**(known.tags or {}), call.key: call.value}
             self.versions[int(call.version)] = replace(known, tags=tags)
+
+    def _create(self, call: CreateStaging) -> None:
+        if call.endpoint in self.others:
+            return
+        self.made += 1
+        made = Endpoint(
+            serving=call.serving,
+            id=f"staging {self.made}",
+            owner="headgate",
+            made_for=call.mark,
+            ready=frozenset(call.serving.shares),
+        )
+        self.firsts.setdefault(call.mark, made.id)
+        [share] = call.serving.shares.values()
+        if share.version in self.undeployable:
+            none = frozenset[str]()
+            made = replace(
+                made, serving=Serving(), ready=none, failed=made.ready, update_failed=True
+            )
+        self.others[call.endpoint] = made
 
     def _activate(self, wanted: Serving) -> None:
         before = self.endpoint if isinstance(self.endpoint, Endpoint) else None
@@ -252,13 +302,18 @@ class Story:
         return replace(plan.application, attempts=young)
 
     def _round(self) -> Round | None:
-        live = self.application.live
-        if live is None or live.state != "Testing" or not isinstance(self.endpoint, Endpoint):
+        live, staging = self.application.live, self.staging()
+        if live is None:
+            return None
+        there = isinstance(staging, Endpoint) and ready_there(self.application, staging)
+        here = live.state == "Testing" and isinstance(self.endpoint, Endpoint)
+        if not there and not here:
             return None
         baseline = live.pinned.baseline if live.pinned else None
+        bad = self.golden_fails | (self.fails_on_staging if there else frozenset())
         return Round(
             asked=1,
-            candidate_failed=(1,) if live.version in self.golden_fails else (),
+            candidate_failed=(1,) if live.version in bad else (),
             stable_failed=(1,) if baseline in self.golden_fails else (),
             why="query 1: answer lacks 'ACID'",
         )
@@ -325,6 +380,7 @@ class Story:
             tallies={
                 guard: answers.tally(guard, good, measure)
                 for guard, measure in live.measures.items()
-                if live.sources.get(guard) == source
+                # Both sides of how long answers are rest on one measure.
+                if live.sources.get("shorter" if guard == "length" else guard) == source
             },
         )

@@ -10,6 +10,7 @@ from policies.guards import (
     ErrorGuard,
     Guards,
     LatencyGuard,
+    LengthGuard,
     ScoreGuard,
     TokenGuard,
 )
@@ -19,9 +20,9 @@ from states.world import Absent
 from tests.states.answers import RICH, Answers
 from tests.states.story import QUICK, SPEC, Story
 
-GUARDS = Guards(tokens=TokenGuard(), scores={"truth": ScoreGuard()})
+GUARDS = Guards(tokens=TokenGuard(), length=LengthGuard(), scores={"truth": ScoreGuard()})
 QUERY = "query:truth"
-ALL = ("errors", "latency", "answers", "tokens", "truth")
+ALL = ("errors", "latency", "answers", "tokens", "shorter", "longer", "truth")
 
 
 def begun(guards: Guards = GUARDS, **rollout: object) -> Story:
@@ -77,6 +78,8 @@ BAD = {
     "latency": Answers(slower=1.6),
     "answers": Answers(faulty=0.12),
     "tokens": Answers(longer=1.9),
+    "shorter": Answers(wordier=0.6),
+    "longer": Answers(wordier=1.7),
     "truth": Answers(score=0.6),
 }
 
@@ -107,6 +110,8 @@ def test_a_guard_that_observes_tells_of_harm_and_keeps_nobody_from_climbing(guar
         "latency": replace(GUARDS, latency=LatencyGuard(observe=True)),
         "answers": replace(GUARDS, answers=AnswerGuard(observe=True)),
         "tokens": replace(GUARDS, tokens=TokenGuard(observe=True)),
+        "shorter": replace(GUARDS, length=LengthGuard(observe=True)),
+        "longer": replace(GUARDS, length=LengthGuard(observe=True)),
         "truth": replace(GUARDS, scores={"truth": ScoreGuard(observe=True)}),
     }
     story = begun(observing[guard])

@@ -19,7 +19,7 @@ from states.release import Order, Release
 from states.verbs import approve_refusal, begin_refusal, promote_refusal, undo_refusal
 from states.world import Absent, Endpoint, Serving, Share, World
 from tests.states.answers import RICH, Answers
-from tests.states.story import SOURCE, SPEC, Story
+from tests.states.story import SOURCE, SPEC, Story, serving
 
 BRISK = Rollout(
     steps=(5, 25, 50, 100),
@@ -30,6 +30,7 @@ BRISK = Rollout(
     patience=timedelta(minutes=30),
     retain=timedelta(minutes=3),
 )
+STAGING = "rag-chatbot-endpoint-staging"
 STRANGER = 900
 """A version of ours that somebody else serves."""
 
@@ -117,6 +118,7 @@ class Wild(Story):
         self.rejecting, self.astray = 0.0, 0
         if isinstance(self.endpoint, Endpoint):
             self.endpoint = replace(self.endpoint, fallback=False)
+        self.others = {name: replace(one, updating=False) for name, one in self.others.items()}
         self.versions = {
             number: replace(one, status="READY", has_signature=True)
             for number, one in self.versions.items()
@@ -166,7 +168,7 @@ class Wild(Story):
         self.alias = Absent() if number % 3 == 0 else str(versions[number % len(versions)])
 
     def _do_blind(self, number: int) -> None:
-        what = ("endpoint", "versions", "alias", "evidence")[number % 4]
+        what = ("endpoint", "versions", "alias", "evidence", "staging")[number % 5]
         self.unseen ^= {what}
 
     def _do_stale(self, number: int) -> None:
@@ -260,6 +262,18 @@ class Wild(Story):
             raised = self.endpoint.config_version + 1
             self.endpoint = replace(self.endpoint, config_version=raised)
 
+    def _do_staging(self, number: int) -> None:
+        """Somebody deletes the staging endpoint, changes it, or puts another one in its place."""
+        known = self.others.pop(STAGING, None)
+        name = f"v{max(self.versions, default=1)}"
+        if number % 4 == 1:
+            ready = frozenset({f"rag_chatbot-{name}"})
+            other = Endpoint(serving=serving(**{name: 100}), id=f"theirs {number}", ready=ready)
+            self.others[STAGING] = other
+        elif known is not None and number % 4 > 1:
+            changed = replace(known, serving=serving(v1=100)) if number % 4 == 3 else known
+            self.others[STAGING] = replace(changed, updating=not known.updating)
+
     def _do_delete(self, number: int) -> None:
         """A version is deleted from the registry, and its aliases with it."""
         if len(self.versions) > 1:
@@ -336,12 +350,15 @@ class Wild(Story):
         return found[-1] if found else None
 
 
-def adopted(*, first: bool = False, rich: bool = False, hold_back: int = 0) -> Wild:
+def adopted(
+    *, first: bool = False, rich: bool = False, hold_back: int = 0, staged: bool = False
+) -> Wild:
     """A world with version 1 at 100 %, or with nothing yet; `rich`: all guards can judge."""
     wild = Wild()
     if first:
         wild = Wild(endpoint=Absent(), alias=Absent())
-    spec = replace(SPEC, rollout=replace(BRISK, hold_back=hold_back))
+    rollout = replace(BRISK, hold_back=hold_back)
+    spec = replace(SPEC, rollout=rollout, staging=STAGING if staged else None)
     if rich:
         guards = Guards(tokens=TokenGuard(), scores={"truth": ScoreGuard()})
         spec = replace(spec, guards=guards, queries={"truth": "score"})

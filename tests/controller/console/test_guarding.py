@@ -1,7 +1,15 @@
 from dataclasses import replace
 
 from controller.console.guarding import guards_in_words
-from policies.guards import AnswerGuard, ErrorGuard, Guards, LatencyGuard, ScoreGuard, TokenGuard
+from policies.guards import (
+    AnswerGuard,
+    ErrorGuard,
+    Guards,
+    LatencyGuard,
+    LengthGuard,
+    ScoreGuard,
+    TokenGuard,
+)
 from states.release import Spec
 
 SPEC = Spec(model="main.ml.rag", endpoint="rag")
@@ -17,6 +25,7 @@ def test_each_guard_is_told_with_its_source_and_what_lacks_one_with_the_reason()
         "latency: margin 25 %, counted by inference table",
         "answers: margin 2 pp, counted by inference table",
         "capacity: margin 1 pp, counted by inference table",
+        "length: not guarded: name guards.length to compare how long answers are",
         "tokens: not guarded: response.tokens does not say where their number is",
     ]
 
@@ -25,14 +34,17 @@ def test_a_configured_query_is_told_as_the_source_that_it_is() -> None:
     guards = Guards(
         latency=LatencyGuard(limit_ms=8000),
         answers=AnswerGuard(observe=True),
-        tokens=TokenGuard(),
+        tokens=TokenGuard(price_per_1k=0.002),
+        length=LengthGuard(),
         scores={"relevance": ScoreGuard()},
     )
     queries = {"relevance": "score", "gateway": "latency"}
     told = guards_in_words("rag", replace(SPEC, guards=guards, queries=queries))
     assert "latency: margin 25 %, limit 8,000 ms, counted by query gateway" in told
     assert "answers: margin 2 pp, counted by inference table; observed only" in told
-    assert "tokens: margin 25 %, counted by inference table" in told
+    assert "tokens: margin 25 %, 0.002 per thousand, counted by inference table" in told
+    for side in ("shorter", "longer"):
+        assert f"{side}: margin 10 pp, counted by inference table" in told
     assert "relevance: margin 0.05, counted by query relevance" in told
 
 

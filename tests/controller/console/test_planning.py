@@ -1,6 +1,7 @@
 """`headgate plan` tells what a release would take, find and cost, and says what it assumed."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,16 @@ def test_stables_last_day_brings_lag_errors_and_the_other_guards(config: Path) -
     assert found.traffic.errors == pytest.approx(0.005)
     assert set(found.sources) == {"errors", "latency", "answers"}
     assert not any("nothing is said" in one for one in found.assumed)
+
+
+def test_answers_that_cannot_be_read_are_told_where_there_are_more_than_a_few(
+    config: Path,
+) -> None:
+    for unread, told in ((0.04, False), (0.3, True)):
+        past = replace(PAST, checked=round(PAST.answers * (1 - unread)))
+        found = planned(config, Known(endpoint=TABLE, history=past))
+        words = "30 % of stable's answers cannot be read (streamed, or no JSON"
+        assert any(words in one for one in found.assumed) is told
 
 
 def test_without_a_minute_seen_the_last_days_mean_is_the_pace(config: Path) -> None:

@@ -182,3 +182,25 @@ def test_users_who_are_to_go_home_do_not_wait_for_the_next_beat(
         daemon.stop()
         assert daemon.passes.end(10) == 0
         store.close()
+
+
+def test_who_rings_does_not_wait_for_the_next_beat(tmp_path: Path) -> None:
+    store, rung, quiet = Store(f"sqlite:///{tmp_path / 'headgate.db'}"), Looks(), Looks()
+    daemon = Daemon(store, Printer(store), {"rung": rung, "quiet": quiet}, timedelta(seconds=60))
+    daemon.start()
+    try:
+        end = time.monotonic() + 20
+        while not (rung.at and quiet.at):
+            assert time.monotonic() < end, "it does not begin"
+            time.sleep(0.01)
+        rang_at = time.monotonic()
+        assert daemon.ring(["rung", "gone"]) == ["rung"]
+        while rung.at[-1] < rang_at:
+            assert time.monotonic() < end, "nobody heeds the ring"
+            time.sleep(0.01)
+        assert rung.at[-1] - rang_at < 2, "far sooner than a minute, on a busy machine too"
+        assert len(quiet.at) == 1
+    finally:
+        daemon.stop()
+        assert daemon.passes.end(10) == 0
+        store.close()

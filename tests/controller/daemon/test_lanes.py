@@ -168,3 +168,131 @@ def test_the_watchdog_may_ask_while_thousands_of_passes_are_started() -> None:
         time.sleep(0.01)
     assert passes.end(60) == 0
     assert sorted(order) == sorted(names)
+
+
+@dataclass
+class Watched(Hanging):
+    """A pass that tells how often it ran; it hangs only while it is told to."""
+
+    hangs: bool = False
+
+    def run(self) -> None:
+        self.runs += 1
+        self.running.set()
+        if self.hangs:
+            assert self.let_go.wait(30)
+
+
+RARELY_S = 1e9
+"""Rollbacks are looked for by the beat alone."""
+
+
+@dataclass
+class Ringing:
+    """Passes of two applications, on a clock that is set by hand."""
+
+    let_go: threading.Event
+    now: float = 0.0
+    orders: Orders = field(default_factory=Orders)
+
+    def __post_init__(self) -> None:
+        self.one, self.other = Watched(self.let_go), Watched(self.let_go)
+        both = {"one": self.one, "other": self.other}
+        self.lanes = Passes(both, store(self.orders), clock=lambda: self.now)
+        self.lanes.start_urgent()
+
+    def between(self) -> float:
+        """What the beat does between two beats; then nothing is under way that does not hang."""
+        again_s = self.lanes.start_between(RARELY_S)
+        soon("the passes end", lambda: not self.lanes.busy() or self.one.hangs)
+        return again_s
+
+
+@pytest.fixture
+def ringing(let_go: threading.Event) -> Iterator[Ringing]:
+    found = Ringing(let_go)
+    yield found
+    let_go.set()
+    assert found.lanes.end(10) == 0
+
+
+def test_whoever_rings_gets_a_pass_at_once_and_nobody_else_does(ringing: Ringing) -> None:
+    assert ringing.lanes.ring({"one", "gone"}) == ["one"]
+    ringing.between()
+    ringing.between()
+    assert (ringing.one.runs, ringing.other.runs) == (1, 0)
+
+
+def test_a_flood_of_rings_is_one_pass_a_second_and_the_last_ring_is_not_lost(
+    ringing: Ringing,
+) -> None:
+    for tick in range(95):
+        ringing.now = tick * 0.099
+        ringing.lanes.ring(["one"])
+        again_s = ringing.between()
+        assert ringing.one.runs <= 1 + ringing.now
+    assert ringing.one.runs == 9
+    assert 0 < again_s <= 1, "the beat comes back for the last of them"
+    ringing.now += again_s
+    ringing.between()
+    assert ringing.one.runs == 10
+    ringing.now += 60
+    assert ringing.between() > 1, "then nobody waits any more"
+    assert ringing.one.runs == 10
+
+
+def test_a_ring_during_a_pass_is_followed_by_another_which_sees_what_it_was_about(
+    ringing: Ringing,
+) -> None:
+    ringing.one.hangs = True
+    ringing.lanes.ring(["one"])
+    ringing.between()
+    assert ringing.one.running.wait(10)
+    ringing.lanes.ring(["one"])
+    ringing.now = 5
+    assert ringing.between() <= 0.1, "it is looked again whether the pass has ended"
+    assert ringing.one.runs == 1
+    ringing.one.hangs = False
+    ringing.let_go.set()
+    soon("the first has ended", lambda: not ringing.lanes.busy())
+    ringing.between()
+    assert ringing.one.runs == 2
+
+
+def test_a_pass_that_the_beat_starts_sees_what_was_rung_for_before(ringing: Ringing) -> None:
+    ringing.lanes.ring(["one"])
+    ringing.lanes.start_due()
+    soon("the passes end", lambda: not ringing.lanes.busy())
+    ringing.between()
+    assert (ringing.one.runs, ringing.other.runs) == (1, 1)
+
+
+def test_an_abort_that_is_rung_for_goes_the_way_of_the_rollbacks(let_go: threading.Event) -> None:
+    hanging = {f"hanging-{number}": Hanging(let_go) for number in range(WORKERS)}
+    going, orders = Watched(let_go), Orders()
+    lanes = Passes({**hanging, "going": going}, store(orders))
+    lanes._started["going"] = 1e12
+    lanes.start_due()
+    for one in hanging.values():
+        assert one.running.wait(10)
+    assert going.runs == 0, "its ordinary pass waits for a slot"
+    orders.urgently = ("going",)
+    lanes.ring(["going"])
+    lanes.start_between(RARELY_S)
+    soon("it is looked at", lambda: going.runs == 1)
+    let_go.set()
+    assert lanes.end(10) == 0
+
+
+def test_what_another_replica_looks_after_is_not_started_by_a_ring(ringing: Ringing) -> None:
+    ringing.lanes.tenure = Elsewhere()  # type: ignore[assignment]
+    assert ringing.lanes.ring(["one", "other"]) == ["other"]
+    ringing.between()
+    assert (ringing.one.runs, ringing.other.runs) == (0, 1)
+
+
+class Elsewhere:
+    """One of the two is another's."""
+
+    def __contains__(self, name: str) -> bool:
+        return name == "other"

@@ -17,9 +17,19 @@ from policies.guards import (
     TokenGuard,
 )
 from policies.rollout import Rollout
-from states.plan import Call, MoveAlias, Serve, SwitchFallbackOff, TagVersion
-from states.release import Application, Pinned, Release, Spec
+from states.pinned import Pinned
+from states.plan import (
+    Call,
+    CreateStaging,
+    MoveAlias,
+    RemoveStaging,
+    Serve,
+    SwitchFallbackOff,
+    TagVersion,
+)
+from states.release import Application, Release, Spec
 from states.span import Span
+from states.staged import Staged
 from states.world import Serving, Share
 
 TIMES = st.datetimes(timezones=st.just(UTC))
@@ -93,7 +103,9 @@ PINNED = st.builds(
     max_lag=SPANS_OF_TIME,
     provisioning_deadline=SPANS_OF_TIME,
     testing_deadline=SPANS_OF_TIME,
+    staging=st.none() | TEXTS,
 )
+ROUNDS = st.lists(st.builds(Round, why=TEXTS), max_size=2).map(tuple)
 RELEASES = st.builds(
     Release,
     application=TEXTS,
@@ -104,7 +116,8 @@ RELEASES = st.builds(
     step=st.integers(1, 2),
     pinned=PINNED,
     spans=st.lists(st.builds(Span, starts_at=TIMES), max_size=2).map(tuple),
-    rounds=st.lists(st.builds(Round, why=TEXTS), max_size=2).map(tuple),
+    rounds=ROUNDS,
+    staged=st.booleans(),
     blocks=st.lists(BLOCKS, max_size=2).map(tuple),
     sources=st.dictionaries(TEXTS, TEXTS, max_size=3),
     watermarks=st.dictionaries(TEXTS, TIMES, max_size=3),
@@ -128,12 +141,25 @@ APPLICATIONS = st.builds(
     seen=st.none() | SERVINGS,
     hold=st.none() | TEXTS,
     looked_at=st.none() | TIMES,
+    staging=st.none()
+    | st.builds(
+        Staged,
+        endpoint=TEXTS,
+        release=TEXTS,
+        asked_at=TIMES,
+        ids=st.dictionaries(TEXTS, TEXTS, max_size=2),
+        rounds=ROUNDS,
+    ),
 )
 CALLS = st.one_of(
     st.builds(Serve, SERVINGS, kind=st.just("serve")),
     st.builds(MoveAlias, VERSIONS, kind=st.just("alias")),
     st.just(SwitchFallbackOff()),
     st.builds(TagVersion, VERSIONS, TEXTS, TEXTS, kind=st.just("tag")),
+    st.builds(
+        CreateStaging, TEXTS, SERVINGS, TEXTS, st.integers(1), kind=st.just("create_staging")
+    ),
+    st.builds(RemoveStaging, TEXTS, TEXTS, kind=st.just("remove_staging")),
 )
 
 

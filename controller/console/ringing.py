@@ -1,0 +1,53 @@
+"""Ringing the daemon on this machine: an order given through the store is then seen at once."""
+
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from uuid import uuid4
+
+from controller.settings import HttpSettings, SettingsError
+from controller.signing import DELIVERY, PATH, SIGNATURE, TIMESTAMP, signature
+
+PATIENCE_S = 2.0
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a daemon may listen
+"""Addresses to listen on that nobody can be reached at, and this machine's own."""
+
+
+def ring(application: str) -> None:
+    """Wake the daemon for an application, where this process knows its address and secret.
+
+    The order stands in the store already: a daemon that is not woken sees it within seconds.
+    """
+    try:
+        daemon = HttpSettings.read()
+    except SettingsError as error:
+        _not_woken(str(error))
+        return
+    if daemon is None or daemon.secret is None:
+        return
+    host = ANYWHERE.get(daemon.host, daemon.host)
+    place = f"[{host}]" if ":" in host else host
+    body = json.dumps({"applications": [application]}).encode()
+    delivery, sent = str(uuid4()), str(int(time.time()))
+    headers = {
+        "Content-Type": "application/json",
+        DELIVERY: delivery,
+        TIMESTAMP: sent,
+        SIGNATURE: signature(daemon.secret, delivery, sent, body).decode(),
+    }
+    request = urllib.request.Request(
+        f"http://{place}:{daemon.port}{PATH}", data=body, headers=headers, method="POST"
+    )
+    try:
+        # Not by way of a proxy: the daemon is near.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        opener.open(request, timeout=PATIENCE_S).close()
+    except OSError as error:
+        why = error.code if isinstance(error, urllib.error.HTTPError) else "nothing"
+        _not_woken(f"{place}:{daemon.port} answers {why}")
+
+
+def _not_woken(why: str) -> None:
+    sys.stderr.write(f"note: the daemon was not woken, and looks by itself within seconds: {why}\n")

@@ -1,0 +1,47 @@
+"""Golden queries asked once more: what all rounds say by now, and the word that is told of it."""
+
+from dataclasses import replace
+
+from policies.golden import Finding, Round, judge
+from states.release import Release
+from states.turn import Turn
+
+
+def told_round(
+    turn: Turn, release: Release, rounds: tuple[Round, ...], endpoint: str
+) -> tuple[Finding, str]:
+    """Judge the rounds of a release on an endpoint, and tell of the last one."""
+    finding, because = judge(rounds)
+    asked = rounds[-1]
+    turn.tell(
+        "tests.finished",
+        release,
+        because,
+        level="info" if finding is Finding.PASS else "warning",
+        endpoint=endpoint,
+        asked=asked.asked,
+        failed=list(asked.candidate_failed),
+        failed_on_stable=list(asked.stable_failed),
+        finding=finding.value,
+    )
+    return finding, because
+
+
+def with_table(turn: Turn, release: Release) -> Release | None:
+    """The release with the golden queries of its table pinned; None while they are not read."""
+    plan, golden = release.pinned, turn.world.golden
+    assert plan is not None, "a live release has a pinned plan"
+    table = plan.tests_table
+    if table is None:
+        return release
+    if golden is None:
+        turn.hold(release, f"the golden queries of {table} are not read yet: Headgate asks again")
+        return None
+    if golden.trouble is not None:
+        turn.hold(release, golden.trouble, needs_person=True)
+        return None
+    tests = (*plan.tests, *golden.queries)
+    pinned = turn.put(turn.free(release), pinned=replace(plan, tests=tests, tests_table=None))
+    count, told = len(golden.queries), f"golden queries pinned as {table} has them"
+    turn.tell("tests.read", pinned, f"{count} {told}", table=table, queries=count)
+    return pinned
