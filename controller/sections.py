@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -40,8 +41,10 @@ from policies.guards import (
     TokenGuard,
 )
 from policies.languages import NAMES
+from policies.replay import Margins, Replay, fewest_pairs, strictest
 from policies.rollout import MOST_HELD_BACK, Rollout
 from states.release import Spec
+from states.world import Grant, Size, Variables
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,63}\Z")
 """Databricks' alphabet and length for endpoints; ours for applications."""
@@ -51,9 +54,53 @@ SELECT = re.compile(r"(?is)\s*(?:SELECT|WITH)\b[^;]*")
 TABLE = re.compile(r"[^\s./`]+\.[^\s./`]+\.[^\s./`]+")
 MOST_REPEATED = 20
 """Times that one query is asked in a round."""
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+SECRET = re.compile(r"\{\{secrets/[^/{}\s]+/[^/{}\s]+\}\}")
+PROFILE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:instance-profile/\S+")
+CPU = "CPU"
+WorkloadType = Literal[
+    "CPU", "CPU_MEDIUM", "CPU_LARGE", "GPU_SMALL", "GPU_MEDIUM", "GPU_LARGE", "GPU_XLARGE",
+    "GPU_XLARGE_8", "MULTIGPU_MEDIUM",
+]  # fmt: skip
+DIGEST_LENGTH = 16
+"""Hexadecimal digits: enough to tell two sets of variables apart."""
+_TOKENS = (
+    "is for foundation models, in tokens per second: size a custom model with workload_size, or "
+    "with min_concurrency and max_concurrency"
+)
+_OTHER_KIND = (
+    "is another kind of served entity, which has no versions to release: Headgate serves the "
+    "registered model that `model:` names"
+)
+_OTHERWISE = {
+    "min_provisioned_throughput": _TOKENS,
+    "max_provisioned_throughput": _TOKENS,
+    "provisioned_model_units": "is for foundation models: size a custom model with workload_size, "
+    "or with min_concurrency and max_concurrency",
+    "burst_scaling_enabled": "is for foundation models, beyond their provisioned_model_units: "
+    "leave room for bursts with max_concurrency",
+    "external_model": _OTHER_KIND,
+    "foundation_model": _OTHER_KIND,
+    "foundation_model_name": _OTHER_KIND,
+    "entity_name": "is what `model:` names",
+    "entity_version": "is what a release is about: `headgate release` begins one",
+    "name": "is given by Headgate, from the model and the version",
+    "min_provisioned_concurrency": "is called min_concurrency here",
+    "max_provisioned_concurrency": "is called max_concurrency here",
+    "scale_to_zero_enabled": "is called scale_to_zero here",
+    "environment_vars": "is called environment here",
+    "instance_profile_arn": "is called instance_profile here",
+}
+"""What the API's served entity has besides, and what to use instead."""
 DEFAULTS = Rollout()
 SPEC = Spec(model="", endpoint="")
 RULES = Rules()
+REPLAY, MARGINS = Replay(), Margins()
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+WIDEST = 2.0
+"""A relative margin of pairs must leave room to four times, beyond which nothing is told apart."""
+LONGEST_REPLAY = timedelta(minutes=45)
+"""What is left of the tests' deadline is for golden queries, and for a workspace that is slow."""
 
 
 def _pattern(text: str) -> str:
@@ -198,24 +245,105 @@ Tests = Annotated[tuple[Test, ...] | TestsSettings, BeforeValidator(_either)]
 
 
 class ServingSettings(Strict):
-    """How a new served entity is sized and set up; running ones keep their size."""
+    """How a new served entity is sized and set up; running ones keep their size until `apply`."""
 
     workload_size: Literal["Small", "Medium", "Large"] | None = None
+    """Without it, and without concurrency: as big as the stable version is, or else Small."""
     min_concurrency: int | None = Field(default=None, ge=0, multiple_of=4)
     max_concurrency: int | None = Field(default=None, ge=4, multiple_of=4)
-    workload_type: str = "CPU"
+    workload_type: WorkloadType | None = None
+    """Without it: as the stable version's, or else CPU."""
     scale_to_zero: bool = False
     environment: dict[str, str] | Literal["none"] | None = None
+    """Variables of every version; secrets as `{{secrets/scope/key}}`."""
     instance_profile: str | None = None
+    usage_tracking: bool = False
+    """Off: Databricks counts no usage of custom models there, and refuses it for agents."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _for_custom_models(cls, value: object) -> object:
+        """What the API has beside these is for other kinds of models, or has another name here."""
+        for key in value if isinstance(value, Mapping) else ():
+            if key in _OTHERWISE:
+                raise refusal((key,), _OTHERWISE[key])
+        return value
+
+    @field_validator("environment")
+    @classmethod
+    def _readable(cls, environment: dict[str, str] | str | None) -> dict[str, str] | str | None:
+        """Values are never told: what is wrong is told of their names."""
+        for name, value in environment.items() if isinstance(environment, dict) else ():
+            if not VARIABLE.fullmatch(name):
+                raise refusal((name,), "name a variable with letters, digits and _")
+            if "{{" in value and not SECRET.fullmatch(value):
+                told = "write a secret as {{secrets/SCOPE/KEY}}, and nothing beside it"
+                raise refusal((name,), told)
+        return environment
+
+    @field_validator("instance_profile")
+    @classmethod
+    def _arn(cls, arn: str | None) -> str | None:
+        if arn is not None and not PROFILE.fullmatch(arn):
+            raise ValueError("write the profile's ARN: arn:aws:iam::ACCOUNT:instance-profile/NAME")
+        return arn
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:
-        ends = [self.min_concurrency, self.max_concurrency]
-        if self.workload_size and any(end is not None for end in ends):
+        low, high = self.min_concurrency, self.max_concurrency
+        if self.workload_size and (low is not None or high is not None):
             raise ValueError("say workload_size, or min_concurrency and max_concurrency, not both")
-        if (ends[0] is None) != (ends[1] is None):
+        if (low is None) != (high is None):
             raise ValueError("min_concurrency and max_concurrency go together")
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"min_concurrency is {low}, above max_concurrency, which is {high}")
         return self
+
+    @property
+    def size(self) -> Size | None:
+        """The size that is stated; None where none is, and a version is sized as stable."""
+        sized = self.max_concurrency is not None
+        if not sized and self.workload_size is None and self.workload_type is None:
+            return None
+        return Size(
+            workload_size=None if sized else self.workload_size or "Small",
+            min_concurrency=self.min_concurrency,
+            max_concurrency=self.max_concurrency,
+            workload_type=self.workload_type or CPU,
+            scale_to_zero=self.scale_to_zero,
+        )
+
+    @property
+    def variables(self) -> Variables:
+        """What may be told of the variables: their names, and whether they are the same."""
+        told = self.environment if isinstance(self.environment, dict) else {}
+        text = json.dumps(sorted(told.items()))
+        digest = sha256(text.encode()).hexdigest()[:DIGEST_LENGTH] if told else ""
+        return Variables(tuple(sorted(told)), digest)
+
+
+class PermissionSettings(Strict):
+    """Who may do what with an endpoint that Headgate creates."""
+
+    group: str | None = Field(default=None, min_length=1)
+    user: str | None = Field(default=None, min_length=1)
+    service_principal: str | None = Field(default=None, min_length=1)
+    level: Literal["CAN_QUERY", "CAN_VIEW", "CAN_MANAGE"]
+
+    @model_validator(mode="after")
+    def _one_holder(self) -> Self:
+        holders = [self.group, self.user, self.service_principal]
+        if sum(one is not None for one in holders) != 1:
+            raise ValueError("name one of group, user and service_principal")
+        return self
+
+    @property
+    def grant(self) -> Grant:
+        """As the states have it."""
+        named = {"group": self.group, "user": self.user}
+        named["service_principal"] = self.service_principal
+        kind, name = next((kind, name) for kind, name in named.items() if name is not None)
+        return Grant(kind, name, self.level)
 
 
 class StagingSettings(Strict):
@@ -338,6 +466,79 @@ class FreezeSettings(Strict):
     def freeze(self) -> Freeze:
         """As the policies have it."""
         return Freeze.between(self.begins, self.ends, zone=self.zone, reason=self.reason)
+
+
+def _countable(rise: float) -> float:
+    if rise > WIDEST:
+        raise ValueError(
+            "a pair counts at most four times stable's size: write a margin of at most "
+            f"{100 * WIDEST:.0f}%"
+        )
+    return rise
+
+
+class ReplayMargins(Strict):
+    """How much worse the candidate may be; see `policies.replay` for the reason of each default."""
+
+    errors: Share = MARGINS.errors
+    latency: Annotated[Rise, AfterValidator(_countable)] = MARGINS.latency
+    answers: Share = MARGINS.answers
+    sources: Share = MARGINS.sources
+    tokens: Annotated[Rise, AfterValidator(_countable)] = MARGINS.tokens
+
+
+class ReplaySettings(Strict):
+    """Recorded requests of the last hours, asked again of both versions before any user."""
+
+    safe_to_repeat: bool = Field(default=False, validate_default=True)
+    requests: int = Field(default=REPLAY.requests, ge=1, le=2000)
+    hours: int = Field(default=REPLAY.over // HOUR, ge=1, le=720)
+    within: SomeTime = REPLAY.within
+    margins: ReplayMargins = ReplayMargins()
+    on_undecided: Literal["ask", "roll_back", "go_on"] = REPLAY.on_undecided
+
+    @field_validator("safe_to_repeat")
+    @classmethod
+    def _said(cls, value: bool) -> bool:  # noqa: FBT001 - a field's value
+        if not value:
+            raise ValueError(
+                "what is asked again may also be done again: say `safe_to_repeat: true` if that "
+                "does no harm, or leave replay out"
+            )
+        return value
+
+    @field_validator("within")
+    @classmethod
+    def _leaves_room(cls, within: timedelta) -> timedelta:
+        if within > LONGEST_REPLAY:
+            raise ValueError(
+                f"tests have {SPEC.testing_deadline // MINUTE} minutes in all: leave some for the "
+                f"others, and say {LONGEST_REPLAY // MINUTE}m at most"
+            )
+        return within
+
+    @model_validator(mode="after")
+    def _can_pass(self) -> Self:
+        """A replay that could not pass if both versions were one would be asked for nothing."""
+        check, margin = strictest(Margins(**dict(self.margins)))
+        needed = fewest_pairs(margin)
+        if needed > self.requests:
+            raise refusal(
+                ("requests",),
+                f"{self.requests} pairs without a difference do not show {check} within "
+                f"{100 * margin:g}pp: ask for {needed} at least, or widen margins.{check}",
+            )
+        return self
+
+    def replay(self) -> Replay:
+        """As the policies have it."""
+        return Replay(
+            requests=self.requests,
+            over=self.hours * HOUR,
+            within=self.within,
+            margins=Margins(**dict(self.margins)),
+            on_undecided=self.on_undecided,
+        )
 
 
 class AdmissionSettings(Strict):

@@ -25,6 +25,8 @@ from controller.sections import (
     AdmissionSettings,
     EvidenceSettings,
     GuardSettings,
+    PermissionSettings,
+    ReplaySettings,
     RequestSettings,
     ResponseSettings,
     RolloutSettings,
@@ -54,6 +56,7 @@ from policies.guards import (
 )
 from policies.rollout import WHOLE, Rollout
 from states.release import Spec
+from states.setup import Setup
 
 MODEL_PARTS = 3
 STEEPEST = 7.0
@@ -61,6 +64,8 @@ STEEPEST = 7.0
 most that is counted of an answer (`policies.criteria.USUAL`): nothing could be eight times that."""
 
 
+GPU_DEADLINE = timedelta(minutes=150)
+"""Databricks' own limit after the build is 30 minutes for CPU, and up to 120 for a large GPU."""
 LogMode = Literal["json", "text", "auto"]
 LOG_MODES: Mapping[str, LogMode] = {"json": "json", "text": "text", "auto": "auto"}
 
@@ -81,10 +86,12 @@ class ApplicationSettings(Strict):
     serving: ServingSettings = ServingSettings()
     staging: StagingSettings | None = None
     inference_table: TableSettings | None = None
+    permissions: tuple[PermissionSettings, ...] = ()
     response: ResponseSettings = ResponseSettings()
     request: RequestSettings = RequestSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     tests: Tests
+    replay: ReplaySettings | None = None
     admission: AdmissionSettings = AdmissionSettings()
     rollout: RolloutSettings = RolloutSettings()
     guards: GuardSettings = GuardSettings()
@@ -96,6 +103,17 @@ class ApplicationSettings(Strict):
         if len(parts) != MODEL_PARTS or not all(NAME.match(part) for part in parts):
             raise ValueError("name the model as catalog.schema.model, as Unity Catalog does")
         return model
+
+    @field_validator("permissions")
+    @classmethod
+    def _one_level_each(
+        cls, permissions: tuple[PermissionSettings, ...]
+    ) -> tuple[PermissionSettings, ...]:
+        holders = [(one.grant.kind, one.grant.name) for one in permissions]
+        for index, (kind, name) in enumerate(holders):
+            if (kind, name) in holders[:index]:
+                raise refusal((index,), f"{kind} {name} is given a level already: keep one of them")
+        return permissions
 
     @field_validator("endpoint", "alias")
     @classmethod
@@ -203,9 +221,19 @@ class ApplicationSettings(Strict):
             staging=self.staging_endpoint,
             queries={name: query.counts for name, query in self.evidence.queries.items()},
             by_session=self.request.session is not None,
+            setup=Setup(
+                size=self.serving.size,
+                scale_to_zero=self.serving.scale_to_zero,
+                variables=self.serving.variables,
+                permissions=tuple(one.grant for one in self.permissions),
+                captures=self.inference_table is not None,
+                usage_tracking=self.serving.usage_tracking,
+            ),
             environment_declared=self.serving.environment is not None,
             evidence_every=self.evidence.every,
             max_lag=self.evidence.max_lag,
+            replay=self.replay.replay() if self.replay is not None else None,
+            provisioning_deadline=_built_within(self.serving.workload_type),
         )
 
     def _guards(self) -> Guards:
@@ -220,6 +248,11 @@ class ApplicationSettings(Strict):
             capacity=CapacityGuard(**dict(guards.capacity)),
             scores={name: ScoreGuard(**dict(guards.score(name))) for name in self._scores()},
         )
+
+
+def _built_within(workload_type: str | None) -> timedelta:
+    """How long Databricks may take to build and deploy a version: longer, where it has a GPU."""
+    return GPU_DEADLINE if "GPU" in (workload_type or "") else Spec.provisioning_deadline
 
 
 def _mapping(value: object, *keys: object) -> Mapping[Any, Any]:

@@ -247,7 +247,7 @@ def _confirm(turn: Turn, release: Release) -> None:
     if turn.application.stable != release.version:
         turn.record(former=turn.application.stable)
     turn.record(stable=release.version, unproven=None)
-    confirmed = turn.put(release, confirmed=True, because=told)
+    confirmed = turn.put(release, confirmed=True, because=told, tagged=False)
     turn.tell("release.confirmed", confirmed, told)
     if former is None or former.version == release.version:
         return

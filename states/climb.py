@@ -13,12 +13,13 @@ from policies.words import duration
 from states.canary import canary, go_back_on_harm, production
 from states.desired import desired
 from states.gates import by_word, consent, first_users_gate, hold_at, overridden
-from states.home import add_span, come_home, converged, lost, ready_for, roll_back
+from states.home import add_span, come_home, converged, lost, ready_for, roll_back, undersized
 from states.judging import bench, guards_of, lag_of, pace_of, pin_guards, sources
 from states.machine import State, Trigger
 from states.quarantine import quarantined
 from states.rehearsal import rehearse
 from states.release import Order, Release
+from states.replaying import replayed, undecided_rolls_back, unproven
 from states.rounds import told_round, with_table
 from states.turn import Turn
 from states.world import Endpoint
@@ -111,7 +112,7 @@ def _provisioning(turn: Turn, release: Release) -> None:
     elif endpoint.update_failed and not endpoint.updating and _taken(turn, endpoint):
         because = f"Databricks could not update the endpoint with {entity}: its event log says why"
         roll_back(turn, release, because)
-    elif converged(turn) and entity in endpoint.ready:
+    elif converged(turn) and entity in endpoint.ready and not undersized(turn):
         settled = turn.settle(release, f"{entity} is ready")
         turn.move(settled, Trigger.PROVISIONED, f"{entity} is ready", settled=True)
 
@@ -150,7 +151,11 @@ def _testing(turn: Turn, release: Release) -> None:
         roll_back(turn, release, because)
     elif finding is Finding.ENVIRONMENT and not overridden(release):
         turn.hold(release, because)
-    elif finding in (Finding.PASS, Finding.ENVIRONMENT):
+    elif finding is Finding.PASS:
+        tried = replayed(turn, release)
+        if tried is not None:
+            _open(turn, tried, f"{because}; {tried.replay.because}" if tried.replay else because)
+    elif finding is Finding.ENVIRONMENT:
         _open(turn, release, because)
 
 
@@ -160,8 +165,13 @@ def _open(turn: Turn, release: Release, because: str) -> None:
     if release.history is None and turn.world.history is not None:
         release = turn.put(release, history=turn.world.history)
     pinned, left = _pinned(turn, release)
-    why = _not_openable(turn, pinned)
-    if why is not None and (why[0] == MASKED or not overridden(release)):
+    undecided = unproven(turn, pinned)
+    override = overridden(release)
+    if undecided is not None and undecided_rolls_back(turn, pinned) and not override:
+        roll_back(turn, release, undecided)
+        return
+    why = (undecided, True) if undecided is not None else _not_openable(turn, pinned)
+    if why is not None and (why[0] == MASKED or not override):
         turn.hold(release, why[0], needs_person=why[1])
         return
     gate = first_users_gate(turn, release)

@@ -47,6 +47,16 @@ def ready_for(turn: Turn, release: Release) -> bool:
     return converged(turn) and endpoint is not None and entity in endpoint.ready
 
 
+def undersized(turn: Turn) -> bool:
+    """The version that is being provisioned is on the endpoint already, and smaller than asked."""
+    endpoint, live = turn.endpoint, turn.application.live
+    if endpoint is None or live is None or live.state is not State.PROVISIONING:
+        return False
+    room = endpoint.concurrency.get(turn.application.entity(live.version))
+    wanted = live.pinned.size.room[1] if live.pinned and live.pinned.size else None
+    return room is not None and wanted is not None and room < wanted
+
+
 def add_span(
     turn: Turn, release: Release, *, settled: bool, delay: timedelta = timedelta()
 ) -> Release:

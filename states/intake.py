@@ -9,16 +9,16 @@ from policies.criteria import criteria
 from policies.forecast import pin
 from policies.guards import ERRORS
 from policies.rollout import WHOLE, Rollout
+from states.applying import undeclared
 from states.gates import admission_gate, hold_at, unlooked
 from states.judging import pace_of
 from states.machine import State, Trigger
+from states.outcome import ROLLED_BACK_TAG, untold
 from states.pinned import Pinned
 from states.release import Application, Order, Release
+from states.room import crowded, making_room
 from states.turn import Turn
-from states.world import Absent, Endpoint, ModelVersion, Serving
-
-ROLLED_BACK_TAG = ("headgate.state", "RolledBack")
-"""A version tagged so never starts by itself, not even for an empty store."""
+from states.world import Absent, Endpoint, ModelVersion, Serving, Size
 
 
 def adopt(turn: Turn) -> None:
@@ -123,13 +123,23 @@ def notice(turn: Turn) -> None:
 
 
 def mark_tagged(turn: Turn) -> None:
-    """Note which rolled back versions the registry was seen to know as such."""
-    key, value = ROLLED_BACK_TAG
-    tags = {version.version: version.tags or {} for version in turn.world.versions or ()}
-    for release in turn.application.releases:
-        told = tags.get(release.version, {}).get(key) == value
-        if told and release.state is State.ROLLED_BACK and not release.tagged:
+    """Note of which versions the registry was seen to tell what they have come to."""
+    seen = {version.version: version.tags or {} for version in turn.world.versions or ()}
+    for version, tags in untold(turn.application).items():
+        release = turn.application.newest(version)
+        if release is not None and tags.items() <= seen.get(version, {}).items():
             turn.put(release, tagged=True)
+
+
+def note_granted(turn: Turn) -> None:
+    """Note that the permissions of an endpoint that was created by us were seen, once."""
+    application, granted = turn.application, turn.world.granted
+    wanted = application.spec.setup.permissions
+    if not application.upkeep.ungranted or granted is None or not granted.issuperset(wanted):
+        return
+    turn.record(upkeep=replace(application.upkeep, ungranted=False))
+    told = f"{len(wanted)} permissions seen on {application.spec.endpoint}: later changes are kept"
+    turn.tell("endpoint.permitted", turn.shown, told)
 
 
 def begin(turn: Turn) -> None:
@@ -189,23 +199,26 @@ def _consider(turn: Turn, release: Release) -> None:
         turn.move(release, Trigger.REFUSE, because)
         return
     asks = finding is Admission.WAIT and version.status == "READY"
-    if finding is Admission.ADMIT and not turn.application.ours and not spec.environment_declared:
-        because = (
-            f"serving.environment of {turn.application.name} is not declared: Databricks does not "
-            "show the variables of a running endpoint, and a change replaces them; state them, "
-            "or `environment: none`"
-        )
-        finding, asks = Admission.WAIT, True
+    unknown = undeclared(turn.application)
+    if finding is Admission.ADMIT and unknown is not None:
+        because, finding, asks = unknown, Admission.WAIT, True
     if turn.application.hold is not None or release.order is Order.PAUSE:
         return
     if finding is Admission.WAIT:
         if asks:
             turn.hold(release, because, needs_person=True)
         return
-    gate = admission_gate(turn, release, version)
+    _let_in(turn, release, version, because)
+
+
+def _let_in(turn: Turn, release: Release, version: ModelVersion, because: str) -> None:
+    """Admit what is admissible, unless the calendar, a person, or too little room stops it."""
+    gate, obstacle = admission_gate(turn, release, version), crowded(turn, release)
     if gate is not None:
         hold_at(turn, release, gate)
-    elif not unlooked(turn, release):
+    elif obstacle is not None:
+        turn.hold(release, obstacle, needs_person=True)
+    elif not unlooked(turn, release) and not making_room(turn, release):
         _admit(turn, turn.free(release), because)
 
 
@@ -219,8 +232,14 @@ def _admit(turn: Turn, release: Release, because: str) -> None:
         rollout, chosen = _first(spec.rollout), "first release: nothing to compare with"
     else:
         rollout, chosen = spec.rollout, _foretold(turn)
+        if spec.replay is not None:
+            chosen = (
+                f"{chosen}; up to {spec.replay.requests:,} recorded requests are replayed first"
+            )
+    size, sized = _sized(turn)
     pinned = Pinned(
         baseline=baseline,
+        size=size,
         # One that serves without proof has nothing but itself to go back to.
         incumbent=application.incumbent if application.incumbent != release.version else None,
         rollout=rollout,
@@ -233,11 +252,24 @@ def _admit(turn: Turn, release: Release, because: str) -> None:
         approval="none" if undo else spec.admission.approval,
         proven=undo,
         staging=None if undo else spec.staging,
+        replay=spec.replay if baseline is not None and not undo else None,
     )
-    told = f"{because}; {chosen}"
+    told = f"{because}; {chosen}{sized}"
     if pinned.staging is not None:
         told += f"; tested on staging endpoint {spec.staging} before {spec.endpoint} has it"
     turn.move(release, Trigger.ADMIT, told, pinned=pinned, ended_at=None, removed=False)
+
+
+def _sized(turn: Turn) -> tuple[Size | None, str]:
+    """How big a version is to be: as stated, else as big as the one that serves is now."""
+    application, setup = turn.application, turn.application.spec.setup
+    if setup.size is not None or application.incumbent is None or turn.endpoint is None:
+        return setup.size, ""
+    size = turn.endpoint.sizes.get(application.entity(application.incumbent))
+    if size is None:
+        return None, ""
+    size = replace(size, scale_to_zero=setup.scale_to_zero)
+    return size, f"; sized as version {application.incumbent} is now: {size}"
 
 
 def _foretold(turn: Turn) -> str:

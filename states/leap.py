@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from states.release import Application, Release
+from states.setup import moved
 from states.staged import Staged
 
 
@@ -22,6 +23,7 @@ def leapt(application: Application, by: timedelta) -> Application:
         looked_at=_moved(application.looked_at, by),
         staging=_staged(application.staging, by),
         behind_since=_moved(application.behind_since, by),
+        upkeep=moved(application.upkeep, by),
         followed={kind: since + by for kind, since in application.followed.items()},
         attempts=tuple(replace(one, at=one.at + by) for one in application.attempts),
         releases=tuple(_release(one, by) for one in application.releases),

@@ -6,7 +6,9 @@ from datetime import timedelta
 from policies.admission import Approval
 from policies.golden import GoldenQuery
 from policies.guards import Guards
+from policies.replay import Replay
 from policies.rollout import Rollout
+from states.world import Size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +19,8 @@ class Pinned:
     """The stable version at admission; None for a first release."""
     incumbent: str | None
     """The version that had the traffic at admission: the baseline, or one without proof."""
+    size: Size | None = None
+    """How big its entity is to be, where the endpoint does not have it yet."""
     rollout: Rollout
     guards: Guards
     tests: tuple[GoldenQuery, ...]
@@ -29,3 +33,4 @@ class Pinned:
     staging: str | None = None
     tests_table: str | None = None
     """The table whose golden queries are still to be read: they are part of `tests` then."""
+    replay: Replay | None = None

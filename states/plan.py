@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from states.release import Application
-from states.world import Serving
+from states.world import Grant, Serving, Size
 
 Level = Literal["info", "warning", "error"]
 
@@ -27,6 +27,8 @@ class Serve:
     """Make the endpoint serve exactly this; create it if it is absent."""
 
     serving: Serving
+    sizes: Mapping[str, Size] = field(default_factory=dict)
+    """By name, of entities that are to have another size than they have, or than is configured."""
     kind: Literal["serve"] = "serve"
 
     @property
@@ -76,6 +78,49 @@ class SwitchFallbackOff:
 
 
 @dataclass(frozen=True)
+class Capture:
+    """Let the endpoint's AI Gateway write down what is configured, and keep all else of it."""
+
+    kind: Literal["capture"] = "capture"
+
+    @property
+    def target(self) -> str:
+        """What is asked, in one canonical line."""
+        return "inference table and usage as configured"
+
+
+@dataclass(frozen=True)
+class Permit:
+    """Give permissions on the endpoint, beside those that others have."""
+
+    grants: tuple[Grant, ...]
+    kind: Literal["permissions"] = "permissions"
+
+    @property
+    def target(self) -> str:
+        """What is asked, in one canonical line."""
+        return ", ".join(str(grant) for grant in sorted(self.grants))
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Give one entity that serves a size, and all of ours the variables as configured."""
+
+    serving: Serving
+    """What is served, and stays so."""
+    entity: str
+    size: Size
+    variables: tuple[str, ...]
+    """Their names."""
+    kind: Literal["apply"] = "apply"
+
+    @property
+    def target(self) -> str:
+        """What is asked, in one canonical line."""
+        return f"{self.entity} {self.size}, variables {', '.join(self.variables) or 'none'}"
+
+
+@dataclass(frozen=True)
 class CreateStaging:
     """Make a staging endpoint that serves exactly this; one that is there is left as it is."""
 
@@ -112,7 +157,17 @@ class RemoveStaging:
         return f"{self.endpoint} {self.id}"
 
 
-Call = Serve | SwitchFallbackOff | MoveAlias | TagVersion | CreateStaging | RemoveStaging
+Call = (
+    Serve
+    | SwitchFallbackOff
+    | MoveAlias
+    | TagVersion
+    | Capture
+    | Permit
+    | Apply
+    | CreateStaging
+    | RemoveStaging
+)
 
 
 @dataclass(frozen=True, kw_only=True)

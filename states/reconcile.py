@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 from policies.fuse import DAY, KEPT, Minute
+from states.applying import apply
 from states.blocks import told
 from states.climb import go_on
 from states.gates import read_signs
-from states.home import own_up
-from states.intake import adopt, begin, mark_tagged, notice
+from states.home import converged, own_up
+from states.intake import adopt, begin, mark_tagged, note_granted, notice
 from states.leap import not_ahead
 from states.machine import State
 from states.plan import Call, Plan
@@ -47,8 +48,11 @@ def reconcile(application: Application, world: World) -> Plan:
     if live is not None:
         go_on(turn, live)
     if turn.application.adopted:
-        begin(turn)
-        _clear_away(turn)
+        apply(turn)
+        if turn.application.upkeep.applying is None:
+            begin(turn)
+            _clear_away(turn)
+        note_granted(turn)
     mark_tagged(turn)
     _remember_order(turn)
     calls = wishes(turn)
@@ -143,7 +147,7 @@ def _take_evidence(turn: Turn, live: Release) -> None:
 def _clear_away(turn: Turn) -> None:
     """Stop wanting an entity that lost its traffic long enough ago, while nothing else moves."""
     application = turn.application
-    if application.live is not None or application.hold is not None or turn.endpoint is None:
+    if application.live is not None or application.hold is not None or not converged(turn):
         return
     retain = application.spec.rollout.retain
     for release in application.releases:
@@ -167,6 +171,8 @@ def _remember_asked(turn: Turn, calls: tuple[Call, ...]) -> None:
     """
     disputed = turn.application.change is not None
     for call in calls:
+        if call.kind in ("serve", "apply"):
+            _remember_given(turn, call)
         if call.kind == "create_staging":
             remember_asked(turn, call)
         elif call.kind == "serve":
@@ -175,3 +181,14 @@ def _remember_asked(turn: Turn, calls: tuple[Call, ...]) -> None:
             turn.record(**{"closing" if disputed else "asked": call.target})
             if not disputed:
                 turn.record(asked_over=turn.application.config_version)
+
+
+def _remember_given(turn: Turn, call: Call) -> None:
+    """Every change of the endpoint gives all of our entities the variables as configured."""
+    application = turn.application
+    upkeep = replace(application.upkeep, variables=application.spec.setup.variables)
+    if turn.endpoint is None:
+        upkeep = replace(upkeep, ungranted=bool(application.spec.setup.permissions))
+    if call.kind == "apply" and upkeep.applying is not None:
+        upkeep = replace(upkeep, applying=replace(upkeep.applying, sent=True))
+    turn.record(upkeep=upkeep)

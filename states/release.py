@@ -10,12 +10,14 @@ from policies.evidence import Block, Measure
 from policies.fuse import Fuse, Minute
 from policies.golden import GoldenQuery, Round
 from policies.guards import Guards, History
+from policies.replay import Replay, Replayed
 from policies.rollout import Rollout
 from states.attempt import Attempt
 from states.consent import Signs, Verb, Word
 from states.difference import Answer, Change
 from states.machine import State
 from states.pinned import Pinned
+from states.setup import Setup, Upkeep, Wish
 from states.span import Span
 from states.staged import Staged
 from states.world import Serving
@@ -50,6 +52,7 @@ class Spec:
     """Of a session's requests in a window only the first counts, so that its retries are none."""
     staging: str | None = None
     """The endpoint on which a version is tested first; None: on the production endpoint alone."""
+    setup: Setup = field(default_factory=Setup)
     environment_declared: bool = False
     """`serving.environment` was stated: a full-state PUT cannot lose variables unknowingly."""
     evidence_every: timedelta = timedelta(minutes=5)
@@ -57,6 +60,7 @@ class Spec:
     """Older than this, the counting source is broken: Databricks promises an hour."""
     provisioning_deadline: timedelta = timedelta(minutes=60)
     testing_deadline: timedelta = timedelta(minutes=60)
+    replay: Replay | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +98,7 @@ class Release:
     """Its golden queries have passed on the staging endpoint."""
     spans: tuple[Span, ...] = ()
     rounds: tuple[Round, ...] = ()
+    replay: Replayed | None = None
     blocks: tuple[Block, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     """The counting source of each guard, pinned in Testing; a guard that has none is not here."""
@@ -124,7 +129,7 @@ class Release:
     ended_at: datetime | None = None
     """When it lost its traffic for good: its entity is removed after `retain`."""
     tagged: bool = False
-    """Rolled back, and the registry was seen to say so."""
+    """The registry was seen to tell what it has come to (`states.outcome`)."""
     removed: bool = False
     """Its entity is no longer wanted on the endpoint."""
     unlisted: bool = False
@@ -213,8 +218,7 @@ class Application:
     hold: str | None = None
     """Why nothing goes on here until a person, or the world, has put it right."""
     change: Change | None = None
-    """What others changed, while it is neither answered nor put back: nothing is sent meanwhile,
-    but what closes a version to users."""
+    """What others changed, unanswered: meanwhile nothing is sent but what closes a version."""
     changes: int = 0
     """How many there have been."""
     answer: Answer | None = None
@@ -229,6 +233,8 @@ class Application:
     staging: Staged | None = None
     deleted: tuple[str, ...] = ()
     """Versions that serve although the registry lost them, with a person's word for it."""
+    upkeep: Upkeep = field(default_factory=Upkeep)
+    wish: Wish | None = None
     looked_at: datetime | None = None
     minutes: tuple[Minute, ...] = ()
     """The endpoint's own, of its last day, oldest first: what fuses are set by."""
@@ -241,14 +247,10 @@ class Application:
         if version in self.names:
             return self.names[version]
         taken = {*self.names.values(), *self.carried.shares}
-        suffix = f"-v{version}"
-        while (name := self._stem[: ENTITY_NAME_LENGTH - len(suffix)] + suffix) in taken:
+        stem, suffix = self.spec.model.rsplit(".", 1)[-1], f"-v{version}"
+        while (name := stem[: ENTITY_NAME_LENGTH - len(suffix)] + suffix) in taken:
             suffix += "-1"
         return name
-
-    @property
-    def _stem(self) -> str:
-        return self.spec.model.rsplit(".", 1)[-1]
 
     @property
     def live(self) -> Release | None:
@@ -272,7 +274,7 @@ class Application:
 
     def newest(self, version: str | None) -> Release | None:
         """The latest attempt at a version."""
-        found = [release for release in self.releases if release.version == version]
+        found = (release for release in self.releases if release.version == version)
         return max(found, key=lambda release: release.attempt, default=None)
 
     def with_release(self, release: Release) -> "Application":

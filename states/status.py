@@ -109,11 +109,23 @@ def _next(release: Release, hold: str | None) -> str | None:
         return "waits for `headgate resume`"
     match release.state:
         case State.TESTING:
-            return f"{_weight_of(release, 1)} % of users, once the golden queries pass"
+            return f"{_weight_of(release, 1)} % of users, once {_tests(release)}"
         case State.CANARY:
             return _next_step(release)
         case _:
             return ON_STAGING if release.on_staging else NEXT[release.state]
+
+
+def _tests(release: Release) -> str:
+    """What a release in Testing has still to go through."""
+    planned, seen = release.pinned and release.pinned.replay, release.replay
+    if planned is None or (seen is not None and seen.outcome is not None):
+        return "the golden queries pass"
+    if seen is None:
+        return "the golden queries and the replay pass"
+    if seen.drawn is None:
+        return "recorded requests were replayed"
+    return f"recorded requests were replayed ({seen.asked:,} of {seen.drawn:,} so far)"
 
 
 def _next_step(release: Release) -> str:

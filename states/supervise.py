@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from policies.words import duration
 from states.answering import answer
+from states.applying import edited
 from states.desired import desired, desired_alias
 from states.difference import FALLBACK, GONE, Change, side
 from states.foreign import alias_part, endpoint_part, heed_lowered, registry_part
@@ -132,7 +133,8 @@ def _note_followed(turn: Turn) -> None:
 
 def _go_on(turn: Turn) -> None:
     """Nobody changed anything: go on, unless what was asked for again and again is not done."""
-    stuck, own = _unheeded(turn), turn.application.change is None
+    application, own = turn.application, turn.application.change is None
+    stuck = _unheeded(turn) or application.upkeep.stuck or edited(application)
     turn.record(change=None)
     if stuck is None:
         turn.free_application()

@@ -78,6 +78,7 @@ class Turn:
         started = {"in_state": timedelta()} if after is not before else {}
         cleared = {"hold": None, "needs_person": False, "ask": None, "on_step": timedelta()}
         cleared["undecided"] = timedelta()
+        cleared["tagged"] = False
         settled = {"settled": after is State.RETIRED, "since": self.world.now}
         moved = self.put(
             release,

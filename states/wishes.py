@@ -1,15 +1,16 @@
 """What to send, if anything: the difference between record and world, one call per resource."""
 
+from states import applying
 from states.desired import closed, desired, desired_alias
-from states.home import in_doubt, lost
-from states.intake import ROLLED_BACK_TAG
+from states.home import in_doubt, lost, undersized
 from states.machine import State
-from states.plan import Call, MoveAlias, Serve, SwitchFallbackOff, TagVersion
+from states.outcome import ROLLED_BACK_TAG, untold
+from states.plan import Call, Capture, MoveAlias, Permit, Serve, SwitchFallbackOff, TagVersion
 from states.quarantine import quarantined
-from states.resending import FIRST_WAIT, LAST_WAIT, RESENDS, spent
+from states.resending import FIRST_WAIT, LAST_WAIT, RESENDS, WINDOW, spent
 from states.staging import staging_call
 from states.turn import Turn
-from states.world import Serving
+from states.world import Serving, Size
 
 HOMEWARD = ("serve", "gateway", "alias")
 """Calls by which users get home: sent for as long as it takes."""
@@ -22,7 +23,10 @@ def wishes(turn: Turn) -> tuple[Call, ...]:
         return ()
     calls: tuple[Call | None, ...] = (staging_call(turn),)
     if turn.application.adopted:
-        calls = (_serve(turn), _gateway(turn), _alias(turn), *calls)
+        # One call for the endpoint's configuration, and one for its gateway, at a time.
+        serve = _serve(turn) or applying.call(turn)
+        gateway = _gateway(turn) or _capture(turn)
+        calls = (serve, gateway, _permit(turn), _alias(turn), *calls)
     sent = [call for call in calls if call is not None and _may_send(turn, call)]
     tags = [call for call in _tags(turn) if turn.application.adopted and _may_send(turn, call)]
     return (*sent, *tags[:1])
@@ -33,15 +37,27 @@ def _serve(turn: Turn) -> Serve | None:
     wanted, disputed = desired(application), application.change is not None
     if wanted is None or turn.unseen:
         return None
+    sizes = _sizes(turn)
     if endpoint is None:
-        return Serve(wanted) if application.ours and not disputed else None
-    if endpoint.updating or (endpoint.serving == wanted and not _homeward_in_doubt(turn)):
+        return Serve(wanted, sizes) if application.ours and not disputed else None
+    as_wanted = endpoint.serving == wanted and not undersized(turn)
+    if endpoint.updating or (as_wanted and not _homeward_in_doubt(turn)):
         return None
     if disputed:
         # What others changed stays as it is, but a version that was closed loses its users.
         least = closed(application, endpoint.serving)
         return Serve(least) if least is not None else None
-    return Serve(wanted)
+    return Serve(wanted, sizes)
+
+
+def _sizes(turn: Turn) -> dict[str, Size]:
+    """The size of a version that is not on the endpoint yet, or is there and smaller than asked."""
+    application, endpoint, live = turn.application, turn.endpoint, turn.application.live
+    if live is None or live.state is not State.PROVISIONING or live.pinned is None:
+        return {}
+    entity, size = application.entity(live.version), live.pinned.size
+    there = endpoint is not None and entity in endpoint.serving.shares
+    return {} if size is None or (there and not undersized(turn)) else {entity: size}
 
 
 def _homeward_in_doubt(turn: Turn) -> bool:
@@ -55,6 +71,26 @@ def _gateway(turn: Turn) -> SwitchFallbackOff | None:
     hides = endpoint is not None and endpoint.fallback
     asked = application.fallback_off and application.change is None
     return SwitchFallbackOff() if hides and asked else None
+
+
+def _capture(turn: Turn) -> Capture | None:
+    """What is missing of the inference table and usage tracking; a table switched off stays so."""
+    application, endpoint, setup = turn.application, turn.endpoint, turn.application.spec.setup
+    if endpoint is None or not endpoint.serving.shares or application.change is not None:
+        return None
+    captures = (application.ours or setup.captures) and not endpoint.capture_off
+    table = captures and endpoint.inference_table is None
+    usage = setup.usage_tracking and not endpoint.usage_tracking
+    return Capture() if table or usage else None
+
+
+def _permit(turn: Turn) -> Permit | None:
+    """The permissions of an endpoint that was created by us, until they were seen once."""
+    application, granted = turn.application, turn.world.granted
+    wanted = application.spec.setup.permissions
+    if not application.upkeep.ungranted or turn.endpoint is None or granted is None:
+        return None
+    return None if granted.issuperset(wanted) or application.change else Permit(wanted)
 
 
 def _alias(turn: Turn) -> MoveAlias | None:
@@ -77,13 +113,23 @@ def _serves(turn: Turn, wanted: Serving | None) -> bool:
 
 
 def _tags(turn: Turn) -> list[TagVersion]:
-    """The marks that are missing, of versions that the registry still has."""
-    key, value = ROLLED_BACK_TAG
-    listed = {one.version for one in turn.world.versions or () if one.tags is not None}
+    """What is missing of the outcomes, of versions that the registry still has.
+
+    Only the marks by which nothing starts again are asked for beside a change by others, and for a
+    while after a refusal.
+    """
+    application, now = turn.application, turn.world.now
+    tags = {one.version: one.tags for one in turn.world.versions or () if one.tags is not None}
+    sent = [one for one in application.attempts if one.kind == "tag" and one.at <= now]
+    least = application.change is not None or (
+        bool(sent) and sent[-1].outcome == "refused" and now - sent[-1].at < WINDOW
+    )
     return [
-        TagVersion(release.version, key, value)
-        for release in turn.application.releases
-        if release.state is State.ROLLED_BACK and not release.tagged and release.version in listed
+        TagVersion(version, key, value)
+        for version, wanted in untold(application).items()
+        for key, value in wanted.items()
+        if version in tags and tags[version].get(key) != value
+        if not least or (key, value) == ROLLED_BACK_TAG
     ]
 
 

@@ -9,6 +9,7 @@ from policies.evidence import Block
 from policies.fuse import Minute
 from policies.golden import GoldenQuery, Round
 from policies.guards import History
+from policies.replay import Batch, Drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,71 @@ class Serving:
     def __str__(self) -> str:
         parts = [f"{name} {share.weight} %" for name, share in sorted(self.shares.items())]
         return ", ".join(parts) or "nothing"
+
+
+CONCURRENCY = {"Small": (4, 4), "Medium": (8, 16), "Large": (16, 64)}
+"""Requests at a time that a workload size is provisioned for, least and most (databricks-sdk,
+`ServedEntityInput.workload_size`)."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How big a served entity is: a workload size, or provisioned concurrency, and on what.
+
+    `workload_size` and the two concurrencies (requests at a time, multiples of 4) exclude each
+    other. Without scale to zero by default: a version that sleeps cannot be gone back to.
+    """
+
+    workload_size: str | None = "Small"
+    min_concurrency: int | None = None
+    max_concurrency: int | None = None
+    workload_type: str = "CPU"
+    scale_to_zero: bool = False
+
+    @property
+    def room(self) -> tuple[int | None, int | None]:
+        """Requests at a time that it is provisioned for, least and most; None: not told."""
+        if self.max_concurrency is not None:
+            return self.min_concurrency, self.max_concurrency
+        low, high = CONCURRENCY.get(self.workload_size or "", (None, None))
+        return (0 if self.scale_to_zero and low else low), high
+
+    def same_as(self, other: "Size") -> bool:
+        """Whether it amounts to the same, in whatever words."""
+        return (self.room, self.workload_type, self.scale_to_zero) == (
+            other.room,
+            other.workload_type,
+            other.scale_to_zero,
+        )
+
+    def __str__(self) -> str:
+        size = self.workload_size or "of no told size"
+        if self.max_concurrency is not None:
+            size = f"{self.min_concurrency} to {self.max_concurrency} requests at a time"
+        return f"{size} on {self.workload_type}{', scales to zero' if self.scale_to_zero else ''}"
+
+
+@dataclass(frozen=True)
+class Variables:
+    """The environment variables of an application's entities: what may be told of them."""
+
+    names: tuple[str, ...] = ()
+    digest: str = ""
+    """Of names and values together: it tells whether they are the same, and none of them."""
+
+
+@dataclass(frozen=True, order=True)
+class Grant:
+    """A permission on an endpoint."""
+
+    kind: str
+    """`group`, `user` or `service_principal`."""
+    name: str
+    level: str
+    """CAN_QUERY, CAN_VIEW or CAN_MANAGE."""
+
+    def __str__(self) -> str:
+        return f"{self.level} for {self.kind} {self.name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +134,12 @@ class Endpoint:
     """The tag `headgate.release`: for which release; empty without one."""
     concurrency: Mapping[str, int] = field(default_factory=dict)
     """By name, how many requests an active entity may have in flight at most, where told."""
+    sizes: Mapping[str, Size] = field(default_factory=dict)
+    """By name, how big an active entity is, where told."""
+    capture_off: bool = False
+    """Somebody switched AI Gateway's inference table off."""
+    usage_tracking: bool = False
+    """AI Gateway counts usage in `system.serving.endpoint_usage`."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +200,13 @@ class World:
     """The staging endpoint; looked for while a release wants one, or one of ours may be there."""
     golden: GoldenTable | None = None
     """The table with golden queries, read for a release under test that has it still to pin."""
+    granted: frozenset[Grant] | None = None
+    """Who was given what on the endpoint, itself; None: not asked for, or unseen."""
     round: Round | None = None
     """Golden queries asked since the last look, those of the table that is here included: where
     the live release is tested by now."""
+    replay: Drawn | Batch | None = None
+    """Requests drawn for a replay, or pairs of them asked since the last look."""
     evidence: Evidence | None = None
     history: History | None = None
     """Stable's last day, asked for while a release is in Testing and has none pinned."""

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from controller.console import reading, render, report, verbs
+from controller.console import applying, pairs, reading, render, report, verbs
 from controller.console.admitting import admission_in_words
 from controller.console.common import (
     DEFECT,
@@ -40,8 +40,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(applying.app)
 app.add_typer(verbs.app)
 app.add_typer(report.app)
+app.add_typer(pairs.app)
 
 
 def main() -> None:

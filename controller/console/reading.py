@@ -204,6 +204,7 @@ class Explanation:
     verdicts: tuple[Line, ...]
     """Of each guard the last verdict, which decided or is still short of deciding."""
     tests: tuple[Line, ...]
+    replay: tuple[Line, ...]
     holds: tuple[Line, ...]
     post_mortem: tuple[Line, ...]
     """What was told after its rollback, and some of its bad requests; nothing before."""
@@ -308,6 +309,7 @@ class Book:
             status=status,
             verdicts=_last_verdicts(own),
             tests=tuple(line for line in own if line["event"] == "tests.finished"),
+            replay=tuple(line for line in own if line["event"] == "replay.finished"),
             holds=tuple(line for line in own if line["event"] in held),
             post_mortem=tuple(line for line in own if line["event"] in after),
             history=tuple(rows),

@@ -75,16 +75,27 @@ def print_explanation(console: Console, told: Explanation, now: datetime) -> Non
         _say(console, Text("  ").append(printable(_judged(verdict)), style="bold"))
         numbers = [(name, _shortly(value)) for name, value in _numbers(verdict).items()]
         _labelled(console, [("because", str(verdict.get("because", ""))), *numbers], 4)
-    for title, rows in (
-        ("Post-mortem", told.post_mortem),
-        ("Golden queries", told.tests),
-        ("Holds", told.holds),
-    ):
-        if rows:
-            _title(console, title)
-            print_history(console, rows)
+    _history_of(console, "Post-mortem", told.post_mortem)
+    _history_of(console, "Golden queries", told.tests)
+    _history_of(console, "Replay", told.replay)
+    for line in told.replay:
+        _labelled(console, _worst(line), 2)
+    _history_of(console, "Holds", told.holds)
     _title(console, "History")
     print_history(console, told.history)
+
+
+def _history_of(console: Console, title: str, rows: Sequence[Line]) -> None:
+    if rows:
+        _title(console, title)
+        print_history(console, rows)
+
+
+def _worst(line: Line) -> list[tuple[str, str]]:
+    """The pairs in which the candidate did worst: the request's id, and what is worse."""
+    worst = line.get("worst")
+    pairs = [one for one in worst if isinstance(one, dict)] if isinstance(worst, list) else []
+    return [(str(one.get("request")), str(one.get("why"))) for one in pairs]
 
 
 def in_words(line: Line) -> str:
@@ -201,6 +212,9 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
     "staging.passed": lambda line: f"passed on staging endpoint {line.get('endpoint')}",
     "staging.removed": lambda line: f"staging endpoint {line.get('endpoint')} is gone",
     "staging.left": lambda line: f"staging endpoint {line.get('endpoint')} cannot be removed",
+    "replay.started": lambda _: "the replay starts",
+    "replay.batch": lambda line: f"replayed {line.get('asked')} of {line.get('drawn')}",
+    "replay.finished": lambda line: f"replay {line.get('verdict')}",
     "evidence.block": _block,
     "evidence.blind": lambda _: "blind",
     "evidence.seen": lambda _: "sees again",
@@ -217,12 +231,21 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
         f"alias {line.get('alias')} moved from {line.get('from_version', 'nothing')} "
         f"to {line.get('to_version', 'nothing')}"
     ),
-    "order.given": lambda line: f"{line.get('actor')} ordered {line.get('order')}",
+    "order.given": lambda line: f"{line.get('actor')} ordered {_word(line)}",
+    "order.refused": lambda _: "what was ordered was not done",
+    "apply.finished": lambda _: "applied",
+    "endpoint.permitted": lambda _: "permissions were given",
+    "release.removed": lambda _: "is taken from the endpoint",
     "daemon.started": lambda _: "the daemon started",
     "daemon.stopped": lambda _: "the daemon stopped",
     "config.loaded": lambda _: "the configuration was loaded",
     "config.refused": lambda _: "the configuration was refused",
 }
+
+
+def _word(line: Line) -> object:
+    """What was ordered: of a release, of a change by others, or of how the endpoint is set up."""
+    return line.get("answer") or ("apply" if "apply" in line else line.get("order"))
 
 
 def _numbers(line: Line) -> Line:

@@ -11,9 +11,12 @@ from controller.workspace.errors import Unreachable, WorkspaceError
 from controller.workspace.registry import Registry
 from controller.workspace.serving import Endpoints, ServingSettings
 from states.plan import (
+    Apply,
     Call,
+    Capture,
     CreateStaging,
     MoveAlias,
+    Permit,
     RemoveStaging,
     Serve,
     SwitchFallbackOff,
@@ -72,8 +75,14 @@ class Actor:
     def _send(self, application: Application, call: Call) -> None:
         spec = application.spec
         match call:
-            case Serve(serving):
-                self.endpoints.serve(spec.endpoint, serving, self.serving)
+            case Serve(serving, sizes):
+                self.endpoints.serve(spec.endpoint, serving, self.serving, sizes)
+            case Apply(serving, entity, size):
+                self.endpoints.apply(spec.endpoint, serving, self.serving, entity, size)
+            case Capture():
+                self.endpoints.capture(spec.endpoint, self.serving)
+            case Permit(grants):
+                self.endpoints.grant(spec.endpoint, grants)
             case SwitchFallbackOff():
                 self.endpoints.switch_fallback_off(spec.endpoint)
             case CreateStaging(endpoint, serving):

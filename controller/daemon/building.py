@@ -13,11 +13,12 @@ from controller.daemon.observe import Observer
 from controller.daemon.passes import Pass
 from controller.daemon.past import Past
 from controller.daemon.readiness import Readiness
+from controller.daemon.replaying import Replayer
 from controller.daemon.tenure import Tenure
 from controller.record.budget import Budget
 from controller.record.printer import Printer
 from controller.record.store import Store
-from controller.sections import StagingSettings
+from controller.sections import CPU, StagingSettings
 from controller.settings import ApplicationSettings, ProcessSettings
 from controller.workspace import serving
 from controller.workspace.client import connect
@@ -27,8 +28,11 @@ from controller.workspace.inputs import Inputs
 from controller.workspace.listing import Listing
 from controller.workspace.metrics import Traffic
 from controller.workspace.probes import Probes, ResponsePaths
+from controller.workspace.recorded import RecordedRequests
 from controller.workspace.registry import Registry
+from controller.workspace.replays import Replays
 from controller.workspace.statements import Statements
+from states.world import Size
 
 MANY = 10
 """Applications from which on a list of all endpoints costs less than reading each of theirs."""
@@ -58,6 +62,7 @@ class Shared:
         self.listing, self.traffic = Listing(self.client), Traffic(self.client)
         self.table = InferenceTable(self.client, warehouse)
         self.statements = Statements(self.client, warehouse)
+        self.recorded = RecordedRequests(self.client, warehouse, self.table)
         self.budget = Budget(shared=store.shared)
 
 
@@ -106,6 +111,7 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         traffic=traffic,
         collector=Collector(table, probes, traffic, store.now, counted, queries, inputs),
         past=Past(table, counted),
+        replayer=Replayer(shared.recorded, Replays(probes, name, response)),
         poll=process.poll,
         tables=GoldenReader(
             shared.statements, settings.question, counts_tokens=settings.response.tokens is not None
@@ -144,29 +150,23 @@ def _serving(settings: ApplicationSettings) -> serving.ServingSettings:
     location = serving.TableLocation(catalog, schema)
     if table is not None:
         location = serving.TableLocation(table.catalog, table.schema_name, table.prefix)
-    sized = wanted.max_concurrency is not None
     environment = wanted.environment if isinstance(wanted.environment, dict) else {}
     return serving.ServingSettings(
         model=settings.model,
-        size=serving.Size(
-            workload_size=None if sized else wanted.workload_size or "Small",
-            min_concurrency=wanted.min_concurrency,
-            max_concurrency=wanted.max_concurrency,
-            workload_type=wanted.workload_type,
-            scale_to_zero=wanted.scale_to_zero,
-        ),
+        size=wanted.size or Size(scale_to_zero=wanted.scale_to_zero),
         environment=environment,
         instance_profile=wanted.instance_profile,
         inference_table=location,
+        usage_tracking=wanted.usage_tracking,
     )
 
 
 def _staging(settings: ApplicationSettings) -> serving.ServingSettings:
     """The same on the staging endpoint, in a size of its own; nobody's requests are recorded."""
     wanted, as_served = settings.staging or StagingSettings(), _serving(settings)
-    size = serving.Size(
+    size = Size(
         workload_size=wanted.workload_size,
-        workload_type=settings.serving.workload_type,
+        workload_type=settings.serving.workload_type or CPU,
         scale_to_zero=wanted.scale_to_zero,
     )
     return replace(as_served, size=size, inference_table=None)

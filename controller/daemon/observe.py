@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from threading import Event
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from controller.daemon.collect import Collector
 from controller.daemon.golden_table import GoldenReader
 from controller.daemon.overtaking import Overtaken, unless
 from controller.daemon.past import Past
+from controller.daemon.replaying import Replayer, is_time
 from controller.daemon.sight import Sight
 from controller.workspace.errors import Unreachable, WorkspaceError
 from controller.workspace.inputs import Inputs, unknown
@@ -29,13 +31,15 @@ from controller.workspace.registry import Registry
 from controller.workspace.serving import Endpoints
 from policies.fuse import Minute
 from policies.golden import Finding, GoldenQuery, Round, judge
+from policies.replay import Batch, Drawn
 from states.desired import closed, desired
 from states.home import converged, ready_for
 from states.machine import State
+from states.outcome import untold
 from states.release import Application, Order, Release
 from states.staging import left, place, ready_there, rounds_there
 from states.turn import Turn
-from states.world import Absent, Endpoint, Evidence, GoldenTable, ModelVersion, World
+from states.world import Absent, Endpoint, Evidence, GoldenTable, Grant, ModelVersion, World
 
 Seen = TypeVar("Seen")
 SCRAPE = timedelta(minutes=1)
@@ -70,6 +74,8 @@ class Observer:
     """Reads golden queries from a table; None where no configuration names one."""
     inputs: Callable[[str], Inputs | None] = unknown
     """By version of the model, what its signature takes, as far as it is known."""
+    replayer: Replayer | None = None
+    """None: nothing can be replayed here."""
     listing: Listing | None = None
     """All endpoints by one call; None where each is read at each look."""
     aborted: Callable[[], bool] = _never
@@ -115,7 +121,8 @@ class Observer:
         """
         due = self.looked_at is None or not timedelta() <= now - self.looked_at < CLOSELY
         due = due or left(application)
-        if application.live is not None or application.change is not None or due:
+        busy = application.live is not None or application.upkeep.applying is not None
+        if busy or application.change is not None or due:
             return None
         spec = application.spec
         world = World(
@@ -186,10 +193,14 @@ class Observer:
         golden = self._table(application, now)
         read = golden.queries if golden is not None else ()
         asked = self._rehearsed(application, staging, now, given_up, read)
+        replay: Drawn | Batch | None = None
+        granted: frozenset[Grant] | None = None
         evidence: Evidence | None = None
         if isinstance(endpoint, Endpoint):
             self._scrape(application, frozenset(endpoint.serving.shares), now)
+            granted = self._granted(application, endpoint)
             asked = asked or self._golden(application, endpoint, now, given_up, read)
+            replay = self._replayed(application, endpoint, now, given_up)
             if not given_up.is_set():
                 evidence = self.collector.collect(application, endpoint, now, self.minutes)
             if self.past.is_time(application, endpoint, now):
@@ -199,7 +210,9 @@ class Observer:
             versions=versions,
             staging=staging,
             golden=golden,
+            granted=granted,
             round=asked,
+            replay=replay,
             evidence=evidence,
             history=self.past.known,
             minutes=self.minutes,
@@ -250,15 +263,16 @@ class Observer:
         """
         adopting = not application.adopted and isinstance(world.endpoint, Endpoint)
         above = ALL if adopting else application.watermark
-        settled = {
+        begun = {
             release.version
             for release in application.releases
             if release.state is not State.REGISTERED
-            and (release.tagged or release.state is not State.ROLLED_BACK)
+            and application.newest(release.version) == release
         }
         model = application.spec.model
+        marked = untold(application)
         versions = self.registry.versions(
-            model, above=above, skip=settled, also=_on_their_way(application)
+            model, above=above, skip=begun, also=marked, certainly=_on_their_way(application)
         )
         if not versions and not self.registry.model_exists(model):
             # Said, and no error: the model may be registered after its application.
@@ -267,6 +281,13 @@ class Observer:
         else:
             self.troubles.pop("model", None)
         return versions
+
+    def _granted(self, application: Application, endpoint: Endpoint) -> frozenset[Grant] | None:
+        """Who was given what, while that is still to be seen."""
+        if not application.upkeep.ungranted or not endpoint.id:
+            return None
+        look = partial(self.endpoints.granted, endpoint.id)
+        return self._try(application, "permissions", look)
 
     def _scrape(self, application: Application, entities: frozenset[str], now: datetime) -> None:
         # Half a look early, or one that came a moment too soon would miss a whole minute.
@@ -373,6 +394,19 @@ class Observer:
             lambda: self.probes.round(
                 candidate, stable, tests, given_up.is_set, known, staging=staging
             ),
+        )
+
+    def _replayed(
+        self, application: Application, endpoint: Endpoint, now: datetime, given_up: Event
+    ) -> Drawn | Batch | None:
+        """Replay a part of what is recorded, of an endpoint at rest."""
+        replayer, live = self.replayer, application.live
+        if replayer is None or live is None or not is_time(application, endpoint):
+            return None
+        if not ready_for(Turn(application, World(now=now, endpoint=endpoint), endpoint), live):
+            return None
+        return self._try(
+            application, "replay", lambda: replayer.look(application, endpoint, given_up.is_set)
         )
 
 

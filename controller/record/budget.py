@@ -15,9 +15,9 @@ from states.plan import Call
 WINDOW = timedelta(minutes=5)
 BUDGET = 50
 """Databricks takes 50 endpoint writes per workspace in five minutes."""
-KINDS = ("serve", "gateway", "create_staging")
-"""Calls that create or update an endpoint; aliases and tags are the registry's, and have no such
-limit, nor has it been told of deleting an endpoint."""
+KINDS = ("serve", "apply", "gateway", "capture", "create_staging")
+"""Calls that create or update an endpoint. Aliases and tags are the registry's, and permissions are
+of an API of their own: they have no such limit, nor has it been told of deleting an endpoint."""
 RESERVE = 10
 """Of these, kept for rollbacks: the way back must not wait behind the way forward."""
 

@@ -16,16 +16,19 @@ from states.consent import Word
 from states.difference import Answer
 from states.plan import Call
 from states.release import Application, Release, Spec
+from states.setup import Wish
 
 _APPLICATION: Final = TypeAdapter(Application)
 _RELEASE: Final = TypeAdapter(Release)
 _CALL: Final[TypeAdapter[Call]] = TypeAdapter(Call)
 _TALLIES: Final = TypeAdapter(Mapping[str, Tally])
 _COVERAGE: Final = TypeAdapter(Coverage)
-_ANSWER: Final = TypeAdapter(Answer)
+_WORD: Final[TypeAdapter[Answer | Wish]] = TypeAdapter(Answer | Wish)
 _WORDS: Final = TypeAdapter(tuple[Word, ...])
 
-_NOT_IN_APPLICATION: Final = {"name", "spec", "releases", "attempts", "minutes", "answer"}
+_NOT_IN_APPLICATION: Final = {
+    "name", "spec", "releases", "attempts", "minutes", "answer", "wish",
+}  # fmt: skip
 _RELEASE_COLUMNS: Final = (
     "application", "version", "attempt", "state", "settled", "hold", "needs_person", "step",
 )  # fmt: skip
@@ -52,16 +55,17 @@ def application_of(row: Stored, spec: Spec | None) -> Application:
     if spec is None:
         spec = Spec(model=row["model"], endpoint=row["endpoint"], alias=row["alias"])
     given = row.get("answer")
-    answer = None if given is None else _ANSWER.validate_json(given)
+    word = None if given is None else _WORD.validate_json(given)
+    answer, wish = (word, None) if isinstance(word, Answer) else (None, word)
     # A dataclass among the values is taken as it is; its fields are not validated again.
     return _APPLICATION.validate_python(
-        {**row["body"], "name": row["name"], "spec": spec, "answer": answer}
+        {**row["body"], "name": row["name"], "spec": spec, "answer": answer, "wish": wish}
     )
 
 
-def answer_text(answer: Answer) -> str:
-    """An answer as its column holds it."""
-    return _ANSWER.dump_json(answer).decode()
+def word_text(word: Answer | Wish) -> str:
+    """What an operator said of an application, as its column holds it: the last word holds."""
+    return _WORD.dump_json(word).decode()
 
 
 def release_row(release: Release) -> Row:

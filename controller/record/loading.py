@@ -152,8 +152,8 @@ def after(loaded: Loaded, application: Application) -> Loaded | None:
     }
     spec = application.spec
     stored = (spec.model, spec.endpoint, spec.alias)
-    # Only operators write the answer: a commit leaves it as it is.
-    application = replace(application, answer=before.answer)
+    # Only operators write these: a commit leaves them as they are.
+    application = replace(application, answer=before.answer, wish=before.wish)
     again = replace(
         loaded, application=application, row=loaded.row + 1, releases=releases, stored=stored
     )

@@ -11,10 +11,12 @@ from controller.record.loading import Known, Loaded, load_application, mark
 from controller.record.schema import APPLICATIONS, RELEASES
 from controller.record.writing import append, event_row
 from states.answering import refusal
+from states.applying import refusal as refusal_to_apply
 from states.difference import Answer
 from states.machine import State
 from states.plan import Event
 from states.release import Application, Order, Release
+from states.setup import Setup, Wish
 
 _DONE = {
     Order.RUN: "goes on",
@@ -82,7 +84,7 @@ def answer(
     connection.execute(
         update(APPLICATIONS)
         .where(APPLICATIONS.c.name == application)
-        .values(answer=codec.answer_text(given), row=APPLICATIONS.c.row + 1)
+        .values(answer=codec.word_text(given), row=APPLICATIONS.c.row + 1)
     )
     shown = known.foremost
     event = Event(
@@ -107,6 +109,42 @@ def overtake(connection: Connection, application: str) -> None:
         .where(APPLICATIONS.c.name == application)
         .values(row=APPLICATIONS.c.row + 1)
     )
+
+
+def wish(connection: Connection, application: str, setup: Setup, actor: str, reason: str) -> str:
+    """Write down that the running version is to be set up as configured; what will be done.
+
+    The daemon does it if its own configuration says the same.
+    """
+    known = locked(connection, application).application
+    # What is configured is not in the store: the daemon looks at that itself.
+    why = refusal_to_apply(known)
+    if why is not None:
+        raise OrderRefused(f"cannot apply to {application}: {why}")
+    number = known.upkeep.applied + 1
+    given = Wish(number=number, size=setup.size, variables=setup.variables)
+    said = f"{application}/{known.incumbent} is set up as configured, with the next look"
+    if known.wish == given:
+        return f"{said} (it was asked for before)"
+    connection.execute(
+        update(APPLICATIONS)
+        .where(APPLICATIONS.c.name == application)
+        .values(answer=codec.word_text(given), row=APPLICATIONS.c.row + 1)
+    )
+    shown = known.foremost
+    event = Event(
+        name="order.given",
+        release=mark(shown) if shown else None,
+        because=reason or f"{actor} ordered apply",
+        fields={
+            "actor": actor,
+            "reason": reason,
+            "apply": str(setup.size) if setup.size else "size as it is",
+            "variables": list(setup.variables.names),
+        },
+    )
+    append(connection, [event_row(event, known)])
+    return said
 
 
 def locked(connection: Connection, application: str) -> Loaded:

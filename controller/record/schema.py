@@ -52,7 +52,8 @@ APPLICATIONS = Table(
     Column("alias", Text),
     Column("row", BigInteger, nullable=False),
     Column("body", JSON, nullable=False),
-    # Only operators write it: JSON text of an answer to a change by others, fenced by the row.
+    # Only operators write it, fenced by the row: JSON text of an answer to a change by others, or
+    # of a wish to apply. The one excludes the other: while a change is shown nothing is applied.
     Column("answer", Text),
     UniqueConstraint("endpoint"),
     UniqueConstraint("model", "alias"),

@@ -18,7 +18,7 @@ from controller.record.lines import Line, application_state, rendered, unreadabl
 from controller.record.loading import Known, Loaded, after, counter, load_application, now
 from controller.record.lock import Lock
 from controller.record.opening import check, migrate, place_of, told
-from controller.record.orders import answer, give
+from controller.record.orders import answer, give, wish
 from controller.record.redaction import clean
 from controller.record.schema import (
     APPLICATIONS,
@@ -42,6 +42,7 @@ from controller.record.writing import (
 from states.machine import State
 from states.plan import Call, Event, Plan
 from states.release import Order, Spec
+from states.setup import Setup
 
 PAGE = 500
 """Journal rows per read: a reader that lingers would keep writers waiting."""
@@ -279,6 +280,14 @@ class Store:
         """
         with self.writing() as connection:
             return words.undo(connection, application, actor, reason)
+
+    def give_wish(self, application: str, setup: Setup, actor: str, reason: str) -> str:
+        """Write down that the running version is to be set up so; the sentence tells what was done.
+
+        `OrderRefused`, while a release is under way or anything is held, or before the first.
+        """
+        with self.writing() as connection:
+            return wish(connection, application, setup, actor, reason)
 
     def note(self, event: Event) -> int:
         """Journal something about the daemon itself, that belongs to no application."""

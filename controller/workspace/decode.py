@@ -17,7 +17,7 @@ from databricks.sdk.service.serving import (
 )
 
 from controller.workspace.errors import WorkspaceError
-from states.world import Endpoint, Serving, Share
+from states.world import Endpoint, Serving, Share, Size
 
 Config = EndpointCoreConfigOutput | EndpointPendingConfig
 Value = TypeVar("Value")
@@ -28,9 +28,6 @@ FAILED_UPDATES = (
     EndpointStateConfigUpdate.UPDATE_CANCELED,
 )
 ALL = 100
-CONCURRENCY = {"Small": 4, "Medium": 16, "Large": 64}
-"""The most requests in flight that a workload size is provisioned for (databricks-sdk,
-`ServedEntityInput.workload_size`)."""
 
 
 def endpoint(name: str, detail: ServingEndpointDetailed) -> Endpoint:
@@ -42,6 +39,7 @@ def endpoint(name: str, detail: ServingEndpointDetailed) -> Endpoint:
     active, pending = detail.config, detail.pending_config
     gateway = detail.ai_gateway
     fallback = gateway.fallback_config if gateway else None
+    usage = gateway.usage_tracking_config if gateway else None
     return Endpoint(
         serving=_serving(place, active) if active else Serving(),
         pending=_serving(place, pending) if pending else None,
@@ -59,6 +57,9 @@ def endpoint(name: str, detail: ServingEndpointDetailed) -> Endpoint:
         owner=tag(detail, "headgate.owner"),
         made_for=tag(detail, "headgate.release"),
         concurrency=_concurrency(active),
+        sizes=_sizes(active),
+        capture_off=_capture_off(detail),
+        usage_tracking=bool(usage and usage.enabled),
     )
 
 
@@ -143,14 +144,35 @@ def _inference_table(name: str, detail: ServingEndpointDetailed) -> str | None:
     return f"{table.catalog_name}.{table.schema_name}.{table.table_name_prefix or name}_payload"
 
 
-def _concurrency(active: Config | None) -> dict[str, int]:
-    """How many requests in flight each entity is provisioned for, where it is told.
+def _capture_off(detail: ServingEndpointDetailed) -> bool:
+    """A table is set up and not enabled: somebody has switched it off."""
+    table = detail.ai_gateway and detail.ai_gateway.inference_table_config
+    return bool(table and not table.enabled)
 
-    The server may fill in a workload size beside a concurrency that was set: that one holds.
-    """
-    found = {
-        entity.name or "": entity.max_provisioned_concurrency
-        or CONCURRENCY.get(entity.workload_size or "")
+
+def _sizes(active: Config | None) -> dict[str, Size]:
+    """How big each entity is that serves a registered model."""
+    return {
+        entity.name or "": size(entity)
         for entity in (active.served_entities if active else None) or ()
+        if entity.entity_version
     }
+
+
+def size(entity: ServedEntityOutput) -> Size:
+    """An entity's size. A concurrency that was set holds, whatever is filled in beside it."""
+    ranged = entity.max_provisioned_concurrency is not None
+    return Size(
+        workload_size=None if ranged else entity.workload_size,
+        min_concurrency=entity.min_provisioned_concurrency if ranged else None,
+        max_concurrency=entity.max_provisioned_concurrency if ranged else None,
+        workload_type=entity.workload_type.value if entity.workload_type else "CPU",
+        scale_to_zero=bool(entity.scale_to_zero_enabled),
+    )
+
+
+def _concurrency(active: Config | None) -> dict[str, int]:
+    """How many requests in flight each entity is provisioned for, where it is told."""
+    entities = (active.served_entities if active else None) or ()
+    found = {entity.name or "": size(entity).room[1] for entity in entities}
     return {name: most for name, most in found.items() if most is not None}

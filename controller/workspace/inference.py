@@ -203,14 +203,21 @@ GROUP BY entity_id
 """
         stable = {"stable": markers.prefix(application, stable_entity)}
         found = self._statements.rows(f"inference table {table}", statement, stable)
-        names = self._named(endpoint, (row[0] for row in found))
-        own = [
-            row for row in found if row[1] == "1" or names.get(row[0] or "") == stable_entity
-        ] or (found if len(found) == 1 else [])
+        own = self.own(endpoint, stable_entity, found)
         told = [tuple(float(one) for one in (row[2] or "").split(",")) for row in own]
         # An id may change with the endpoint's configuration; quantiles of two cannot be merged.
         best = max(told, default=None, key=lambda one: one[0])
         return replace(_history(best), lag=self._lag(table, from_ms))
+
+    def own(self, endpoint: str, entity: str, found: list[Row]) -> list[Row]:
+        """Of rows that begin with a served entity id, and whether marks name it, those of one.
+
+        A name is known by marks, or by the system table; the only id that there is needs none.
+        """
+        names = self._named(endpoint, (row[0] for row in found))
+        return [row for row in found if row[1] == "1" or names.get(row[0] or "") == entity] or (
+            found if len(found) == 1 else []
+        )
 
     def _lag(self, table: str, from_ms: int) -> timedelta | None:
         """How late rows were, by the table's change data feed; None where that tells nothing."""

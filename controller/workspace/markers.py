@@ -9,11 +9,18 @@ from uuid import uuid4
 
 OWN = "headgate/"
 """How every marker begins, of every application."""
+REPLAYED = "replay-"
+"""How the unique part begins of what was replayed; the recorded request's id follows."""
 
 
 def prefix(application: str, entity: str) -> str:
     """How all markers of one served entity of an application begin."""
     return f"{OWN}{quote(application, safe='')}/{quote(entity, safe='')}/"
+
+
+def replay_marker(application: str, entity: str, request: str) -> str:
+    """The marker of a recorded request that is asked again: both answers are found by it."""
+    return f"{prefix(application, entity)}{REPLAYED}{quote(request, safe='')}"
 
 
 def marker(application: str, entity: str) -> str:

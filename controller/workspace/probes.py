@@ -98,7 +98,7 @@ class Probes:
             return f"request: {why}"
         began = time.monotonic()
         try:
-            response = self._post(entity, body, marker, endpoint or self._endpoint)
+            response = self.send(entity, body, marker, endpoint)
         except requests.Timeout:
             return f"timed out after {self._timeout_s:g} s"
         except requests.ConnectionError:
@@ -122,8 +122,7 @@ class Probes:
     ) -> bool:
         """Send one marked request; True when that very entity answered it with 200."""
         try:
-            body = request_of(query.query, query.body, inputs)
-            response = self._post(entity, body, marker, self._endpoint)
+            response = self.send(entity, request_of(query.query, query.body, inputs), marker)
         except (requests.Timeout, requests.ConnectionError):
             return False
         return _unanswered(entity, response) is None
@@ -177,10 +176,14 @@ class Probes:
             why=f"query {first[0]}: {first[1]}" if first else "",
         )
 
-    def _post(
-        self, entity: str, body: dict[str, Any], marker: str, endpoint: str
+    def send(
+        self, entity: str, body: dict[str, Any], marker: str, endpoint: str | None = None
     ) -> requests.Response:
-        """One attempt; raises for what says nothing of the version that was asked."""
+        """One attempt; raises for what says nothing of the version that was asked.
+
+        Besides, what `requests` raises where there was no answer.
+        """
+        endpoint = endpoint or self._endpoint
         place = f"served entity {entity} of {endpoint}"
         url = (
             f"{self._config.host}/serving-endpoints/{segment(endpoint)}"

@@ -24,6 +24,8 @@ SET_TAG = "/api/2.0/mlflow/unity-catalog/model-versions/set-tag"
 READY = "READY"
 UNREAD_S = 600.0
 """After how long files that could not be read are asked for again, where they are only useful."""
+FEW = 3
+"""Versions that wait for a mark, and are looked at closely at once."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +44,30 @@ class Registry:
         self._unreadable: dict[_Key, str] = {}
         self._unread_until: dict[_Key, float] = {}
 
-    def versions(
+    def versions(  # noqa: PLR0913 - which of them are looked at closely
         self,
         model: str,
         detail: Collection[str] | None = None,
+        *,
         above: int = 0,
         skip: Collection[str] = (),
         also: Collection[str] = (),
+        certainly: Collection[str] = (),
     ) -> tuple[ModelVersion, ...]:
         """All versions of a model, oldest first; none of a model that does not exist.
 
         Those above a number are looked at closely (tags, signature), or only those in `detail`,
-        and none in `skip`; and those in `also`, whatever their number.
+        and none in `skip`; and the first few of those in `also`, whatever their number: they wait
+        for a mark, and where nobody may set it each look would cost a call for each of them.
+        Those in `certainly` are looked at, each of them.
         """
         with translated(f"model {model}"):
             try:
                 listed = list(self._client.model_versions.list(segment(model)))
             except NotFound:
                 return ()
+        there = {str(info.version) for info in listed}
+        few = [version for version in also if version in there][:FEW]
         found = []
         for info in listed:
             if info.version is None or info.status is None:
@@ -69,7 +77,8 @@ class Registry:
                 )
             one = ModelVersion(version=str(info.version), status=info.status.value)
             wanted = one.version not in skip and (detail is None or one.version in detail)
-            close = (info.version > above and wanted) or one.version in also
+            named = one.version in few or one.version in certainly
+            close = (info.version > above and wanted) or named
             found.append(self._closely(model, one) if close else one)
         return tuple(sorted(found, key=lambda one: int(one.version)))
 

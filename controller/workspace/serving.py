@@ -5,7 +5,7 @@ the configuration replaces all of it; GET does not return plaintext environment 
 endpoint that was never deployed has only a pending configuration; one update at a time, else 409.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,12 +15,15 @@ from databricks.sdk.errors import NotFound
 from databricks.sdk.service.serving import (
     AiGatewayConfig,
     AiGatewayInferenceTableConfig,
+    AiGatewayUsageTrackingConfig,
     EndpointCoreConfigInput,
     EndpointTag,
     Route,
     ServedEntityInput,
     ServedEntityOutput,
+    ServingEndpointAccessControlRequest,
     ServingEndpointDetailed,
+    ServingEndpointPermissionLevel,
     ServingModelWorkloadType,
     TrafficConfig,
 )
@@ -29,7 +32,7 @@ from controller.workspace import decode
 from controller.workspace.client import translated
 from controller.workspace.errors import Refused, Unreachable, WorkspaceError
 from controller.workspace.names import segment
-from states.world import Absent, Endpoint, Serving, Share
+from states.world import Absent, Endpoint, Grant, Serving, Share, Size
 
 OWNER_TAG = EndpointTag(key="headgate.owner", value="headgate")
 """On every endpoint that Headgate created."""
@@ -40,21 +43,6 @@ NOT_THE_API = ("NOT_FOUND", "ENDPOINT_NOT_FOUND")
 and Databricks' for a path that it does not have. An endpoint missed so must not seem deleted."""
 ALL = 100
 """Traffic in percent: the routes of a configuration share all of it."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """How big a newly served version is; versions already there keep the size they have.
-
-    `workload_size` and the two concurrencies (requests at a time, multiples of 4) exclude each
-    other. Without scale to zero by default: a version that sleeps cannot be gone back to.
-    """
-
-    workload_size: str | None = "Small"
-    min_concurrency: int | None = None
-    max_concurrency: int | None = None
-    workload_type: str = "CPU"
-    scale_to_zero: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,11 +61,13 @@ class ServingSettings:
 
     model: str
     """The application's registered model, `catalog.schema.name`."""
-    size: Size = Size()
+    size: Size = field(default_factory=Size)
+    """Of a new version that no other size is asked for; those already there keep theirs."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """For every version of `model`; secrets as `{{secrets/scope/key}}`."""
     instance_profile: str | None = None
     inference_table: TableLocation | None = None
+    usage_tracking: bool = False
 
 
 class Endpoints:
@@ -91,9 +81,16 @@ class Endpoints:
         detail = self.detail(name)
         return Absent() if detail is None else decode.endpoint(name, detail)
 
-    def serve(self, name: str, serving: Serving, settings: ServingSettings) -> None:
+    def serve(
+        self,
+        name: str,
+        serving: Serving,
+        settings: ServingSettings,
+        sizes: Mapping[str, Size] | None = None,
+    ) -> None:
         """Ask the endpoint to serve exactly this, creating it if it is absent.
 
+        `sizes` are of entities that are to have another one than they have, or than is configured.
         One read and one write. Returning means that the workspace accepted it, not that it is so.
         """
         assert sum(share.weight for share in serving.shares.values()) == ALL, serving
@@ -102,7 +99,7 @@ class Endpoints:
         except WorkspaceError as error:
             error.outcome = "unsent"
             raise
-        entities = _entities(serving, settings, found)
+        entities = _entities(serving, settings, found, sizes or {})
         traffic = _traffic(serving)
         with translated(f"serving endpoint {name}"):
             if found is None:
@@ -111,7 +108,7 @@ class Endpoints:
                     config=EndpointCoreConfigInput(
                         name=name, served_entities=entities, traffic_config=traffic
                     ),
-                    ai_gateway=_gateway(settings.inference_table),
+                    ai_gateway=_gateway(settings),
                     tags=[OWNER_TAG],
                 )
             else:
@@ -131,7 +128,7 @@ class Endpoints:
                 name,
                 config=EndpointCoreConfigInput(
                     name=name,
-                    served_entities=_entities(serving, settings, None),
+                    served_entities=_entities(serving, settings, None, {}),
                     traffic_config=_traffic(serving),
                 ),
                 tags=[OWNER_TAG, EndpointTag(key=RELEASE_TAG, value=mark)],
@@ -157,6 +154,22 @@ class Endpoints:
         with translated(place), suppress(NotFound):
             self._api.delete(segment(name))
 
+    def apply(
+        self, name: str, serving: Serving, settings: ServingSettings, entity: str, size: Size
+    ) -> None:
+        """Ask an endpoint that is there to go on serving this, with one entity of another size.
+
+        One read and one write.
+        """
+        found = self.detail(name)
+        if found is None:
+            raise Refused(f"serving endpoint {name}: it is not there, and is not created for this")
+        entities = _entities(serving, settings, found, {entity: size})
+        with translated(f"serving endpoint {name}"):
+            self._api.update_config(
+                segment(name), served_entities=entities, traffic_config=_traffic(serving)
+            )
+
     def switch_fallback_off(self, name: str) -> None:
         """Ask the endpoint's AI Gateway to leave errors as they are, and keep all else of it.
 
@@ -170,6 +183,48 @@ class Endpoints:
             if (gateway.get("fallback_config") or {}).get("enabled"):
                 wanted = {**gateway, "fallback_config": {"enabled": False}}
                 self._client.api_client.do("PUT", f"{place}/ai-gateway", body=wanted)
+
+    def capture(self, name: str, settings: ServingSettings) -> None:
+        """Ask the endpoint's AI Gateway to write requests down, and keep all else of it.
+
+        One read, and one write if anything is missing. A table that is there stays where it is.
+        """
+        place = f"/api/2.0/serving-endpoints/{segment(name)}"
+        with translated(f"serving endpoint {name}'s AI Gateway"):
+            found: Any = self._client.api_client.do("GET", place)
+            gateway = found.get("ai_gateway") or {}
+            missing = _gateway(settings)
+            wanted = {**(missing.as_dict() if missing else {}), **gateway}
+            if settings.usage_tracking:
+                wanted["usage_tracking_config"] = {"enabled": True}
+            if wanted != gateway:
+                self._client.api_client.do("PUT", f"{place}/ai-gateway", body=wanted)
+
+    def granted(self, endpoint_id: str) -> frozenset[Grant]:
+        """Who was given what on an endpoint, itself and not by inheritance."""
+        with translated("the endpoint's permissions"):
+            found = self._api.get_permissions(segment(endpoint_id))
+        return frozenset(
+            Grant(kind, name, one.permission_level.value)
+            for entry in found.access_control_list or ()
+            for kind, name in (
+                ("group", entry.group_name),
+                ("user", entry.user_name),
+                ("service_principal", entry.service_principal_name),
+            )
+            for one in entry.all_permissions or ()
+            if name and one.permission_level and not one.inherited
+        )
+
+    def grant(self, name: str, grants: Collection[Grant]) -> None:
+        """Ask for permissions on an endpoint, and keep what others have. One read, one write."""
+        found = self.detail(name)
+        if found is None or not found.id:
+            raise Refused(f"serving endpoint {name}: it is not there, or tells no id of its own")
+        with translated(f"serving endpoint {name}'s permissions"):
+            self._api.update_permissions(
+                segment(found.id), access_control_list=[_access(one) for one in sorted(grants)]
+            )
 
     def detail(self, name: str) -> ServingEndpointDetailed | None:
         """The endpoint as the API describes it; None where there is none."""
@@ -186,6 +241,7 @@ class Endpoints:
 
 
 def _traffic(serving: Serving) -> TrafficConfig:
+    """Everybody's share, a route for each entity."""
     return TrafficConfig(
         routes=[
             Route(served_entity_name=entity, traffic_percentage=share.weight)
@@ -195,21 +251,25 @@ def _traffic(serving: Serving) -> TrafficConfig:
 
 
 def _entities(
-    serving: Serving, settings: ServingSettings, found: ServingEndpointDetailed | None
+    serving: Serving,
+    settings: ServingSettings,
+    found: ServingEndpointDetailed | None,
+    sizes: Mapping[str, Size],
 ) -> list[ServedEntityInput]:
-    """Every entity in full: sizes as found, else as configured; environment as configured."""
+    """Every entity in full: sized as asked, else as found, else as configured."""
     known: dict[str | None, ServedEntityOutput] = {}
     for config in (found and found.pending_config, found and found.config):
         known |= {entity.name: entity for entity in (config and config.served_entities) or ()}
     return [
-        _kept(known[name], name, share, settings) if name in known else _new(name, share, settings)
+        _kept(known[name], name, share, settings)
+        if name in known and name not in sizes
+        else _sized(name, share, settings, sizes.get(name, settings.size))
         for name, share in serving.shares.items()
     ]
 
 
-def _new(name: str, share: Share, settings: ServingSettings) -> ServedEntityInput:
-    """An entity that the endpoint does not have yet."""
-    size = settings.size
+def _sized(name: str, share: Share, settings: ServingSettings, size: Size) -> ServedEntityInput:
+    """An entity of our own that is new, or gets another size."""
     return ServedEntityInput(
         name=name,
         entity_name=share.model,
@@ -254,8 +314,10 @@ def _kept(
     )
 
 
-def _gateway(table: TableLocation | None) -> AiGatewayConfig | None:
-    if table is None:
+def _gateway(settings: ServingSettings) -> AiGatewayConfig | None:
+    """What an endpoint's AI Gateway should do at least."""
+    table, usage = settings.inference_table, settings.usage_tracking
+    if table is None and not usage:
         return None
     return AiGatewayConfig(
         inference_table_config=AiGatewayInferenceTableConfig(
@@ -264,4 +326,17 @@ def _gateway(table: TableLocation | None) -> AiGatewayConfig | None:
             table_name_prefix=table.prefix,
             enabled=True,
         )
+        if table is not None
+        else None,
+        usage_tracking_config=AiGatewayUsageTrackingConfig(enabled=True) if usage else None,
+    )
+
+
+def _access(grant: Grant) -> ServingEndpointAccessControlRequest:
+    """A permission as the API takes it."""
+    return ServingEndpointAccessControlRequest(
+        group_name=grant.name if grant.kind == "group" else None,
+        user_name=grant.name if grant.kind == "user" else None,
+        service_principal_name=grant.name if grant.kind == "service_principal" else None,
+        permission_level=ServingEndpointPermissionLevel(grant.level),
     )

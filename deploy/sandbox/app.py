@@ -21,6 +21,7 @@ from deploy.sandbox.registry import Registry
 from deploy.sandbox.rules import HttpFault
 from deploy.sandbox.serving import Serving
 from deploy.sandbox.tracking import Tracking
+from deploy.sandbox.vault import Vault
 from deploy.sandbox.warehouse import Warehouse
 from deploy.sandbox.wire import ApiError, no_such_api, not_modelled
 from deploy.sandbox.workspace import Clock, Database, Settings, Workspace
@@ -187,6 +188,7 @@ def build(settings: Settings, clock: Clock = time.time) -> Starlette:
     workspace.tracking = Tracking(workspace)
     workspace.serving = Serving(workspace)
     workspace.warehouse = Warehouse(workspace)
+    workspace.vault = Vault(database)
     log, connections = RequestLog(workspace.clock), Connections()
     # The data plane comes first: routes are matched in order.
     routes = [
@@ -195,6 +197,7 @@ def build(settings: Settings, clock: Clock = time.time) -> Starlette:
         *workspace.registry.routes(),
         *workspace.warehouse.routes(),
         *Identity(workspace).routes(),
+        *workspace.vault.routes(),
         *workspace.faults.routes(),
         *log.routes(),
         *workspace.tracking.routes(),

@@ -24,7 +24,7 @@ WORKLOAD_TYPES = frozenset(
 _THROUGHPUT = ("min_provisioned_throughput", "max_provisioned_throughput")
 _RANGE = ("min_provisioned_concurrency", "max_provisioned_concurrency")
 _OTHER_KINDS = ("external_model", "foundation_model", "provisioned_model_units")
-_SECRET = re.compile(r"\{\{\s*secrets/")
+_SECRET = re.compile(r"\{\{\s*secrets/([^/{}\s]+)/([^/{}\s]+)\s*\}\}")
 _WHOLE = 100
 
 
@@ -56,7 +56,7 @@ class Entity:
         )
 
     def echo(self, state: Json) -> Json:
-        """The entity as GET shows it: defaults filled in, plaintext environment left out."""
+        """The entity as GET shows it: defaults filled in, and no plaintext of its environment."""
         shown: Json = {
             "name": self.name,
             "entity_name": self.entity_name,
@@ -72,6 +72,9 @@ class Entity:
             shown[_RANGE[1]] = self.max_concurrency
         else:
             shown["workload_size"] = self.workload_size
+        told = {name: one for name, one in self.environment.items() if secret_of(one)}
+        if told:
+            shown["environment_vars"] = told
         if self.instance_profile_arn is not None:
             shown["instance_profile_arn"] = self.instance_profile_arn
         return shown
@@ -225,7 +228,7 @@ def _entity(wanted: Any, workspace: Workspace) -> Entity:  # noqa: ANN401
         min_concurrency=least,
         max_concurrency=most,
         scale_to_zero=wanted["scale_to_zero_enabled"],
-        environment=_environment(wanted.get("environment_vars")),
+        environment=_environment(wanted.get("environment_vars"), workspace),
         instance_profile_arn=wanted.get("instance_profile_arn"),
     )
 
@@ -250,14 +253,22 @@ def _size(wanted: Json) -> tuple[str | None, int, int]:
     return None, least, most
 
 
-def _environment(wanted: Any) -> dict[str, str]:  # noqa: ANN401
+def secret_of(value: str) -> tuple[str, str] | None:
+    """Scope and key of a value that refers to a secret; None of plaintext."""
+    found = _SECRET.fullmatch(value)
+    return (found[1], found[2]) if found else None
+
+
+def _environment(wanted: Any, workspace: Workspace) -> dict[str, str]:  # noqa: ANN401
     """Environment variables of the model's process."""
     if wanted is None:
         return {}
     if not isinstance(wanted, dict) or not all(isinstance(v, str) for v in wanted.values()):
         raise invalid("environment_vars must map names to strings.")
-    if any(_SECRET.search(value) for value in wanted.values()):
-        raise not_modelled("secret references in environment_vars")
+    for name, value in wanted.items():
+        place = secret_of(value)
+        if place is not None and workspace.vault.value(*place) is None:
+            raise invalid(f"The secret that {name} refers to does not exist: {'/'.join(place)}.")
     return dict(wanted)
 
 

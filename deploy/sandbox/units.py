@@ -217,7 +217,7 @@ class Unit:
             build_log=self.directory / "build.log",
             scratch=self.directory / "scratch",
             threads=entity.max_concurrency,
-            environment=entity.environment,
+            environment=self.workspace.vault.resolved(entity.environment),
         )
         process = await self.fleet.launch(order, self.workspace.settings.deploy_limit_s)
         if not process.alive:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from deploy.sandbox.registry import Registry
     from deploy.sandbox.serving import Serving
     from deploy.sandbox.tracking import Tracking
+    from deploy.sandbox.vault import Vault
     from deploy.sandbox.warehouse import Warehouse
 
 Clock = Callable[[], float]
@@ -137,6 +138,7 @@ class Workspace:
     registry: "Registry" = field(init=False)
     serving: "Serving" = field(init=False)
     warehouse: "Warehouse" = field(init=False)
+    vault: "Vault" = field(init=False)
 
     def __post_init__(self) -> None:
         self.signer = Signer.of(self.database)

@@ -25,9 +25,13 @@ _MODEL = """
 import json
 import os
 import time
+from pathlib import Path
 
 import mlflow
 from mlflow.types import Schema, ColSpec
+
+
+VERSION = Path(__file__).parent.name
 
 
 class Obedient(mlflow.pyfunc.PythonModel):
@@ -45,7 +49,13 @@ class Obedient(mlflow.pyfunc.PythonModel):
             time.sleep(3)
         if query.startswith("{"):
             return json.loads(query)
-        return {"answer": "Delta has ACID transactions", "sources": ["a", "b"], "query": query}
+        words = query.split()
+        if "thinks" in words:
+            time.sleep(0.1)
+        if f"slow-in-{VERSION}" in words:
+            time.sleep(0.12)
+        sources = [] if f"sourceless-in-{VERSION}" in words else ["a", "b"]
+        return {"answer": "Delta has ACID transactions", "sources": sources, "query": query}
 
 
 mlflow.models.set_model(Obedient())

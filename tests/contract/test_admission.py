@@ -119,6 +119,8 @@ def test_the_input_columns_are_those_that_mlflow_wrote(client: WorkspaceClient, 
 def test_a_version_below_the_watermark_is_looked_at_when_it_is_asked_for(
     client: WorkspaceClient, model: str, version: str
 ) -> None:
-    seen = {one.version: one for one in Registry(client).versions(model, above=3, also=[version])}
+    seen = {
+        one.version: one for one in Registry(client).versions(model, above=3, certainly=[version])
+    }
     assert seen[version].tags is not None
     assert seen["2"].tags is None

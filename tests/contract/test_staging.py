@@ -16,10 +16,10 @@ from controller.record.store import Store
 from controller.settings import ApplicationSettings, ProcessSettings
 from controller.workspace.errors import Refused, Unreachable
 from controller.workspace.probes import Probes
-from controller.workspace.serving import Endpoints, ServingSettings, Size
+from controller.workspace.serving import Endpoints, ServingSettings
 from policies.golden import GoldenQuery
 from states.release import Release
-from states.world import Absent, Endpoint
+from states.world import Absent, Endpoint, Size
 from tests.contract.conftest import Split, Workspace, entity, name, serving, settled
 
 MARK = "app/2/1"

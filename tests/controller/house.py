@@ -1,6 +1,6 @@
 """A daemon's pass on a real store, with the small world of the stories outside."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,6 +17,7 @@ from controller.workspace.errors import WorkspaceError
 from controller.workspace.serving import ServingSettings
 from states.leap import leapt
 from states.plan import (
+    Apply,
     Call,
     CreateStaging,
     MoveAlias,
@@ -26,7 +27,7 @@ from states.plan import (
     TagVersion,
 )
 from states.release import Application
-from states.world import Serving, World
+from states.world import Serving, Size, World
 from tests.states.story import MODEL, SPEC, START, Story
 
 NAME = "rag-chatbot"
@@ -42,6 +43,8 @@ class Outside:
     failing: WorkspaceError | None = None
     dies: bool = False
     sent: list[str] = field(default_factory=list)
+    sized: list[str] = field(default_factory=list)
+    """Entities that were given a size."""
     ahead: timedelta = timedelta()
     """How far its own clock is believed to be ahead of the store's."""
     platform: Callable[[], datetime] | None = None
@@ -79,10 +82,24 @@ class Outside:
             raise self.failing
         self.story.obey(call)
 
-    def serve(self, name: str, serving: Serving, settings: ServingSettings) -> None:
+    def serve(
+        self,
+        name: str,
+        serving: Serving,
+        settings: ServingSettings,
+        sizes: Mapping[str, Size],
+    ) -> None:
         assert name == SPEC.endpoint
         assert settings.model == MODEL
-        self._call(Serve(serving))
+        self._call(Serve(serving, sizes))
+
+    def apply(
+        self, name: str, serving: Serving, settings: ServingSettings, entity: str, size: Size
+    ) -> None:
+        assert name == SPEC.endpoint
+        assert settings.model == MODEL
+        self._call(Apply(serving, entity, size, ()))
+        self.sized.append(f"{entity} {size}")
 
     def switch_fallback_off(self, name: str) -> None:
         assert name == SPEC.endpoint

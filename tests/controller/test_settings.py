@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 from controller.console.cli import app
 from controller.settings import ProcessSettings, SettingsError, load
 from policies.guards import Guards, LatencyGuard, LengthGuard, ScoreGuard, TokenGuard
+from policies.replay import Margins, Replay
 from policies.rollout import Rollout
 
 LEAST = """\
@@ -292,6 +293,50 @@ def test_margins_are_of_no_matter_where_nothing_is_compared(file: Path) -> None:
     extra = "    guards: {errors: {margin: 20pp}}\n    rollout: {steps: [100]}\n"
     file.write_text(LEAST + extra)
     assert load(file).applications["rag-chatbot"].spec().guards.errors.margin == 0.2
+
+
+REPLAYED = (
+    LEAST
+    + """\
+    replay:
+      safe_to_repeat: true
+      hours: 48
+      within: 20m
+      margins: {errors: 3pp, latency: 50%}
+      on_undecided: go_on
+"""
+)
+
+
+def test_a_replay_is_configured_and_off_without(file: Path) -> None:
+    file.write_text(LEAST)
+    assert load(file).applications["rag-chatbot"].spec().replay is None
+    file.write_text(REPLAYED)
+    assert load(file).applications["rag-chatbot"].spec().replay == Replay(
+        over=timedelta(hours=48),
+        within=timedelta(minutes=20),
+        margins=Margins(errors=0.03, latency=0.5),
+        on_undecided="go_on",
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        ("safe_to_repeat: true", "requests: 200", ":8: applications.rag-chatbot.replay"),
+        ("safe_to_repeat: true", "requests: 200", "what is asked again may also be done again"),
+        ("safe_to_repeat: true", "safe_to_repeat: false", "say `safe_to_repeat: true` if that"),
+        ("within: 20m", "within: 50m", "replay.within: tests have 60 minutes in all"),
+        ("within: 20m", "requests: 100", "100 pairs without a difference do not show answers"),
+        ("within: 20m", "requests: 2001", "replay.requests: "),
+        ("latency: 50%", "latency: 300%", "write a margin of at most 200%"),
+        ("hours: 48", "days: 2", "replay.days"),
+    ],
+)
+def test_a_replay_that_could_do_harm_or_show_nothing_is_refused(
+    file: Path, before: str, after: str, sentence: str
+) -> None:
+    assert sentence in refusal(file, REPLAYED.replace(before, after))
 
 
 ADMISSION = """\

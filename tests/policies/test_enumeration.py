@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from policies.onearm import excess
-from policies.pairing import paired_differences
+from policies.pairing import ALIKE, EVEN, paired_differences, paired_safety
 from policies.sequential import RARE, Comparison, Pair, harm, safety
 from policies.wealth import Values
 
@@ -169,6 +169,25 @@ def test_paired_answers_gain_nothing_up_to_the_margin(margin: float) -> None:
             chance * math.exp(paired_differences(values, margin)) for values, chance in likely
         )
         assert gained == pytest.approx(1)
+
+
+@pytest.mark.parametrize("margin", [0.004, 0.02, 0.3])
+@pytest.mark.parametrize("shares", [EVEN, ALIKE])
+def test_the_proof_by_pairs_gains_nothing_from_the_margin_on(
+    margin: float, shares: tuple[float, ...]
+) -> None:
+    """At the margin exactly 1, above it less, whatever the differences are and their stakes."""
+    for low, high in ((-1.0, 1.0), (-0.5, 0.75), (0.0, 1.0)):
+        for mean in (margin, (margin + high) / 2):
+            rate = (mean - low) / (high - low)
+            likely = answers(4, {low: 1 - rate, high: rate})
+            gained = math.fsum(
+                chance * math.exp(paired_safety(values, margin, shares))
+                for values, chance in likely
+            )
+            assert gained <= FAIR
+            if mean == margin:
+                assert gained == pytest.approx(1)
 
 
 def test_two_tests_for_two_nulls_are_fair_in_their_weaker_one() -> None:

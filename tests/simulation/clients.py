@@ -1,6 +1,6 @@
 """The workspace's clients as one replica has them: the same methods, on a wire that fails."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -10,18 +10,22 @@ from controller.workspace.errors import Denied, Refused, Unreachable, WorkspaceE
 from controller.workspace.inference import Answer, Ask, Paths, Window
 from controller.workspace.inputs import Inputs, Known
 from controller.workspace.metrics import EntityMinute
+from controller.workspace.recorded import Recorded as RecordedRequest
 from controller.workspace.serving import ServingSettings
 from policies.evidence import NOTHING, Arm
 from policies.fuse import Minute
 from policies.golden import GoldenQuery, Round
 from policies.guards import History
-from states.plan import Call, CreateStaging, MoveAlias, RemoveStaging, Serve, TagVersion
-from states.world import Absent, Endpoint, ModelVersion, Serving
+from policies.pairs import Pair, Reply
+from policies.replay import Drawn
+from states.plan import Apply, Call, CreateStaging, MoveAlias, RemoveStaging, Serve, TagVersion
+from states.world import Absent, Endpoint, ModelVersion, Serving, Size
+from tests.simulation.fate import REPLAY
 from tests.simulation.platform import GRAIN_S, STAGING, Platform
 from tests.simulation.promises import Promises
 from tests.simulation.stage import START
 from tests.simulation.wire import Wire
-from tests.states.story import MODEL, SPEC
+from tests.states.story import ANSWERED, MODEL, SPEC, TABLE
 
 Seen = TypeVar("Seen")
 MINUTE_S = 60
@@ -140,10 +144,29 @@ class Endpoints(Client):
                 return old[number]
         return self.platform.endpoint
 
-    def serve(self, name: str, serving: Serving, settings: ServingSettings) -> None:
+    def serve(
+        self,
+        name: str,
+        serving: Serving,
+        settings: ServingSettings,
+        sizes: Mapping[str, Size],
+    ) -> None:
         assert name == SPEC.endpoint
         assert settings.model == MODEL
-        self.send(Serve(serving), lambda: self.platform.put(serving))
+        self.send(Serve(serving, sizes), lambda: self.platform.put(serving))
+
+    def apply(
+        self, name: str, serving: Serving, settings: ServingSettings, entity: str, size: Size
+    ) -> None:
+        assert name == SPEC.endpoint
+        assert settings.model == MODEL
+        call = Apply(serving, entity, size, SPEC.setup.variables.names)
+        self.send(call, lambda: self._resized(serving))
+
+    def _resized(self, serving: Serving) -> None:
+        if not isinstance(self.platform.endpoint, Endpoint):
+            raise Refused("endpoint: it is not there")
+        self.platform.put(serving)
 
     def create_staging(
         self, name: str, serving: Serving, settings: ServingSettings, mark: str
@@ -162,17 +185,19 @@ class Endpoints(Client):
 class Registry(Client):
     """The model registry, as `controller.workspace.registry` has it."""
 
-    def versions(
+    def versions(  # noqa: PLR0913 - as there
         self,
         model: str,
         detail: Collection[str] | None = None,
+        *,
         above: int = 0,
         skip: Collection[str] = (),
         also: Collection[str] = (),
+        certainly: Collection[str] = (),
     ) -> tuple[ModelVersion, ...]:
         self.platform.model_is(model)
         assert detail is None
-        return self.see("see.versions", lambda: self._versions(above, skip, also))
+        return self.see("see.versions", lambda: self._versions(above, skip, {*also, *certainly}))
 
     def _versions(
         self, above: int, skip: Collection[str], also: Collection[str]
@@ -327,6 +352,45 @@ def _grains(minute: int) -> range:
     """The grains of the minute that ends with this number."""
     each = MINUTE_S // GRAIN_S
     return range((minute - 1) * each, minute * each)
+
+
+@dataclass
+class Recorded(Client):
+    """Requests that users have sent to stable, as `controller.workspace.recorded` finds them."""
+
+    def draw(self, **wanted: object) -> Drawn:
+        most = wanted["most"]
+        assert isinstance(most, int)
+        return self.see("replay.draw", lambda: Drawn(requests=tuple(map(str, range(most)))))
+
+    def texts(self, table: str, ids: Sequence[str], over: timedelta) -> list[RecordedRequest]:
+        assert (table, over) == (TABLE, REPLAY.over)
+        return self.see(
+            "replay.texts", lambda: [RecordedRequest(one, "{}", succeeded=True) for one in ids]
+        )
+
+
+@dataclass
+class Pairs:
+    """Both versions' answers, as `controller.workspace.replays` asks for them."""
+
+    platform: Platform
+
+    def pair(self, recorded: RecordedRequest, candidate: str, stable: str, salt: str) -> Pair:
+        own, theirs = (
+            self._reply(entity, f"{salt}/{recorded.id}") for entity in (candidate, stable)
+        )
+        return Pair(request=recorded.id, candidate=own, stable=theirs)
+
+    def _reply(self, entity: str, place: str) -> Reply:
+        now = self.platform.endpoint
+        share = now.serving.shares.get(entity) if isinstance(now, Endpoint) else None
+        version = share.version if share else ""
+        rate, since = self.platform.error_rates.get(version, (self.platform.error_rate, 0.0))
+        if since > self.platform.stage.now:
+            rate = self.platform.error_rate
+        failed = self.platform.draws.at(f"replay/{entity}/{place}") < rate
+        return ANSWERED if not failed else Reply(failed=True)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from policies.admission import Approval
+from policies.replay import Margins, Replay
 from policies.rollout import Rollout
 from states.release import Spec
 from tests.simulation.draws import Draws
@@ -54,6 +55,7 @@ IN_TIME = {
     "promote": 0.15,
     "begin": 0.15,
     "undo": 0.05,
+    "apply": 0.06,
     "store_jump": 0.06,
     "store_stands": 0.05,
     "wall_jump": 0.1,
@@ -82,6 +84,11 @@ BRISK = replace(
     max_lag=timedelta(minutes=5),
     provisioning_deadline=timedelta(minutes=13),
     testing_deadline=timedelta(minutes=5),
+)
+REPLAY = Replay(
+    requests=300,
+    within=timedelta(minutes=4),
+    margins=Margins(errors=0.1, answers=0.1, sources=0.1),
 )
 KINDS = ("errs", "errs_late", "errs_little", "undeployable", "untrue")
 GOOD = 0.5
@@ -113,6 +120,8 @@ class Begin:
     approval: Approval = "none"
     staging: bool = False
     """Versions are tested on a staging endpoint first."""
+    replayed: bool = False
+    """Recorded requests are safe to repeat."""
 
 
 def begin(seed: int) -> Begin:
@@ -132,6 +141,7 @@ def begin(seed: int) -> Begin:
         steps=((10, 100), (10, 100), (5, 50, 100), (100,))[int(4 * draws.at("begin/steps"))],
         approval=ASKED.get(int(10 * draws.at("begin/approval")), "none"),
         staging=draws.at("begin/staging") < 0.3,
+        replayed=draws.at("begin/replay") < 0.2,
     )
 
 
@@ -155,8 +165,9 @@ def spec_of(begun: Begin) -> Spec:
     """The configuration of a run."""
     staging = STAGING if begun.staging else None
     rules = replace(BRISK.admission, approval=begun.approval)
+    replay = REPLAY if begun.replayed else None
     rollout = replace(QUICK, steps=begun.steps)
-    return replace(BRISK, rollout=rollout, staging=staging, admission=rules)
+    return replace(BRISK, rollout=rollout, staging=staging, replay=replay, admission=rules)
 
 
 def register(platform: Platform, number: int, kind: str) -> None:

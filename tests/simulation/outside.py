@@ -161,6 +161,15 @@ class Outside:
         self.promises.ordered()
         self._happens(f"order {order.value}")
 
+    def _apply(self) -> None:
+        """An operator sets the running version up anew: the daemon's own record says how."""
+        try:
+            self.store.give_wish(NAME, self.spec.setup, "operator", "as configured")
+        except OrderRefused:
+            return
+        self.promises.ordered()
+        self._happens("order apply")
+
     def _pause(self) -> None:
         self._order(Order.PAUSE)
 
@@ -315,6 +324,9 @@ def at_rest(application: Application) -> bool:
     """Every release has ended and is cleared away, or waits for a person and says why."""
     if application.hold is not None:
         return True
+    wish, upkeep = application.wish, application.upkeep
+    if upkeep.applying is not None or (wish is not None and wish.number > upkeep.applied):
+        return False
     if application.live is None and any(
         one.ended_at and not one.removed for one in _old(application)
     ):

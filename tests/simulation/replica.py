@@ -12,6 +12,7 @@ from controller.daemon.leaps import Leaps
 from controller.daemon.observe import Observer
 from controller.daemon.passes import Pass
 from controller.daemon.past import Past
+from controller.daemon.replaying import Replayer
 from controller.daemon.tenure import Tenure
 from controller.record.budget import Budget
 from controller.record.errors import RecordError
@@ -20,7 +21,7 @@ from controller.record.printer import Printer
 from controller.workspace.inference import Paths
 from controller.workspace.serving import ServingSettings
 from states.release import Spec
-from tests.simulation.clients import Endpoints, Probes, Registry, Table, Traffic
+from tests.simulation.clients import Endpoints, Pairs, Probes, Recorded, Registry, Table, Traffic
 from tests.simulation.platform import Platform
 from tests.simulation.promises import Promises
 from tests.simulation.record import Record
@@ -119,6 +120,9 @@ class Replica:
             traffic=traffic,  # type: ignore[arg-type]
             collector=Collector(table, probes, traffic, record.now, paths),
             past=Past(table, paths),
+            replayer=Replayer(
+                Recorded(wire, platform, promises), Pairs(platform), clock=self._steady
+            ),
             poll=self.poll,
             aborted=lambda: NAME in record.urgent(),
             backoff=self._backoff,

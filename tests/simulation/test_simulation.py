@@ -47,6 +47,15 @@ def test_where_nothing_fails_a_good_version_gets_everybody_and_a_bad_one_nobody(
     assert bad.situations["roll_back from Canary"] == 1
 
 
+def test_what_is_replayed_sends_a_bad_version_home_before_any_user_meets_it(made: Path) -> None:
+    good = run(1, made, Options(rates={}, begin=Begin(replayed=True)))
+    assert good.violation is None, campaign.how_to_repeat(good)
+    assert good.situations["retire from Production"] == 1
+    bad = run(1, made, Options(rates={}, begin=Begin(kinds=("errs",), replayed=True)))
+    assert bad.violation is None, campaign.how_to_repeat(bad)
+    assert bad.situations["roll_back from Testing"] == 1
+
+
 def test_a_seed_tells_the_same_story_twice(made: Path) -> None:
     one, other = run(3, made), run(3, made)
     assert one.changes == other.changes

@@ -62,6 +62,16 @@ def _one_live(after: Application, plan: Plan) -> None:
     assert len(kinds) == len(set(kinds)), kinds
 
 
+def _replayed_if_asked(live: Release) -> None:
+    assert live.pinned is not None
+    if live.pinned.replay is None:
+        return
+    assert live.replay is not None, "no user comes before what is recorded was replayed"
+    compares = live.steps != (100,)
+    passed = live.replay.outcome is Outcome.PASS
+    assert passed or (compares and live.replay.outcome is Outcome.INSUFFICIENT)
+
+
 def _ends_are_ends(before: Application, after: Application) -> None:
     for old in before.releases:
         new = _same(after, old)
@@ -103,6 +113,8 @@ def _exposure_is_earned(before: Application, world: World, plan: Plan) -> None:
     if old.state is State.TESTING:
         assert live.step == 1
         assert overridden(old) or not live.rounds[-1].candidate_failed
+        if not overridden(old):
+            _replayed_if_asked(live)
     elif old.shut:
         assert live.step == old.step, "what was shut reopens where it was"
     elif not overridden(old):  # where a person takes the place of proof, it is for this one step

@@ -1,19 +1,26 @@
 """A small world that takes calls and changes, so that reconciling can be told as a story."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from policies.evidence import Arm, Block, Coverage
 from policies.fuse import Minute
 from policies.golden import GoldenQuery, Round
 from policies.guards import History
+from policies.pairs import Pair, Reply
+from policies.replay import Batch, Drawn
 from policies.rollout import Rollout
 from states.attempt import MEMORY, Attempt
 from states.plan import (
+    Apply,
     Call,
+    Capture,
     CreateStaging,
     Event,
     MoveAlias,
+    Permit,
     Plan,
     RemoveStaging,
     Serve,
@@ -28,9 +35,11 @@ from states.world import (
     Endpoint,
     Evidence,
     GoldenTable,
+    Grant,
     ModelVersion,
     Serving,
     Share,
+    Size,
     World,
 )
 from tests.states.answers import Answers
@@ -53,6 +62,7 @@ SPEC = Spec(
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 TABLE = "main.ml_models.rag_payload"
 SOURCE = "inference_table"
+ANSWERED = Reply(latency_ms=800, length=600, sources=4, tokens=150)
 
 
 def serving(**weights: int) -> Serving:
@@ -67,6 +77,11 @@ def serving(**weights: int) -> Serving:
 
 def version(number: int, status: str = "READY", **tags: str) -> ModelVersion:
     return ModelVersion(version=str(number), status=status, tags=tags, has_signature=True)
+
+
+def alike(request: str) -> Pair:
+    """Both versions answer a recorded request alike."""
+    return Pair(request=request, candidate=ANSWERED, stable=ANSWERED, overlap=1.0)
 
 
 def span_at(spans: tuple[Span, ...], moment: datetime) -> tuple[Span, datetime | None]:
@@ -109,6 +124,11 @@ class Story:
     """Versions that fail their golden queries."""
     golden: GoldenTable | None = None
     """What a table of golden queries was read as."""
+    recorded: int = 0
+    """Requests of users that a replay may draw."""
+    paired: Callable[[str], Pair] = alike
+    """How both versions answer a recorded request."""
+    pairs_per_look: int = 20
     error_rates: dict[str, float] = field(default_factory=dict)
     requests_per_look: int = 6000
     table_speaks: bool = True
@@ -130,6 +150,8 @@ class Story:
     """What the endpoint's own metrics remember."""
     history: History | None = field(default_factory=History)
     """Stable's last day; as it stands, too little to judge anything but errors by."""
+    granted: set[Grant] = field(default_factory=set)
+    """Permissions on the endpoint."""
     answers: bool = True
     """The endpoint can be observed at all."""
     others: dict[str, Endpoint] = field(default_factory=dict)
@@ -178,7 +200,9 @@ class Story:
             alias=self.alias,
             staging=self.staging() if endpoint is not None else None,
             golden=self.golden,
+            granted=frozenset(self.granted),
             round=self._round(),
+            replay=self._replay(),
             evidence=self._evidence(),
             minutes=self.minutes,
             history=self.history,
@@ -228,22 +252,35 @@ class Story:
     def obey(self, call: Call) -> None:
         """The workspace does what a call asks."""
         if isinstance(call, Serve):
-            self._activate(call.serving)
-        elif isinstance(call, SwitchFallbackOff):
-            if isinstance(self.endpoint, Endpoint):
-                self.endpoint = replace(self.endpoint, fallback=False)
+            self._activate(call.serving, call.sizes)
+        elif isinstance(call, Apply):
+            self._activate(call.serving, {call.entity: call.size})
+        elif isinstance(call, Capture | SwitchFallbackOff | Permit):
+            self._settle(call)
         elif isinstance(call, MoveAlias):
             self.alias = call.version
         elif isinstance(call, CreateStaging):
             self._create(call)
         elif isinstance(call, RemoveStaging):
-            there = self.others.get(call.endpoint)
-            if there is not None and (there.owner, there.id) == ("headgate", call.id):
-                del self.others[call.endpoint]
+            self._remove(call)
         elif int(call.version) in self.versions:
             known = self.versions[int(call.version)]
             tags = {**(known.tags or {}), call.key: call.value}
             self.versions[int(call.version)] = replace(known, tags=tags)
+
+    def _settle(self, call: Capture | SwitchFallbackOff | Permit) -> None:
+        """What is set up beside the traffic."""
+        if isinstance(call, Permit):
+            self.granted |= set(call.grants)
+        elif isinstance(self.endpoint, Endpoint):
+            captured: dict[str, Any] = {"inference_table": TABLE, "usage_tracking": True}
+            changed = captured if isinstance(call, Capture) else {"fallback": False}
+            self.endpoint = replace(self.endpoint, **changed)
+
+    def _remove(self, call: RemoveStaging) -> None:
+        there = self.others.get(call.endpoint)
+        if there is not None and (there.owner, there.id) == ("headgate", call.id):
+            del self.others[call.endpoint]
 
     def _create(self, call: CreateStaging) -> None:
         if call.endpoint in self.others:
@@ -265,12 +302,15 @@ class Story:
             )
         self.others[call.endpoint] = made
 
-    def _activate(self, wanted: Serving) -> None:
+    def _activate(self, wanted: Serving, sizes: Mapping[str, Size] | None = None) -> None:
         before = self.endpoint if isinstance(self.endpoint, Endpoint) else None
         number = before.config_version + 1 if before else 1
         bad = frozenset(
             name for name, share in wanted.shares.items() if share.version in self.undeployable
         )
+        known = before.sizes if before else {}
+        given = {**known, **(sizes or {})}
+        given = {name: size for name, size in given.items() if name in wanted.shares}
         active = before.serving if before else Serving()
         ms = before.created_ms if before else int(self.now.timestamp() * 1000)
         made = before.id if before else f"made {ms}"
@@ -289,6 +329,9 @@ class Story:
             ready=frozenset(wanted.shares),
             inference_table=before.inference_table if before else TABLE,
             fallback=before.fallback if before else False,
+            sizes=given,
+            concurrency={name: size.room[1] or 0 for name, size in given.items()},
+            usage_tracking=before.usage_tracking if before else False,
         )
 
     def _remember(self, plan: Plan) -> Application:
@@ -317,6 +360,17 @@ class Story:
             stable_failed=(1,) if baseline in self.golden_fails else (),
             why="query 1: answer lacks 'ACID'",
         )
+
+    def _replay(self) -> Drawn | Batch | None:
+        """What a replay brings: its sample at first, then a few pairs at each look."""
+        live = self.application.live
+        seen = live.replay if live is not None and live.state == "Testing" else None
+        if seen is None or seen.outcome is not None:
+            return None
+        if seen.drawn is None:
+            ids = tuple(f"request-{number}" for number in range(self.recorded))
+            return Drawn(requests=ids, why="" if ids else "nothing of users is recorded")
+        return Batch(pairs=tuple(map(self.paired, seen.left[: self.pairs_per_look])))
 
     def _evidence(self) -> Evidence | None:
         """What the table tells: a block for each span since the last block, up to now."""

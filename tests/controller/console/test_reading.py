@@ -25,8 +25,9 @@ from controller.console.reading import (
 )
 from controller.record.lines import Line, application_state
 from controller.record.store import Store
+from policies.replay import Replay
 from states.plan import Event
-from states.release import Order
+from states.release import Order, Spec
 from states.status import Status
 from states.world import Absent
 from tests.controller.record.making import of_the_table
@@ -39,6 +40,7 @@ class Recorded(Story):
     """A story that is written down in a store as it goes."""
 
     store: Store
+    spec: Spec = SPEC
 
     def keep(self, folder: Path) -> "Recorded":
         """Write down in this folder."""
@@ -51,7 +53,7 @@ class Recorded(Story):
 
         for _ in range(times):
             self.now += timedelta(seconds=after)
-            loaded = self.store.load(APP, SPEC)
+            loaded = self.store.load(APP, self.spec)
             self.application = loaded.application
             plan = reconcile(loaded.application, self.world())
             committed = self.store.commit(loaded, plan, plan.calls)
@@ -85,6 +87,14 @@ def promoted(story: Recorded) -> None:
     story.register(2)
     story.until("Production")
     story.look(times=60)
+
+
+def replayed(story: Recorded) -> None:
+    story.spec = replace(SPEC, replay=Replay())
+    story.recorded = 200
+    story.look(times=2)
+    story.register(2)
+    story.until("Canary")
 
 
 def paused_and_aborted(story: Recorded) -> None:
@@ -170,6 +180,7 @@ STORIES = [
     meddled_with,
     blind,
     retried_by_another,
+    replayed,
 ]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from controller.record.budget import BUDGET, RESERVE, WINDOW, Budget
 from controller.record.store import Store
-from states.plan import MoveAlias, Serve, SwitchFallbackOff, TagVersion
+from states.plan import MoveAlias, Permit, Serve, SwitchFallbackOff, TagVersion
 from states.release import Spec
 from states.world import Serving
 from tests.controller.record.conftest import Home
@@ -73,8 +73,8 @@ def test_what_the_registry_is_asked_for_has_no_part_in_it(home: Home) -> None:
     store, budget = home.store(), Budget(shared=True)
     assert sum(send(store, budget, back=True) for _ in range(BUDGET)) == BUDGET
     loaded = store.load("rag")
-    calls = (MoveAlias("1"), TagVersion("2", "a", "b"))
-    assert len(store.commit(loaded, plan(loaded.application), calls, budget=budget).calls) == 2
+    calls = (MoveAlias("1"), TagVersion("2", "a", "b"), Permit(()))
+    assert len(store.commit(loaded, plan(loaded.application), calls, budget=budget).calls) == 3
 
 
 def test_what_was_sent_before_a_restart_counts(home: Home) -> None:

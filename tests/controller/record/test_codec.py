@@ -16,12 +16,17 @@ from policies.guards import (
     ScoreGuard,
     TokenGuard,
 )
+from policies.replay import Replay, Replayed, Worst
 from policies.rollout import Rollout
+from policies.verdict import Outcome
 from states.pinned import Pinned
 from states.plan import (
+    Apply,
     Call,
+    Capture,
     CreateStaging,
     MoveAlias,
+    Permit,
     RemoveStaging,
     Serve,
     SwitchFallbackOff,
@@ -30,7 +35,7 @@ from states.plan import (
 from states.release import Application, Release, Spec
 from states.span import Span
 from states.staged import Staged
-from states.world import Serving, Share
+from states.world import Grant, Serving, Share, Size
 
 TIMES = st.datetimes(timezones=st.just(UTC))
 SPANS_OF_TIME = st.timedeltas(timedelta(), timedelta(days=400))
@@ -92,6 +97,22 @@ GOLDEN = st.builds(
     max_tokens=st.none() | COUNTS,
     quotable=st.booleans(),
 )
+REPLAYED = st.builds(
+    Replayed,
+    began=SPANS_OF_TIME,
+    drawn_at=st.none() | TIMES,
+    drawn=st.none() | COUNTS,
+    left=st.lists(TEXTS, max_size=3).map(tuple),
+    differences=st.dictionaries(
+        TEXTS, st.lists(st.tuples(SHARES, NUMBERS), max_size=3).map(tuple), max_size=2
+    ),
+    bad=st.dictionaries(TEXTS, st.tuples(COUNTS, COUNTS), max_size=2),
+    worst=st.lists(st.builds(Worst, request=TEXTS, score=NUMBERS, why=TEXTS), max_size=2).map(
+        tuple
+    ),
+    outcome=st.none() | st.sampled_from(Outcome),
+    because=TEXTS,
+)
 PINNED = st.builds(
     Pinned,
     baseline=st.none() | VERSIONS,
@@ -104,6 +125,7 @@ PINNED = st.builds(
     provisioning_deadline=SPANS_OF_TIME,
     testing_deadline=SPANS_OF_TIME,
     staging=st.none() | TEXTS,
+    replay=st.none() | st.builds(Replay, over=SPANS_OF_TIME, within=SPANS_OF_TIME),
 )
 ROUNDS = st.lists(st.builds(Round, why=TEXTS), max_size=2).map(tuple)
 RELEASES = st.builds(
@@ -118,6 +140,7 @@ RELEASES = st.builds(
     spans=st.lists(st.builds(Span, starts_at=TIMES), max_size=2).map(tuple),
     rounds=ROUNDS,
     staged=st.booleans(),
+    replay=st.none() | REPLAYED,
     blocks=st.lists(BLOCKS, max_size=2).map(tuple),
     sources=st.dictionaries(TEXTS, TEXTS, max_size=3),
     watermarks=st.dictionaries(TEXTS, TIMES, max_size=3),
@@ -151,8 +174,13 @@ APPLICATIONS = st.builds(
         rounds=ROUNDS,
     ),
 )
+GRANTS = st.builds(Grant, TEXTS, TEXTS, TEXTS)
+SIZES = st.builds(Size, st.none() | TEXTS, st.none() | st.integers(0, 64))
 CALLS = st.one_of(
-    st.builds(Serve, SERVINGS, kind=st.just("serve")),
+    st.builds(Serve, SERVINGS, st.dictionaries(TEXTS, SIZES, max_size=2), kind=st.just("serve")),
+    st.builds(Apply, SERVINGS, TEXTS, SIZES, st.tuples(TEXTS), kind=st.just("apply")),
+    st.builds(Permit, st.tuples(GRANTS), kind=st.just("permissions")),
+    st.just(Capture()),
     st.builds(MoveAlias, VERSIONS, kind=st.just("alias")),
     st.just(SwitchFallbackOff()),
     st.builds(TagVersion, VERSIONS, TEXTS, TEXTS, kind=st.just("tag")),

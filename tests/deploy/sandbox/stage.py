@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deploy.sandbox.registry import ModelVersion
 from deploy.sandbox.serving import Serving
+from deploy.sandbox.vault import Vault
 from deploy.sandbox.warehouse import Warehouse
 from deploy.sandbox.wire import ApiError, reply
 from deploy.sandbox.workspace import Database, Settings, Workspace
@@ -138,6 +139,7 @@ class Stage:
         self.workspace.registry = Shelf(versions)  # type: ignore[assignment]
         self.workspace.serving = Serving(self.workspace)
         self.workspace.warehouse = Warehouse(self.workspace)
+        self.workspace.vault = Vault(self.workspace.database)
         # asyncio turns Nagle's algorithm off only where the socket names its protocol; with it,
         # each answer would take 40 ms more.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -246,6 +248,7 @@ class Stage:
             routes=[
                 *serving.routes(),
                 *warehouse.routes(),
+                *self.workspace.vault.routes(),
                 Route("/.well-known/{rest:path}", _known),
             ],
             exception_handlers={ApiError: _refused},

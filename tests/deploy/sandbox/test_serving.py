@@ -302,10 +302,28 @@ def test_names_that_are_taken_unfit_or_unknown(stage: Stage) -> None:
 
 
 def test_what_is_not_modelled_is_not_pretended(stage: Stage) -> None:
-    secret = entity("1", environment_vars={"KEY": "{{secrets/rag/key}}"})
-    refused = stage.call("POST", "", {"name": "never", "config": {"served_entities": [secret]}})
+    external = {"name": "other", "external_model": {"name": "gpt", "provider": "openai"}}
+    refused = stage.call("POST", "", {"name": "never", "config": {"served_entities": [external]}})
     assert refused.status_code == 501
-    assert "secret references" in refused.json()["message"]
+    assert "other than registered models" in refused.json()["message"]
+
+
+def test_a_secret_reaches_the_model_and_only_its_place_is_shown(stage: Stage) -> None:
+    place = "{{secrets/rag/greeting}}"
+    wanted = entity("1", environment_vars={"GREETING": place, "TOP_K": "5"})
+    config = {"served_entities": [wanted]}
+    refused = stage.call("POST", "", {"name": "secretive", "config": config})
+    assert (refused.status_code, "rag/greeting" in refused.text) == (400, True)
+    with pytest.raises(NotFound):
+        stage.sdk.secrets.put_secret("rag", "greeting", string_value="good night")
+    stage.sdk.secrets.create_scope("rag")
+    stage.sdk.secrets.put_secret("rag", "greeting", string_value="good night")
+    with pytest.raises(ResourceAlreadyExists):
+        stage.sdk.secrets.create_scope("rag")
+    shown = stage.create("secretive", config)
+    assert shown["config"]["served_entities"][0]["environment_vars"] == {"GREETING": place}
+    assert stage.answer("secretive", "greeting") == "good night"
+    assert "good night" not in stage.call("GET", "/secretive").text
 
 
 def test_tags_are_patched_and_the_gateway_is_replaced(stage: Stage) -> None:

@@ -1,0 +1,78 @@
+"""How entities and endpoint are set up beside their traffic: configured, given, and applied."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from policies.fuse import Fuse
+from states.world import Grant, Size, Variables
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What the configuration says of it, today."""
+
+    size: Size | None = None
+    """As stated; None: a new version is as big as the stable one, and a running one stays."""
+    scale_to_zero: bool = False
+    """Of a new version whose size is not stated."""
+    variables: Variables = field(default_factory=Variables)
+    permissions: tuple[Grant, ...] = ()
+    """What an endpoint of ours is given once, after it was created."""
+    captures: bool = False
+    """`inference_table` was stated: an endpoint that was found gets one too, not only ours."""
+    usage_tracking: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """An operator's `apply`: a column that only operators write."""
+
+    number: int
+    """Counts the wishes of an application: one that was taken up is not taken up again."""
+    size: Size | None
+    variables: Variables
+    """Both as the operator was shown them: the daemon's configuration must say the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applying:
+    """A running version that gets another size, or other variables, in place."""
+
+    version: str
+    size: Size
+    former: Size | None
+    """What it had; None: not told."""
+    over: int
+    """The endpoint's configuration version before."""
+    asked_at: datetime
+    sent: bool = False
+    seen_at: datetime | None = None
+    """When it was first seen in effect."""
+    fuse: Fuse | None = None
+    """Set then; None where the endpoint had told no minutes."""
+    back: str | None = None
+    """Why the former size is being put back; None while it is not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upkeep:
+    """What was done of it."""
+
+    variables: Variables | None = None
+    """What our entities were last given; None: not known."""
+    ungranted: bool = False
+    """The endpoint was created by us, and its permissions were not seen set yet."""
+    applied: int = 0
+    """The number of the last wish that was taken up."""
+    applying: Applying | None = None
+    stuck: str | None = None
+    """Why what was applied last has failed; it is held until a person applies again."""
+
+
+def moved(upkeep: Upkeep, by: timedelta) -> Upkeep:
+    """The same on a clock that was set by so much."""
+    one = upkeep.applying
+    if one is None:
+        return upkeep
+    seen_at = one.seen_at + by if one.seen_at is not None else None
+    return replace(upkeep, applying=replace(one, asked_at=one.asked_at + by, seen_at=seen_at))

@@ -1,0 +1,133 @@
+"""What the registry is told of a version: the outcome, its reason and its time."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from policies.rollout import Rollout
+from states.machine import State
+from states.outcome import LONGEST, outcome
+from states.plan import TagVersion
+from states.release import Application, Release
+from tests.states.story import QUICK, SPEC, START, Story
+
+FLEETING = replace(QUICK, retain=timedelta(minutes=2))
+
+
+def story(rollout: Rollout = QUICK) -> Story:
+    made = Story(application=Application(name="rag-chatbot", spec=replace(SPEC, rollout=rollout)))
+    made.look()
+    return made
+
+
+def tags(made: Story, number: int) -> dict[str, str]:
+    return dict(made.versions[number].tags or {})
+
+
+def retried(made: Story) -> None:
+    """Somebody begins the newest release once more."""
+    assert made.release is not None
+    made.application = made.application.with_release(
+        Release(application="rag-chatbot", version=made.release.version, attempt=2, since=made.now)
+    )
+
+
+def test_a_rolled_back_version_tells_why_and_when() -> None:
+    made = story()
+    made.register(2)
+    made.golden_fails = frozenset({"2"})
+    release = made.until("RolledBack")
+    at = made.now
+    made.look(times=4)
+    assert tags(made, 2) == {
+        "headgate.state": "RolledBack",
+        "headgate.reason": release.because,
+        "headgate.at": f"{at:%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
+def test_one_mark_is_set_in_a_look_and_none_twice() -> None:
+    made = story()
+    made.register(2)
+    made.golden_fails = frozenset({"2"})
+    made.until("RolledBack")
+    for _ in range(10):
+        plan = made.look()
+        assert len([call for call in plan.calls if isinstance(call, TagVersion)]) <= 1
+    sent = [call for call in made.calls if isinstance(call, TagVersion)]
+    assert [call.key for call in sent] == ["headgate.state", "headgate.reason", "headgate.at"]
+
+
+def test_production_is_told_once_it_was_seen_and_again_when_it_is_stable() -> None:
+    made = story()
+    made.register(2)
+    made.until("Production")
+    assert "headgate.state" not in tags(made, 2), "not yet seen"
+    made.look(times=5)
+    assert tags(made, 2)["headgate.state"] == "Production"
+    made.look(after=60, times=30)
+    assert tags(made, 2)["headgate.reason"] == "watched for 10 min without harm: it is stable now"
+    assert tags(made, 1)["headgate.state"] == "Retired"
+    assert tags(made, 1)["headgate.reason"] == "replaced by version 2"
+
+
+def test_what_was_adopted_is_no_outcome_of_ours() -> None:
+    made = story()
+    made.look(times=10)
+    assert made.calls == []
+    assert tags(made, 1) == {}
+
+
+def test_a_version_that_makes_it_in_the_end_loses_the_mark_of_before() -> None:
+    made = story()
+    made.register(2)
+    made.golden_fails = frozenset({"2"})
+    made.until("RolledBack")
+    made.look(times=5)
+    assert tags(made, 2)["headgate.state"] == "RolledBack"
+    made.golden_fails = frozenset()
+    retried(made)
+    made.until("Canary")
+    assert tags(made, 2)["headgate.state"] == "RolledBack", "it has not made it yet"
+    made.until("Production")
+    made.look(times=40)
+    assert tags(made, 2)["headgate.state"] == "Production"
+
+
+def test_a_registry_that_refuses_is_not_asked_for_one_mark_after_another() -> None:
+    made = story(FLEETING)
+    made.obeys = False
+    for number in range(2, 9):
+        made.register(number)
+    made.look()
+    told = made.application
+    for release in told.releases:
+        if release.state is State.REGISTERED:
+            retired = replace(release, state=State.RETIRED, because="overtaken")
+            made.application = made.application.with_release(retired)
+    sent = 0
+    for _ in range(20):
+        plan = made.look()
+        sent += len([call for call in plan.calls if isinstance(call, TagVersion)])
+        refused = [
+            replace(one, outcome="refused") if one.kind == "tag" else one
+            for one in made.application.attempts
+        ]
+        made.application = replace(made.application, attempts=tuple(refused))
+    assert 1 <= sent <= 2, "once in ten minutes"
+
+
+def test_a_reason_is_one_line_that_a_tag_can_hold() -> None:
+    long = "first line\n\tsecond " + "word " * 100
+    ended = Release(
+        application="rag-chatbot", version="2", state=State.RETIRED, since=START, because=long
+    )
+    told = outcome(ended)
+    assert told is not None
+    reason = told["headgate.reason"]
+    assert reason.startswith("first line second word")
+    assert reason.endswith("...")
+    assert len(reason) <= LONGEST
+    assert reason.isprintable()
+    empty = outcome(replace(ended, because=""))
+    assert empty is not None
+    assert empty["headgate.reason"]
