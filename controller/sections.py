@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -26,6 +26,8 @@ from controller.units import Duration, JsonPathText, Percentage, Rise, Share, So
 from controller.workspace.inputs import malformed, placed
 from controller.workspace.jsonpath import JsonPath
 from controller.workspace.patterns import pattern_trouble, schema_trouble
+from policies.admission import Approval, Rules, Sequencing
+from policies.calendar import Freeze, Window
 from policies.golden import GoldenQuery
 from policies.guards import (
     LONGER,
@@ -92,6 +94,7 @@ _OTHERWISE = {
 """What the API's served entity has besides, and what to use instead."""
 DEFAULTS = Rollout()
 SPEC = Spec(model="", endpoint="")
+RULES = Rules()
 REPLAY, MARGINS = Replay(), Margins()
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 WIDEST = 2.0
@@ -447,6 +450,24 @@ class EvidenceSettings(Strict):
         return queries
 
 
+class FreezeSettings(Strict):
+    """Days, or moments, between which no release begins or opens further; both ends included."""
+
+    begins: datetime | date = Field(alias="from")
+    ends: datetime | date = Field(alias="to")
+    zone: str = "UTC"
+    reason: str = ""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        self.freeze()
+        return self
+
+    def freeze(self) -> Freeze:
+        """As the policies have it."""
+        return Freeze.between(self.begins, self.ends, zone=self.zone, reason=self.reason)
+
+
 def _countable(rise: float) -> float:
     if rise > WIDEST:
         raise ValueError(
@@ -521,9 +542,30 @@ class ReplaySettings(Strict):
 
 
 class AdmissionSettings(Strict):
-    """What a version must show before it may begin."""
+    """What a version must show before it may begin, when it may, and who is asked."""
 
     required_tags: tuple[str, ...] = ()
+    approval: Approval = RULES.approval
+    windows: tuple[str, ...] = ()
+    freeze: tuple[FreezeSettings, ...] = ()
+    order: Sequencing = RULES.order
+
+    @field_validator("windows")
+    @classmethod
+    def _are_windows(cls, windows: tuple[str, ...]) -> tuple[str, ...]:
+        for text in windows:
+            Window.parse(text)
+        return windows
+
+    def rules(self) -> Rules:
+        """As the policies have it."""
+        return Rules(
+            required_tags=self.required_tags,
+            approval=self.approval,
+            order=self.order,
+            windows=tuple(Window.parse(text) for text in self.windows),
+            freezes=tuple(one.freeze() for one in self.freeze),
+        )
 
 
 class RolloutSettings(Strict):

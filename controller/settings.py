@@ -217,7 +217,7 @@ class ApplicationSettings(Strict):
             guards=self._guards(),
             tests=tuple(test.golden(self.question) for test in self.stated_tests),
             tests_table=self.tests.table if isinstance(self.tests, TestsSettings) else None,
-            required_tags=self.admission.required_tags,
+            admission=self.admission.rules(),
             staging=self.staging_endpoint,
             queries={name: query.counts for name, query in self.evidence.queries.items()},
             by_session=self.request.session is not None,

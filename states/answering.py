@@ -157,7 +157,7 @@ def _enthrone(turn: Turn, version: str) -> None:
     """A person gave everybody another version: it is stable, as at adoption."""
     because = f"adopted: it has {WHOLE} % of {turn.application.spec.endpoint}"
     former, live = turn.application.newest(turn.application.incumbent), turn.application.live
-    turn.record(stable=version, unproven=None)
+    turn.record(former=turn.application.stable, stable=version, unproven=None)
     if live is not None and live.state is not State.ROLLED_BACK:
         roll_back(turn, live, f"version {version} was given its users by hand, and adopted")
     _retire(turn, former, f"replaced by version {version}, by hand")
@@ -225,7 +225,7 @@ def _begin_anew(turn: Turn) -> None:
     if live is not None and live.state is not State.ROLLED_BACK:
         roll_back(turn, live, because)
     turn.record(
-        stable=None, unproven=None, ours=True, seen=None, asked=None, closing=None,
+        stable=None, former=None, unproven=None, ours=True, seen=None, asked=None, closing=None,
         seen_alias=None, carried=Serving(), names={}, config_version=0,
         endpoint_id="",
     )  # fmt: skip

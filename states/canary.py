@@ -10,12 +10,22 @@ from policies.telling import tell
 from policies.verdict import Outcome, Verdict
 from policies.words import duration
 from states.desired import desired_alias
-from states.home import add_span, converged, ready_for, roll_back, undisturbed
+from states.gates import (
+    by_word,
+    consent,
+    hold_at,
+    last_gate,
+    opening_gate,
+    overridden,
+    promoted,
+)
+from states.home import add_span, converged, roll_back, undisturbed
 from states.judging import (
     alarm_of,
     covered,
     explained,
     fuse_of,
+    glimpsed,
     guards_of,
     harm_of,
     journal,
@@ -27,6 +37,7 @@ from states.judging import (
 )
 from states.machine import Trigger
 from states.release import Order, Release
+from states.shutting import reopen, retreat
 from states.turn import Turn
 
 SUSPECTED = "all was shown that was asked for, yet harm is more likely than not by what was counted"
@@ -42,9 +53,9 @@ def canary(turn: Turn, release: Release) -> None:
     assert release.pinned is not None, "a live release has a pinned plan"
     alarm = alarm_of(turn, release)
     if alarm is not None:
-        _retreat(turn, release, alarm)
+        retreat(turn, release, alarm)
     elif release.shut:
-        _reopen(turn, release)
+        reopen(turn, release)
     elif not release.settled:
         if undisturbed(turn):
             settled = turn.settle(release, f"{release.weight} % seen on the endpoint")
@@ -115,14 +126,14 @@ def _compare(turn: Turn, release: Release) -> None:
     assert release.pinned is not None, "a live release has a pinned plan"
     release, verdicts = _verdicts(turn, release)
     waiting = [one for one in verdicts if one.outcome is not Outcome.PASS]
-    why = obstacle(release)
+    why, override = obstacle(release), overridden(release)
     if why is None and not waiting:
         why = _crowded(turn, release)
-    if why is not None:
+    if why is not None and not override:
         turn.hold(release, why[0], needs_person=why[1], recounted=True)
         return
-    if not waiting and not suspected(release):
-        _open_further(turn, turn.free(release), verdicts)
+    if override or (not waiting and not suspected(release)):
+        _open_further(turn, release, verdicts)
     else:
         _wait(turn, release, _undecided(waiting))
 
@@ -176,13 +187,18 @@ def _crowded(turn: Turn, release: Release) -> tuple[str, bool] | None:
 
 
 def _open_further(turn: Turn, release: Release, verdicts: list[Verdict]) -> None:
+    gate = opening_gate(turn, release)
+    if gate is not None:
+        hold_at(turn, release, gate)
+        return
+    release = turn.free(release)
     assert release.pinned is not None, "a live release has a pinned plan"
-    stayed = release.on_step >= release.pinned.rollout.min_step
+    stayed = release.on_step >= release.pinned.rollout.min_step or promoted(release) is not None
     if not stayed or not turn.may_advance(release) or not converged(turn):
         return
     shown = "; ".join(f"{one.guard}: {one.because}" for one in verdicts)
     weight, step = release.pinned.rollout.weight(release.step + 1), release.step + 1
-    told, fuses = f"{shown}; opens {weight} %", turn.set_fuse(release, weight)
+    told, fuses = f"{shown}{by_word(release)}; opens {weight} %", turn.set_fuse(release, weight)
     setting = fuses["before_whole"]
     if setting is not None and any(one is not None for one in setting.most):
         told += (
@@ -196,9 +212,16 @@ def _open_further(turn: Turn, release: Release, verdicts: list[Verdict]) -> None
 def _bake(turn: Turn, release: Release) -> None:
     assert release.pinned is not None, "a live release has a pinned plan"
     bake = release.pinned.rollout.bake
-    baked = release.on_step >= bake and covered(release, bake)
-    if baked and suspected(release):
+    word = promoted(release)
+    told_of = release.pinned.proven or covered(release, bake)
+    cut_short = word is not None and (word.override or glimpsed(release))
+    baked = cut_short or (release.on_step >= bake and told_of)
+    if baked and suspected(release) and not overridden(release):
         _wait(turn, release, SUSPECTED)
+        return
+    gate = last_gate(turn, release) if baked else None
+    if gate is not None:
+        hold_at(turn, release, gate)
         return
     release = turn.free(release)
     if not baked or not turn.may_advance(release) or not converged(turn):
@@ -208,55 +231,12 @@ def _bake(turn: Turn, release: Release) -> None:
     shown = "; ".join(
         f"{one.guard}: {tell(one.telling, of_source(one, own))}" for one in guards_of(release)
     )
-    held = f"{duration(bake)} at {release.weight} % within its limits"
+    stay = release.on_step if cut_short else bake
+    held = f"{duration(stay)} at {release.weight} % within its limits"
     # Users who were held back come now: from here on nothing is compared.
     last = turn.set_fuse(release, WHOLE) if release.weight < WHOLE else {}
-    told = f"{held}: {shown or 'no source counts'}"
+    told = f"{held}: {shown or 'no source counts'}{by_word(release)}{consent(release)}"
     turn.move(release, Trigger.PROMOTE, told, **last)
-
-
-def _retreat(turn: Turn, release: Release, alarm: Verdict) -> None:
-    """Shut the gate on an alarm that blames nobody yet; the second time, ask."""
-    assert release.pinned is not None, "a live release has a pinned plan"
-    comparable = release.pinned.baseline is not None
-    blind, because = alarm.outcome is Outcome.BLIND, alarm.because
-    limit = release.pinned.max_lag
-    if blind:
-        release = journal(turn, release, alarm)
-    if not comparable:
-        turn.hold(release, because, needs_person=True, recounted=True)
-        return
-    if release.shut:
-        if not release.settled and converged(turn):
-            turn.settle(release, "0 % seen on the endpoint")
-        elif release.on_step >= limit and release.hold is None:
-            turn.hold(release, f"still shut: {because}", needs_person=True)
-        return
-    name = "evidence.blind" if blind else "fuse.blown"
-    turn.tell(name, release, because, level="warning", **alarm.numbers)
-    count = release.retreats + 1
-    shut = turn.move(release, Trigger.RETREAT, because, shut=True, retreats=count)
-    shut = add_span(turn, shut, settled=False)
-    if count > 1:
-        turn.hold(shut, f"the gate was shut for the second time: {because}", needs_person=True)
-
-
-def _reopen(turn: Turn, release: Release) -> None:
-    """Open the same step again once the counts by version tell of all that led to the alarm."""
-    if not ready_for(turn, release):
-        return
-    if not release.settled:
-        turn.settle(release, "0 % seen on the endpoint")
-        return
-    if not covered(release, timedelta()) or not turn.may_advance(release):
-        return
-    told = "the counts by version have arrived, and blame nobody"
-    turn.tell("evidence.seen", release, told)
-    assert release.pinned is not None, "a live release has a pinned plan"
-    weight = release.pinned.rollout.weight(release.step)
-    step = f"{told}; reopens {weight} %"
-    reopened = turn.move(release, Trigger.STEP, step, shut=False, **turn.set_fuse(release, weight))
-    add_span(turn, reopened, settled=False)
 
 
 def _confirm(turn: Turn, release: Release) -> None:
@@ -264,6 +244,8 @@ def _confirm(turn: Turn, release: Release) -> None:
     assert release.pinned is not None, "a live release has a pinned plan"
     told = f"watched for {duration(release.pinned.rollout.watch)} without harm: it is stable now"
     former = turn.application.newest(turn.application.incumbent)
+    if turn.application.stable != release.version:
+        turn.record(former=turn.application.stable)
     turn.record(stable=release.version, unproven=None)
     confirmed = turn.put(release, confirmed=True, because=told, tagged=False)
     turn.tell("release.confirmed", confirmed, told)

@@ -12,6 +12,7 @@ from policies.guards import CAPACITY, ERRORS, TOKENS
 from policies.words import duration
 from states.canary import canary, go_back_on_harm, production
 from states.desired import desired
+from states.gates import by_word, consent, first_users_gate, hold_at, overridden
 from states.home import add_span, come_home, converged, lost, ready_for, roll_back, undersized
 from states.judging import bench, guards_of, lag_of, pace_of, pin_guards, sources
 from states.machine import State, Trigger
@@ -148,12 +149,14 @@ def _testing(turn: Turn, release: Release) -> None:
         finding, because = told_round(turn, release, release.rounds, place)
     if finding is Finding.FAIL:
         roll_back(turn, release, because)
-    elif finding is Finding.ENVIRONMENT:
+    elif finding is Finding.ENVIRONMENT and not overridden(release):
         turn.hold(release, because)
     elif finding is Finding.PASS:
         tried = replayed(turn, release)
         if tried is not None:
             _open(turn, tried, f"{because}; {tried.replay.because}" if tried.replay else because)
+    elif finding is Finding.ENVIRONMENT:
+        _open(turn, release, because)
 
 
 def _open(turn: Turn, release: Release, because: str) -> None:
@@ -163,21 +166,30 @@ def _open(turn: Turn, release: Release, because: str) -> None:
         release = turn.put(release, history=turn.world.history)
     pinned, left = _pinned(turn, release)
     undecided = unproven(turn, pinned)
-    if undecided is not None and undecided_rolls_back(turn, pinned):
+    override = overridden(release)
+    if undecided is not None and undecided_rolls_back(turn, pinned) and not override:
         roll_back(turn, release, undecided)
         return
     why = (undecided, True) if undecided is not None else _not_openable(turn, pinned)
-    if why is not None:
+    if why is not None and (why[0] == MASKED or not override):
         turn.hold(release, why[0], needs_person=why[1])
         return
+    gate = first_users_gate(turn, release)
+    if gate is not None:
+        hold_at(turn, release, gate)
+        return
     release = turn.free(release)
-    pinned = replace(pinned, hold=release.hold, needs_person=release.needs_person)
+    pinned = replace(pinned, hold=None, needs_person=False, ask=None)
     if not turn.may_advance(pinned) or not ready_for(turn, release):
         return
     pinned = turn.put(pinned)
     assert pinned.pinned is not None, "a live release has a pinned plan"
     weight = pinned.pinned.rollout.weight(1)
-    told, fuses = f"{because}{left}; opens {weight} % of users", turn.set_fuse(pinned, weight)
+    words = f"{by_word(release)}{consent(release)}"
+    told, fuses = (
+        f"{because}{left}{words}; opens {weight} % of users",
+        turn.set_fuse(pinned, weight),
+    )
     opened = turn.move(pinned, Trigger.OPEN, told, step=1, **fuses)
     turn.tell("release.judged", opened, _judged(pinned), **bench(pinned))
     add_span(turn, opened, settled=False)

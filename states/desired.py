@@ -27,7 +27,7 @@ def desired(application: Application) -> Serving | None:
     if live is not None and not live.removed:
         alone = incumbent in (None, live.version)
         risen = weights[live.version] = 100 if alone else live.weight
-    if incumbent is not None and (live is None or live.version != incumbent):
+    if incumbent is not None and (live is None or live.removed or live.version != incumbent):
         weights[incumbent] = 100 - risen
     model = application.spec.model
     shares = dict(application.carried.shares)

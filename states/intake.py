@@ -1,6 +1,8 @@
 """How things begin: an endpoint is adopted, a version is noticed, a release is admitted."""
 
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 
 from policies.admission import Admission, admit
 from policies.criteria import criteria
@@ -8,10 +10,12 @@ from policies.forecast import pin
 from policies.guards import ERRORS
 from policies.rollout import WHOLE, Rollout
 from states.applying import undeclared
+from states.gates import admission_gate, hold_at, unlooked
 from states.judging import pace_of
 from states.machine import State, Trigger
 from states.outcome import ROLLED_BACK_TAG, untold
-from states.release import Application, Order, Pinned, Release
+from states.pinned import Pinned
+from states.release import Application, Order, Release
 from states.room import crowded, making_room
 from states.turn import Turn
 from states.world import Absent, Endpoint, ModelVersion, Serving, Size
@@ -139,23 +143,42 @@ def note_granted(turn: Turn) -> None:
 
 
 def begin(turn: Turn) -> None:
-    """Admit the newest admissible version while nothing is live; older ones are superseded."""
+    """Admit what is first in line while nothing is live; what was overtaken is superseded."""
     waiting = [one for one in turn.application.releases if one.state is State.REGISTERED]
-    for release in sorted(waiting, key=lambda one: int(one.version), reverse=True):
+    every, first = turn.application.spec.admission.order == "every", None
+    for release in sorted(waiting, key=partial(_place, every=every)):
         if release.order is Order.ABORT:
             turn.move(release, Trigger.REFUSE, "aborted before it began")
         elif _overtaken(turn.application, release):
             newer = turn.application.live or turn.application.newest(turn.application.stable)
             assert newer is not None, "nothing overtakes without being known"
             turn.move(release, Trigger.SUPERSEDE, f"overtaken by version {newer.version}")
-        elif turn.application.live is None:
+        elif turn.application.live is not None:
+            continue
+        elif every and first is not None and not release.ordered:
+            turn.hold(release, f"waits for version {first}, which comes first")
+        else:
             _consider(turn, release)
+            first = first or (None if release.ordered else release.version)
+
+
+def _place(release: Release, *, every: bool) -> tuple[int, float]:
+    """In which order versions are considered: a way back, what else was asked for, the others."""
+    if release.ordered:
+        return int(release.ordered != "undo"), release.since.timestamp()
+    return 2, int(release.version) if every else -int(release.version)
 
 
 def _overtaken(application: Application, release: Release) -> bool:
-    """A newer version is live, or is stable already."""
-    newer = [application.stable, application.live.version if application.live else None]
-    return any(other is not None and int(other) > int(release.version) for other in newer)
+    """A newer version is live, or stable already; what was asked for by name is overtaken by none.
+
+    Where every version is to have its turn, one waits for a newer one that a person put before it;
+    when that one is stable, going back to an older one is for a person too.
+    """
+    every = application.spec.admission.order == "every"
+    live = application.live.version if application.live and not every else None
+    newer = [one for one in (application.stable, live) if one is not None]
+    return not release.ordered and any(int(one) > int(release.version) for one in newer)
 
 
 def _consider(turn: Turn, release: Release) -> None:
@@ -168,8 +191,9 @@ def _consider(turn: Turn, release: Release) -> None:
         why = f"version {release.version} is not listed any more: abort it, if it was deleted"
         turn.hold(release, why, needs_person=True)
         return
+    required = () if release.ordered == "undo" else spec.admission.required_tags
     finding, because = admit(
-        version.status, version.tags, spec.required_tags, has_signature=version.has_signature
+        version.status, version.tags, required, has_signature=version.has_signature
     )
     if finding is Admission.REFUSE:
         turn.move(release, Trigger.REFUSE, because)
@@ -184,17 +208,27 @@ def _consider(turn: Turn, release: Release) -> None:
         if asks:
             turn.hold(release, because, needs_person=True)
         return
-    obstacle = crowded(turn, release)
-    if obstacle is not None:
+    _let_in(turn, release, version, because)
+
+
+def _let_in(turn: Turn, release: Release, version: ModelVersion, because: str) -> None:
+    """Admit what is admissible, unless the calendar, a person, or too little room stops it."""
+    gate, obstacle = admission_gate(turn, release, version), crowded(turn, release)
+    if gate is not None:
+        hold_at(turn, release, gate)
+    elif obstacle is not None:
         turn.hold(release, obstacle, needs_person=True)
-    elif not making_room(turn, release):
+    elif not unlooked(turn, release) and not making_room(turn, release):
         _admit(turn, turn.free(release), because)
 
 
 def _admit(turn: Turn, release: Release, because: str) -> None:
     application = turn.application
-    spec, baseline = application.spec, application.stable
-    if baseline is None:
+    spec, baseline, undo = application.spec, application.stable, release.ordered == "undo"
+    if undo:
+        rollout = replace(_first(spec.rollout), bake=timedelta())
+        chosen = "it was stable before, and gets all users as soon as its golden queries pass"
+    elif baseline is None:
         rollout, chosen = _first(spec.rollout), "first release: nothing to compare with"
     else:
         rollout, chosen = spec.rollout, _foretold(turn)
@@ -206,7 +240,8 @@ def _admit(turn: Turn, release: Release, because: str) -> None:
     pinned = Pinned(
         baseline=baseline,
         size=size,
-        incumbent=application.incumbent,
+        # One that serves without proof has nothing but itself to go back to.
+        incumbent=application.incumbent if application.incumbent != release.version else None,
         rollout=rollout,
         guards=spec.guards,
         tests=spec.tests,
@@ -214,11 +249,13 @@ def _admit(turn: Turn, release: Release, because: str) -> None:
         max_lag=spec.max_lag,
         provisioning_deadline=spec.provisioning_deadline,
         testing_deadline=spec.testing_deadline,
-        staging=spec.staging,
-        replay=spec.replay if baseline is not None else None,
+        approval="none" if undo else spec.admission.approval,
+        proven=undo,
+        staging=None if undo else spec.staging,
+        replay=spec.replay if baseline is not None and not undo else None,
     )
     told = f"{because}; {chosen}{sized}"
-    if spec.staging is not None:
+    if pinned.staging is not None:
         told += f"; tested on staging endpoint {spec.staging} before {spec.endpoint} has it"
     turn.move(release, Trigger.ADMIT, told, pinned=pinned, ended_at=None, removed=False)
 

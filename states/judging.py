@@ -210,6 +210,13 @@ def covered(release: Release, stay: timedelta) -> bool:
     )
 
 
+def glimpsed(release: Release) -> bool:
+    """Of a bake, every deciding source has told at least as much as any step would need."""
+    assert release.pinned is not None, "a live release has a pinned plan"
+    rollout = release.pinned.rollout
+    return covered(release, min(rollout.min_step, rollout.bake))
+
+
 def journal(turn: Turn, release: Release, verdict: Verdict, **inputs: object) -> Release:
     """Tell a verdict when it changes or decides; its numbers move at every look.
 

@@ -11,6 +11,7 @@ from policies.fuse import DAY, KEPT, Minute
 from states.applying import apply
 from states.blocks import told
 from states.climb import go_on
+from states.gates import read_signs
 from states.home import converged, own_up
 from states.intake import adopt, begin, mark_tagged, note_granted, notice
 from states.leap import not_ahead
@@ -41,6 +42,7 @@ def reconcile(application: Application, world: World) -> Plan:
         adopt(turn)
     if turn.application.adopted:
         notice(turn)
+        read_signs(turn)
     see_staging(turn)
     live = turn.application.live
     if live is not None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from policies.admission import Rules
 from policies.evidence import Block, Measure
 from policies.fuse import Fuse, Minute
 from policies.golden import GoldenQuery, Round
@@ -12,12 +13,14 @@ from policies.guards import Guards, History
 from policies.replay import Replay, Replayed
 from policies.rollout import Rollout
 from states.attempt import Attempt
+from states.consent import Signs, Verb, Word
 from states.difference import Answer, Change
 from states.machine import State
+from states.pinned import Pinned
 from states.setup import Setup, Upkeep, Wish
 from states.span import Span
 from states.staged import Staged
-from states.world import Serving, Size
+from states.world import Serving
 
 ENTITY_NAME_LENGTH = 63
 """Databricks' longest served entity name."""
@@ -42,7 +45,7 @@ class Spec:
     guards: Guards = field(default_factory=Guards)
     tests: tuple[GoldenQuery, ...] = ()
     tests_table: str | None = None
-    required_tags: tuple[str, ...] = ()
+    admission: Rules = field(default_factory=Rules)
     queries: Mapping[str, str] = field(default_factory=dict)
     """Configured queries by name, and what each counts: errors, latency or score."""
     by_session: bool = False
@@ -61,28 +64,6 @@ class Spec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pinned:
-    """What was fixed at admission: editing the configuration changes later releases only."""
-
-    baseline: str | None
-    """The stable version at admission; None for a first release."""
-    incumbent: str | None
-    """The version that had the traffic at admission: the baseline, or one without proof."""
-    size: Size | None = None
-    """How big its entity is to be, where the endpoint does not have it yet."""
-    rollout: Rollout
-    guards: Guards
-    tests: tuple[GoldenQuery, ...]
-    max_lag: timedelta
-    provisioning_deadline: timedelta
-    testing_deadline: timedelta
-    staging: str | None = None
-    tests_table: str | None = None
-    """The table whose golden queries are still to be read: they are part of `tests` then."""
-    replay: Replay | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Release:
     """An attempt to make a version the one that users get."""
 
@@ -97,6 +78,13 @@ class Release:
     order: Order = Order.RUN
     hold: str | None = None
     needs_person: bool = False
+    ask: str | None = None
+    """What the hold asks a person's word on; a word counts for this alone."""
+    words: tuple[Word, ...] = ()
+    """What people said by command, oldest first: a column that only operators write."""
+    signs: Signs = field(default_factory=Signs)
+    ordered: Verb | None = None
+    """The command that asked for this attempt; None: it began by itself."""
     because: str = ""
     since: datetime
     step: int = 0
@@ -197,6 +185,8 @@ class Application:
     spec: Spec
     adopted: bool = False
     stable: str | None = None
+    former: str | None = None
+    """The version that was stable before."""
     unproven: str | None = None
     """The version that serves although its release failed: there was nothing to go back to."""
     watermark: int = 0

@@ -76,7 +76,7 @@ class Turn:
         before = release.state
         after = advance(before, trigger)
         started = {"in_state": timedelta()} if after is not before else {}
-        cleared = {"hold": None, "needs_person": False, "on_step": timedelta()}
+        cleared = {"hold": None, "needs_person": False, "ask": None, "on_step": timedelta()}
         cleared["undecided"] = timedelta()
         cleared["tagged"] = False
         settled = {"settled": after is State.RETIRED, "since": self.world.now}
@@ -104,7 +104,7 @@ class Turn:
         self.tell("release.settled", settled, because)
         return settled
 
-    def hold(
+    def hold(  # noqa: PLR0913 - a hold has this many parts
         self,
         release: Release,
         why: str,
@@ -112,17 +112,18 @@ class Turn:
         needs_person: bool = False,
         level: Level = "warning",
         recounted: bool = False,
+        ask: str | None = None,
     ) -> Release:
         """Stop going on, and say why; the same hold is told once.
 
-        `recounted`: it is the same with other numbers too, and keeps those that were told: the
-        record never says what the log does not.
+        `ask`: what a person's word may let it past. `recounted`: it is the same with other numbers
+        too, and keeps those that were told: the record never says what the log does not.
         """
         before = release.hold or ""
         same = before == why or (recounted and _wording(before) == _wording(why))
-        if same and release.needs_person == needs_person:
+        if same and (release.needs_person, release.ask) == (needs_person, ask):
             return release
-        held = self.put(release, hold=why, needs_person=needs_person)
+        held = self.put(release, hold=why, needs_person=needs_person, ask=ask)
         self.tell("release.held", held, why, level=level)
         return held
 
@@ -130,7 +131,7 @@ class Turn:
         """Go on by itself again."""
         if release.hold is None:
             return release
-        freed = self.put(release, hold=None, needs_person=False)
+        freed = self.put(release, hold=None, needs_person=False, ask=None)
         self.tell("release.freed", freed, f"no longer: {release.hold}")
         return freed
 

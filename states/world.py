@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from policies.admission import Column
 from policies.evidence import Block
 from policies.fuse import Minute
 from policies.golden import GoldenQuery, Round
@@ -157,6 +158,8 @@ class ModelVersion:
     """None: not looked at."""
     has_signature: bool | None = None
     """None: not looked at, or unreadable for now."""
+    inputs: tuple[Column, ...] | None = None
+    """The columns that its signature names; None: not looked at, or it names none."""
 
 
 @dataclass(frozen=True, kw_only=True)

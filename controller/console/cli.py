@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from controller.console import applying, pairs, reading, render, report, verbs
+from controller.console.admitting import admission_in_words
 from controller.console.common import (
     DEFECT,
     DIFFERENT,
@@ -117,7 +118,8 @@ def validate(config: Config) -> None:
                 f"{name}: {spec.model} on {spec.endpoint}, alias {spec.alias or 'none'}\n"
                 f"  steps {steps}; {golden_in_words(spec)}\n"
             )
-            sys.stdout.writelines(f"  {line}\n" for line in guards_in_words(name, spec))
+            told = (*admission_in_words(spec.admission), *guards_in_words(name, spec))
+            sys.stdout.writelines(f"  {line}\n" for line in told)
         if ProcessSettings.read().warehouse is None:
             sys.stdout.write("note: DATABRICKS_WAREHOUSE_ID is not set here; the daemon needs it\n")
 

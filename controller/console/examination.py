@@ -175,8 +175,9 @@ class Examination:
             self.says.ok("tags", f"those of version {number} can be read")
         signed: bool | None = None
         if version.status == READY:
-            look = partial(reader.has_signature, model, number)
-            signed = self.says.look("signature", look, self._grants)
+            signed = self.says.look(
+                "signature", lambda: reader.has_signature(model, number), self._grants
+            )
             if signed is not None:
                 self.says.ok("signature", f"the MLmodel file of version {number} can be read")
             if signed is None or tags is None:

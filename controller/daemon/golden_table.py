@@ -20,7 +20,7 @@ from controller.workspace.jsonpath import JsonPath
 from controller.workspace.names import identifier
 from controller.workspace.statements import Parameter, Row
 from policies.golden import GoldenQuery
-from states.release import Pinned
+from states.pinned import Pinned
 from states.world import GoldenTable
 
 QUESTIONS, EXPECT, TIMES = ("query", "request"), "expect", ("repeat", "must_pass")

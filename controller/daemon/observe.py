@@ -271,7 +271,9 @@ class Observer:
         }
         model = application.spec.model
         marked = untold(application)
-        versions = self.registry.versions(model, above=above, skip=begun, also=marked)
+        versions = self.registry.versions(
+            model, above=above, skip=begun, also=marked, certainly=_on_their_way(application)
+        )
         if not versions and not self.registry.model_exists(model):
             # Said, and no error: the model may be registered after its application.
             told = f"{model} is not registered, or not to be seen: check its name"
@@ -406,6 +408,18 @@ class Observer:
         return self._try(
             application, "replay", lambda: replayer.look(application, endpoint, given_up.is_set)
         )
+
+
+def _on_their_way(application: Application) -> set[str]:
+    """Versions whose tags may stop them, and stable, where the input of one is compared with its.
+
+    An old version may be among them: a person asked for it.
+    """
+    waiting = {one.version for one in application.releases if one.state is State.REGISTERED}
+    live = application.live
+    rising = {live.version} if live is not None and live.state is not State.ROLLED_BACK else set()
+    stable = {application.stable} if waiting and application.stable is not None else set()
+    return waiting | rising | stable
 
 
 def _homeward(application: Application) -> bool:

@@ -25,7 +25,7 @@ from controller.record.store import Store
 from controller.workspace.errors import WorkspaceError
 from states.examples import Found, Wanted, examples, wanted
 from states.leap import leapt
-from states.plan import Call, Plan
+from states.plan import Call, Event, Plan
 from states.quarantine import lift, quarantine, quarantined
 from states.reconcile import reconcile
 from states.release import Application, Spec
@@ -151,8 +151,7 @@ class Pass:
             log.warning("workspace.budget", application=self.name, waiting=waiting, because=FULL)
         for call, number in zip(sent, committed.calls, strict=True):
             self._send(plan.application, call, number, lease)
-        moved = any(event.name == "release.transition" for event in plan.events)
-        return moved and not sent
+        return any(_leads_on(event) for event in plan.events) and not sent
 
     def _decided(self) -> tuple[Loaded, Plan]:
         """What the record has, and what follows from it and from a look, or a glance."""
@@ -188,6 +187,12 @@ class Pass:
             return
         told = "too little of the lease is left: whoever has it next looks, and sends it if need be"
         log.warning("call.unsent", application=self.name, target=call.target, because=told)
+
+
+def _leads_on(event: Event) -> bool:
+    """Another look may decide more: a release moved, or is to be looked at for the first time."""
+    noticed = event.name == "release.registered" and not event.fields.get("adopted")
+    return noticed or event.name == "release.transition"
 
 
 def _to_look_up(plan: Plan) -> Wanted | None:

@@ -12,6 +12,7 @@ from sqlalchemy import RowMapping
 
 from controller.record.times import micros, moment
 from policies.evidence import Arm, Block, Coverage, Tally
+from states.consent import Word
 from states.difference import Answer
 from states.plan import Call
 from states.release import Application, Release, Spec
@@ -23,6 +24,7 @@ _CALL: Final[TypeAdapter[Call]] = TypeAdapter(Call)
 _TALLIES: Final = TypeAdapter(Mapping[str, Tally])
 _COVERAGE: Final = TypeAdapter(Coverage)
 _WORD: Final[TypeAdapter[Answer | Wish]] = TypeAdapter(Answer | Wish)
+_WORDS: Final = TypeAdapter(tuple[Word, ...])
 
 _NOT_IN_APPLICATION: Final = {
     "name", "spec", "releases", "attempts", "minutes", "answer", "wish",
@@ -67,11 +69,11 @@ def word_text(word: Answer | Wish) -> str:
 
 
 def release_row(release: Release) -> Row:
-    """The columns of a release, but its id and row version; `order_` is for the first write only.
+    """The columns of a release, but its id, row version and words, which operators write.
 
-    Blocks are rows of their own.
+    `order_` is for the first write only; blocks are rows of their own.
     """
-    body = _RELEASE.dump_python(release, mode="json", exclude={"blocks"})
+    body = _RELEASE.dump_python(release, mode="json", exclude={"blocks", "words"})
     columns = {name: body.pop(name) for name in _RELEASE_COLUMNS}
     columns["order_"] = body.pop("order")
     retained = release.ended_at is not None and not release.removed
@@ -81,9 +83,19 @@ def release_row(release: Release) -> Row:
 def release_of(row: Stored, blocks: Sequence[Block]) -> Release:
     """A release from its columns, with its blocks put in."""
     columns = {name: row[name] for name in _RELEASE_COLUMNS}
+    said = row.get("words")
+    words = () if said is None else _WORDS.validate_json(said)
     return _RELEASE.validate_python(
-        {**row["body"], **columns, "order": row["order_"], "blocks": tuple(blocks)}
-    )
+        {
+            **row["body"], **columns,
+            "order": row["order_"], "blocks": tuple(blocks), "words": words,
+        }
+    )  # fmt: skip
+
+
+def words_text(words: tuple[Word, ...]) -> str:
+    """What was said of a release, as its column holds it."""
+    return _WORDS.dump_json(words).decode()
 
 
 def block_row(block: Block) -> Row:

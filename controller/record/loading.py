@@ -140,6 +140,7 @@ def after(loaded: Loaded, application: Application) -> Loaded | None:
     same = (
         had.keys() == {mark(release) for release in application.releases}
         and (before.stable, before.unproven) == (application.stable, application.unproven)
+        and before.former == application.former
         and loaded.row > 0
     )
     if not same:
@@ -190,7 +191,8 @@ def _release_rows(connection: Connection, application: Application) -> Sequence[
         .subquery()
     )
     recent = and_(RELEASES.c.version == newest.c.version, RELEASES.c.attempt == newest.c.attempt)
-    serving = [version for version in (application.stable, application.unproven) if version]
+    named = (application.stable, application.former, application.unproven)
+    serving = [version for version in named if version]
     if application.change is not None and application.change.serving is not None:
         # A person may adopt any of them, however old: as one more attempt.
         serving += [one.version for one in application.change.serving.shares.values()]

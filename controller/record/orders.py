@@ -40,18 +40,13 @@ def give(  # noqa: PLR0913, PLR0917 - an order has this many parts
     reason: str,
 ) -> str:
     """Write an order down within the caller's transaction, and say what was done."""
-    loaded = _locked(connection, application)
-    release = _chosen(loaded.application, version)
+    loaded = locked(connection, application)
+    release = chosen(loaded.application, version)
     if release.order is order:
         return f"{release.key} {_DONE[order]} (it was ordered before)"
     ordered = replace(release, order=order)
     changed = loaded.application.with_release(ordered)
-    # Whatever pass is under way must look again, even one that writes nothing of this release.
-    connection.execute(
-        update(APPLICATIONS)
-        .where(APPLICATIONS.c.name == application)
-        .values(row=APPLICATIONS.c.row + 1)
-    )
+    overtake(connection, application)
     seen = loaded.releases[mark(release)]
     connection.execute(update(RELEASES).where(RELEASES.c.id == seen.id).values(order_=order.value))
     event = Event(
@@ -75,7 +70,7 @@ def answer(
 
     It is for that change alone: one that comes before the next look makes it void.
     """
-    known = _locked(connection, application).application
+    known = locked(connection, application).application
     if known.change is None:
         waits = f"it waits for something else: {known.hold}" if known.hold else "it waits for none"
         raise OrderRefused(f"nothing of {application} is shown as changed by others: {waits}")
@@ -107,12 +102,21 @@ def answer(
     return said
 
 
+def overtake(connection: Connection, application: str) -> None:
+    """Whatever pass is under way must look again, even one that writes nothing of this release."""
+    connection.execute(
+        update(APPLICATIONS)
+        .where(APPLICATIONS.c.name == application)
+        .values(row=APPLICATIONS.c.row + 1)
+    )
+
+
 def wish(connection: Connection, application: str, setup: Setup, actor: str, reason: str) -> str:
     """Write down that the running version is to be set up as configured; what will be done.
 
     The daemon does it if its own configuration says the same.
     """
-    known = _locked(connection, application).application
+    known = locked(connection, application).application
     # What is configured is not in the store: the daemon looks at that itself.
     why = refusal_to_apply(known)
     if why is not None:
@@ -143,7 +147,7 @@ def wish(connection: Connection, application: str, setup: Setup, actor: str, rea
     return said
 
 
-def _locked(connection: Connection, application: str) -> Loaded:
+def locked(connection: Connection, application: str) -> Loaded:
     """The application, whose row is locked first as in every commit: writers wait in one order."""
     row = select(APPLICATIONS.c.row).where(APPLICATIONS.c.name == application)
     connection.execute(row.with_for_update())
@@ -153,7 +157,7 @@ def _locked(connection: Connection, application: str) -> Loaded:
     return loaded
 
 
-def _chosen(application: Application, version: str | None) -> Release:
+def chosen(application: Application, version: str | None) -> Release:
     """The release that an order is for: the newest attempt, and one that an order can move."""
     if version is None:
         waiting = [one for one in application.releases if one.state is State.REGISTERED]
@@ -162,23 +166,24 @@ def _chosen(application: Application, version: str | None) -> Release:
         )
         if chosen is None:
             raise OrderRefused(
-                f"no release of {application.name} is under way; {_existing(application)}"
+                f"no release of {application.name} is under way; {existing(application)}"
             )
         return chosen
     found = application.newest(version)
     if found is None:
         raise OrderRefused(
-            f"there is no release {application.name}/{version}; {_existing(application)}"
+            f"there is no release {application.name}/{version}; {existing(application)}"
         )
     if not found.live and found.state is not State.REGISTERED:
         raise OrderRefused(
             f"{found.key} is {found.state.value} and over: an order cannot move it; "
-            f"{_existing(application)}"
+            f"{existing(application)}"
         )
     return found
 
 
-def _existing(application: Application) -> str:
+def existing(application: Application) -> str:
+    """Which releases there are, for a sentence that refuses another."""
     if not application.releases:
         return f"{application.name} has no releases yet"
     newest = sorted({one.version for one in application.releases}, key=int, reverse=True)

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "0003"
+VERSION = "0004"
 """The schema that this code reads and writes: the last migration."""
 
 SEQ = "seq"
@@ -78,6 +78,8 @@ RELEASES = Table(
     Column("step", Integer, nullable=False),
     Column("row", BigInteger, nullable=False),
     Column("body", JSON, nullable=False),
+    # Only operators write it: JSON text of their words, fenced by the application's row.
+    Column("words", Text),
     UniqueConstraint("application", "version", "attempt"),
 )
 

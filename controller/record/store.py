@@ -10,8 +10,9 @@ from typing import Literal
 
 from sqlalchemy import Connection, or_, select, update
 
+from controller.record import words
 from controller.record.budget import Budget
-from controller.record.errors import StoreUnusable, Unreadable
+from controller.record.errors import OrderRefused, StoreUnusable, Unreadable
 from controller.record.leases import Lease, prove
 from controller.record.lines import Line, application_state, rendered, unreadable_state
 from controller.record.loading import Known, Loaded, after, counter, load_application, now
@@ -228,6 +229,57 @@ class Store:
         """
         with self.writing() as connection:
             return answer(connection, application, word, actor, reason)
+
+    def approve(self, application: str, version: str | None, actor: str, reason: str) -> str:
+        """Write down a person's approval of what a release asks; the sentence tells what was done.
+
+        Approving twice is approving once. `OrderRefused`, where nothing waits for it.
+        """
+        with self.writing() as connection:
+            return words.approve(connection, application, version, actor, reason)
+
+    def promote(
+        self,
+        application: str,
+        version: str | None,
+        actor: str,
+        reason: str,
+        *,
+        override: bool = False,
+    ) -> str:
+        """Write down that the next step is to be opened, or the bake ended, now.
+
+        `OrderRefused`, where there is no next step, or it lacks proof and nothing overrides that.
+        """
+        with self.writing() as connection:
+            return words.promote(connection, application, version, actor, reason, override)
+
+    def begin(
+        self,
+        application: str,
+        version: str | None,
+        verb: Literal["release", "retry"],
+        actor: str,
+        reason: str,
+    ) -> str:
+        """Write down another attempt at a version; without one, at what was rolled back last.
+
+        `OrderRefused`, where it is under way or stable already, or there is nothing to retry.
+        """
+        with self.writing() as connection:
+            if verb == "retry":
+                return words.retry(connection, application, version, actor, reason)
+            if version is None:
+                raise OrderRefused(f"name the version to release: {application}/VERSION")
+            return words.begin(connection, application, version, verb, actor, reason)
+
+    def undo(self, application: str, actor: str, reason: str) -> str:
+        """Write down that users go back to the version that was stable before.
+
+        `OrderRefused`, where none is known, or users are on their way home already.
+        """
+        with self.writing() as connection:
+            return words.undo(connection, application, actor, reason)
 
     def give_wish(self, application: str, setup: Setup, actor: str, reason: str) -> str:
         """Write down that the running version is to be set up so; the sentence tells what was done.

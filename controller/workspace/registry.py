@@ -14,6 +14,7 @@ from controller.workspace.errors import WorkspaceError
 from controller.workspace.inputs import Inputs
 from controller.workspace.mlflow_reader import MlflowReader
 from controller.workspace.names import segment
+from controller.workspace.signatures import input_columns
 from states.world import Absent, ModelVersion
 
 log = structlog.get_logger()
@@ -43,19 +44,22 @@ class Registry:
         self._unreadable: dict[_Key, str] = {}
         self._unread_until: dict[_Key, float] = {}
 
-    def versions(
+    def versions(  # noqa: PLR0913 - which of them are looked at closely
         self,
         model: str,
         detail: Collection[str] | None = None,
+        *,
         above: int = 0,
         skip: Collection[str] = (),
         also: Collection[str] = (),
+        certainly: Collection[str] = (),
     ) -> tuple[ModelVersion, ...]:
         """All versions of a model, oldest first; none of a model that does not exist.
 
         Those above a number are looked at closely (tags, signature), or only those in `detail`,
         and none in `skip`; and the first few of those in `also`, whatever their number: they wait
         for a mark, and where nobody may set it each look would cost a call for each of them.
+        Those in `certainly` are looked at, each of them.
         """
         with translated(f"model {model}"):
             try:
@@ -73,7 +77,8 @@ class Registry:
                 )
             one = ModelVersion(version=str(info.version), status=info.status.value)
             wanted = one.version not in skip and (detail is None or one.version in detail)
-            close = (info.version > above and wanted) or one.version in few
+            named = one.version in few or one.version in certainly
+            close = (info.version > above and wanted) or named
             found.append(self._closely(model, one) if close else one)
         return tuple(sorted(found, key=lambda one: int(one.version)))
 
@@ -130,7 +135,13 @@ class Registry:
     def _closely(self, model: str, one: ModelVersion) -> ModelVersion:
         tags = self._mlflow.tags(model, one.version)
         signature = self._signature(model, one.version) if one.status == READY else None
-        return replace(one, tags=tags, has_signature=None if signature is None else bool(signature))
+        if signature is None:
+            return replace(one, tags=tags)
+        try:
+            columns = input_columns(signature)
+        except ValueError:
+            return replace(one, tags=tags)
+        return replace(one, tags=tags, has_signature=columns is not None, inputs=columns)
 
     def _signature(self, model: str, version: str) -> Mapping[str, Any] | None:
         """Of a version, for ever: its files do not change. None while they cannot be read.

@@ -22,8 +22,9 @@ from typing import Any
 from controller.daemon.lanes import WORKERS
 from controller.record.store import Store
 from states.machine import Trigger
+from states.pinned import Pinned
 from states.plan import Plan, Serve
-from states.release import Application, Pinned, Release
+from states.release import Application, Release
 from states.turn import Turn
 from states.world import World
 from tests.benchmarks.daemon import BUILD, ROOT

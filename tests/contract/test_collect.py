@@ -21,7 +21,8 @@ from policies.golden import GoldenQuery
 from policies.guards import Guards
 from policies.rollout import Rollout
 from states.machine import State
-from states.release import Application, Pinned, Release, Spec
+from states.pinned import Pinned
+from states.release import Application, Release, Spec
 from states.span import Span
 from states.world import Endpoint
 from tests.contract.conftest import MODEL, Split, Workspace, entity, name

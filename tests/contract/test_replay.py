@@ -24,8 +24,9 @@ from policies.replay import Margins, Replay, Replayed
 from policies.rollout import Rollout
 from policies.verdict import Outcome
 from states.machine import State
+from states.pinned import Pinned
 from states.reconcile import reconcile
-from states.release import Application, Pinned, Release, Spec
+from states.release import Application, Release, Spec
 from states.world import Endpoint, ModelVersion, World
 from tests.contract.conftest import LAG_S, Workspace, entity, name, serving, settled
 

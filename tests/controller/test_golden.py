@@ -13,7 +13,8 @@ from controller.workspace.errors import Denied, Refused, Unreachable, WorkspaceE
 from controller.workspace.jsonpath import JsonPath
 from controller.workspace.statements import Parameter, Row
 from policies.golden import GoldenQuery
-from states.release import Pinned, Spec
+from states.pinned import Pinned
+from states.release import Spec
 from tests.states.test_desired import PINNED
 
 HEAD = """\

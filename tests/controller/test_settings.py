@@ -2,7 +2,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from controller.console.cli import app
 from controller.settings import ProcessSettings, SettingsError, load
 from policies.guards import Guards, LatencyGuard, LengthGuard, ScoreGuard, TokenGuard
 from policies.replay import Margins, Replay
@@ -81,6 +83,17 @@ def test_durations_and_shares_are_read_as_they_are_written(file: Path) -> None:
         ("    rollout: {hold_back: 10%, bake: 0s}\n", 8, "hold_back is for the bake"),
         ("    rollout: {patience: 999999999999d}\n", 8, "a duration of at most 365d"),
         ("    alias: a/b\n", 8, "letters, digits"),
+        ("    admission: {windows: [weekdays]}\n", 8, "write a window such as `Mon-Fri 09:00"),
+        ("    admission: {windows: [Mon 9:00-17:00]}\n", 8, "write a window such as"),
+        ("    admission: {windows: [Mon 09:00-17:00 Mars/Base]}\n", 8, "Mars/Base is no time zone"),
+        ("    admission: {approval: always}\n", 8, "before_canary"),
+        ("    admission: {order: oldest}\n", 8, "newest"),
+        (
+            "    admission:\n      freeze:\n      - {from: 2026-12-20, to: 2026-12-19}\n",
+            10,
+            "`from` comes before `to`",
+        ),
+        ("    admission:\n      freeze:\n      - {from: soon, to: 2026-12-19}\n", 10, "date"),
         ("    endpoint: other\n", 8, "given twice"),
         (
             "    serving: {workload_size: Small, min_concurrency: 4, max_concurrency: 8}\n",
@@ -324,3 +337,49 @@ def test_a_replay_that_could_do_harm_or_show_nothing_is_refused(
     file: Path, before: str, after: str, sentence: str
 ) -> None:
     assert sentence in refusal(file, REPLAYED.replace(before, after))
+
+
+ADMISSION = """\
+    admission:
+      required_tags: [git_sha]
+      approval: before_production
+      order: every
+      windows: ["Mon-Fri 09:00-17:00 Europe/Berlin"]
+      freeze:
+        - {from: 2026-12-20, to: 2027-01-03, zone: Europe/Berlin, reason: holidays}
+        - {from: 2026-11-27 18:00:00, to: 2026-11-27T20:00:00+01:00}
+"""
+
+
+def test_the_rules_of_admission_are_read_as_they_are_written(file: Path) -> None:
+    file.write_text(LEAST + ADMISSION)
+    rules = load(file).applications["rag-chatbot"].spec().admission
+    assert (rules.required_tags, rules.approval, rules.order) == (
+        ("git_sha",),
+        "before_production",
+        "every",
+    )
+    assert [one.text for one in rules.windows] == ["Mon-Fri 09:00-17:00 Europe/Berlin"]
+    days, hours = rules.freezes
+    assert (days.begins.isoformat(), days.ends.isoformat()) == (
+        "2026-12-19T23:00:00+00:00",
+        "2027-01-03T23:00:00+00:00",
+    )
+    assert (hours.begins.isoformat(), hours.ends.isoformat()) == (
+        "2026-11-27T18:00:00+00:00",
+        "2026-11-27T19:00:00+00:00",
+    )
+
+
+def test_validate_says_what_the_rules_of_admission_mean(file: Path) -> None:
+    file.write_text(LEAST + ADMISSION)
+    told = CliRunner().invoke(app, ["validate", "--config", str(file)])
+    assert told.exit_code == 0
+    for line in (
+        "required tags: git_sha",
+        "asks a person before the alias moves, once the bake has ended",
+        "begins only in Mon-Fri 09:00-17:00 Europe/Berlin",
+        "frozen (holidays) from Sun 2026-12-20 00:00 Europe/Berlin to Mon 2027-01-04 00:00",
+        "every version has its turn, oldest first",
+    ):
+        assert line in told.stdout

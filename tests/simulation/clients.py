@@ -185,17 +185,19 @@ class Endpoints(Client):
 class Registry(Client):
     """The model registry, as `controller.workspace.registry` has it."""
 
-    def versions(
+    def versions(  # noqa: PLR0913 - as there
         self,
         model: str,
         detail: Collection[str] | None = None,
+        *,
         above: int = 0,
         skip: Collection[str] = (),
         also: Collection[str] = (),
+        certainly: Collection[str] = (),
     ) -> tuple[ModelVersion, ...]:
         self.platform.model_is(model)
         assert detail is None
-        return self.see("see.versions", lambda: self._versions(above, skip, also))
+        return self.see("see.versions", lambda: self._versions(above, skip, {*also, *certainly}))
 
     def _versions(
         self, above: int, skip: Collection[str], also: Collection[str]

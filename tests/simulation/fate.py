@@ -4,9 +4,11 @@ Swarm testing: each run has its own mix, and most faults are missing from it. A 
 at once would hide what only shows when some part works long enough.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from policies.admission import Approval
 from policies.replay import Margins, Replay
 from policies.rollout import Rollout
 from states.release import Spec
@@ -49,6 +51,10 @@ IN_TIME = {
     "pause": 0.08,
     "resume": 0.2,
     "abort": 0.04,
+    "approve": 0.2,
+    "promote": 0.15,
+    "begin": 0.15,
+    "undo": 0.05,
     "apply": 0.06,
     "store_jump": 0.06,
     "store_stands": 0.05,
@@ -89,6 +95,10 @@ GOOD = 0.5
 """Share of versions that have nothing wrong with them."""
 
 
+ASKED: Mapping[int, Approval] = {0: "before_canary", 1: "before_production"}
+"""Of ten runs, those in which a person is asked, and before what."""
+
+
 @dataclass(frozen=True)
 class Begin:
     """What is so from the beginning of a run."""
@@ -107,6 +117,7 @@ class Begin:
     hidden: float = 0.0
     ahead_s: float = 0.0
     steps: tuple[int, ...] = (10, 100)
+    approval: Approval = "none"
     staging: bool = False
     """Versions are tested on a staging endpoint first."""
     replayed: bool = False
@@ -128,6 +139,7 @@ def begin(seed: int) -> Begin:
         hidden=0.6 if draws.at("begin/hidden") < 0.1 else 0.0,
         ahead_s=round(10 * draws.at("begin/ahead") - 5, 3),
         steps=((10, 100), (10, 100), (5, 50, 100), (100,))[int(4 * draws.at("begin/steps"))],
+        approval=ASKED.get(int(10 * draws.at("begin/approval")), "none"),
         staging=draws.at("begin/staging") < 0.3,
         replayed=draws.at("begin/replay") < 0.2,
     )
@@ -152,9 +164,10 @@ def rates(seed: int) -> dict[str, float]:
 def spec_of(begun: Begin) -> Spec:
     """The configuration of a run."""
     staging = STAGING if begun.staging else None
+    rules = replace(BRISK.admission, approval=begun.approval)
     replay = REPLAY if begun.replayed else None
     rollout = replace(QUICK, steps=begun.steps)
-    return replace(BRISK, rollout=rollout, staging=staging, replay=replay)
+    return replace(BRISK, rollout=rollout, staging=staging, replay=replay, admission=rules)
 
 
 def register(platform: Platform, number: int, kind: str) -> None:

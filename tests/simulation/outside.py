@@ -1,6 +1,8 @@
 """Strangers, operators and bad luck: what happens while replicas work, and how it is put right."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from controller.record.errors import OrderRefused
@@ -177,6 +179,41 @@ class Outside:
     def _abort(self) -> None:
         self._order(Order.ABORT)
 
+    def _say(self, what: str, give: Callable[[], str]) -> None:
+        """An operator's word; one that makes no sense is refused, and changes nothing."""
+        try:
+            told = give()
+        except OrderRefused:
+            return
+        self.promises.orders += 1
+        self.promises.ordered()
+        self._happens(what)
+        self.promises.note(told)
+
+    def _approve(self) -> None:
+        self._say("approve", lambda: self.store.approve(NAME, None, "operator", "seen"))
+
+    def _promote(self) -> None:
+        override = self._share("promote") < 1 / 2
+        self._say(
+            "promote by override" if override else "promote",
+            lambda: self.store.promote(NAME, None, "operator", "in haste", override=override),
+        )
+
+    def _begin(self) -> None:
+        """Any version is asked for by name, or what failed is tried again."""
+        names = sorted(self.platform.versions) or [STRANGER]
+        chosen = str(names[int(len(names) * self._share("begin"))])
+        if self._share("retry") < 1 / 2:
+            self._say("retry", lambda: self.store.begin(NAME, None, "retry", "operator", "mended"))
+        else:
+            self._say(
+                "release", lambda: self.store.begin(NAME, chosen, "release", "operator", "wanted")
+            )
+
+    def _undo(self) -> None:
+        self._say("undo", lambda: self.store.undo(NAME, "operator", "bad answers"))
+
     def _meanwhile(self) -> None:
         orders = (Order.PAUSE, Order.RUN, Order.PAUSE, Order.RUN, Order.ABORT)
         self._order(orders[int(len(orders) * self._share("meanwhile"))])
@@ -251,14 +288,23 @@ class Outside:
         live = application.live
         if live is not None and live.on_staging and "staging endpoint" in (live.hold or ""):
             self.platform.show_staging(Absent())
+        self._speak_to(application)
+        self.promises.ordered()
+
+    def _speak_to(self, application: Application) -> None:
+        """Give each release that waits for a person the order, or the word, that it waits for."""
         for release in application.releases:
             waits = release.state is State.REGISTERED or release.live
             gone = int(release.version) not in self.platform.versions
             if waits and gone and release.version != application.stable:
                 self.store.give_order(NAME, release.version, Order.ABORT, "operator", "it is gone")
+            elif waits and release.ask is not None:
+                self._say(
+                    "approve",
+                    partial(self.store.approve, NAME, release.version, "operator", "seen"),
+                )
             elif waits and release.order is Order.PAUSE:
                 self.store.give_order(NAME, release.version, Order.RUN, "operator", "go on")
-        self.promises.ordered()
 
     def _answer(self) -> bool:
         """Say `adopt` or `revert` to the change that is shown; whether that can be done."""

@@ -18,6 +18,7 @@ from controller.record.codec import call_json
 from controller.record.loading import Loaded
 from controller.record.times import micros
 from states.desired import closed, desired
+from states.gates import promoted
 from states.machine import TRANSITIONS, State, Trigger
 from states.plan import Call, Plan, RemoveStaging, Serve
 from states.release import Application, Order, Release
@@ -388,11 +389,14 @@ class Promises:
         )
         if old is None or old.pinned is None or self.settled.get(row["key"]) is None:
             return
+        word = promoted(old)
+        if word is not None and (word.override or row.get("trigger") == Trigger.STEP):
+            return  # a person takes the place of the stay
         rollout, trigger = old.pinned.rollout, row.get("trigger")
         if row["event"] == "release.confirmed":
             least = rollout.watch
         elif trigger == Trigger.PROMOTE:
-            least = rollout.bake
+            least = rollout.bake if word is None else min(rollout.bake, rollout.min_step)
         elif trigger == Trigger.STEP and not old.shut:
             least = rollout.min_step
         else:

@@ -3,9 +3,11 @@
 import json
 from datetime import timedelta
 
+from policies.calendar import frozen
 from policies.judge import no_worse
 from policies.verdict import Outcome
 from states.desired import closed, desired, desired_alias, exposure
+from states.gates import overridden
 from states.judging import guards_of, harm_of, suspected
 from states.machine import State, Trigger
 from states.plan import Event, MoveAlias, Plan, RemoveStaging, Serve
@@ -23,6 +25,7 @@ def check(before: Application, world: World, plan: Plan) -> None:
     _one_live(after, plan)
     _ends_are_ends(before, after)
     _exposure_is_earned(before, world, plan)
+    _people_are_heard(before, world, plan)
     _no_way_up_after_the_way_back(after, world, plan)
     _alias_last(after, world, plan)
     _settled_means_seen(after, world, plan)
@@ -80,6 +83,7 @@ def _ends_are_ends(before: Application, after: Application) -> None:
             assert new.confirmed
         assert new.step <= old.step + 1, f"{old.key} jumped from {old.step} to {new.step}"
         assert new.order is old.order, "orders are the operator's"
+        assert new.words == old.words, "words are the operator's"
 
 
 def _exposure_is_earned(before: Application, world: World, plan: Plan) -> None:
@@ -99,6 +103,8 @@ def _exposure_is_earned(before: Application, world: World, plan: Plan) -> None:
     assert isinstance(world.endpoint, Endpoint), "nothing rises unseen"
     assert after.entity(live.version) in world.endpoint.ready, "no weight on what is not ready"
     assert not world.endpoint.fallback or live.steps == (100,), "nothing rises with errors hidden"
+    free = live.ordered == "undo" or overridden(old)
+    assert free or frozen(after.spec.admission.freezes, world.now) is None, "it is frozen"
     if live.state is State.PRODUCTION:
         assert old.baking, "who was held back comes after the bake"
         assert old.weight < 100
@@ -106,22 +112,44 @@ def _exposure_is_earned(before: Application, world: World, plan: Plan) -> None:
     assert live.state is State.CANARY
     if old.state is State.TESTING:
         assert live.step == 1
-        assert not live.rounds[-1].candidate_failed
-        _replayed_if_asked(live)
+        assert overridden(old) or not live.rounds[-1].candidate_failed
+        if not overridden(old):
+            _replayed_if_asked(live)
     elif old.shut:
         assert live.step == old.step, "what was shut reopens where it was"
-    else:
-        span = [one for one in live.blocks if one.span == old.spans[-1].number and one.comparable]
-        assert live.pinned is not None
-        weight = old.weight
-        assert not suspected(live), "nothing opens while harm is more likely than not"
-        for guard in guards_of(old):
-            if guard.observe:
-                continue
-            verdict = no_worse(guard, tuple(span), weight=weight, pace=None)
-            assert verdict.outcome is Outcome.PASS, "a step is left only by proof of its own"
-            told = live.verdicts[guard.guard]
-            assert told == f"PASS at step {old.step}", "the proof was journalled"
+    elif not overridden(old):  # where a person takes the place of proof, it is for this one step
+        _shown_here(old, live)
+
+
+def _shown_here(old: Release, live: Release) -> None:
+    """A step was left because every deciding guard had shown safety on it alone."""
+    span = [one for one in live.blocks if one.span == old.spans[-1].number and one.comparable]
+    assert not suspected(live), "nothing opens while harm is more likely than not"
+    for guard in guards_of(old):
+        if guard.observe:
+            continue
+        verdict = no_worse(guard, tuple(span), weight=old.weight, pace=None)
+        assert verdict.outcome is Outcome.PASS, "a step is left only by proof of its own"
+        told = live.verdicts[guard.guard]
+        assert told == f"PASS at step {old.step}", "the proof was journalled"
+
+
+def _people_are_heard(before: Application, world: World, plan: Plan) -> None:
+    """What a person was to be asked did not go on without their word, nor a held version at all."""
+    forward = (Trigger.ADMIT, Trigger.OPEN, Trigger.STEP, Trigger.PROMOTE)
+    for event in plan.events:
+        release, trigger = _told(plan.application, event), event.fields.get("trigger")
+        old = _same(before, release) if release is not None else None
+        if release is None or old is None or trigger not in forward:
+            continue
+        assert not release.signs.hold, "a version that is tagged to be held does not go on"
+        point = "before_canary" if trigger == Trigger.OPEN else None
+        point = "before_production" if trigger == Trigger.PROMOTE else point
+        if release.pinned is not None and release.pinned.approval == point:
+            said = [one for one in old.words if (one.verb, one.finding) == ("approve", old.ask)]
+            assert said or release.signs.counting, "nobody approved it"
+        if trigger == Trigger.ADMIT and old.ordered != "undo" and not overridden(old):
+            assert frozen(before.spec.admission.freezes, world.now) is None
 
 
 def _no_way_up_after_the_way_back(after: Application, world: World, plan: Plan) -> None:

@@ -39,6 +39,7 @@ HAPPENINGS = st.tuples(
             "blind", "stale", "errors", "answers", "fallback", "gone",
             "worse", "silence", "counts",
             "answer", "answer", "theirs", "drop", "resize", "delete", "anew", "staging",
+            "freeze", "tag", "word", "word", "begin",
         ]
     ),
     st.integers(0, 59),
@@ -84,11 +85,21 @@ def told_of(wild: Wild) -> str:
     rich=st.booleans(),
     hold_back=st.sampled_from([0, 5]),
     staged=st.booleans(),
+    approval=st.sampled_from(["none", "none", "before_canary", "before_production"]),
+    order=st.sampled_from(["newest", "every"]),
 )
-def test_no_day_breaks_a_promise_and_every_healed_world_comes_to_rest(
-    day: list[Action], *, first: bool, rich: bool, hold_back: int, staged: bool
+def test_no_day_breaks_a_promise_and_every_healed_world_comes_to_rest(  # noqa: PLR0913
+    day: list[Action],
+    *,
+    first: bool,
+    rich: bool,
+    hold_back: int,
+    staged: bool,
+    approval: str,
+    order: str,
 ) -> None:
     wild = adopted(first=first, rich=rich, hold_back=hold_back, staged=staged)
+    wild.rule(approval=approval, order=order)
     live_through(wild, day)
     wild.heal()
     quiet = 0

@@ -4,14 +4,19 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal
 
+from policies.admission import HOLD_TAG
+from policies.calendar import Freeze
 from policies.guards import Guards, ScoreGuard, TokenGuard
 from policies.rollout import Rollout
 from states.attempt import MEMORY, Attempt
+from states.consent import Verb, Word
 from states.difference import Answer
+from states.gates import position
 from states.machine import State
 from states.plan import Call, Plan, Serve
 from states.reconcile import reconcile
 from states.release import Order, Release
+from states.verbs import approve_refusal, begin_refusal, promote_refusal, undo_refusal
 from states.world import Absent, Endpoint, Serving, Share, World
 from tests.states.answers import RICH, Answers
 from tests.states.story import SOURCE, SPEC, Story, serving
@@ -276,6 +281,67 @@ class Wild(Story):
             del self.versions[gone]
             if self.alias == str(gone):
                 self.alias = Absent()
+
+    def _do_freeze(self, number: int) -> None:
+        """The calendar is changed: a freeze begins, for a while."""
+        begins = self.now + timedelta(minutes=number % 3)
+        one = Freeze.between(begins, begins + timedelta(minutes=5 + number))
+        self.rule(freezes=(one,))
+
+    def rule(self, **rules: Any) -> None:  # noqa: ANN401 - of any rule
+        """Somebody edits what the configuration says of admission."""
+        spec = self.application.spec
+        edited = replace(spec.admission, **rules)
+        self.application = replace(self.application, spec=replace(spec, admission=edited))
+
+    def _do_tag(self, number: int) -> None:
+        """Somebody tags the newest version, or takes its tags off."""
+        newest = max(self.versions, default=0)
+        tags: dict[str, str] = [{}, {HOLD_TAG: ""}, {"approval": "Approved"}][number % 3]
+        if newest:
+            known = self.versions[newest]
+            kept = {key: value for key, value in (known.tags or {}).items() if "state" in key}
+            self.versions[newest] = replace(known, tags=kept | tags)
+
+    def _do_word(self, number: int) -> None:
+        """An operator approves or promotes, where the command would let them."""
+        one = self.application.live or self.waiting
+        if one is None:
+            return
+        said: dict[str, Any] = {"verb": "approve", "finding": one.ask}
+        refused = approve_refusal(one)
+        if number % 2:
+            override = number % 4 == 1
+            said = {"verb": "promote", "finding": position(one), "override": override}
+            refused = promote_refusal(self.application, one, override=override)
+        if refused is None:
+            word = Word(seq=self.looks, actor="ann", **said)
+            told = replace(one, words=(*one.words, word))
+            self.application = self.application.with_release(told)
+
+    def _do_begin(self, number: int) -> None:
+        """An operator asks for a version by name, or for the one before, where that makes sense."""
+        application = self.application
+        verb: Verb = ("release", "retry", "undo")[number % 3]
+        known = sorted(self.versions) or [1]
+        chosen = application.former if verb == "undo" else str(known[number % len(known)])
+        newest = application.newest(chosen)
+        state = newest.state if newest is not None else None
+        wrong = verb == "undo" and undo_refusal(application) is not None
+        if chosen is None or wrong or begin_refusal(application, chosen, verb, state):
+            return
+        if newest is not None and state is State.REGISTERED:
+            if newest.ordered:
+                return
+            application = application.with_release(replace(newest, order=Order.ABORT))
+        asked = Release(
+            application=application.name,
+            version=chosen,
+            attempt=newest.attempt + 1 if newest is not None else 1,
+            since=self.now,
+            ordered=verb,
+        )
+        self.application = application.with_release(asked)
 
     @property
     def waiting(self) -> Release | None:

@@ -17,8 +17,9 @@ from policies.evidence import Arm, Block
 from policies.guards import Guards
 from policies.rollout import Rollout
 from states.machine import State
+from states.pinned import Pinned
 from states.plan import Call, Event, Plan, Serve
-from states.release import Application, Pinned, Release, Spec
+from states.release import Application, Release, Spec
 from states.status import Status, shown, status
 from states.world import Serving
 

@@ -19,6 +19,7 @@ from policies.guards import (
 from policies.replay import Replay, Replayed, Worst
 from policies.rollout import Rollout
 from policies.verdict import Outcome
+from states.pinned import Pinned
 from states.plan import (
     Apply,
     Call,
@@ -31,7 +32,7 @@ from states.plan import (
     SwitchFallbackOff,
     TagVersion,
 )
-from states.release import Application, Pinned, Release, Spec
+from states.release import Application, Release, Spec
 from states.span import Span
 from states.staged import Staged
 from states.world import Grant, Serving, Share, Size

@@ -1,0 +1,66 @@
+"""The gate is shut for what blames nobody, and opened again once the counts have told."""
+
+from datetime import timedelta
+
+from policies.verdict import Outcome, Verdict
+from states.gates import by_word, gated, hold_at, opening_gate, overridden
+from states.home import add_span, converged, ready_for
+from states.judging import covered, journal
+from states.machine import Trigger
+from states.release import Release
+from states.turn import Turn
+
+
+def retreat(turn: Turn, release: Release, alarm: Verdict) -> None:
+    """Shut the gate on an alarm that blames nobody yet; the second time, ask."""
+    assert release.pinned is not None, "a live release has a pinned plan"
+    comparable = release.pinned.baseline is not None
+    blind, because = alarm.outcome is Outcome.BLIND, alarm.because
+    limit = release.pinned.max_lag
+    if blind:
+        release = journal(turn, release, alarm)
+    if not comparable:
+        turn.hold(release, because, needs_person=True, recounted=True)
+        return
+    if release.shut:
+        if not release.settled and converged(turn):
+            turn.settle(release, "0 % seen on the endpoint")
+        elif release.on_step >= limit and release.hold is None:
+            turn.hold(release, f"still shut: {because}", needs_person=True)
+        return
+    name = "evidence.blind" if blind else "fuse.blown"
+    turn.tell(name, release, because, level="warning", **alarm.numbers)
+    count = release.retreats + 1
+    shut = turn.move(release, Trigger.RETREAT, because, shut=True, retreats=count)
+    shut = add_span(turn, shut, settled=False)
+    if count > 1:
+        turn.hold(shut, f"the gate was shut for the second time: {because}", needs_person=True)
+
+
+def reopen(turn: Turn, release: Release) -> None:
+    """Open the same step again once the counts by version tell of all that led to the alarm."""
+    if not ready_for(turn, release):
+        return
+    if not release.settled:
+        turn.settle(release, "0 % seen on the endpoint")
+        return
+    override, told = overridden(release), "the counts by version have arrived, and blame nobody"
+    if not covered(release, timedelta()) and not override:
+        return
+    gate = opening_gate(turn, release)
+    if gate is not None and (release.hold is None or gated(release)):
+        hold_at(turn, release, gate)
+    if gate is not None:
+        return
+    release = turn.free(release) if override or gated(release) else release
+    if not turn.may_advance(release):
+        return
+    if override:
+        told = f"the gate is opened again{by_word(release)}"
+    else:
+        turn.tell("evidence.seen", release, told)
+    assert release.pinned is not None, "a live release has a pinned plan"
+    weight = release.pinned.rollout.weight(release.step)
+    step = f"{told}; reopens {weight} %"
+    reopened = turn.move(release, Trigger.STEP, step, shut=False, **turn.set_fuse(release, weight))
+    add_span(turn, reopened, settled=False)

@@ -1,0 +1,133 @@
+"""What a command can do to a release as the record has it: done, or refused with a sentence."""
+
+from policies.judge import no_worse
+from policies.verdict import Outcome
+from states.canary import SUSPECTED
+from states.climb import MASKED
+from states.consent import Verb
+from states.gates import HELD, SHUT
+from states.judging import glimpsed, guards_of, lag_of, obstacle, suspected
+from states.machine import State
+from states.quarantine import quarantined
+from states.release import Application, Order, Release
+
+UNTOLD = "nothing has counted yet what a step would need at least of its bake"
+
+
+def approve_refusal(release: Release) -> str | None:
+    """Why there is nothing to approve; None where a person is asked."""
+    if release.ask is not None:
+        return None
+    told = f"is held for something else: {release.hold}" if release.hold else _doing(release)
+    return f"nothing of {release.key} waits for approval: it {told}"
+
+
+def promote_refusal(application: Application, release: Release, *, override: bool) -> str | None:
+    """Why a release cannot go one step further by a person's word; None where it can."""
+    why = _immovable(application, release) or _nowhere(release, override=override)
+    if why is None and not override:
+        missing = unproven(release)
+        if missing:
+            why = f"{'; '.join(missing)}; `--override` goes past that, and says so in the log"
+    return None if why is None else f"cannot promote {release.key}: {why}"
+
+
+def _immovable(application: Application, release: Release) -> str | None:
+    """What no word of `promote` goes past."""
+    if release.state is State.ROLLED_BACK:
+        return "it was rolled back: `headgate retry` begins another attempt"
+    if release.order is Order.ABORT:
+        return "it is aborted"
+    if release.order is Order.PAUSE:
+        return "it is paused: `headgate resume` it first"
+    if application.hold is not None:
+        return application.hold
+    if release.ask is not None or release.hold == MASKED or quarantined(release):
+        return f"it waits for something else: {release.hold}"
+    return HELD if release.signs.hold else None
+
+
+def _nowhere(release: Release, *, override: bool) -> str | None:
+    """Why there is no next step to open from here."""
+    match release.state:
+        case State.REGISTERED if not (release.hold or "").startswith(SHUT):
+            return f"it has not begun: {release.hold or 'it waits for its turn'}"
+        case State.PROVISIONING:
+            return "its served entity is not ready yet"
+        case State.TESTING if release.hold is None:
+            return "its golden queries are being asked: it opens by itself once they pass"
+        case State.PRODUCTION:
+            return "it has all users and the alias; the watch only keeps the way back ready"
+        case State.CANARY if release.shut and not override:
+            return f"its gate is shut: {release.because}; it opens again by itself, or `--override`"
+        case _:
+            return None
+
+
+def unproven(release: Release) -> list[str]:
+    """What an override goes past: a hold, and what the guards have not shown on this step."""
+    found = [f"it is held: {release.hold}"] if release.hold else []
+    if release.state is not State.CANARY:
+        return found
+    if release.shut:
+        return [*found, f"its gate is shut: {release.because}"]
+    if suspected(release):
+        found.append(SUSPECTED)
+    if not release.spans:
+        return found
+    if release.baking:
+        return found if glimpsed(release) else [*found, UNTOLD]
+    why = obstacle(release)
+    found += [why[0]] if why is not None and why[0] != release.hold else []
+    own = tuple(
+        one for one in release.blocks if one.span == release.spans[-1].number and one.comparable
+    )
+    for guard in guards_of(release):
+        if guard.observe:
+            continue
+        verdict = no_worse(guard, own, weight=release.weight, pace=None, lag=lag_of(release))
+        if verdict.outcome is not Outcome.PASS:
+            found.append(f"{guard.guard}: {verdict.because}")
+    return found
+
+
+def begin_refusal(
+    application: Application, version: str, verb: Verb, state: State | None
+) -> str | None:
+    """Why a version cannot be released by command; `state` is its newest attempt's, if any."""
+    key, live = f"{application.name}/{version}", application.live
+    if not application.adopted:
+        return f"cannot {verb} {key}: {application.hold or 'the endpoint was not looked at yet'}"
+    if live is not None and live.version == version:
+        told = "it is on its way home: wait until it is there"
+        if live.state is not State.ROLLED_BACK:
+            told = f"it is under way already, in {live.state.value}"
+        return f"cannot {verb} {key}: {told}"
+    if version == application.stable:
+        return f"cannot {verb} {key}: it is stable, and has the users already"
+    if verb == "retry" and state is not State.ROLLED_BACK:
+        told = f"it is {state.value}" if state is not None else "it was never released"
+        return f"cannot retry {key}: {told}; `headgate release {key}` begins an attempt"
+    return None
+
+
+def undo_refusal(application: Application) -> str | None:
+    """Why there is nothing to go back to; None where a release can be aborted or undone."""
+    live, name = application.live, application.name
+    if live is not None:
+        if live.state is State.ROLLED_BACK:
+            return f"cannot undo {name}: {live.key} is on its way home already"
+        return None
+    if application.former is None:
+        return (
+            f"cannot undo {name}: the record does not tell which version was stable before "
+            f"{application.stable or 'any'}; `headgate release {name}/VERSION` takes one that you "
+            "name"
+        )
+    return None
+
+
+def _doing(release: Release) -> str:
+    if release.state is State.CANARY and release.baking:
+        return "bakes, and asks once that has ended"
+    return f"is in {release.state.value}"
