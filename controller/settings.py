@@ -20,24 +20,23 @@ from pydantic import (
 
 from controller.golden import MOST
 from controller.places import lines, meant, refusal, sentences, twice
-from controller.sections import (
-    NAME,
+from controller.sections.base import NAME, Strict
+from controller.sections.judging import (
     AdmissionSettings,
     EvidenceSettings,
     GuardSettings,
-    PermissionSettings,
     ReplaySettings,
     RequestSettings,
     ResponseSettings,
     RolloutSettings,
+)
+from controller.sections.serving import (
+    PermissionSettings,
     ServingSettings,
     StagingSettings,
-    Strict,
     TableSettings,
-    Test,
-    Tests,
-    TestsSettings,
 )
+from controller.sections.testing import Test, Tests, TestsSettings
 from controller.units import (
     duration,
 )

@@ -69,7 +69,13 @@ def test_a_configuration_with_every_gate_is_valid(tmp_path: Path) -> None:
     file = tmp_path / "headgate.yaml"
     file.write_text(block("headgate validate, with every gate", "yaml"))
     told = _run(f"headgate validate --config {file}", tmp_path)
-    assert "rag-chatbot: main.ml_models.rag_chatbot on rag-chatbot-endpoint" in told
+    for words in (
+        "asks a person before the alias moves",
+        "frozen (holidays)",
+        "tested on staging endpoint rag-chatbot-endpoint-staging first",
+        "up to 200 recorded requests are asked of both versions",
+    ):
+        assert words in told, words
 
 
 def test_the_diagram_is_printed_from_the_table() -> None:

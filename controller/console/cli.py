@@ -30,7 +30,7 @@ from controller.console.common import (
     in_words,
     opened,
 )
-from controller.console.guarding import golden_in_words, guards_in_words
+from controller.console.guarding import gates_in_words, golden_in_words, guards_in_words
 from controller.settings import HttpSettings, ProcessSettings, after_of, load
 
 app = typer.Typer(
@@ -118,7 +118,11 @@ def validate(config: Config) -> None:
                 f"{name}: {spec.model} on {spec.endpoint}, alias {spec.alias or 'none'}\n"
                 f"  steps {steps}; {golden_in_words(spec)}\n"
             )
-            told = (*admission_in_words(spec.admission), *guards_in_words(name, spec))
+            told = (
+                *admission_in_words(spec.admission),
+                *gates_in_words(spec),
+                *guards_in_words(name, spec),
+            )
             sys.stdout.writelines(f"  {line}\n" for line in told)
         if ProcessSettings.read().warehouse is None:
             sys.stdout.write("note: DATABRICKS_WAREHOUSE_ID is not set here; the daemon needs it\n")

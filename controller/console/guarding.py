@@ -20,6 +20,17 @@ def golden_in_words(spec: Spec) -> str:
     return f"{stated}, and the {table}" if spec.tests else f"the {table}"
 
 
+def gates_in_words(spec: Spec) -> list[str]:
+    """What a version passes beside golden queries before users meet it, one line each."""
+    told = []
+    if spec.staging is not None:
+        told.append(f"tested on staging endpoint {spec.staging} first, which is removed after")
+    if spec.replay is not None:
+        count = f"{spec.replay.requests:,}"
+        told.append(f"up to {count} recorded requests are asked of both versions, and paired")
+    return told
+
+
 def guards_in_words(name: str, spec: Spec) -> list[str]:
     """One line for each guard: its margin, its limit, and what counts for it, or why nothing."""
     application = Application(name=name, spec=spec)

@@ -18,7 +18,7 @@ from controller.daemon.tenure import Tenure
 from controller.record.budget import Budget
 from controller.record.printer import Printer
 from controller.record.store import Store
-from controller.sections import CPU, StagingSettings
+from controller.sections.serving import CPU, StagingSettings
 from controller.settings import ApplicationSettings, ProcessSettings
 from controller.workspace import serving
 from controller.workspace.client import connect

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from controller.golden import MOST
-from controller.sections import Test
+from controller.sections.testing import Test
 from controller.workspace.errors import Denied, Refused, Unreachable
 from controller.workspace.jsonpath import JsonPath
 from controller.workspace.names import identifier

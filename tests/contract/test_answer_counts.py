@@ -12,7 +12,7 @@ import pytest
 import requests
 from databricks.sdk import WorkspaceClient
 
-from controller.sections import QuerySettings
+from controller.sections.judging import QuerySettings
 from controller.workspace.counting import Paths
 from controller.workspace.inference import Ask, InferenceTable, QueryAsk, Window
 from controller.workspace.markers import marker

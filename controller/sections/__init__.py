@@ -1,0 +1,1 @@
+"""The parts of an application's configuration: what each key takes, and its default."""
