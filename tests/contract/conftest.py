@@ -168,6 +168,20 @@ def model(running: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
+def unmarked(client: WorkspaceClient, model: str) -> str:
+    """The same model, whose versions nobody remembers: outcomes are marked on the versions."""
+    registry, kept = client.api_client, "/api/2.0/mlflow/unity-catalog/model-versions"
+    for version in ("1", "2", "3"):
+        found = registry.do("GET", f"{kept}/get", query={"name": model, "version": version})
+        assert isinstance(found, dict)
+        for tag in found["model_version"].get("tags", ()):
+            if tag["key"].startswith("headgate."):
+                told = {"name": model, "version": version, "key": tag["key"]}
+                registry.do("DELETE", f"{kept}/delete-tag", body=told)
+    return model
+
+
+@pytest.fixture
 def settings(model: str) -> ServingSettings:
     return ServingSettings(model=model, inference_table=TableLocation("main", "serving"))
 

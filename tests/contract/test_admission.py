@@ -57,7 +57,7 @@ def a_pass(here: Path, store: Store, endpoint: str) -> Pass:
 
 def until(one: Pass, store: Store, seen: Callable[[Release], bool], version: str) -> Release:
     """Look until the newest attempt at a version is as wanted."""
-    end, release = time.monotonic() + 40, None
+    end, release = time.monotonic() + 90, None
     while time.monotonic() < end:
         one.run()
         release = store.load(NAME).application.newest(version)
@@ -68,9 +68,10 @@ def until(one: Pass, store: Store, seen: Callable[[Release], bool], version: str
 
 
 def test_a_version_is_asked_for_held_approved_and_undone_by_command_and_by_tag(
-    client: WorkspaceClient, model: str, workspace: Workspace, tmp_path: Path
+    client: WorkspaceClient, unmarked: str, workspace: Workspace, tmp_path: Path
 ) -> None:
     assert workspace.host
+    model = unmarked
     endpoint, endpoints = name(), Endpoints(client)
     settings = ServingSettings(model=model, inference_table=TableLocation("main", "serving"))
     endpoints.serve(endpoint, serving(model, v1=100), settings)

@@ -25,7 +25,7 @@ from tests.contract.conftest import Split, Workspace, entity, name, serving, set
 MARK = "app/2/1"
 GOOD = GoldenQuery(query="What is Delta?", answer_contains=("ACID",), min_sources=2)
 APP = "app"
-PATIENCE_S = 45.0
+PATIENCE_S = 90.0
 
 
 @pytest.fixture
@@ -168,10 +168,10 @@ class Life:
 
 
 @pytest.fixture
-def living(workspace: Workspace, model: str, tmp_path: Path) -> Iterator[Callable[[str], Life]]:
+def living(workspace: Workspace, unmarked: str, tmp_path: Path) -> Iterator[Callable[[str], Life]]:
     assert workspace.host
     store = Store(f"sqlite:///{tmp_path / 'headgate.db'}")
-    yield lambda expected: Life(store, model, expected)
+    yield lambda expected: Life(store, unmarked, expected)
     store.close()
 
 

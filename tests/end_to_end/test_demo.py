@@ -14,7 +14,7 @@ pytestmark = [
 
 
 def test_the_demo_shows_four_versions_and_leaves_nothing_behind(demo: Showing) -> None:
-    assert demo.process.wait(320) == 0, demo.out
+    assert demo.process.wait(420) == 0, demo.out
     rows = [line for line in demo.out.splitlines() if line.startswith("│ ")]
     told = {row.split("│")[1].strip(): row.split("│")[2].strip() for row in rows}
     told.pop("", None)
