@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,11 +10,17 @@ import yaml
 
 from controller.workspace.inputs import Inputs, malformed, misfit, request_of
 from states.machine import State
-from tests.end_to_end.faults import FAULTS, HEALTHY, HERE, Trials
+from tests.end_to_end.faults import FAULTS, GUARD, HEALTHY, HERE, Outcome, Trials, record
 from tests.end_to_end.stage import Workspace
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(300)]
-GOLDEN = [name for name, fault in FAULTS.items() if fault.gate == "golden"]
+MOST_MET = 0.3
+"""Of all users' requests of the trial; the step has 20 %."""
+MOST_USERS = 600
+BY_GATE = {
+    gate: [name for name, fault in FAULTS.items() if fault.gate == gate]
+    for gate in ("golden", "replay", "score")
+}
 
 
 @pytest.fixture(scope="module")
@@ -29,26 +35,83 @@ def trials(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> It
         found.close()
 
 
-@pytest.mark.parametrize("fault", GOLDEN)
+@pytest.fixture(scope="module")
+def rows() -> Iterator[dict[str, Mapping[str, object]]]:
+    """What came of each candidate: a table that `make bench-faults` shows."""
+    found: dict[str, Mapping[str, object]] = {}
+    yield found
+    record(found)
+
+
+Rows = dict[str, Mapping[str, object]]
+
+
+def assert_stopped_unseen(outcome: Outcome, gate: str) -> None:
+    assert outcome.release.state is State.ROLLED_BACK
+    assert outcome.end["from_state"] == "Testing"
+    assert outcome.gate == gate
+    assert outcome.affected == 0
+    assert sum(outcome.users.values()) > 0, "there were users meanwhile"
+    assert outcome.alias == outcome.before
+
+
+@pytest.mark.parametrize("fault", BY_GATE["golden"])
 def test_a_fault_that_golden_queries_tell_is_stopped_before_any_user_meets_it(
-    trials: Trials, fault: str
+    trials: Trials, rows: Rows, fault: str
 ) -> None:
     outcome = trials.run(fault)
-    assert outcome.release.state is State.ROLLED_BACK
-    assert outcome.release.step == 0, "it was never opened to users"
-    assert outcome.entity not in outcome.users
-    assert sum(outcome.users.values()) > 0, "there were users meanwhile"
-    first, second = outcome.rounds
+    rows[fault] = outcome.row
+    assert_stopped_unseen(outcome, "golden")
+    first, second = outcome.lines("tests.finished")
     assert (first["finding"], second["finding"]) == ("AGAIN", "FAIL")
     assert tuple(second["failed"]) == FAULTS[fault].queries
     assert second["failed_on_stable"] == []
 
 
-def test_a_healthy_candidate_passes_every_golden_query_at_once(trials: Trials) -> None:
+@pytest.mark.parametrize("fault", BY_GATE["replay"])
+def test_a_fault_that_pairs_of_answers_tell_is_stopped_before_any_user_meets_it(
+    trials: Trials, rows: Rows, fault: str
+) -> None:
+    outcome = trials.run(fault)
+    rows[fault] = outcome.row
+    assert_stopped_unseen(outcome, "replay")
+    [golden] = outcome.lines("tests.finished")
+    assert golden["finding"] == "PASS", "no golden query tells it"
+    [line] = outcome.lines("replay.finished")
+    assert line["guard"] == FAULTS[fault].check
+
+
+def test_a_fault_that_only_a_judge_of_live_answers_tells_is_stopped_at_the_first_step(
+    trials: Trials, rows: Rows
+) -> None:
+    [fault] = BY_GATE["score"]
+    outcome = trials.run(fault)
+    rows[fault] = outcome.row
+    assert outcome.release.state is State.ROLLED_BACK
+    assert (outcome.end["from_state"], outcome.release.step) == ("Canary", 1)
+    assert outcome.lines("replay.finished", verdict="PASS"), "no pair tells it"
+    [line] = outcome.lines("gate.verdict", verdict="FAIL")
+    assert line["guard"] == FAULTS[fault].check == GUARD
+    assert outcome.alias == outcome.before, "nor was it ever moved"
+    assert not outcome.lines("alias.moved")
+    share = outcome.affected / sum(outcome.users.values())
+    assert 0 < share < MOST_MET, "users of one step"
+    assert outcome.affected < MOST_USERS
+
+
+def test_a_healthy_candidate_passes_all_of_it_and_becomes_everybodys(
+    trials: Trials, rows: Rows
+) -> None:
     outcome = trials.run(HEALTHY)
-    assert outcome.release.state is State.CANARY
-    [only] = outcome.rounds
-    assert (only["finding"], only["failed"]) == ("PASS", [])
+    rows["healthy"] = outcome.row
+    assert outcome.release.state is State.PRODUCTION
+    assert outcome.alias == outcome.release.version != outcome.before
+    [golden] = outcome.lines("tests.finished")
+    assert (golden["finding"], golden["failed"]) == ("PASS", [])
+    [replay] = outcome.lines("replay.finished")
+    assert replay["verdict"] == "PASS", replay["because"]
+    assert outcome.lines("gate.verdict", verdict="PASS"), "users were compared"
+    assert not outcome.lines("gate.verdict", verdict="FAIL")
 
 
 def test_a_question_reaches_chat_and_responses_models_in_the_form_that_mlflow_reads(
