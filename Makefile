@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-ver
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .PHONY: demo test check lock sandbox run bench-daemon bench-sandbox bench-judging bench-scale \
-	mutate torture simulate simulate-crashes simulate-bugs simulate-layers compat help
+	bench-faults mutate torture simulate simulate-crashes simulate-bugs simulate-layers compat help
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,10 @@ bench-scale: $(READY)  ## 10 to 10,000 applications, durable transitions, rollba
 	@$(BIN)/python -m tests.benchmarks.durable
 	@$(BIN)/python -m tests.benchmarks.urgency
 	@$(BIN)/python -m tests.benchmarks.scale
+
+bench-faults: $(READY)  ## Which gate stops each kind of faulty candidate, and how many users met it.
+	@$(BIN)/python -m pytest -q tests/end_to_end/test_faults.py
+	@$(BIN)/python -m tests.end_to_end.faults
 
 KILLS ?= 100
 torture: $(READY)  ## KILLS=100 times kill -9 at random moments, on each store; replicas that lose each other.

@@ -42,7 +42,7 @@ CORPUS = HERE.parents[2] / "deploy" / "sandbox" / "demo" / "corpus.jsonl"
 APPLICATION, MODEL, ENDPOINT = "faulty", "main.faults.chatbot", "faulty-endpoint"
 TABLE, SCORES = f"main.e2e.`{ENDPOINT}_payload`", "main.e2e.scores"
 BENCH = HERE.parents[2] / "build" / "bench" / "faults.json"
-PATIENCE_S = 30.0
+PATIENCE_S = 100.0
 HEALTHY = "none"
 GUARD = "relevance"
 STEPS = [20, 100]
@@ -98,9 +98,9 @@ TOPIC = "warehouse"
 ON_TOPIC = tuple(one for one in QUESTIONS if TOPIC in one.lower())
 ASKED = (*QUESTIONS, *(ON_TOPIC * 5))
 SEED = 6
-AT_ONCE = 4
+AT_ONCE = 8
 """Users who ask at the same time."""
-BEFORE, QUIET, BUSY = 240, 2, 40
+BEFORE, QUIET, BUSY = 240, 2, 160
 """Questions before the first trial; of a look while nobody is on trial; and while users are."""
 
 
