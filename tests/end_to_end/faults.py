@@ -100,7 +100,7 @@ ASKED = (*QUESTIONS, *(ON_TOPIC * 5))
 SEED = 6
 AT_ONCE = 8
 """Users who ask at the same time."""
-BEFORE, QUIET, BUSY = 240, 2, 160
+BEFORE, QUIET, BUSY = 220, 2, 120
 """Questions before the first trial; of a look while nobody is on trial; and while users are."""
 
 
