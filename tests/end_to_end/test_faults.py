@@ -103,7 +103,7 @@ def test_a_healthy_candidate_passes_all_of_it_and_becomes_everybodys(
     trials: Trials, rows: Rows
 ) -> None:
     outcome = trials.run(HEALTHY)
-    rows["healthy"] = outcome.row
+    rows[HEALTHY] = outcome.row
     assert outcome.release.state is State.PRODUCTION
     assert outcome.alias == outcome.release.version != outcome.before
     [golden] = outcome.lines("tests.finished")
