@@ -250,6 +250,10 @@ def _revert(turn: Turn, change: Change) -> None:
     if change.serving is not None:
         return
     turn.record(ours=True, config_version=0)
+    for release in turn.application.releases:
+        # Nobody goes back to what was kept a while, and it may be what cannot be built any more.
+        if release.ended_at is not None and release.version != turn.application.incumbent:
+            turn.put(release, removed=True)
     if live is not None and live.state is State.CANARY and turn.application.incumbent is not None:
         # What is created anew is not ready yet: users of the version on trial come later.
         because = "its endpoint is created again: the step is opened once it is ready"

@@ -332,8 +332,10 @@ def at_rest(application: Application) -> bool:
     ):
         return False
     waiting = [one for one in application.releases if one.state is State.REGISTERED]
-    moving = [application.live] if application.live is not None else waiting
-    return all(one.hold is not None or one.order is Order.PAUSE for one in moving)
+    if (live := application.live) is not None:
+        # A hold that needs nobody is one that ends by itself.
+        return (live.hold is not None and live.needs_person) or live.order is Order.PAUSE
+    return all(one.hold is not None or one.order is Order.PAUSE for one in waiting)
 
 
 def _old(application: Application) -> list[Release]:

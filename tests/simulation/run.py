@@ -232,6 +232,9 @@ class _Run:
     def _stay(self) -> None:
         """What has come to rest stays so (L1), also when the last calls are forgotten."""
         before, world = sum(self.promises.sends.values()), self.platform.endpoint
+        live = self.outside.application().live
+        if live is not None and live.weight:
+            return  # Evidence of users on trial goes on deciding, also while somebody is asked.
         for one in self.replicas:
             one.pace = SLOWLY
         self._look_around(self.stage.now + HEALING_S)

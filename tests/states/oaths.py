@@ -146,7 +146,9 @@ def _people_are_heard(before: Application, world: World, plan: Plan) -> None:
         point = "before_canary" if trigger == Trigger.OPEN else None
         point = "before_production" if trigger == Trigger.PROMOTE else point
         if release.pinned is not None and release.pinned.approval == point:
-            said = [one for one in old.words if (one.verb, one.finding) == ("approve", old.ask)]
+            baked = f"production, after the bake of span {len(old.spans)}"
+            asked = "the first users" if trigger == Trigger.OPEN else baked
+            said = [one for one in old.words if (one.verb, one.finding) == ("approve", asked)]
             assert said or release.signs.counting, "nobody approved it"
         if trigger == Trigger.ADMIT and old.ordered != "undo" and not overridden(old):
             assert frozen(before.spec.admission.freezes, world.now) is None

@@ -97,6 +97,16 @@ def test_a_deleted_endpoint_that_is_adopted_begins_anew_without_what_failed() ->
     assert [one.version for one in story.application.releases if one.live] == ["3"]
 
 
+def test_an_endpoint_created_again_has_nothing_that_may_not_be_built_any_more() -> None:
+    story = at("going home")
+    story.endpoint = Absent()
+    story.look(times=2)
+    say(story, "revert")
+    story.look(times=4)
+    assert served(story) == serving(v1=100), "what was kept at 0 % would keep stable from serving"
+    rests(story)
+
+
 def test_an_endpoint_created_again_gives_no_users_to_a_version_that_is_not_ready() -> None:
     story = at("third step")
     story.endpoint, sent = Absent(), len(story.calls)
