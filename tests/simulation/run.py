@@ -357,6 +357,11 @@ EXPLAINED = {
     "not ready after": ("stuck", "slow_update", "unready", "version_gone"),
     "deleted from the registry": ("version_gone",),
     "golden queries failed": ("answers_astray", "staging_gone", "staging_theirs"),
-    "not through its tests on staging": ("stuck", "slow_update", "version_gone"),
+    "not through its tests on staging": (
+        "stuck",
+        "slow_update",
+        "version_gone",
+        "staging_theirs",
+    ),
 }
 """By words of a rollback's reason, the faults that truly make a good version fail so."""
