@@ -7,7 +7,7 @@ READY := .venv/ready
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
-.PHONY: demo test check lock sandbox run bench-daemon bench-sandbox bench-judging bench-scale \
+.PHONY: demo test test-all check lock sandbox run bench-daemon bench-sandbox bench-judging bench-scale \
 	bench-faults mutate torture simulate simulate-crashes simulate-bugs simulate-layers compat help
 
 help:  ## Show this list.
@@ -18,6 +18,9 @@ demo: $(READY)  ## Four versions of a RAG model, from registration to production
 
 test: $(READY)  ## All tests that need wheels only.
 	@$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
+
+test-all: $(READY)  ## The same, and the thorough ones that take longer.
+	@$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder -m "thorough or not thorough"
 
 check: $(READY)  ## Lint, format and types.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -40,7 +43,7 @@ bench-scale: $(READY)  ## 10 to 10,000 applications, durable transitions, rollba
 	@$(BIN)/python -m tests.benchmarks.scale
 
 bench-faults: $(READY)  ## Which gate stops each kind of faulty candidate, and how many users met it.
-	@$(BIN)/python -m pytest -q tests/end_to_end/test_faults.py
+	@$(BIN)/python -m pytest -q -m "thorough or not thorough" tests/end_to_end/test_faults.py
 	@$(BIN)/python -m tests.end_to_end.faults
 
 KILLS ?= 100

@@ -29,7 +29,9 @@ def test_the_demo_shows_four_versions_and_leaves_nothing_behind(demo: Showing) -
     assert "more errors than stable" in " ".join(said.out.split())
 
 
-@pytest.mark.parametrize("moment", ["a Databricks workspace", "Provisioning"])
+@pytest.mark.parametrize(
+    "moment", [pytest.param("a Databricks workspace", marks=pytest.mark.thorough), "Provisioning"]
+)
 def test_ctrl_c_ends_the_demo_and_all_its_parts(tmp_path: Path, moment: str) -> None:
     showing = Showing(tmp_path)
     try:

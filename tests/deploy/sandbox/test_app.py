@@ -266,6 +266,7 @@ def _all_end(pids: set[int], within_s: float = 10) -> bool:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="it reads Linux' process tables")
 @pytest.mark.end_to_end
+@pytest.mark.thorough
 @pytest.mark.usefixtures("_no_environment")
 def test_what_was_registered_survives_a_kill_and_no_process_does(
     fresh_sandbox: Callable[..., Sandbox], tmp_path: Path
