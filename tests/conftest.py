@@ -13,6 +13,7 @@ KEPT_APART = {
     "test_kills.py": "alone",
     "test_latency.py": "alone",
     "test_demo.py": "demo",
+    "test_faults.py": "faults",
 }
 """The longest stories end to end, which share no daemon: other workers may run them meanwhile."""
 

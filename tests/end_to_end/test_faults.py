@@ -21,8 +21,8 @@ BY_GATE = {
     gate: [name for name, fault in FAULTS.items() if fault.gate == gate]
     for gate in ("golden", "replay", "score")
 }
-SHOWN = {"wrong_language", "wrong_index"}
-"""Of those that golden queries tell, the ones that every run of the tests shows."""
+SHOWN = {"wrong_index"}
+"""Of those that golden queries tell, the one that every run of the tests shows."""
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,10 @@ def test_a_fault_that_golden_queries_tell_is_stopped_before_any_user_meets_it(
     assert second["failed_on_stable"] == []
 
 
-@pytest.mark.parametrize("fault", BY_GATE["replay"])
+@pytest.mark.parametrize(
+    "fault",
+    ["lost_sources_on_one_topic", pytest.param("doubled_latency", marks=pytest.mark.thorough)],
+)
 def test_a_fault_that_pairs_of_answers_tell_is_stopped_before_any_user_meets_it(
     trials: Trials, rows: Rows, fault: str
 ) -> None:
