@@ -320,7 +320,7 @@ def test_a_signal_during_the_start_ends_it_at_once_and_leaves_nothing(
         starting.send_signal(sent)
         said, complained = starting.communicate(timeout=TIMEOUT_S)
     assert (starting.returncode, said, complained) == (status, "", "")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     assert not list(tmp_path.iterdir()), "no temporary file or directory may be left"
     assert _all_end(below)
 
