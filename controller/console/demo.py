@@ -37,7 +37,7 @@ VERSIONS = ("1", "2", "3", "4")
 TABLE_LAG_S = 2.0
 """Age at which a row of the inference table shows; Databricks' may be an hour."""
 USERS_PER_S = 120
-PATIENCE_S = 150.0
+PATIENCE_S = 90.0
 """Longest wait for one thing of the story to happen."""
 EXPECTED = {
     "1": (State.CANARY, State.PRODUCTION),

@@ -1,6 +1,6 @@
 """Acting: each call was journalled before it is sent, is sent once, and is absolute."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
@@ -37,10 +37,11 @@ class Actor:
     store: Store
     serving: ServingSettings
     budget: Budget
-    backoff: Backoff = field(default_factory=lambda: Backoff("sending"))
+    backoff: Backoff
+    """Of sending to the application's own endpoint, and to the registry."""
+    staging_backoff: Backoff
     staging: ServingSettings | None = None
     """How a version is served on the staging endpoint; None: as on the application's own."""
-    staging_backoff: Backoff = field(default_factory=lambda: Backoff("sending to staging"))
 
     def affordable(self, application: Application, calls: tuple[Call, ...]) -> tuple[Call, ...]:
         """The calls to commit and send now; while sending to their endpoint fails, they wait."""

@@ -129,8 +129,8 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         _serving(settings),
         shared.budget,
         sending,
+        Backoff(f"sending to {settings.endpoint}'s staging endpoint"),
         staging=_staging(settings),
-        staging_backoff=Backoff(f"sending to {settings.endpoint}'s staging endpoint"),
     )
     examples = Examples(shared.client, shared.warehouse, counted)
     return Pass(

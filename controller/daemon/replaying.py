@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol
 
 from controller.workspace.errors import WorkspaceError
-from controller.workspace.recorded import AT_ONCE, Recorded
+from controller.workspace.recorded import AT_ONCE, Recorded, Sample
 from policies.pairs import Pair
 from policies.replay import Batch, Drawn, Replay
 from states.machine import State
@@ -33,17 +33,7 @@ TRIAL = 2
 class Draws(Protocol):
     """The inference table, as `controller.workspace.recorded` brings it."""
 
-    def draw(  # noqa: PLR0913 - what a sample hangs on
-        self,
-        *,
-        table: str,
-        endpoint: str,
-        application: str,
-        entity: str,
-        over: timedelta,
-        most: int,
-        salt: str,
-    ) -> Drawn:
+    def draw(self, sample: Sample) -> Drawn:
         """A reproducible sample of one served entity's requests, by id."""
 
     def texts(self, table: str, ids: Sequence[str], over: timedelta) -> list[Recorded]:
@@ -101,7 +91,7 @@ class Replayer:
         if endpoint.inference_table is None:
             name = application.spec.endpoint
             return Drawn(why=f"{name} has no inference table: nothing of users is recorded")
-        return self.recorded.draw(
+        sample = Sample(
             table=endpoint.inference_table,
             endpoint=application.spec.endpoint,
             application=application.name,
@@ -110,6 +100,7 @@ class Replayer:
             most=settings.requests,
             salt=_salt(live),
         )
+        return self.recorded.draw(sample)
 
     def _asked(
         self,

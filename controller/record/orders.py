@@ -81,24 +81,17 @@ def answer(
     said = f"{application}: {'; '.join(known.change.difference)}: {_ANSWERED[word]}"
     if known.answer == given:
         return f"{said} (it was answered before)"
-    connection.execute(
-        update(APPLICATIONS)
-        .where(APPLICATIONS.c.name == application)
-        .values(answer=codec.word_text(given), row=APPLICATIONS.c.row + 1)
+    told = {"answer": word, "difference": list(known.change.difference)}
+    _write_word(
+        connection,
+        known,
+        given,
+        Event(
+            name="order.given",
+            because=reason or f"{actor} ordered {word}",
+            fields={"actor": actor, "reason": reason, **told},
+        ),
     )
-    shown = known.foremost
-    event = Event(
-        name="order.given",
-        release=mark(shown) if shown else None,
-        because=reason or f"{actor} ordered {word}",
-        fields={
-            "actor": actor,
-            "reason": reason,
-            "answer": word,
-            "difference": list(known.change.difference),
-        },
-    )
-    append(connection, [event_row(event, known)])
     return said
 
 
@@ -126,25 +119,33 @@ def wish(connection: Connection, application: str, setup: Setup, actor: str, rea
     said = f"{application}/{known.incumbent} is set up as configured, with the next look"
     if known.wish == given:
         return f"{said} (it was asked for before)"
+    size = str(setup.size) if setup.size else "size as it is"
+    told = {"apply": size, "variables": list(setup.variables.names)}
+    _write_word(
+        connection,
+        known,
+        given,
+        Event(
+            name="order.given",
+            because=reason or f"{actor} ordered apply",
+            fields={"actor": actor, "reason": reason, **told},
+        ),
+    )
+    return said
+
+
+def _write_word(
+    connection: Connection, known: Application, word: Answer | Wish, told: Event
+) -> None:
+    """A person's word on an application, in its column, and told of its foremost release."""
     connection.execute(
         update(APPLICATIONS)
-        .where(APPLICATIONS.c.name == application)
-        .values(answer=codec.word_text(given), row=APPLICATIONS.c.row + 1)
+        .where(APPLICATIONS.c.name == known.name)
+        .values(answer=codec.word_text(word), row=APPLICATIONS.c.row + 1)
     )
     shown = known.foremost
-    event = Event(
-        name="order.given",
-        release=mark(shown) if shown else None,
-        because=reason or f"{actor} ordered apply",
-        fields={
-            "actor": actor,
-            "reason": reason,
-            "apply": str(setup.size) if setup.size else "size as it is",
-            "variables": list(setup.variables.names),
-        },
-    )
+    event = replace(told, release=mark(shown) if shown else None)
     append(connection, [event_row(event, known)])
-    return said
 
 
 def locked(connection: Connection, application: str) -> Loaded:

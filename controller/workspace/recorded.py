@@ -50,6 +50,20 @@ class Texts:
     """Marker (empty: the user's own), status, and the response: each version's last."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Which recorded requests are wanted: a served entity's, of the last hours, so many at most."""
+
+    table: str
+    endpoint: str
+    application: str
+    entity: str
+    over: timedelta
+    most: int
+    salt: str
+    """The key of the draw: the same one draws the same of the same rows."""
+
+
 class RecordedRequests:
     """Reads the inference tables of one workspace."""
 
@@ -64,21 +78,9 @@ class RecordedRequests:
         self._statements = Statements(client, warehouse_id, deadline_s=deadline_s)
         self._names = names
 
-    def draw(  # noqa: PLR0913 - what a sample hangs on
-        self,
-        *,
-        table: str,
-        endpoint: str,
-        application: str,
-        entity: str,
-        over: timedelta,
-        most: int,
-        salt: str,
-    ) -> Drawn:
-        """A sample of what one served entity answered to users in the last hours.
-
-        `salt` is the key of the draw: the same one draws the same of the same rows.
-        """
+    def draw(self, sample: Sample) -> Drawn:
+        """A sample of what one served entity answered to users in the last hours."""
+        table, over = sample.table, sample.over
         from_ms = int(time.time() * 1000) - over // timedelta(milliseconds=1)
         place = f"inference table {table}"
         counted = f"""
@@ -86,9 +88,9 @@ SELECT entity_id, CAST(max(CASE WHEN startswith(marker, :stable) THEN 1 ELSE 0 E
 FROM ({_rows(table, from_ms)}) AS seen
 GROUP BY entity_id
 """
-        marks = {"stable": markers.prefix(application, entity)}
+        marks = {"stable": markers.prefix(sample.application, sample.entity)}
         found = self._statements.rows(place, counted, marks)
-        own = [row[0] for row in self._names.own(endpoint, entity, found) if row[0]]
+        own = [row[0] for row in self._names.own(sample.endpoint, sample.entity, found) if row[0]]
         if not own:
             told = "no request" if not found else "no request that is known to be stable's"
             return Drawn(why=f"the inference table has {told} of the last {over // HOUR} h")
@@ -114,9 +116,9 @@ ranked AS (
     request_id, lot, row_number() OVER (PARTITION BY stratum ORDER BY lot, request_id) AS turn
   FROM placed
 )
-SELECT request_id FROM ranked ORDER BY turn, lot, request_id LIMIT {int(most)}
+SELECT request_id FROM ranked ORDER BY turn, lot, request_id LIMIT {int(sample.most)}
 """
-        parameters: dict[str, Parameter] = {**ids, "own": markers.OWN, "salt": salt}
+        parameters: dict[str, Parameter] = {**ids, "own": markers.OWN, "salt": sample.salt}
         rows = self._statements.rows(place, statement, parameters)
         drawn = tuple(row[0] for row in rows if row[0])
         why = "" if drawn else f"stable has no request of users' in the last {over // HOUR} h"

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.arena import Arena
-from tests.benchmarks.drawing import draw
 from tests.benchmarks.studies import STUDIES, each
 from tests.benchmarks.study import Plan, Study
 
@@ -100,6 +99,8 @@ def main() -> None:
     found["seconds"] = round(time.monotonic() - began)
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "judging.json").write_text(json.dumps(found, indent=2) + "\n")
+    from tests.benchmarks.drawing import draw  # noqa: PLC0415 - matplotlib takes seconds
+
     for figure in draw(found["studies"], FOLDER):
         console.print(f"drawn: {figure}", highlight=False)
     console.print(f"{found['seconds']} s with seed {asked.seed}", highlight=False)

@@ -4,8 +4,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
-from scipy.stats import beta  # type: ignore[import-untyped]
 
 from tests.benchmarks.arena import Outcome
 
@@ -15,6 +13,9 @@ ALPHA = 0.01
 
 def upper_bound(events: int, of: int, confidence: float = 0.95) -> float:
     """Clopper and Pearson's one-sided upper bound of a share."""
+    # Takes seconds: who only collects the tests need not wait for it.
+    from scipy.stats import beta  # type: ignore[import-untyped]  # noqa: PLC0415
+
     return 1.0 if events >= of else float(beta.ppf(confidence, events + 1, of - events))
 
 
@@ -42,6 +43,10 @@ def evidence(candidate: float, stable: float, share: float, margin: float = 0.0)
         return against((ratio * candidate + stable) / (1 + ratio))
     if candidate - stable <= margin:
         return 0.0
+    from scipy.optimize import (  # type: ignore[import-untyped]  # noqa: PLC0415 - as above
+        minimize_scalar,
+    )
+
     found = minimize_scalar(against, bounds=(stable / 2, candidate), method="bounded")
     return float(found.fun)
 

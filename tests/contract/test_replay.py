@@ -14,7 +14,7 @@ from controller.workspace.inference import InferenceTable
 from controller.workspace.markers import OWN, marker
 from controller.workspace.names import identifier
 from controller.workspace.probes import Probes, ResponsePaths
-from controller.workspace.recorded import RecordedRequests
+from controller.workspace.recorded import RecordedRequests, Sample
 from controller.workspace.replays import Replays
 from controller.workspace.serving import Endpoints, ServingSettings
 from controller.workspace.statements import Statements
@@ -93,7 +93,7 @@ class Stage:
         }
 
     def draw(self, most: int = 1000, salt: str = "app/2#1") -> tuple[str, ...]:
-        return self.recorded.draw(
+        sample = Sample(
             table=self.table,
             endpoint=self.endpoint,
             application="app",
@@ -101,7 +101,8 @@ class Stage:
             over=DAY,
             most=most,
             salt=salt,
-        ).requests
+        )
+        return self.recorded.draw(sample).requests
 
     def replayer(self) -> Replayer:
         """A daemon's, as it is when the daemon has just begun."""

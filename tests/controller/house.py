@@ -165,7 +165,7 @@ def opened(folder: Path) -> Iterator[House]:
     outside = Outside(platform=lambda: START + timedelta(seconds=ticks[0]))
     settings, unhurried = ServingSettings(model=MODEL), Backoff("sending", draw=lambda *_: 0.0)
     budget = Budget(shared=True)
-    actor = Actor(outside, outside, store, settings, budget, unhurried)  # type: ignore[arg-type]
+    actor = Actor(outside, outside, store, settings, budget, unhurried, unhurried)  # type: ignore[arg-type]
     leaps = Leaps(lambda: ticks[0])
     one = Pass(NAME, SPEC, store, Printer(store), outside, actor, leaps)  # type: ignore[arg-type]
     yield House(store, outside, clock, one, ticks)

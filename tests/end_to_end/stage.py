@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,7 +25,7 @@ ENDPOINTS = "/api/2.0/serving-endpoints"
 POLL_S = 0.2
 """The daemon's pace in these tests."""
 CUT_OFF = 400
-PATIENCE_S = 90.0
+PATIENCE_S = 45.0
 """Longest wait for anything: a machine may be busy with other things."""
 
 
@@ -140,6 +141,16 @@ class Workspace:
             for one in asked
             if one["method"] != "GET" and one["path"].endswith(path) and one["status"] != CUT_OFF
         ]
+
+    def reads(self, path: str, after: datetime, before: datetime) -> int:
+        """How often what has this path was read between two moments."""
+        asked = self.call("GET", "/_sandbox/requests", params={"since": 0})["requests"]
+        return sum(
+            one["method"] == "GET"
+            and one["path"].endswith(path)
+            and after.timestamp() <= one["time"] <= before.timestamp()
+            for one in asked
+        )
 
 
 @dataclass

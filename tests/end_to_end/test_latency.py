@@ -13,7 +13,6 @@ pytestmark = [
 ]
 
 
-@pytest.mark.thorough
 def test_a_version_that_answers_slowly_and_never_fails_is_rolled_back(
     course: Callable[..., Course], daemon: Callable[..., Daemon], slow: Path, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from controller.workspace.inference import Answer, Ask, Paths, Window
 from controller.workspace.inputs import Inputs, Known
 from controller.workspace.metrics import EntityMinute
 from controller.workspace.recorded import Recorded as RecordedRequest
+from controller.workspace.recorded import Sample
 from controller.workspace.serving import ServingSettings
 from policies.evidence import NOTHING, Arm
 from policies.fuse import Minute
@@ -358,10 +359,8 @@ def _grains(minute: int) -> range:
 class Recorded(Client):
     """Requests that users have sent to stable, as `controller.workspace.recorded` finds them."""
 
-    def draw(self, **wanted: object) -> Drawn:
-        most = wanted["most"]
-        assert isinstance(most, int)
-        return self.see("replay.draw", lambda: Drawn(requests=tuple(map(str, range(most)))))
+    def draw(self, sample: Sample) -> Drawn:
+        return self.see("replay.draw", lambda: Drawn(requests=tuple(map(str, range(sample.most)))))
 
     def texts(self, table: str, ids: Sequence[str], over: timedelta) -> list[RecordedRequest]:
         assert (table, over) == (TABLE, REPLAY.over)

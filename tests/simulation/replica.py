@@ -134,6 +134,7 @@ class Replica:
             ServingSettings(model=MODEL),
             Budget(shared=True, clock=self._steady),
             self._backoff("sending"),
+            self._backoff("sending to staging"),
         )
         record.hands = lambda: actor
         tenure = self._kept() if self.by_lease else Tenure(())

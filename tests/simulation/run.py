@@ -20,9 +20,10 @@ from controller.console.reading import Book
 from controller.daemon import observe, passes
 from controller.daemon.overtaking import Overtaken
 from controller.record.store import Store
+from states.machine import State
 from states.plan import Plan
 from states.reconcile import reconcile
-from states.release import Application
+from states.release import Application, Release
 from states.world import World
 from tests.simulation import fate
 from tests.simulation.draws import Draws
@@ -233,11 +234,17 @@ class _Run:
         """What has come to rest stays so (L1), also when the last calls are forgotten."""
         before, world = sum(self.promises.sends.values()), self.platform.endpoint
         live = self.outside.application().live
-        if live is not None and live.weight:
-            return  # Evidence of users on trial goes on deciding, also while somebody is asked.
-        for one in self.replicas:
-            one.pace = SLOWLY
+        on_trial = live if live is not None and live.weight else None
+        if on_trial is None:
+            # Evidence of users on trial is to stay fresh.
+            for one in self.replicas:
+                one.pace = SLOWLY
         self._look_around(self.stage.now + HEALING_S)
+        if on_trial is not None and self._went_home(on_trial):
+            # A person is asked, and yet harm that shows sends them home.
+            self._come_to_rest()
+            self._stay()
+            return
         application = self.outside.application()
         told = self._told(application)
         assert sum(self.promises.sends.values()) == before, f"it went on sending: {told}"
@@ -246,6 +253,11 @@ class _Run:
         assert self._tidy(application), f"{self.platform.staging} is left behind: {told}"
         if application.hold is None:
             assert self.platform.endpoint == world, told
+
+    def _went_home(self, live: Release) -> bool:
+        """Whether a release that had users has lost them for good since."""
+        now = self.outside.application().newest(live.version)
+        return now is not None and now.state is State.ROLLED_BACK
 
     def _tidy(self, application: Application) -> bool:
         """Of staging endpoints that calls have made none is there, but one that is wanted."""
@@ -357,11 +369,6 @@ EXPLAINED = {
     "not ready after": ("stuck", "slow_update", "unready", "version_gone"),
     "deleted from the registry": ("version_gone",),
     "golden queries failed": ("answers_astray", "staging_gone", "staging_theirs"),
-    "not through its tests on staging": (
-        "stuck",
-        "slow_update",
-        "version_gone",
-        "staging_theirs",
-    ),
+    "not through its tests on staging": ("stuck", "slow_update", "version_gone"),
 }
 """By words of a rollback's reason, the faults that truly make a good version fail so."""

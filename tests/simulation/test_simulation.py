@@ -93,11 +93,10 @@ def test_a_bug_that_is_put_in_is_found(name: str) -> None:
     assert caught.seed is not None, caught.noticed
 
 
-@pytest.mark.thorough
 def test_a_failure_shrinks_to_the_few_faults_that_it_takes() -> None:
     with bugs.BUGS["retry inside a call"]():
         caught = bugs.hunt("retry inside a call", limit_s=60)
         assert caught.seed is not None, caught.noticed
-        _, result = shrunk(caught.seed, Options(), budget=16, say=lambda _: None)
+        _, result = shrunk(caught.seed, Options(), budget=12, say=lambda _: None)
     assert result.violation is not None
     assert len(result.struck) < 12, result.struck

@@ -20,7 +20,7 @@ QUIET = 20
 BOUND = 400
 """Looks within which a healed world must be at rest."""
 
-settings.register_profile("make-test", max_examples=60)
+settings.register_profile("make-test", max_examples=100)
 settings.register_profile("nightly", max_examples=5_000)
 PROFILE = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "make-test"))
 EXAMPLES = settings(

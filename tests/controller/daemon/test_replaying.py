@@ -8,7 +8,7 @@ import pytest
 
 from controller.daemon.replaying import LOOK_S, Replayer, is_time
 from controller.workspace.errors import Unreachable, WorkspaceError
-from controller.workspace.recorded import AT_ONCE, Recorded
+from controller.workspace.recorded import AT_ONCE, Recorded, Sample
 from policies.pairs import Pair
 from policies.replay import Batch, Drawn, Replay
 from states.release import Application, Order
@@ -22,10 +22,10 @@ class Table:
 
     gone: frozenset[str] = frozenset()
     asked: list[int] = field(default_factory=list)
-    draws: list[dict[str, object]] = field(default_factory=list)
+    draws: list[Sample] = field(default_factory=list)
 
-    def draw(self, **wanted: object) -> Drawn:
-        self.draws.append(wanted)
+    def draw(self, sample: Sample) -> Drawn:
+        self.draws.append(sample)
         return Drawn(requests=tuple(f"request-{number}" for number in range(100)))
 
     def texts(self, table: str, ids: Sequence[str], over: timedelta) -> list[Recorded]:
@@ -114,15 +114,15 @@ def test_a_sample_is_drawn_of_stables_requests_with_the_release_as_its_key(trial
     )
     assert isinstance(trial.look(), Drawn)
     assert trial.table.draws == [
-        {
-            "table": TABLE,
-            "endpoint": "rag-chatbot-endpoint",
-            "application": "rag-chatbot",
-            "entity": "rag_chatbot-v1",
-            "over": timedelta(hours=24),
-            "most": 200,
-            "salt": "rag-chatbot/2#1",
-        }
+        Sample(
+            table=TABLE,
+            endpoint="rag-chatbot-endpoint",
+            application="rag-chatbot",
+            entity="rag_chatbot-v1",
+            over=timedelta(hours=24),
+            most=200,
+            salt="rag-chatbot/2#1",
+        )
     ]
 
 

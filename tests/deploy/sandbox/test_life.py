@@ -170,7 +170,6 @@ def test_a_sandbox_that_cannot_start_says_so_and_ends(tmp_path: Path) -> None:
     assert "sandbox: the sandbox cannot start" in ended.stderr
 
 
-@pytest.mark.thorough
 def test_the_next_start_removes_what_a_killed_one_has_left(
     cold: subprocess.Popen[str],
     port: int,
