@@ -4,6 +4,7 @@ An answer is for the change that was shown: when the world has changed again sin
 """
 
 from policies.rollout import WHOLE
+from states.applying import undeclared
 from states.desired import closed, desired, exposure
 from states.difference import ANEW, FALLBACK, Change
 from states.home import add_span, roll_back
@@ -51,15 +52,9 @@ def refusal(application: Application, word: str) -> str | None:
 def _undeclared(turn: Turn, word: str) -> str | None:
     """A change of the endpoint replaces its variables, which nobody can read there."""
     application, change = turn.application, turn.application.change
-    known = application.ours or application.spec.environment_declared
     # Whoever is on trial goes on after `adopt` too, by further changes.
     adopted = word == "adopt" and not (application.live and change and ANEW in change.endpoint)
-    if adopted or known or change is None or not _moved(change):
-        return None
-    return (
-        f"serving.environment of {application.name} is not declared, and a change replaces the "
-        "endpoint's variables: state them, or `environment: none`"
-    )
+    return None if adopted or change is None or not _moved(change) else undeclared(application)
 
 
 def _moved(change: Change) -> bool:

@@ -17,7 +17,7 @@ from states.home import converged
 from states.machine import State
 from states.plan import Apply
 from states.release import Application
-from states.resending import LAST_WAIT, spent
+from states.resending import FRESH, LAST_WAIT, spent
 from states.setup import Applying, Upkeep, Wish
 from states.turn import Turn
 from states.world import Endpoint, Size
@@ -25,8 +25,6 @@ from states.world import Endpoint, Size
 EDITED = "serving.environment was edited"
 BEFORE_ALL = (State.PROVISIONING, State.TESTING, State.CANARY)
 """States from which a release goes on by further changes of the endpoint."""
-FRESH = timedelta(seconds=10)
-"""So soon after the call, a failure that shows may still be that of an earlier update."""
 SILENT = timedelta(minutes=10)
 """Longest that the endpoint's minutes may be behind the watch."""
 

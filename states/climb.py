@@ -1,7 +1,6 @@
 """How a live release goes on, and its way up to the first users: provisioned, then tested."""
 
 from dataclasses import replace
-from datetime import timedelta
 
 from policies.blindness import named
 from policies.dispersion import clusters
@@ -20,6 +19,7 @@ from states.quarantine import quarantined
 from states.rehearsal import rehearse
 from states.release import Order, Release
 from states.replaying import replayed, undecided_rolls_back, unproven
+from states.resending import FRESH
 from states.rounds import told_round, with_table
 from states.turn import Turn
 from states.world import Endpoint
@@ -29,8 +29,6 @@ NOTHING_DECIDES = (
     "proof: let one decide, or set rollout.steps to [100]"
 )
 MASKED = "AI Gateway's fallback hides a canary's errors: switch fallback_config off"
-FRESH = timedelta(seconds=10)
-"""So soon after a call, a failure that shows may still be that of an earlier one."""
 
 
 def go_on(turn: Turn, release: Release) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from policies.admission import HOLD_TAG, approvals, input_change
 from policies.calendar import frozen, shut
+from policies.rollout import WHOLE
 from states.consent import Word
 from states.machine import State
 from states.release import Release
@@ -161,7 +162,7 @@ def last_gate(turn: Turn, release: Release) -> Gate | None:
     stood; another bake, after one that was cut, is asked about anew.
     """
     assert release.pinned is not None, "a live release has a pinned plan"
-    gate = opening_gate(turn, release) if release.weight < 100 else None  # noqa: PLR2004 - percent
+    gate = opening_gate(turn, release) if release.weight < WHOLE else None
     if gate is None and release.signs.hold:
         gate = Gate(why=HELD, needs_person=True)
     if gate is not None or release.pinned.approval != "before_production":

@@ -12,6 +12,8 @@ FIRST_WAIT = timedelta(seconds=5)
 """Least time before the same call is sent again; doubled each time."""
 LAST_WAIT = timedelta(minutes=1)
 """Pace of a rollback that takes no effect: it is sent for as long as it takes."""
+FRESH = timedelta(seconds=10)
+"""So soon after a call, a failure that shows may still be that of an earlier one."""
 
 assert MEMORY >= 2 * WINDOW, "of each call in the window it is known whether it was the first"
 

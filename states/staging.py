@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from policies.golden import Round
+from policies.rollout import WHOLE
 from policies.words import duration
 from states.plan import CreateStaging, Level, RemoveStaging
 from states.release import Application, Release
@@ -18,7 +19,6 @@ from states.world import Absent, Endpoint, Serving, Share
 
 OWNER = "headgate"
 """What the tag `headgate.owner` says on every endpoint that Headgate made."""
-WHOLE = 100
 LINGER = timedelta(hours=1)
 """How long after it was last asked for one that is not there may yet appear: a call whose answer
 was lost, or a process that slept before it sent one. Until then it is looked for."""

@@ -28,10 +28,9 @@ from controller.workspace.serving import Endpoints
 from policies.admission import Admission, admit
 from states.intake import unadoptable
 from states.release import Application
+from states.room import MOST_ENTITIES
 from states.world import Absent, Endpoint, ModelVersion
 
-MOST_ENTITIES = 15
-"""Served entities of one endpoint; the platform's real limit, where its documentation says 10."""
 COVERED = 0.95
 """Least share of the requests that the table must show, and that must name a served entity."""
 MINUTE_S = 60

@@ -8,7 +8,7 @@ pace and a half, and gives the scheduler a new beginning.
 import time
 from collections.abc import Callable
 from datetime import UTC, timedelta
-from threading import Event
+from threading import Event, Lock
 
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -26,24 +26,32 @@ class Tick:
         self._rung = False
         self._woken = Event()
         self._scheduler: BackgroundScheduler | None = None
+        self._changing = Lock()
+        """Who waits may begin anew while another thread stops it all."""
+        self._over = False
 
     def start(self) -> None:
-        """Ring at the pace from now on, whatever was before."""
-        self._end()
-        self._scheduler = BackgroundScheduler(timezone=UTC)
-        self._scheduler.add_job(
-            self._ring,
-            "interval",
-            seconds=self._pace_s,
-            coalesce=True,
-            max_instances=1,
-            misfire_grace_time=None,
-        )
-        self._scheduler.start()
+        """Ring at the pace from now on, whatever was before; after `stop`, not any more."""
+        with self._changing:
+            self._end()
+            if self._over:
+                return
+            self._scheduler = BackgroundScheduler(timezone=UTC)
+            self._scheduler.add_job(
+                self._ring,
+                "interval",
+                seconds=self._pace_s,
+                coalesce=True,
+                max_instances=1,
+                misfire_grace_time=None,
+            )
+            self._scheduler.start()
 
     def stop(self) -> None:
         """Ring no more; whoever waits goes on at once."""
-        self._end()
+        with self._changing:
+            self._over = True
+            self._end()
         self._ring()
 
     def knock(self) -> None:

@@ -36,7 +36,6 @@ from policies.rollout import MOST_HELD_BACK, Rollout
 from states.release import Spec
 
 SELECT = re.compile(r"(?is)\s*(?:SELECT|WITH)\b[^;]*")
-CPU = "CPU"
 DEFAULTS = Rollout()
 SPEC = Spec(model="", endpoint="")
 RULES = Rules()

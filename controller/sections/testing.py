@@ -26,11 +26,9 @@ from controller.workspace.patterns import pattern_trouble, schema_trouble
 from policies.golden import GoldenQuery
 from policies.languages import NAMES
 
-SELECT = re.compile(r"(?is)\s*(?:SELECT|WITH)\b[^;]*")
 TABLE = re.compile(r"[^\s./`]+\.[^\s./`]+\.[^\s./`]+")
 MOST_REPEATED = 20
 """Times that one query is asked in a round."""
-CPU = "CPU"
 
 
 def _pattern(text: str) -> str:

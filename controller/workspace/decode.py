@@ -17,6 +17,7 @@ from databricks.sdk.service.serving import (
 )
 
 from controller.workspace.errors import WorkspaceError
+from policies.rollout import WHOLE
 from states.world import Endpoint, Serving, Share, Size
 
 Config = EndpointCoreConfigOutput | EndpointPendingConfig
@@ -27,7 +28,6 @@ FAILED_UPDATES = (
     # Cancelled in the serving UI: as with a failure, the wanted state did not come about.
     EndpointStateConfigUpdate.UPDATE_CANCELED,
 )
-ALL = 100
 
 
 def endpoint(name: str, detail: ServingEndpointDetailed) -> Endpoint:
@@ -114,7 +114,7 @@ def _weights(place: str, config: Config, names: list[str]) -> dict[str, int]:
             raise WorkspaceError(
                 f"{place}: several entities and no routes: who gets traffic is unknown"
             )
-        return dict.fromkeys(names, ALL)
+        return dict.fromkeys(names, WHOLE)
     weights: dict[str, int] = {}
     for route in routes:
         name = route.served_entity_name or route.served_model_name

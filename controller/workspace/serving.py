@@ -32,6 +32,7 @@ from controller.workspace import decode
 from controller.workspace.client import translated
 from controller.workspace.errors import Refused, Unreachable, WorkspaceError
 from controller.workspace.names import segment
+from policies.rollout import WHOLE
 from states.world import Absent, Endpoint, Grant, Serving, Share, Size
 
 OWNER_TAG = EndpointTag(key="headgate.owner", value="headgate")
@@ -41,8 +42,6 @@ RELEASE_TAG = "headgate.release"
 NOT_THE_API = ("NOT_FOUND", "ENDPOINT_NOT_FOUND")
 """Codes of a 404 that says nothing of the endpoint: the SDK's for an HTML page, such as a proxy's,
 and Databricks' for a path that it does not have. An endpoint missed so must not seem deleted."""
-ALL = 100
-"""Traffic in percent: the routes of a configuration share all of it."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Endpoints:
         `sizes` are of entities that are to have another one than they have, or than is configured.
         One read and one write. Returning means that the workspace accepted it, not that it is so.
         """
-        assert sum(share.weight for share in serving.shares.values()) == ALL, serving
+        assert sum(share.weight for share in serving.shares.values()) == WHOLE, serving
         try:
             found = self.detail(name)
         except WorkspaceError as error:

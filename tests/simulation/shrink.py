@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from tests.simulation.fate import AT_PLACES, IN_TIME
 from tests.simulation.record import ram_disk, template
 from tests.simulation.run import Options, Result, run
 
@@ -32,8 +31,8 @@ class _Shrinking:
         if first.violation is None:
             return options, first
         self.kind = _kind(first)
-        best, result = self._without_kinds(options, first)
-        best, result = self._without_each(best, result)
+        best, result = self._halved(options, first, _kinds)
+        best, result = self._halved(best, result, _keys)
         self.say(f"{len(first.struck)} faults shrank to {len(result.struck)}")
         return best, result
 
@@ -45,25 +44,17 @@ class _Shrinking:
         same = result.violation is not None and _kind(result) == self.kind
         return result if same else None
 
-    def _without_kinds(self, options: Options, result: Result) -> tuple[Options, Result]:
-        for kind in (*AT_PLACES, *IN_TIME):
-            if not any(key.endswith(f":{kind}") for key in result.struck):
-                continue
-            fewer = replace(options, left_out=options.left_out | {kind})
-            found = self._try(fewer)
-            if found is not None:
-                options, result = fewer, found
-        return options, result
-
-    def _without_each(self, options: Options, result: Result) -> tuple[Options, Result]:
+    def _halved(
+        self, options: Options, result: Result, parted: Callable[[Result], list[str]]
+    ) -> tuple[Options, Result]:
+        """Leave out what is struck, half of it at first, then less and less at a time."""
         parts = 2
         while result.struck and self.left > 0:
-            keys = list(result.struck)
-            size = max(1, len(keys) // parts)
-            for start in range(0, len(keys), size):
-                fewer = replace(
-                    options, left_out=options.left_out | set(keys[start : start + size])
-                )
+            all_ = parted(result)
+            size = max(1, len(all_) // parts)
+            for start in range(0, len(all_), size):
+                left_out = options.left_out | set(all_[start : start + size])
+                fewer = replace(options, left_out=left_out)
                 found = self._try(fewer)
                 if found is not None:
                     options, result, parts = fewer, found, max(2, parts - 1)
@@ -71,8 +62,17 @@ class _Shrinking:
             else:
                 if size == 1:
                     break
-                parts = min(len(keys), 2 * parts)
+                parts = min(len(all_), 2 * parts)
         return options, result
+
+
+def _kinds(result: Result) -> list[str]:
+    """The kinds of faults that struck."""
+    return sorted({key.rsplit(":", 1)[-1] for key in result.struck})
+
+
+def _keys(result: Result) -> list[str]:
+    return list(result.struck)
 
 
 def _kind(result: Result) -> str:

@@ -13,6 +13,7 @@ from apscheduler.schedulers import base
 from structlog.testing import capture_logs
 
 from controller.daemon.beat import Daemon
+from controller.daemon.tick import Tick
 from controller.record.printer import Printer
 from controller.record.store import Store
 from states.release import Spec
@@ -204,3 +205,26 @@ def test_who_rings_does_not_wait_for_the_next_beat(tmp_path: Path) -> None:
         daemon.stop()
         assert daemon.passes.end(10) == 0
         store.close()
+
+
+def test_a_tick_that_is_stopped_while_it_begins_anew_stays_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A busy machine loses rings: the beat begins anew as the daemon is told to end."""
+    tick, real, ending = Tick(timedelta(hours=1)), base.BaseScheduler.shutdown, threading.Event()
+
+    def shutdown(self: base.BaseScheduler, *args: object, **how: object) -> None:
+        ending.set()
+        time.sleep(0.2)  # so long that both threads would be in here, if they could
+        real(self, *args, **how)
+
+    tick.start()
+    monkeypatch.setattr(base.BaseScheduler, "shutdown", shutdown)
+    anew = threading.Thread(target=tick.start)
+    anew.start()
+    assert ending.wait(5)
+    tick.stop()
+    anew.join(5)
+    assert tick._scheduler is None
+    tick.start()
+    assert tick._scheduler is None, "what was stopped does not begin again"
