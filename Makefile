@@ -17,10 +17,10 @@ demo: $(READY)  ## Four versions of a RAG model, from registration to production
 	@$(BIN)/headgate demo
 
 test: $(READY)  ## All tests that need wheels only.
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 test-all: $(READY)  ## The same, and the thorough ones that take longer.
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder -m "thorough or not thorough"
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder -m "thorough or not thorough"
 
 check: $(READY)  ## Lint, format and types.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
