@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from controller.console import applying, pairs, reading, render, report, verbs
+from controller.console import applying, completing, pairs, reading, render, report, verbs
 from controller.console.admitting import admission_in_words
 from controller.console.common import (
     DEFECT,
@@ -31,12 +31,14 @@ from controller.console.common import (
     opened,
 )
 from controller.console.guarding import gates_in_words, golden_in_words, guards_in_words
+from controller.console.manual import ABOUT, PROGRAM, Manual
 from controller.settings import HttpSettings, ProcessSettings, after_of, load
 
 app = typer.Typer(
-    help="An event-driven release controller for models on Databricks Model Serving.",
+    name=PROGRAM,
+    cls=Manual,
+    help=ABOUT,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -131,7 +133,9 @@ def validate(config: Config) -> None:
 @app.command()
 def plan(  # noqa: PLR0913, PLR0917 - typer's way: its options
     config: Config,
-    application: Annotated[str | None, typer.Argument(metavar="[APP]")] = None,
+    application: Annotated[
+        str | None, typer.Argument(metavar="APP", autocompletion=completing.applications)
+    ] = None,
     rps: Annotated[
         float | None, typer.Option("--rps", help="The endpoint's requests per second.")
     ] = None,
