@@ -78,10 +78,16 @@ def _sentence(
     return f"{where}: {detail['msg'].removeprefix('Value error, ')}"
 
 
-def meant(word: str, known: Sequence[str]) -> str:
+def meant(word: str, known: Sequence[str], others: str = "known:") -> str:
     """The end of a sentence that refuses a word: the nearest known one, or all of them."""
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+    nearest = near(word, known)
+    return f"; did you mean {nearest}?" if nearest else f"; {others} {', '.join(known)}"
+
+
+def near(word: str, known: Sequence[str], *, alike: float = 0.6) -> str | None:
+    """The known word that is most like one, if any is; 1 would be the very same."""
+    found = difflib.get_close_matches(word, known, n=1, cutoff=alike)
+    return found[0] if found else None
 
 
 def _deepest(details: Sequence[Any]) -> list[Any]:

@@ -33,6 +33,7 @@ from controller.console.common import (
 from controller.console.guarding import gates_in_words, golden_in_words, guards_in_words
 from controller.console.manual import ABOUT, PROGRAM, Manual
 from controller.settings import HttpSettings, ProcessSettings, after_of, load
+from controller.variables import misspelt
 
 app = typer.Typer(
     name=PROGRAM,
@@ -47,9 +48,14 @@ app.add_typer(verbs.app)
 app.add_typer(report.app)
 app.add_typer(pairs.app)
 
+COMPLETING = f"_{PROGRAM.upper()}_COMPLETE"
+"""Set by a shell that asks what could be typed: nobody reads a sentence then."""
+
 
 def main() -> None:
     """Run one command, and end with its exit code."""
+    if COMPLETING not in os.environ:
+        sys.stderr.writelines(f"headgate: {one}\n" for one in misspelt(os.environ))
     try:
         app()
     except BrokenPipeError:

@@ -26,9 +26,7 @@ Selected = Annotated[
 Release = Annotated[
     str, typer.Argument(metavar="APP[/VERSION]", autocompletion=completing.releases)
 ]
-Application = Annotated[
-    str, typer.Argument(metavar="APP", autocompletion=completing.applications)
-]
+Application = Annotated[str, typer.Argument(metavar="APP", autocompletion=completing.applications)]
 Logs = Annotated[
     list[str] | None,
     typer.Option("--logs", metavar="FILE|-", help="Read the daemon's log instead of the store."),

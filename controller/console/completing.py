@@ -37,7 +37,7 @@ def releases(ctx: typer.Context, incomplete: str) -> list[str]:
 def _configured(path: Path | None) -> list[str]:
     """The names in a configuration file, valid or not."""
     with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
-        read = yaml.safe_load((path or USUAL).read_text(encoding="utf-8"))
+        read = yaml.safe_load(Path(path or USUAL).read_text(encoding="utf-8"))
         named = read.get("applications") if isinstance(read, dict) else None
         return [str(name) for name in named] if isinstance(named, dict) else []
     return []

@@ -7,12 +7,9 @@ line is cut off, and that each example is one that the command takes.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from typer.core import TyperGroup
-
-if TYPE_CHECKING:
-    from typer import Context
 
 PROGRAM = "headgate"
 ABOUT = (
@@ -196,7 +193,7 @@ class Manual(TyperGroup):
                 command.short_help = entry.line
                 command.epilog = "\b\nExamples:\n" + "\n".join(f"  {one}" for one in entry.examples)
 
-    def list_commands(self, ctx: "Context") -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 - typer's own
         """The names, as the manual orders them; those without a place last."""
         places = {name: place for place, name in enumerate(_entries())}
         return sorted(self.commands, key=lambda name: places.get(name, len(places)))

@@ -21,6 +21,7 @@ from controller.console.common import (
     fail,
     in_words,
 )
+from controller.places import meant
 from controller.settings import ApplicationSettings, ProcessSettings, SettingsError, load
 
 app = typer.Typer()
@@ -113,8 +114,8 @@ def _traffic(
 def _settings(config: Path, name: str) -> ApplicationSettings:
     applications = load(config).applications
     if name not in applications:
-        there = ", ".join(applications)
-        raise SettingsError(f"{config}: has no application {name}; there is {there}")
+        told = meant(name, list(applications), "there is")
+        raise SettingsError(f"{config}: has no application {name}{told}")
     return applications[name]
 
 

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from controller.record.store import Store
 
 app = typer.Typer()
-Version = Annotated[
-    str, typer.Argument(metavar="APP/VERSION", autocompletion=completing.releases)
-]
+Version = Annotated[str, typer.Argument(metavar="APP/VERSION", autocompletion=completing.releases)]
 Override = Annotated[
     bool, typer.Option("--override", help="Also without proof, and past what holds.")
 ]

@@ -143,7 +143,7 @@ class Store:
             return tuple(found.scalars())
 
     def versions(self) -> dict[str, set[str]]:
-        """The versions that each application has releases of; none of one that waits for a first."""
+        """The versions that each application has releases of; of a new one none."""
         names = {name: set[str]() for name in self.applications()}
         with self.reading() as connection:
             for name, version in connection.execute(
