@@ -113,8 +113,20 @@ def dead_man(
 
 
 @app.command()
-def validate(config: Config) -> None:
+def validate(
+    config: Annotated[
+        Path, typer.Option("--config", help="The configuration file.")
+    ] = completing.USUAL,
+    schema: Annotated[  # noqa: FBT002 - typer's way
+        bool, typer.Option("--schema", help="Print the JSON Schema for editors.")
+    ] = False,
+) -> None:
     """Check a configuration file, and say what it amounts to."""
+    if schema:
+        from controller.console.keys import schema_text  # noqa: PLC0415 - only here
+
+        sys.stdout.write(schema_text())
+        return
     with in_words():
         loaded = load(config)
         for name, one in loaded.applications.items():
