@@ -32,6 +32,7 @@ from controller.console.common import (
 )
 from controller.console.guarding import gates_in_words, golden_in_words, guards_in_words
 from controller.console.manual import ABOUT, PROGRAM, Manual
+from controller.console.waiting import working
 from controller.settings import HttpSettings, ProcessSettings, after_of, load
 from controller.variables import misspelt
 
@@ -173,7 +174,8 @@ def plan(  # noqa: PLR0913, PLR0917 - typer's way: its options
     with in_words():
         given = Given.read(rps, lag, errors)
         try:
-            found = list(plans(config, application, ProcessSettings.read(), given))
+            with working("reading what the endpoints have seen"):
+                found = list(plans(config, application, ProcessSettings.read(), given))
         except Unconfigured as error:
             fail(f"{error}; or say --rps and --lag, and no workspace is asked", USAGE)
         except WorkspaceError as error:
@@ -206,7 +208,8 @@ def backtest(  # noqa: PLR0913, PLR0917 - typer's way: its options
 
     with in_words():
         url = store or ProcessSettings.read().store
-        report = replayed(config, against, url, seed=seed, number=splits)
+        with working("replaying") as progress:
+            report = replayed(config, against, url, progress, seed=seed, number=splits)
         if as_json:
             sys.stdout.write(json.dumps(report.as_json(), indent=2) + "\n")
         else:
@@ -229,7 +232,8 @@ def doctor(
 
     with in_words():
         try:
-            found = diagnose(config, ProcessSettings.read(), probe=probe)
+            with working("looking at the workspace") as progress:
+                found = diagnose(config, ProcessSettings.read(), progress, probe=probe)
         except Unconfigured as error:
             fail(str(error), USAGE)
         if as_json:
@@ -360,9 +364,11 @@ def backup(
     with in_words():
         record = opened(store)
         try:
-            sys.stdout.write(back_up(record, file) + "\n")
+            with working("copying the record, and checking the copy"):
+                said = back_up(record, file)
         finally:
             record.close()
+    sys.stdout.write(f"{said}\n")
 
 
 @app.command()
@@ -378,7 +384,9 @@ def restore(
 
     with in_words():
         url = store or ProcessSettings.read().store
-        sys.stdout.write(restored(file, url, replace=replace) + "\n")
+        with working("restoring the record, and checking it"):
+            said = restored(file, url, replace=replace)
+    sys.stdout.write(f"{said}\n")
 
 
 def _recompute(book: reading.Book, selection: str, *, as_json: bool) -> int:
