@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from controller.console import applying, completing, pairs, reading, render, report, verbs
+from controller.console import applying, completing, init, pairs, reading, render, report, verbs
 from controller.console.admitting import admission_in_words
 from controller.console.common import (
     DEFECT,
@@ -44,6 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(init.app)
 app.add_typer(applying.app)
 app.add_typer(verbs.app)
 app.add_typer(report.app)

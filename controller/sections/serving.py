@@ -62,13 +62,13 @@ class ServingSettings(Strict):
     """How a new served entity is sized and set up; running ones keep their size until `apply`."""
 
     workload_size: Literal["Small", "Medium", "Large"] | None = None
-    """Without it, and without concurrency: as big as the stable version is, or else Small."""
+    """How big; without it, and without concurrency: as the stable version is, or else Small."""
     min_concurrency: int | None = Field(default=None, ge=0, multiple_of=4)
     """Requests at a time that are always provisioned for, instead of a workload size."""
     max_concurrency: int | None = Field(default=None, ge=4, multiple_of=4)
     """Requests at a time that it may grow to."""
     workload_type: WorkloadType | None = None
-    """Without it: as the stable version's, or else CPU."""
+    """What it runs on; without it: as the stable version's, or else CPU."""
     scale_to_zero: bool = False
     """A version that sleeps cannot be gone back to at once."""
     environment: dict[str, str] | Literal["none"] | None = None
