@@ -48,8 +48,9 @@ class Draft:
         self._lines = [f"# yaml-language-server: $schema={SCHEMA_FILE}"]
         origin = f"serving endpoint {found.endpoint}" if found.exists else f"model {found.model}"
         self._say(
-            f"Written by `headgate init` from {origin}, and yours to change. Above each key is what "
-            f"it means, and its default. {REVIEW.removesuffix(': ')} marks what only you can know.",
+            f"Written by `headgate init` from {origin}, and yours to change. Above each key is "
+            "what it means, and its default. "
+            f"{REVIEW.removesuffix(': ')} marks what only you can know.",
             0,
         )
         self._lines += ["applications:", f"  {_scalar(self._name)}:"]
@@ -277,8 +278,13 @@ def _first(example: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scalar(value: object) -> str:
-    """A value in one line of YAML."""
+    """A value in one line of YAML; escaped, where it has characters that steer a terminal."""
+    text = _dumped(value, plain=True)
+    return text if printable(text) == text else _dumped(value, plain=False)
+
+
+def _dumped(value: object, *, plain: bool) -> str:
     text: str = yaml.safe_dump(
-        value, default_flow_style=True, allow_unicode=True, width=float("inf"), sort_keys=False
+        value, default_flow_style=True, allow_unicode=plain, width=float("inf"), sort_keys=False
     )
     return text.removesuffix("\n").removesuffix("\n...")
