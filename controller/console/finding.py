@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from databricks.sdk.service.serving import ServedEntityOutput, ServingEndpointDetailed
 
@@ -62,21 +62,27 @@ class Found:
         return next(iter([*known, *sorted(named)]), PREFERRED[0])
 
 
+@dataclass(frozen=True)
 class Finder:
     """Looks at a workspace: `SettingsError` for what it lacks, WorkspaceError if it refuses."""
 
-    def __init__(self) -> None:
+    endpoints: Endpoints
+    registry: Registry
+    mlflow: MlflowReader
+
+    @classmethod
+    def connected(cls) -> Self:
+        """One for the workspace that Databricks' unified authentication names."""
         client = connect()
-        self._endpoints, self._registry = Endpoints(client), Registry(client)
-        self._mlflow = MlflowReader(DEADLINE_S)
+        return cls(Endpoints(client), Registry(client), MlflowReader(DEADLINE_S))
 
     def custom(self) -> dict[str, tuple[str, ...]]:
         """The endpoints that serve registered models, and which."""
-        return {name: models for name, models in self._endpoints.served().items() if models}
+        return {name: models for name, models in self.endpoints.served().items() if models}
 
     def endpoint(self, name: str) -> Found:
         """What an endpoint serves, and how."""
-        detail = self._endpoints.detail(name)
+        detail = self.endpoints.detail(name)
         if detail is None:
             there = list(self.custom())
             told = meant(name, there[:SHOWN], "there is") if there else ""
@@ -116,14 +122,14 @@ class Finder:
         if len(parts) != MODEL_PARTS or not all(NAME.match(part) for part in parts):
             raise SettingsError(f"--model {model}: name it as catalog.schema.model")
         named = endpoint or f"{parts[-1].replace('_', '-')}-endpoint"
-        if self._endpoints.detail(named) is not None:
+        if self.endpoints.detail(named) is not None:
             told = f"serving endpoint {named} is there already: say --endpoint {named} alone, or "
             raise SettingsError(f"{told}another name for the one that Headgate is to create")
-        if not self._registry.model_exists(model):
-            near = meant(model, self._registry.siblings(model)[:SHOWN], "its schema has")
+        if not self.registry.model_exists(model):
+            near = meant(model, self.registry.siblings(model)[:SHOWN], "its schema has")
             raise SettingsError(f"there is no registered model {model}{near}")
         ready = [
-            one.version for one in self._registry.versions(model, detail=()) if one.status == READY
+            one.version for one in self.registry.versions(model, detail=()) if one.status == READY
         ]
         version = ready[-1] if ready else None
         found = self._model(model, version) if version else {}
@@ -138,9 +144,9 @@ class Finder:
         found: dict[str, Any] = {}
         troubles = []
         reads: dict[str, Callable[[], object]] = {
-            "aliases": lambda: self._registry.aliases(model),
-            "signature": lambda: self._mlflow.signature(model, version),
-            "example": lambda: _request(self._mlflow.example(model, version)),
+            "aliases": lambda: self.registry.aliases(model),
+            "signature": lambda: self.mlflow.signature(model, version),
+            "example": lambda: _request(self.mlflow.example(model, version)),
         }
         for name, read in reads.items():
             try:

@@ -70,7 +70,7 @@ def _draft(endpoint: str | None, model: str | None, application: str | None) -> 
     from controller.console.finding import Finder  # noqa: PLC0415
 
     with working("looking at the workspace") as progress:
-        finder = Finder()
+        finder = Finder.connected()
         custom = finder.custom() if endpoint is None and model is None else {}
     if endpoint is None and model is None:
         endpoint = _chosen(custom)

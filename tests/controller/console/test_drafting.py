@@ -5,10 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from databricks.sdk import WorkspaceClient
+from databricks.sdk.service.serving import ServingEndpointDetailed
 
 from controller.console.drafting import PLACEHOLDER, Draft, golden, paths_of
-from controller.console.finding import Found
-from controller.settings import ApplicationSettings, load
+from controller.console.finding import Finder, Found
+from controller.settings import ApplicationSettings, SettingsError, load
+from controller.workspace.mlflow_reader import MlflowReader
+from controller.workspace.registry import Registry
+from controller.workspace.serving import Endpoints
 from states.world import Size
 
 MODEL = "main.ml_models.rag_chatbot"
@@ -129,3 +134,35 @@ def test_without_an_example_or_a_signature_the_places_to_fill_in_are_marked(
     assert one.inference_table is not None
     assert text.count("# REVIEW: ") == 3
     assert max(map(len, text.splitlines())) <= 100
+
+
+class Foundation(Endpoints):
+    """An endpoint as Databricks shows one of a foundation model, or of another provider's."""
+
+    def __init__(self, entity: dict[str, Any]) -> None:
+        self._entity = {"name": "llm", "state": {"deployment": "DEPLOYMENT_READY"}, **entity}
+
+    def detail(self, name: str) -> ServingEndpointDetailed:
+        return ServingEndpointDetailed.from_dict(
+            {
+                "name": name,
+                "state": {"ready": "READY", "config_update": "NOT_UPDATING"},
+                "config": {"served_entities": [self._entity]},
+            }
+        )
+
+
+@pytest.mark.parametrize(
+    "entity",
+    [
+        {"foundation_model": {"name": "system.ai.llama_v3"}},
+        {"external_model": {"name": "gpt", "provider": "openai", "task": "llm/v1/chat"}},
+        {"entity_name": "main.tools.lookup"},
+        {"entity_name": "old_registry_model", "entity_version": "3"},
+    ],
+)
+def test_an_endpoint_without_versions_is_refused_with_a_sentence(entity: dict[str, Any]) -> None:
+    client = object.__new__(WorkspaceClient)  # nobody is asked
+    finder = Finder(Foundation(entity), Registry(client), MlflowReader(1))
+    with pytest.raises(SettingsError, match="llm serves no registered model of Unity Catalog"):
+        finder.endpoint("llm")
