@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-ver
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .PHONY: demo test test-all check lock sandbox run bench-daemon bench-sandbox bench-judging bench-scale \
-	bench-faults mutate torture simulate simulate-crashes simulate-bugs simulate-layers compat reference help
+	bench-faults mutate torture simulate simulate-crashes simulate-bugs simulate-layers compat help
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -71,6 +71,7 @@ mutate: $(READY)  ## Mutation score of policies/ and states/, with every survivo
 compat: $(READY)  ## The newest clients, and MLflow 2, against the sandbox; needs a package registry.
 	@$(BIN)/python -m tests.compat.run
 
+.PHONY: reference
 reference: $(READY)  ## The pages of commands and configuration, and the editors' schema, made anew.
 	@$(BIN)/python -m controller.console.reference
 

@@ -56,6 +56,24 @@ def test_what_cannot_be_read_is_not_offered_without_a_word(here: Path, text: str
     assert tab("status", "r") == []
 
 
+@pytest.mark.parametrize(
+    ("shell", "offered"),
+    [("zsh", "_arguments '*: :((\"rag-chatbot\"))'"), ("fish", "rag-chatbot")],
+)
+def test_other_shells_are_offered_the_same(here: Path, shell: str, offered: str) -> None:
+    (here / "headgate.yaml").write_text("applications: {rag-chatbot: {}, search: {}}")
+    told = CliRunner().invoke(
+        app,
+        prog_name="headgate",
+        env={
+            "_HEADGATE_COMPLETE": f"complete_{shell}",
+            "_TYPER_COMPLETE_ARGS": "headgate status r",
+            "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        },
+    )
+    assert (told.stdout.strip(), told.stderr) == (offered, "")
+
+
 def test_the_configuration_that_is_named_is_looked_into(here: Path) -> None:
     (here / "other.yaml").write_text("applications: {search: {}}")
     assert tab("plan", "--config", "other.yaml", "s") == ["search"]
