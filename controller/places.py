@@ -16,6 +16,9 @@ from pydantic_core import PydanticCustomError
 Place = tuple[str | int, ...]
 """Keys and indexes from the top of the file."""
 
+LISTED = 20
+"""Words that a sentence names, of those that would have been right: a store may have thousands."""
+
 
 def refusal(place: Place, sentence: str) -> PydanticCustomError:
     """What a model's validator raises of a place below it."""
@@ -79,9 +82,12 @@ def _sentence(
 
 
 def meant(word: str, known: Sequence[str], others: str = "known:") -> str:
-    """The end of a sentence that refuses a word: the nearest known one, or all of them."""
+    """The end of a sentence that refuses a word: the nearest known one, or which there are."""
     nearest = near(word, known)
-    return f"; did you mean {nearest}?" if nearest else f"; {others} {', '.join(known)}"
+    if nearest:
+        return f"; did you mean {nearest}?"
+    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
+    return f"; {others} {', '.join(known[:LISTED])}{more}"
 
 
 def near(word: str, known: Sequence[str], *, alike: float = 0.6) -> str | None:

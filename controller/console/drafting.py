@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import yaml
 
-from controller.console.finding import Found
+from controller.console.existing import Found
 from controller.console.keys import Key, keys
 from controller.record.redaction import printable
 from controller.sections.serving import CPU, WorkloadType

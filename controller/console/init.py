@@ -67,7 +67,7 @@ def init(
 def _draft(endpoint: str | None, model: str | None, application: str | None) -> tuple[str, str]:
     """The application's name, and the file's text."""
     from controller.console.drafting import Draft  # noqa: PLC0415 - the clients take seconds
-    from controller.console.finding import Finder  # noqa: PLC0415
+    from controller.console.existing import Finder  # noqa: PLC0415
 
     with working("looking at the workspace") as progress:
         finder = Finder.connected()

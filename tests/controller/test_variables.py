@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.places import meant
 from controller.variables import VARIABLES, misspelt
 
 ROOT = Path(__file__).parents[2] / "controller"
@@ -43,3 +44,10 @@ def test_every_variable_that_the_code_reads_is_in_the_list() -> None:
     texts = [file.read_text(encoding="utf-8") for file in ROOT.rglob("*.py")]
     read = {name for text in texts for name in re.findall(r'"(HEADGATE_[A-Z_]+[A-Z])"', text)}
     assert read == {name for name in VARIABLES if name.startswith("HEADGATE_")}
+
+
+def test_a_sentence_names_few_of_thousands() -> None:
+    known = [f"application-{number}" for number in range(10_000)]
+    told = meant("other", known, "there is")
+    assert told.endswith("application-19 and 9980 more")
+    assert meant("aplication-77", known) == "; did you mean application-77?"

@@ -9,7 +9,7 @@ from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.serving import ServingEndpointDetailed
 
 from controller.console.drafting import PLACEHOLDER, Draft, golden, paths_of
-from controller.console.finding import Finder, Found
+from controller.console.existing import Finder, Found
 from controller.settings import ApplicationSettings, SettingsError, load
 from controller.workspace.mlflow_reader import MlflowReader
 from controller.workspace.registry import Registry

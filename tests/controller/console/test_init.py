@@ -31,5 +31,5 @@ def test_a_person_picks_an_endpoint_or_takes_the_first(monkeypatch: pytest.Monke
 
 
 def test_where_no_endpoint_serves_a_model_it_says_how_to_begin() -> None:
-    with pytest.raises(SettingsError, match="say --model catalog.schema.model"):
+    with pytest.raises(SettingsError, match=r"say --model catalog\.schema\.model"):
         _chosen({})

@@ -19,8 +19,6 @@ from controller.workspace.registry import READY, Registry
 from controller.workspace.serving import Endpoints
 from states.world import Size
 
-SHOWN = 10
-"""Names in a sentence that says which there are."""
 PREFERRED = ("production", "prod", "champion")
 """Aliases in the order in which one is taken, where several name the version that serves."""
 DEADLINE_S = 30
@@ -85,7 +83,7 @@ class Finder:
         detail = self.endpoints.detail(name)
         if detail is None:
             there = list(self.custom())
-            told = meant(name, there[:SHOWN], "there is") if there else ""
+            told = meant(name, there, "there is") if there else ""
             raise SettingsError(
                 f"there is no serving endpoint {name}{told}: or say --model catalog.schema.model, "
                 "if Headgate is to create it"
@@ -126,7 +124,8 @@ class Finder:
             told = f"serving endpoint {named} is there already: say --endpoint {named} alone, or "
             raise SettingsError(f"{told}another name for the one that Headgate is to create")
         if not self.registry.model_exists(model):
-            near = meant(model, self.registry.siblings(model)[:SHOWN], "its schema has")
+            there = self._siblings(model)
+            near = meant(model, there, "its schema has") if there else ""
             raise SettingsError(f"there is no registered model {model}{near}")
         ready = [
             one.version for one in self.registry.versions(model, detail=()) if one.status == READY
@@ -138,6 +137,13 @@ class Finder:
                 "troubles": (f"{model} has no version that is READY: nothing was read of one",)
             }
         return Found(endpoint=named, model=model, version=version, **found)
+
+    def _siblings(self, model: str) -> tuple[str, ...]:
+        """The models beside one; none where they may not be listed: it is only a help."""
+        try:
+            return self.registry.siblings(model)
+        except WorkspaceError:
+            return ()
 
     def _model(self, model: str, version: str) -> dict[str, Any]:
         """Aliases, signature and example of a version; what cannot be read is a trouble."""
