@@ -71,6 +71,10 @@ mutate: $(READY)  ## Mutation score of policies/ and states/, with every survivo
 compat: $(READY)  ## The newest clients, and MLflow 2, against the sandbox; needs a package registry.
 	@$(BIN)/python -m tests.compat.run
 
+.PHONY: reference
+reference: $(READY)  ## The pages of commands and configuration, and the editors' schema, made anew.
+	@$(BIN)/python -m controller.console.reference
+
 CONFIG ?= headgate.yaml
 run: $(READY)  ## The daemon, with CONFIG=headgate.yaml.
 	@$(BIN)/headgate run --config $(CONFIG)
