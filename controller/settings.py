@@ -9,6 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 from socket import gethostname
 from typing import Any, Literal, Self
+from urllib.parse import unquote, urlsplit
 
 import yaml
 from pydantic import (
@@ -20,6 +21,7 @@ from pydantic import (
 
 from controller.golden import MOST
 from controller.places import lines, meant, refusal, sentences, twice
+from controller.record.redaction import hide
 from controller.sections.base import NAME, Strict
 from controller.sections.judging import (
     AdmissionSettings,
@@ -384,6 +386,7 @@ def secret_of(variable: str, environ: Mapping[str, str] = os.environ) -> str | N
             f"{place}: put one line with at least {TOKEN_LENGTH} letters and digits into it, such "
             "as `openssl rand -hex 32` prints"
         )
+    hide(token)
     return token
 
 
@@ -399,6 +402,8 @@ class ProcessSettings:
     """The name of this process among those that share a store; each life has one of its own."""
     lease: timedelta = timedelta(seconds=30)
     """After how long without a sign of life another replica takes over."""
+    pat: bool = False
+    """A personal access token may be used, although it is a person's."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -411,13 +416,27 @@ class ProcessSettings:
         mode = LOG_MODES.get(log)
         if mode is None:
             raise SettingsError(f"HEADGATE_LOG={log}: say json, text or auto")
+        allowed = environ.get("HEADGATE_ALLOW_PAT", "no")
+        if allowed not in {"yes", "no"}:
+            raise SettingsError(f"HEADGATE_ALLOW_PAT={allowed}: say yes or no")
+        store = environ.get("HEADGATE_STORE", cls.store)
+        hide(password_of(store), environ.get("PGPASSWORD"))
         return cls(
-            store=environ.get("HEADGATE_STORE", cls.store),
+            store=store,
             poll=pace,
             log=mode,
             warehouse=environ.get("DATABRICKS_WAREHOUSE_ID") or None,
             lease=_lease(lease),
+            pat=allowed == "yes",
         )
+
+
+def password_of(store: str) -> str | None:
+    """The password in a store's URL, as the server is told it."""
+    try:
+        return urlsplit(store).password and unquote(urlsplit(store).password or "")
+    except ValueError:
+        return None  # no URL at all, which is told where it is opened
 
 
 def _lease(text: str) -> timedelta:

@@ -58,6 +58,11 @@ VARIABLES: Mapping[str, Variable] = {
         "The workspace. It, and the credentials, are those of Databricks' unified authentication: "
         "DATABRICKS_CLIENT_ID with DATABRICKS_CLIENT_SECRET, DATABRICKS_TOKEN, or a profile.",
     ),
+    "HEADGATE_ALLOW_PAT": Variable(
+        "no",
+        "`yes`: the daemon may sign in as a person, with a personal access token or `databricks "
+        "auth login`. Otherwise it runs as a service principal, or on a sandbox on this machine.",
+    ),
 }
 """In the order in which the reference has them."""
 

@@ -29,10 +29,12 @@ from controller.console.common import (
     fail,
     in_words,
     opened,
+    store_of,
 )
 from controller.console.guarding import gates_in_words, golden_in_words, guards_in_words
 from controller.console.manual import ABOUT, PROGRAM, Manual
 from controller.console.waiting import working
+from controller.record.redaction import without_secrets
 from controller.settings import HttpSettings, ProcessSettings, after_of, load
 from controller.variables import misspelt
 
@@ -66,7 +68,7 @@ def main() -> None:
         sys.exit(0)
     except Exception:  # noqa: BLE001 - the last resort of every command, told in full
         # No exit code that means something else may come of a defect.
-        traceback.print_exc()
+        sys.stderr.write(without_secrets(traceback.format_exc()))
         sys.stderr.write("headgate: that is a defect of Headgate's: please report the above\n")
         sys.exit(DEFECT)
 
@@ -208,7 +210,7 @@ def backtest(  # noqa: PLR0913, PLR0917 - typer's way: its options
     from controller.console.backtest import backtest as replayed  # noqa: PLC0415
 
     with in_words():
-        url = store or ProcessSettings.read().store
+        url = store_of(store)
         with working("replaying") as progress:
             report = replayed(config, against, url, progress, seed=seed, number=splits)
         if as_json:
@@ -384,7 +386,7 @@ def restore(
     from controller.console.keeping import restored  # noqa: PLC0415 - only here
 
     with in_words():
-        url = store or ProcessSettings.read().store
+        url = store_of(store)
         with working("restoring the record, and checking it"):
             said = restored(file, url, replace=replace)
     sys.stdout.write(f"{said}\n")

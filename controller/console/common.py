@@ -10,7 +10,8 @@ import typer
 
 from controller.console import completing, reading
 from controller.record.errors import OrderRefused, RecordError
-from controller.settings import ProcessSettings, SettingsError
+from controller.record.redaction import without_secrets
+from controller.settings import ProcessSettings, SettingsError, password_of
 
 if TYPE_CHECKING:
     from controller.record.store import Store
@@ -51,7 +52,7 @@ def in_words() -> Iterator[None]:
 
 def fail(sentence: str, code: int) -> NoReturn:
     """End the command with a sentence on stderr."""
-    sys.stderr.write(f"headgate: {sentence}\n")
+    sys.stderr.write(f"headgate: {without_secrets(sentence)}\n")
     raise typer.Exit(code)
 
 
@@ -59,7 +60,17 @@ def opened(url: str | None) -> "Store":
     """The store that is named, or that of HEADGATE_STORE; one that must be there already."""
     from controller.record.store import Store  # noqa: PLC0415 - reading logs needs no database
 
-    return Store(url or ProcessSettings.read().store, create=False)
+    return Store(store_of(url), create=False)
+
+
+def store_of(url: str | None) -> str:
+    """The URL of `--store`, or that of HEADGATE_STORE; an argument is no place for a password."""
+    if url is not None and password_of(url):
+        raise SettingsError(
+            "--store holds a password, which everybody on this machine can see: set HEADGATE_STORE "
+            "to that URL instead, or leave the password to PGPASSFILE"
+        )
+    return url or ProcessSettings.read().store
 
 
 def book_of(logs: list[str] | None, store: str | None) -> reading.Book:

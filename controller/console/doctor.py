@@ -111,10 +111,12 @@ class Doctor:
             return None
         found = f"reached as {identity.name}, by {identity.method}"
         if identity.method == "pat" and not identity.loopback:
+            refused = "" if self.process.pat else "; the daemon refuses one"
             self.says.warn(
                 "workspace",
-                f"{found}: a personal access token is a person's, and ends without notice",
-                "run as a service principal: DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET",
+                f"{found}: a personal access token is a person's, and ends without notice{refused}",
+                "run as a service principal: DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET"
+                + (", or set HEADGATE_ALLOW_PAT=yes" if refused else ""),
             )
         else:
             self.says.ok("workspace", found)

@@ -48,7 +48,7 @@ def built(  # noqa: PLR0913, PLR0917 - what a daemon is made of
     tenure: Tenure,
 ) -> Daemon:
     """The daemon, connected; `Unconfigured` where no credentials are found."""
-    shared = Shared(warehouse, store)
+    shared = Shared(warehouse, store, pat=process.pat)
     passes = passes_of(applications, shared, store, printer, process, readiness, tenure)
     return Daemon(store, printer, passes, process.poll, tenure, begin=shared.listing.renew)
 
@@ -56,8 +56,8 @@ def built(  # noqa: PLR0913, PLR0917 - what a daemon is made of
 class Shared:
     """What has no state of any one application, and is made once for all of them."""
 
-    def __init__(self, warehouse: str, store: Store) -> None:
-        self.client, self.warehouse = connect(), warehouse
+    def __init__(self, warehouse: str, store: Store, *, pat: bool = False) -> None:
+        self.client, self.warehouse = connect(pat=pat), warehouse
         self.endpoints, self.registry = serving.Endpoints(self.client), Registry(self.client)
         self.listing, self.traffic = Listing(self.client), Traffic(self.client)
         self.table = InferenceTable(self.client, warehouse)

@@ -95,7 +95,8 @@ def _take_over(
     tenure.begin(tuple)
     try:
         parts = Readiness(store, process.poll), tenure
-        passes = passes_of(mine, Shared(warehouse, store), store, printer, process, *parts)
+        shared = Shared(warehouse, store, pat=process.pat)
+        passes = passes_of(mine, shared, store, printer, process, *parts)
         for name in mine:
             _order(store, name)
         return _see_home(passes, store, process.poll)

@@ -1,20 +1,70 @@
-"""What never enters journal or log: secrets, numbers that JSON cannot carry, terminal tricks."""
+"""What never enters journal or log: secrets, numbers that JSON cannot carry, terminal tricks.
+
+A secret is known by the name of its key, by its form, or because this process holds it (`hide`).
+"""
 
 import math
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 REDACTED = "[redacted]"
-_KEYS = re.compile(r"token|secret|password|authorization", re.IGNORECASE)
+_KEYS = re.compile(r"token|secret|password|authorization|api_?key|credential", re.IGNORECASE)
 _VALUES = re.compile(
-    r"\bdapi[0-9a-f]{8,}(?:-\d+)?"
+    r"\b(?:dapi|dose|dkea|dsapi)[0-9a-f]{8,}(?:-\d+)?"
     r"|\b(?:Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}"
-    r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*",
+    r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
+    # libpq's words for a connection, `host=h password=p`, and those of a query.
+    r"|\b(?:password|passwd|pwd|client_secret|access_token|X-Amz-Signature|sig)=[^\s&;'\"]+",
     re.IGNORECASE,
 )
+_USER_AND_PASSWORD = re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]+(?=@)")
+_HOOKS = re.compile(
+    r"\bhttps://(?:hooks\.slack\.com|discord(?:app)?\.com/api/webhooks|[\w.-]+\.webhook\.office\.com"
+    r"|api\.telegram\.org|events\.pagerduty\.com)/\S+",
+    re.IGNORECASE,
+)
+"""Addresses that let whoever knows them speak: the address is the secret."""
+_OTHER_SCHEMES = re.compile(
+    r"\b(?!(?:https?|postgres(?:ql)?(?:\+psycopg)?|sqlite|models|runs|dbfs|file|databricks(?:-uc)?"
+    r"|s3a?|abfss?|wasbs?|gs|tcp)://)[a-z][a-z0-9+.-]{1,20}://\S+",
+    re.IGNORECASE,
+)
+"""Apprise's addresses, such as `slack://A/B/C`: each service puts its token in another part."""
+
+SHORTEST = 8
+"""Characters of a value that is looked for wherever it may be; a shorter one is in many words."""
+SHORTEST_WORD = 16
+"""The same of one that is of letters alone, which the language may have as well."""
+MOST = 64
+"""Values that are looked for: tokens are renewed every hour, and old ones end."""
+_live: dict[str, None] = {}
 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a1-\u2027\u2030-\u2065\u2070-\ud7ff\uf900-\ufeff]")
+
+
+def hide(*secrets: str | None) -> None:
+    """Let these values of the process itself never be told, as they are or as in a URL."""
+    for secret in secrets:
+        if secret is None or len(secret) < (SHORTEST_WORD if secret.isalpha() else SHORTEST):
+            continue
+        for form in {secret, quote(secret, safe="")}:
+            _live.pop(form, None)
+            _live[form] = None
+    while len(_live) > MOST:
+        # Another thread may have made room already.
+        _live.pop(next(iter(_live)), None)
+
+
+def without_secrets(text: str) -> str:
+    """The text with each secret that can be known for one replaced."""
+    for secret in tuple(_live):
+        text = text.replace(secret, REDACTED)
+    if "://" in text:
+        text = _USER_AND_PASSWORD.sub(REDACTED, text)
+        text = _OTHER_SCHEMES.sub(REDACTED, _HOOKS.sub(REDACTED, text))
+    return _VALUES.sub(REDACTED, text)
 
 
 def printable(text: str) -> str:
@@ -29,7 +79,7 @@ def clean(value: object, key: str = "") -> Any:  # noqa: ANN401 - any JSON value
     """
     match value:
         case str():
-            return REDACTED if value and _KEYS.search(key) else _VALUES.sub(REDACTED, value)
+            return REDACTED if value and _KEYS.search(key) else without_secrets(value)
         case bool() | int() | None:
             return value
         case float():

@@ -4,14 +4,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import NotFound
 
 from controller.workspace import counting, markers
-from controller.workspace.client import translated
+from controller.workspace.client import is_loopback, translated
 from controller.workspace.counting import Paths
 from controller.workspace.errors import Refused, Unreachable
 from controller.workspace.names import identifier, segment
@@ -362,16 +361,6 @@ WHERE status < 400 AND NOT startswith(marker, :own)
         self, place: str, statement: str, parameters: Mapping[str, str | int | None] | None = None
     ) -> list[Row]:
         return self.statements.rows(place, statement, parameters or {})
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this very machine: what answers there stands for Databricks."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False  # a name, as every real workspace has
 
 
 def _time(cell: str | None) -> datetime | None:

@@ -6,9 +6,12 @@ Measured with databricks-sdk 0.156 (`retries.py`, `_base_client.py`, `config.py`
 without any timeout (`oauth.retrieve_token`). None of that may stall a pass or send a call twice.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 import requests
 from databricks.sdk import WorkspaceClient
@@ -25,6 +28,7 @@ from databricks.sdk.errors import (
 )
 from databricks.sdk.errors.base import DatabricksError
 
+from controller.record.redaction import hide
 from controller.workspace.errors import (
     Denied,
     Refused,
@@ -33,6 +37,7 @@ from controller.workspace.errors import (
     WorkspaceError,
 )
 from controller.workspace.lane import Lane
+from controller.workspace.redirects import refuse_redirects
 
 OAUTH_REFUSALS = (
     "access_denied",
@@ -47,6 +52,14 @@ OAUTH_REFUSALS = (
 FRESH_S = 5.0
 """How long headers serve the calls that follow. A call that asks anew costs a thread, as asking may
 hang; the SDK renews a token long enough before its end (`oauth.py`: 40 s) for these few seconds."""
+
+
+SECRETS = ("DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET", "DATABRICKS_OIDC_TOKEN")
+"""Variables of Databricks' unified authentication that hold a secret."""
+
+
+PERSONAL = ("pat", "basic", "databricks-cli", "external-browser", "azure-cli", "runtime")
+"""Ways to sign in as a person (`auth_type` of the SDK's providers); the others are a machine's."""
 
 
 class AnotherAttempt(Exception):  # noqa: N818 - not an error: the sign that the SDK meant to retry
@@ -68,6 +81,7 @@ class OneAttempt(Clock):
         raise AnotherAttempt(f"not waiting {seconds:.0f} s to repeat a call")
 
 
+refuse_redirects()
 # Attributes are gathered from the class that asks first, and a subclass has none of its own.
 Config.attributes()
 
@@ -90,8 +104,8 @@ class _Bounded(CredentialsStrategy):
     first call that it does answer. Tokens are asked for again after a few seconds.
     """
 
-    def __init__(self, deadline_s: float) -> None:
-        self._default = DefaultCredentials()
+    def __init__(self, deadline_s: float, *, pat: bool) -> None:
+        self._default, self._pat = DefaultCredentials(), pat
         self._config: _Patient | None = None
         self._headers: Callable[[], dict[str, str]] | None = None
         self._lane = Lane("signing in to the Databricks workspace", self._ask, deadline_s)
@@ -123,9 +137,33 @@ class _Bounded(CredentialsStrategy):
                 self._config.discover()
                 self._headers = self._default(self._config)
                 self._config.auth_type = self._default.auth_type()
-            return self._headers()
+                self._check(self._config)
+            found = self._headers()
         except ValueError as error:
             raise _sign_in_error(error) from error
+        hide(*(value.rpartition(" ")[2] for value in found.values()))
+        return found
+
+    def _check(self, config: Config) -> None:
+        """Whether whoever runs this may sign in as it does."""
+        host = urlsplit(config.host or "").hostname or ""
+        if config.auth_type in PERSONAL and not self._pat and not is_loopback(host):
+            self._headers = None
+            raise Unconfigured(
+                f"the credentials are a person's ({config.auth_type}), who may do more than "
+                "Headgate must, and may leave: give a service principal's DATABRICKS_CLIENT_ID and "
+                "DATABRICKS_CLIENT_SECRET, or workload identity, or set HEADGATE_ALLOW_PAT=yes"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this very machine: what answers there stands for Databricks."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name, as every real workspace has
 
 
 def _sign_in_error(error: ValueError) -> Exception:
@@ -155,13 +193,16 @@ def _unconfigured() -> Unconfigured:
     )
 
 
-def connect(*, deadline_s: float = 10) -> WorkspaceClient:
+def connect(*, deadline_s: float = 10, pat: bool = True) -> WorkspaceClient:
     """A client of the workspace that Databricks' unified authentication names.
+
+    Without `pat` a personal access token is `Unconfigured`, unless it is for this very machine.
 
     Every call makes one HTTP attempt and gives up when the workspace is silent for `deadline_s`.
     An unreachable workspace is no error here, but at the first call; missing credentials are.
     """
-    credentials = _Bounded(deadline_s)
+    credentials = _Bounded(deadline_s, pat=pat)
+    hide(*(os.environ.get(name) for name in SECRETS))
     try:
         config = _Patient(
             credentials_strategy=credentials,
@@ -255,6 +296,11 @@ _MEANINGS: tuple[tuple[type[BaseException], type[WorkspaceError], str], ...] = (
     (TooManyRequests, Unreachable, "too many requests (429): Headgate looks again"),
     (DatabricksError, Unreachable, "the workspace failed: Headgate looks again"),
     (requests.Timeout, Unreachable, "no answer in time: Headgate looks again"),
+    (
+        requests.TooManyRedirects,
+        Unreachable,
+        "the answer is a redirect to another address, which is not followed: check DATABRICKS_HOST",
+    ),
     (
         requests.JSONDecodeError,
         Unreachable,
