@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, cast
 
-from controller.record.lines import HEARTBEAT, STATUS, Line
+from controller.record.lines import FACTS, HEARTBEAT, STATUS, Line
 from states.machine import State
 from states.status import Status
 
@@ -155,8 +155,7 @@ class _Application:
 
     def learn(self, line: Line) -> None:
         """Take in a journal line or a heartbeat."""
-        wanted = ("stable", "live", "unproven", "application_hold")
-        self.facts = {name: line[name] for name in wanted if name in line}
+        self.facts = {name: line[name] for name in FACTS if name in line}
         if line["event"] == HEARTBEAT:
             for told in line["releases"]:
                 self._learn_release(told)

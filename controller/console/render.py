@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.console.reading import Explanation, own
-from controller.record.lines import STATUS, Line
+from controller.record.lines import FACTS, STATUS, Line
 from controller.record.redaction import printable
 from states.machine import State
 from states.status import Status
@@ -26,7 +26,7 @@ STYLES = {
 LEVELS = {"warning": "yellow", "error": "red"}
 _NOT_NUMBERS = {
     *STATUS,
-    *("timestamp", "level", "event", "seq", "live", "unproven", "application_hold"),
+    *("timestamp", "level", "event", "seq", *FACTS),
     *("state_because", "guard", "verdict", "observe", "verdict_weight"),
     *("silences", "fuse", "before"),
 }

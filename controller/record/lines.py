@@ -1,8 +1,7 @@
 """Journal rows as log lines: one flat object each, from which the state can be told again.
 
 Every line of a release carries its whole status object, as of the commit that wrote the line, and
-what is true of the application as a whole: `stable`, `live`, `unproven`, `application_hold`. A
-field that does not apply is absent.
+what is true of the application as a whole (`FACTS`). A field that does not apply is absent.
 """
 
 from collections.abc import Mapping
@@ -24,17 +23,24 @@ _HEAD = (
     "timestamp", "level", "event", "seq", "application", "release", "attempt", "version", "state",
     "because",
 )  # fmt: skip
+FACTS = (
+    "stable", "live", "unproven", "application_hold", "former", "changed_by_others", "applying",
+)  # fmt: skip
+"""What is true of an application as a whole, where it applies."""
 _FRAME = frozenset(_HEAD) - {"because"}
 
 
 def application_facts(application: Application) -> Line:
     """What is true of the application as a whole, and decides which of its releases are shown."""
-    live = application.live
+    live, changing = application.live, application.upkeep.applying
     facts = {
         "stable": application.stable,
         "live": live.version if live else None,
         "unproven": application.unproven,
         "application_hold": application.hold,
+        "former": application.former,
+        "changed_by_others": application.change is not None or None,
+        "applying": changing.told if changing else None,
     }
     return {name: value for name, value in facts.items() if value is not None}
 
