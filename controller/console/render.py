@@ -9,20 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.console.reading import Explanation, own
+from controller.console.tree import headline
 from controller.record.lines import FACTS, STATUS, Line
 from controller.record.redaction import printable
-from states.machine import State
 from states.status import Status
 
-STYLES = {
-    State.REGISTERED: "dim",
-    State.PROVISIONING: "cyan",
-    State.TESTING: "cyan",
-    State.CANARY: "yellow",
-    State.PRODUCTION: "green",
-    State.ROLLED_BACK: "red",
-    State.RETIRED: "dim",
-}
 LEVELS = {"warning": "yellow", "error": "red"}
 _NOT_NUMBERS = {
     *STATUS,
@@ -33,32 +24,6 @@ _NOT_NUMBERS = {
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
-def print_statuses(
-    console: Console,
-    statuses: Sequence[Status],
-    waiting: Mapping[str, str],
-    now: datetime,
-    verdicts: Callable[[Status], Iterable[Line]] = lambda _: (),
-) -> None:
-    """Print one block for each application: its releases, the live one first.
-
-    Under a release in Canary stands what each of its guards said last.
-    """
-    names = sorted({one["application"] for one in statuses} | set(waiting))
-    if not names:
-        _say(console, Text("No application has a release yet."))
-    for name in names:
-        _say(console, Text(name, style="bold"))
-        if name in waiting:
-            _labelled(console, [("hold", f"{waiting[name]} (a person must act)")], 2)
-        own = [one for one in statuses if one["application"] == name]
-        for one in sorted(own, key=lambda told: int(told["version"]), reverse=True):
-            _say(console, Text("  ").append_text(_headline(one)))
-            guards = verdicts(one) if one["state"] == State.CANARY else ()
-            said = [(str(line.get("guard")), _said(line)) for line in guards]
-            _labelled(console, [*_details(one, now), *said], 4)
-
-
 def print_history(console: Console, rows: Iterable[Line]) -> None:
     """Print one line for each thing that happened, in order."""
     for line in rows:
@@ -67,7 +32,7 @@ def print_history(console: Console, rows: Iterable[Line]) -> None:
 
 def print_explanation(console: Console, told: Explanation, now: datetime) -> None:
     """Print why a release is where it is, and then the way there."""
-    _say(console, _headline(told.status))
+    _say(console, headline(told.status, now, fancy=False))
     _labelled(console, _details(told.status, now), 2)
     if told.verdicts:
         _title(console, "Last verdicts")
@@ -112,29 +77,9 @@ def _judged(line: Line) -> str:
     return f"{line.get('guard')} {line.get('verdict')}{at}{observed}"
 
 
-def _said(line: Line) -> str:
-    return f"{line.get('verdict')}: {line.get('because', '')}"
-
-
 def _shortly(value: object) -> str:
     """A number in full; of a list, such as the minutes that a fuse saw, how long it is."""
     return f"{len(value)} of them" if isinstance(value, list) else str(value)
-
-
-def _headline(one: Status) -> Text:
-    text = Text(one["release"], style="bold")
-    if one["attempt"] > 1:
-        text.append(f" (attempt {one['attempt']})")
-    text.append("  ").append(one["state"], style=STYLES[State(one["state"])])
-    if one["steps"] and one["step"]:
-        text.append(f", step {one['step']} of {len(one['steps'])}")
-    text.append(f", {one['weight']} % of users")
-    seen = one["weight_seen"]
-    if seen is not None and seen != one["weight"]:
-        text.append(f" (seen {seen} %)", style="yellow")
-    if not one["settled"]:
-        text.append(", not settled yet", style="yellow")
-    return text
 
 
 def _details(one: Status, now: datetime) -> list[tuple[str, str]]:

@@ -5,10 +5,12 @@ what is true of the application as a whole (`FACTS`). A field that does not appl
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from controller.record.redaction import clean
 from controller.record.times import moment
+from states.last_look import looks_of
 from states.plan import Event
 from states.release import Application, Release
 from states.status import Status, rfc3339, shown, status
@@ -17,6 +19,8 @@ Line = dict[str, Any]
 """One line of the log, as parsed from JSON."""
 
 HEARTBEAT = "application.state"
+HEARTBEAT_EVERY = timedelta(minutes=5)
+"""How often the daemon tells the state of each application."""
 STATUS = tuple(Status.__annotations__)
 """The keys of a status object, in the order in which they are shown."""
 _HEAD = (
@@ -88,19 +92,30 @@ def ordered(line: Mapping[str, Any]) -> Line:
     return {name: line[name] for name in (*head, *rest) if line[name] not in (None, "")}
 
 
-def application_state(application: Application, as_of_seq: int) -> Line:
-    """The heartbeat: an application's state as of a journal row, without being one itself."""
+def application_state(application: Application, as_of_seq: int, *, every: bool = False) -> Line:
+    """The heartbeat: an application's state as of a journal row, without being one itself.
+
+    `every`: with all releases that were loaded, and not only with those that `status` shows.
+    """
+    looked_at = application.looked_at
     return {
         "event": HEARTBEAT,
         "as_of_seq": as_of_seq,
         "application": application.name,
+        **({"looked_at": rfc3339(looked_at)} if looked_at is not None else {}),
         **clean(application_facts(application)),
         "releases": [
-            clean(status(application, release))
+            clean({**status(application, release), **_guards(application, release)})
             for release in application.releases
-            if shown(application, release)
+            if every or shown(application, release)
         ],
     }
+
+
+def _guards(application: Application, release: Release) -> Line:
+    """What the guards of a release on trial say by now; nothing of any other."""
+    looks = looks_of(application, release) if release.live else []
+    return {"guards": looks} if looks else {}
 
 
 def unreadable_state(name: str, why: str, as_of_seq: int) -> Line:
