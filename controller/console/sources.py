@@ -44,7 +44,7 @@ class StoreSource:
     """A store, of which the applications alone are read in which something happened."""
 
     def __init__(
-        self, store: "Store", poll: timedelta, selection: str | None, *, all_: bool = False
+        self, store: "Store", poll: timedelta, selection: str | None = None, *, all_: bool = False
     ) -> None:
         application, _, version = (selection or "").partition("/")
         self._store = store
@@ -116,6 +116,11 @@ class LogSource:
         self._lines: list[Line] = []
         self._told_at: datetime | None = None
 
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files:
+            file.close()
+
     def read(self) -> Book:
         """All lines that are there by now."""
         self._take()
@@ -163,6 +168,11 @@ class _Followed:
         self._rest = b""
         """The begin of a line that was not written to its end yet."""
         self._over = False
+
+    def close(self) -> None:
+        """Close what is open of it."""
+        if self._file is not None:
+            self._file.close()
 
     def fresh(self) -> list[Line]:
         """The lines that were added since the last time; of what cannot grow, all of them once."""

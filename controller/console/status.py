@@ -133,7 +133,8 @@ def _source(
     if logs:
         if "-" in logs:
             raise SettingsError("standard input is read once: name the log's file to go on with it")
-        yield LogSource(logs)
+        with closing(LogSource(logs)) as source:
+            yield source
         return
     process = ProcessSettings.read()
     with closing(opened(store)) as record:

@@ -202,9 +202,10 @@ class Page:
                 told += f"; {at} at the earliest (in {duration(_whole(left))})"
             elif not compared:
                 told += f"; its time was over at {at}: what was counted till then is told of later"
-        waits = [one for one in looks if one["verdict"] == "INSUFFICIENT" and not one["observe"]]
-        if waits and all("seconds_missing" in one for one in waits):
-            last = max(waits, key=lambda one: float(one["seconds_missing"]))
+        waits = [look for look in looks if look["verdict"] == "INSUFFICIENT"]
+        waits = [look for look in waits if not look["observe"] and one["order"] == Order.RUN]
+        if waits and all("seconds_missing" in look for look in waits):
+            last = max(waits, key=lambda look: float(look["seconds_missing"]))
             told += f"; {last['guard']} may have enough in {duration(last['seconds_missing'])}"
         return told
 
@@ -216,7 +217,7 @@ class Page:
         return Fact(label, self._words(str(look.get("because"))), style=style)
 
     def _fact(self, label: str, told: str, style: str = "") -> Fact:
-        return Fact(label, self._words(told, style))
+        return Fact(label, self._words(told, style), len(label))
 
     def _words(self, told: str, style: str = "") -> Text:
         plain = told if self._fancy else told.translate(ASCII)
@@ -233,6 +234,8 @@ def headline(one: Status, now: datetime, *, fancy: bool, idle: bool = False) -> 
     if one["steps"] and one["step"] and not idle:
         text.append(f", step {one['step']} of {len(one['steps'])}")
     text.append(f", {one['weight']} % of users")
+    if state is State.CANARY and not one["weight"]:
+        text.append(", gate shut", style="yellow")
     seen = one["weight_seen"]
     if seen is not None and not idle:
         text.append(f", seen {seen} %", style="yellow" if seen != one["weight"] else None)

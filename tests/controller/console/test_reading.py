@@ -14,7 +14,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from controller.console import cli, render, tree
-from controller.console.glance import arranged
+from controller.console.glance import arranged, glances
 from controller.console.reading import (
     LogMixed,
     LogTooLate,
@@ -196,7 +196,11 @@ def test_the_log_tells_at_every_moment_what_the_tables_tell(
             looks(after=after)
             book = fold(story.lines)
             assert book.statuses(APP) == of_the_table(story.store, APP)
-            assert fold(story.store.states()).statuses(APP) == of_the_table(story.store, APP)
+            by_store = glances(fold(story.store.states()))
+            assert by_store == glances(book)
+            assert [one for told in by_store for one in reversed(told.releases)] == of_the_table(
+                story.store, APP
+            )
         return SimpleNamespace()
 
     story.look = compared  # type: ignore[method-assign]
