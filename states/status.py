@@ -8,6 +8,8 @@ from states.release import Application, Order, Release
 from states.way_back import rollback
 
 SCHEMA = 1
+LATER = ("ask", "rollback", "earliest", "evidence_span")
+"""Fields that the first lines of schema 1 did not have."""
 
 
 class Status(TypedDict):
@@ -37,8 +39,9 @@ class Status(TypedDict):
     """`ready`, or `blocked` with why; null where nobody is to be taken back."""
     earliest: str | None
     """Before this time what is `next` does not come, however good the evidence."""
-    evidence_span: int
-    """The stretch of evidence (a block's `span`) that what is `next` is judged by; 0: none."""
+    evidence_span: int | None
+    """The stretch of evidence (a block's `span`) that what is `next` is judged by; 0: none yet;
+    null: an earlier Headgate wrote it, which told nothing of `LATER` either."""
 
 
 def status(application: Application, release: Release) -> Status:

@@ -105,7 +105,7 @@ def guards_of(book: Book, one: Status) -> list[Look]:
         return []
     rows = book.lines_of(one)
     judged = [line for line in rows if line["event"] == "release.judged"]
-    if judged:
+    if judged and one["evidence_span"] is not None:
         blocks = [counted(line) for line in rows if line["event"] == "evidence.block"]
         whole = [block for block in blocks if block is not None]
         if [block.number for block in whole] == list(range(1, len(blocks) + 1)):

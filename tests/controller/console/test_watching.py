@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
@@ -20,10 +21,12 @@ from controller.console.watching import Clock, Watch
 from controller.record.logging import json_line
 from policies.admission import Rules
 from states.release import Order
-from states.status import Status
 from tests.controller.console import scenes
 from tests.controller.console.test_reading import APP, Recorded
 from tests.states.story import SPEC
+
+if TYPE_CHECKING:
+    from states.status import Status
 
 POLL = timedelta(seconds=30)
 RELEASE = f"{APP}/2"
