@@ -237,6 +237,10 @@ class Book:
         """Lines of before are there, but not the one that leads on from them."""
         self._applications: dict[str, _Application] = {}
         self._by_release: dict[tuple[str | None, int | None], list[Line]] | None = None
+        newest = (*self.rows[-1:], *beats[-1:])
+        told = [line["timestamp"] for line in newest if isinstance(line.get("timestamp"), str)]
+        self.told_at: str | None = max(told, default=None)
+        """When the newest line was written; None, if it does not say."""
         usable = [line for line in beats if line["as_of_seq"] >= self.begins - 1]
         # A heartbeat tells of the moment after its row: the order of equals in a sort is kept.
         for line in sorted([*self.rows, *usable], key=_position):

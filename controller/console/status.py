@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -91,7 +91,10 @@ def _once(
 ) -> int:
     now = Clock().now()
     if logs:
-        told, footer = glances(book_of(logs, store), selection, all_=all_), ""
+        book = book_of(logs, store)
+        told = glances(book, selection, all_=all_)
+        at = None if book.told_at is None else datetime.fromisoformat(book.told_at)
+        footer = watching.age(at, now)
     else:
         with _source(logs, store, selection, all_=all_) as source:
             told = watching.look(source, selection, all_=all_)

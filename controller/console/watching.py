@@ -134,12 +134,15 @@ def look(source: Source, selection: str | None, *, all_: bool) -> list[Glance]:
 
 def footer(source: Source, now: datetime, warning: str | None) -> str:
     """How old what was read is, and what speaks against that it is still so."""
-    at = source.told_at
-    age = None
-    if at is not None:
-        past = duration(max(timedelta(), timedelta(seconds=(now - at) // timedelta(seconds=1))))
-        age = f"as of {at:%Y-%m-%d %H:%M:%S} UTC, {past} ago"
-    return "; ".join(part for part in (age, warning) if part)
+    return "; ".join(part for part in (age(source.told_at, now), warning) if part)
+
+
+def age(at: datetime | None, now: datetime) -> str:
+    """How old what was told at a time is; nothing, where no time was told."""
+    if at is None:
+        return ""
+    past = max(timedelta(), timedelta(seconds=(now - at) // timedelta(seconds=1)))
+    return f"as of {at:%Y-%m-%d %H:%M:%S} UTC, {duration(past)} ago"
 
 
 def on_terminal(console: Console, watch: Watch, store: str | None) -> None:
