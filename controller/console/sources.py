@@ -124,9 +124,6 @@ class LogSource:
     def read(self) -> Book:
         """All lines that are there by now."""
         self._take()
-        if not self._lines:
-            names = ", ".join(file.path for file in self._files)
-            raise reading.UnreadableLog(f"{names}: holds no line of Headgate's log")
         return fold(self._lines)
 
     def news(self, now: datetime) -> bool:  # noqa: ARG002 - a file tells by itself
@@ -137,7 +134,10 @@ class LogSource:
 
     def silence(self, now: datetime) -> str | None:
         """No line has come where a heartbeat was due."""
-        if self._told_at is None or now - self._told_at <= 2 * HEARTBEAT_EVERY:
+        if self._told_at is None:
+            names = ", ".join(file.path for file in self._files)
+            return f"{names}: holds no line of Headgate's log yet"
+        if now - self._told_at <= 2 * HEARTBEAT_EVERY:
             return None
         return (
             f"the log has been silent for {duration(now - self._told_at)}, and one line is due "

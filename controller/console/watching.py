@@ -76,7 +76,9 @@ class Watch:
             application, slash, _ = (self._selection or "").partition("/")
             if not self._awaited or not slash:
                 raise
-            look(self._source, application, all_=False)
+            known = {one.name for one in look(self._source, None, all_=False)}
+            if known and application not in known:
+                raise
             self.told = []
 
     def changes(self, *, until: float | None = None) -> Iterator[bool]:

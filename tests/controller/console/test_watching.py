@@ -279,6 +279,21 @@ def test_a_log_is_followed_into_the_file_that_comes_after_it(
     assert "the log has been silent for 11" in str(source.silence(late))
 
 
+def test_a_log_without_a_line_of_ours_is_waited_for(story: Recorded, tmp_path: Path) -> None:
+    log = tmp_path / "headgate.log"
+    log.write_text("starting\n")
+    source = LogSource([str(log)])
+    watch = Watch(source, f"{APP}/1", Turned(story), awaited=True)
+    watch.first()
+    assert watch.told == []
+    assert watch.warning == f"{log}: holds no line of Headgate's log yet"
+    story.look(times=2)
+    log.write_text("starting\n" + "".join(f"{json_line(line)}\n" for line in story.lines))
+    assert next(watch.changes())
+    source.close()
+    assert watching.outcome(watch.told, "confirmed") == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
