@@ -15,6 +15,8 @@ from states.status import Status
 
 Mark = tuple[str, int]
 """A release's key and attempt."""
+UNJUDGED = (ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
+"""What judging may trip over, where the lines are of another Headgate, or a pass is in trouble."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,12 +113,17 @@ def guards_of(book: Book, one: Status) -> list[Look]:
         if [block.number for block in whole] == list(range(1, len(blocks) + 1)):
             try:
                 return last_looks(bench_of(one["release"], judged[-1]), whole, one)
-            except NotJudgeable:
-                pass  # an earlier Headgate wrote it: its verdicts are told as they were
-    return book.looks_told(one) or [
-        {**{name: line.get(name) for name in ("guard", "verdict", "because")}, "observe": seen}
+            except (NotJudgeable, *UNJUDGED):
+                return _said_last(book, one)
+    return book.looks_told(one) or _said_last(book, one)
+
+
+def _said_last(book: Book, one: Status) -> list[Look]:
+    """What each guard said when that last changed."""
+    names = ("guard", "verdict", "because")
+    return [
+        {name: line.get(name) for name in names} | {"observe": bool(line.get("observe"))}
         for line in book.verdicts(one)
-        for seen in [bool(line.get("observe"))]
     ]
 
 

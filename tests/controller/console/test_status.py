@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from controller.console import tree
+from controller.console import glance, tree
 from controller.console.glance import Glance, arranged, glances
 from controller.console.reading import fold
 from controller.console.sources import StoreSource
 from controller.console.watching import footer, look
+from controller.record import lines
 from states.status import Status
 from tests.controller.console import scenes
 from tests.controller.console.scenes import SCENES, Scene
@@ -51,9 +52,9 @@ def screen(told: list[Glance], story: Recorded, *, width: int = 80, terminal: bo
 
 def words(text: str) -> list[str]:
     """What a screen says, whatever stands in which line."""
-    lines = [GUIDES.sub("", line) for line in text.splitlines()]
+    rows = [GUIDES.sub("", line) for line in text.splitlines()]
     return (
-        re.sub(r"(wait|pass|FAIL|--)\s+(\w+)", r"\1 \2", " ".join(lines)).replace(": ", " ").split()
+        re.sub(r"(wait|pass|FAIL|--)\s+(\w+)", r"\1 \2", " ".join(rows)).replace(": ", " ").split()
     )
 
 
@@ -151,6 +152,22 @@ def test_the_json_has_guards_and_what_can_be_done_beside_the_status(story: Recor
     assert json.loads(json.dumps(candidate)) == candidate
 
 
+def test_the_state_is_told_also_where_judging_itself_fails(
+    story: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes.insufficient(story)
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(lines, "looks_of", broken)
+    monkeypatch.setattr(glance, "last_looks", broken)
+    for told in (fold(story.lines), fold(story.store.states())):
+        shown = screen(glances(told), story)
+        assert "rag-chatbot/2  Canary, step 1 of 4, 5 % of users, seen 5 %" in shown
+    assert "candidate not counted yet" in screen(glances(fold(story.lines)), story), "as it was"
+
+
 def test_what_is_proposed_can_be_ordered(story: Recorded) -> None:
     scenes.paused(story)
     [told] = glances(fold(story.lines))
@@ -184,10 +201,10 @@ def test_a_thousand_applications_at_rest_take_a_line_each_below_those_under_way(
         for number in range(1000)
     ]
     text = screen([*arranged(resting, {}), busy], story)  # type: ignore[arg-type]
-    lines = text.splitlines()
-    assert lines[0] == APP
-    assert lines[-1000] == "app-0000/1  Production, 100 % of users, for 6.5 min"
-    assert len([line for line in lines if line.startswith("app-")]) == 1000
+    rows = text.splitlines()
+    assert rows[0] == APP
+    assert rows[-1000] == "app-0000/1  Production, 100 % of users, for 6.5 min"
+    assert len([line for line in rows if line.startswith("app-")]) == 1000
 
 
 def test_the_age_of_what_is_shown_and_a_daemon_that_seems_dead_are_told(story: Recorded) -> None:
