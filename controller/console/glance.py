@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from controller.console.reading import Book
@@ -26,6 +26,8 @@ class Glance:
     name: str
     releases: tuple[Status, ...]
     """The newest version first."""
+    queued: tuple[Status, ...] = ()
+    """What waits to begin, beside them; the newest version first."""
     facts: Line = field(default_factory=dict)
     """What is true of the application as a whole (`lines.FACTS`)."""
     waiting: str | None = None
@@ -37,7 +39,8 @@ class Glance:
         """One version serves, nothing is under way, and nobody is asked for anything."""
         quiet = ("live", "application_hold", "applying", "unproven")
         settled = [one["state"] == State.PRODUCTION and one["settled"] for one in self.releases]
-        return settled == [True] and not any(self.facts.get(name) for name in quiet)
+        told = any(self.facts.get(name) for name in quiet) or self.queued
+        return settled == [True] and not told
 
     def looks(self, one: Status) -> Sequence[Look]:
         """What the guards of a release said last."""
@@ -71,7 +74,10 @@ class Glance:
 def glances(book: Book, selection: str | None = None, *, all_: bool = False) -> list[Glance]:
     """Each application that was selected, sorted by name; `ReadingError` as of `Book.statuses`."""
     told, waiting = book.statuses(selection, all_=all_), book.waiting(selection)
-    return arranged(told, waiting, book)
+    found = arranged(told, waiting, book)
+    if all_ or "/" in (selection or ""):
+        return found
+    return [replace(one, queued=tuple(reversed(book.queued(one.name)))) for one in found]
 
 
 def arranged(

@@ -349,6 +349,17 @@ class Book:
         """Of each guard of a release the last verdict that the lines tell of."""
         return _last_verdicts(self.lines_of(status))
 
+    def queued(self, application: str) -> list[Status]:
+        """The releases that wait to begin, and are not among the statuses for that."""
+        known = self._applications.get(application)
+        if known is None:
+            return []
+        waiting = {
+            key for key, one in known.releases.items() if one["state"] == State.REGISTERED
+        } - known.shown
+        newest = {key for key in waiting if known.newest(key[0]) == key}
+        return [known.status(key) for key in sorted(newest, key=_order)]
+
     def facts(self, application: str) -> Line:
         """What is true of an application as a whole at the end of the lines (`lines.FACTS`)."""
         known = self._applications.get(application)

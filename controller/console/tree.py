@@ -156,6 +156,8 @@ class Page:
         root = Tree(Text(printable(one.name), style="bold"), guide_style="dim")
         if one.waiting is not None:
             root.add(self._fact("hold", f"{one.waiting} (a person must act)", "yellow"))
+        for release in one.queued:
+            root.add(Fact("", self._waiting(release)))
         for release in one.releases:
             branch = root.add(Fact("", headline(release, self._now, fancy=self._fancy)))
             facts = list(self._facts(one, release))
@@ -170,6 +172,11 @@ class Page:
         for line in console.render_lines(root, drawn, pad=False):
             yield from line
             yield Segment.line()
+
+    def _waiting(self, one: Status) -> Text:
+        """One line for what has not begun."""
+        why = self._words(f"; {one['hold'] or one['because']}")
+        return headline(one, self._now, fancy=self._fancy) + why
 
     def _facts(self, one: Glance, release: Status) -> Iterator[Fact]:
         yield self._fact("why here", release["because"])

@@ -11,6 +11,7 @@ from typing import Any
 from controller.record.redaction import clean
 from controller.record.times import moment
 from states.last_look import looks_of
+from states.machine import State
 from states.plan import Event
 from states.release import Application, Release
 from states.status import Status, rfc3339, shown, status
@@ -95,7 +96,7 @@ def ordered(line: Mapping[str, Any]) -> Line:
 def application_state(application: Application, as_of_seq: int, *, every: bool = False) -> Line:
     """The heartbeat: an application's state as of a journal row, without being one itself.
 
-    `every`: with all releases that were loaded, and not only with those that `status` shows.
+    With the releases that `status` shows, and those that wait; `every`: with all that were loaded.
     """
     looked_at = application.looked_at
     return {
@@ -107,7 +108,7 @@ def application_state(application: Application, as_of_seq: int, *, every: bool =
         "releases": [
             clean({**status(application, release), **_guards(application, release)})
             for release in application.releases
-            if every or shown(application, release)
+            if every or release.state is State.REGISTERED or shown(application, release)
         ],
     }
 

@@ -152,6 +152,18 @@ def test_the_json_has_guards_and_what_can_be_done_beside_the_status(story: Recor
     assert json.loads(json.dumps(candidate)) == candidate
 
 
+def test_what_waits_to_begin_has_a_line_of_its_own(story: Recorded) -> None:
+    scenes.registered_and_held(story)
+    by_log, by_store = glances(fold(story.lines)), glances(fold(story.store.states()))
+    assert by_log == by_store
+    text = screen(by_log, story)
+    assert text.splitlines()[1:3] == [
+        "+-- rag-chatbot/2  Registered, 0 % of users, for 30 s; frozen (quarter's end)",
+        "|     until Tue 2026-11-24 12:00 UTC; going back is never frozen",
+    ]
+    assert [one["version"] for one in by_log[0].as_json()] == ["1"], "as the contract says"
+
+
 def test_the_state_is_told_also_where_judging_itself_fails(
     story: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
