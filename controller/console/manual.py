@@ -83,7 +83,9 @@ PANELS: Mapping[str, Mapping[str, Entry]] = {
         "status": _entry(
             "What state each release is in, and why.",
             "headgate status",
+            "headgate status --watch",
             "headgate status rag-chatbot/7 --json",
+            "headgate status rag-chatbot/7 --wait --timeout 2h",
             "headgate status --logs headgate.log",
         ),
         "history": _entry(
