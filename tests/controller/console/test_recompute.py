@@ -237,7 +237,8 @@ def test_the_tree_shows_what_each_guard_of_a_canary_says_by_now(house: House) ->
     shown, told = [], []
     for times in (2, 1):
         house.passes(times)
-        shown.append(CliRunner().invoke(app, ["status", "--logs", _written(house)]).output)
+        asked = ["status", "--logs", _written(house)]
+        shown.append(CliRunner(env={"COLUMNS": None}).invoke(app, asked).output)
         told.append([line for line in lines(house) if line["event"] == "gate.verdict"])
     first = {verdict["guard"]: verdict["because"] for verdict in told[0]}
     assert set(first) == {"errors", "truth"}

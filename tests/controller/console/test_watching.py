@@ -301,7 +301,11 @@ def test_a_log_without_a_line_of_ours_is_waited_for(story: Recorded, tmp_path: P
         (["rag-chatbot/2", "--wait", "--watch"], 2, "not both"),
         (["--timeout", "2h"], 2, "--timeout is for --wait"),
         (["rag-chatbot/2", "--wait", "--timeout", "soon"], 2, "--timeout soon"),
-        (["rag-chat/2", "--wait"], 2, "there is no application rag-chat; did you mean rag-chatbot?"),
+        (
+            ["rag-chat/2", "--wait"],
+            2,
+            "there is no application rag-chat; did you mean rag-chatbot?",
+        ),
         (["-w", "--logs", "-"], 2, "standard input is read once"),
         (["rag-chatbot/1", "--wait"], 0, ""),
         (["rag-chatbot/2", "--wait"], 130, "not registered yet"),
