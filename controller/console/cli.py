@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from controller.console import applying, pairs, reading, render, report, verbs
+from controller.console import applying, events, pairs, reading, render, report, verbs
 from controller.console.admitting import admission_in_words
 from controller.console.common import (
     DEFECT,
@@ -44,6 +44,7 @@ app.add_typer(applying.app)
 app.add_typer(verbs.app)
 app.add_typer(report.app)
 app.add_typer(pairs.app)
+app.add_typer(events.app)
 
 
 def main() -> None:

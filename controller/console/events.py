@@ -1,0 +1,96 @@
+"""`headgate events`: what the log may tell, and what each field of it means."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from difflib import get_close_matches
+from typing import Annotated
+
+import typer
+
+from controller.console.common import USAGE, Json, fail
+from controller.record.contract import renamed, schema_text, standing
+from controller.record.events import EVENTS
+from controller.record.vocabulary import Field, Kind, Known
+from states.status import SCHEMA
+
+app = typer.Typer()
+
+
+@app.command()
+def events(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None,
+    as_json: Json = False,  # noqa: FBT002 - typer's way
+    schema: Annotated[bool, typer.Option("--schema", help="The JSON Schema of a line.")] = False,  # noqa: FBT002
+) -> None:
+    """What the log may tell, event by event; with NAME, every field of one.
+
+    Example: headgate events gate.verdict
+    """
+    if schema:
+        sys.stdout.write(schema_text())
+        return
+    if name is not None and name not in EVENTS:
+        near = get_close_matches(name, EVENTS, n=1)
+        perhaps = f"; perhaps {near[0]}" if near else ""
+        fail(f"there is no event {name}{perhaps}: `headgate events` lists all", USAGE)
+    chosen = EVENTS.values() if name is None else [EVENTS[name]]
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(one) for one in chosen], indent=2) + "\n")
+    elif name is None:
+        rows = [(one.name, "/".join(one.levels), one.meaning) for one in chosen]
+        sys.stdout.writelines(_table(("event", "level", "meaning"), rows))
+    else:
+        sys.stdout.writelines(_told(EVENTS[name]))
+
+
+def _told(known: Known) -> Iterable[str]:
+    """One event, field by field: its own first."""
+    yield f"{known.name} ({'/'.join(known.levels)}), since schema {known.since}: {known.meaning}\n"
+    kept = {
+        "journal": "A row of the journal: numbered by seq, told once it is committed.",
+        "heartbeat": "No row of the journal: as_of_seq names the last one that it knows.",
+        "process": "No row of the journal: it tells of no change of a release.",
+    }
+    yield f"{kept[known.channel]} Fields that do not apply are absent.\n"
+    if known.fields:
+        yield "\nIts own fields\n"
+        yield from _table(_HEADINGS, [_row(one) for one in known.fields])
+    other = {one.name: renamed(known.name, one.name) for one in known.fields}
+    for name, prefixed in other.items():
+        if prefixed and known.channel == "journal":
+            yield f"{name} is {prefixed} where the release's own {name} is another.\n"
+    yield f"\nFields of every such line, schema {SCHEMA}\n"
+    yield from _table(_HEADINGS, [_row(one) for one in standing(known.channel)])
+
+
+_HEADINGS = ("field", "type", "since", "meaning")
+
+
+def _row(one: Field) -> tuple[str, ...]:
+    unit = f" ({one.unit})" if one.unit else ""
+    return one.name, _type(one.kind), str(one.since), f"{one.meaning}{unit}"
+
+
+def _type(kind: Kind) -> str:
+    """What a field may hold, in a word or two."""
+    if "enum" in kind:
+        return "|".join(kind["enum"])
+    if kind.get("format") == "date-time":
+        return "time"
+    if "pattern" in kind:
+        return "version"
+    told = kind["type"]
+    if isinstance(told, list):
+        told = next(one for one in told if one != "null")
+    return {"string": "text", "array": "list", "boolean": "true|false"}.get(told, str(told))
+
+
+def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterable[str]:
+    """Aligned columns; the last is as long as it is."""
+    whole = [headings, *rows]
+    widths = [max(len(row[at]) for row in whole) for at in range(len(headings) - 1)]
+    for row in whole:
+        cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)]
+        yield "  ".join([*cells, row[-1]]) + "\n"
