@@ -273,11 +273,21 @@ def history(
     selection: Selected = None,
     logs: Logs = None,
     store: StoreUrl = None,
+    event: Annotated[
+        list[str] | None,
+        typer.Option("--event", metavar="NAME", help="Only this; `headgate events` lists them."),
+    ] = None,
     as_json: Json = False,  # noqa: FBT002 - typer's way
 ) -> None:
-    """Everything that happened, in order."""
+    """Everything that happened, in order; with --event, all that happened of a kind.
+
+    Example: headgate history rag-chatbot --event order.given --logs headgate.log
+    """
+    for name in event or ():
+        events.known(name)
     with in_words():
         rows = book_of(logs, store).history(selection)
+        rows = [line for line in rows if not event or line["event"] in event]
         if as_json:
             sys.stdout.writelines(json.dumps(row) + "\n" for row in rows)
         else:

@@ -31,38 +31,43 @@ def events(
     if schema:
         sys.stdout.write(schema_text())
         return
-    if name is not None and name not in EVENTS:
-        near = get_close_matches(name, EVENTS, n=1)
-        perhaps = f"; perhaps {near[0]}" if near else ""
-        fail(f"there is no event {name}{perhaps}: `headgate events` lists all", USAGE)
-    chosen = EVENTS.values() if name is None else [EVENTS[name]]
+    chosen = EVENTS.values() if name is None else [known(name)]
     if as_json:
         sys.stdout.write(json.dumps([asdict(one) for one in chosen], indent=2) + "\n")
     elif name is None:
         rows = [(one.name, "/".join(one.levels), one.meaning) for one in chosen]
         sys.stdout.writelines(_table(("event", "level", "meaning"), rows))
     else:
-        sys.stdout.writelines(_told(EVENTS[name]))
+        sys.stdout.writelines(_told(known(name)))
 
 
-def _told(known: Known) -> Iterable[str]:
+def known(name: str) -> Known:
+    """An event by its name; the command ends with the nearest, where there is none."""
+    if name not in EVENTS:
+        near = get_close_matches(name, EVENTS, n=1)
+        perhaps = f"; perhaps {near[0]}" if near else ""
+        fail(f"there is no event {name}{perhaps}: `headgate events` lists all", USAGE)
+    return EVENTS[name]
+
+
+def _told(event: Known) -> Iterable[str]:
     """One event, field by field: its own first."""
-    yield f"{known.name} ({'/'.join(known.levels)}), since schema {known.since}: {known.meaning}\n"
+    yield f"{event.name} ({'/'.join(event.levels)}), since schema {event.since}: {event.meaning}\n"
     kept = {
         "journal": "A row of the journal: numbered by seq, told once it is committed.",
         "heartbeat": "No row of the journal: as_of_seq names the last one that it knows.",
         "process": "No row of the journal: it tells of no change of a release.",
     }
-    yield f"{kept[known.channel]} Fields that do not apply are absent.\n"
-    if known.fields:
+    yield f"{kept[event.channel]} Fields that do not apply are absent.\n"
+    if event.fields:
         yield "\nIts own fields\n"
-        yield from _table(_HEADINGS, [_row(one) for one in known.fields])
-    other = {one.name: renamed(known.name, one.name) for one in known.fields}
+        yield from _table(_HEADINGS, [_row(one) for one in event.fields])
+    other = {one.name: renamed(event.name, one.name) for one in event.fields}
     for name, prefixed in other.items():
-        if prefixed and known.channel == "journal":
+        if prefixed and event.channel == "journal":
             yield f"{name} is {prefixed} where the release's own {name} is another.\n"
     yield f"\nFields of every such line, schema {SCHEMA}\n"
-    yield from _table(_HEADINGS, [_row(one) for one in standing(known.channel)])
+    yield from _table(_HEADINGS, [_row(one) for one in standing(event.channel)])
 
 
 _HEADINGS = ("field", "type", "since", "meaning")

@@ -262,6 +262,7 @@ _EVENTS = (
             field("measures", OBJECT, "how answers' numbers are counted", always=True),
             field("history", OBJECT, "stable's day before"),
             field("dispersion", NUMBER, "how much more than chance errors come in clusters"),
+            field("rollout", each(NUMBER), "the pinned durations, by name", unit="s"),
         ),
     ),
     Known(name="release.removed", meaning="An ended release's entity is taken off the endpoint."),
