@@ -26,9 +26,11 @@ from controller.console.common import (
     Selected,
     StoreUrl,
     book_of,
+    complain,
     fail,
     in_words,
     opened,
+    say,
 )
 from controller.console.guarding import gates_in_words, golden_in_words, guards_in_words
 from controller.settings import HttpSettings, ProcessSettings, after_of, load
@@ -261,7 +263,7 @@ def status(
         if as_json:
             sys.stdout.write(json.dumps(told, indent=2) + "\n")
             for name, why in waiting.items():
-                sys.stderr.write(f"headgate: {name}: {why}\n")
+                complain(f"{name}: {why}")
         else:
             console, now = Console(highlight=False), datetime.now(UTC)
             render.print_statuses(console, told, waiting, now, book.verdicts)
@@ -377,5 +379,6 @@ def _recompute(book: reading.Book, selection: str, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(json.dumps(found.as_json(), indent=2) + "\n")
     else:
-        sys.stdout.writelines(f"{line}\n" for line in (*found.differences, found.sentence))
+        for sentence in (*found.differences, found.sentence):
+            say(sentence)
     return DIFFERENT if found.differences else 0

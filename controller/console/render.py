@@ -48,7 +48,7 @@ def print_statuses(
     if not names:
         _say(console, Text("No application has a release yet."))
     for name in names:
-        _say(console, Text(name, style="bold"))
+        _say(console, Text(printable(name), style="bold"))
         if name in waiting:
             _labelled(console, [("hold", f"{waiting[name]} (a person must act)")], 2)
         own = [one for one in statuses if one["application"] == name]
@@ -122,7 +122,7 @@ def _shortly(value: object) -> str:
 
 
 def _headline(one: Status) -> Text:
-    text = Text(one["release"], style="bold")
+    text = Text(printable(one["release"]), style="bold")
     if one["attempt"] > 1:
         text.append(f" (attempt {one['attempt']})")
     text.append("  ").append(one["state"], style=STYLES[State(one["state"])])
