@@ -327,8 +327,11 @@ def test_one_command_answers_it_from_the_log_alone_as_from_the_store(
     assert one.answer(told) == one.true(truth)
 
 
-def test_there_are_twenty_questions_and_more() -> None:
+def test_the_page_lists_all_of_the_twenty_questions_and_more() -> None:
     assert len({one.question for one in QUESTIONS}) == len(QUESTIONS) > 20
+    page = (Path(__file__).parents[3] / "deploy" / "logs" / "README.md").read_text(encoding="utf-8")
+    rows = [f"| {one.question} | `headgate {one.command}` |" for one in QUESTIONS]
+    assert "\n".join(rows) in page, "\n".join(rows)
 
 
 @pytest.mark.parametrize("version", ["2", "3", "4", "5"])
