@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from controller.console import applying, events, pairs, reading, render, report, verbs
+from controller.console import applying, events, pairs, reading, render, report, status, verbs
 from controller.console.admitting import admission_in_words
 from controller.console.common import (
     DEFECT,
@@ -47,6 +47,7 @@ app.add_typer(verbs.app)
 app.add_typer(report.app)
 app.add_typer(pairs.app)
 app.add_typer(events.app)
+app.add_typer(status.app)
 
 
 def main() -> None:
@@ -246,28 +247,6 @@ def demo(
     from controller.console.demo import Demo  # noqa: PLC0415 - only here
 
     raise typer.Exit(Demo(Console(highlight=False), logs).run())
-
-
-@app.command()
-def status(
-    selection: Selected = None,
-    logs: Logs = None,
-    store: StoreUrl = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every release, ended ones too.")] = False,  # noqa: FBT002 - typer's way
-    as_json: Json = False,  # noqa: FBT002
-) -> None:
-    """What state each release is in, and why; exit 1 rolled back, 3 a person must act."""
-    with in_words():
-        book = book_of(logs, store)
-        told, waiting = book.statuses(selection, all_=all_), book.waiting(selection)
-        if as_json:
-            sys.stdout.write(json.dumps(told, indent=2) + "\n")
-            for name, why in waiting.items():
-                complain(f"{name}: {why}")
-        else:
-            console, now = Console(highlight=False), datetime.now(UTC)
-            render.print_statuses(console, told, waiting, now, book.verdicts)
-    raise typer.Exit(reading.exit_code(told, waiting))
 
 
 @app.command()
