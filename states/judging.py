@@ -51,10 +51,6 @@ def pin_guards(release: Release, found: Mapping[str, str], dispersion: float) ->
     return replace(release, sources=dict(found), measures=counted, dispersion=dispersion)
 
 
-STAYS = ("settle", "min_step", "bake", "watch", "patience")
-"""Durations of a rollout that tell when it goes on."""
-
-
 def bench(release: Release) -> dict[str, Any]:
     """What a release is judged by, as the fields of an event: enough to judge again by the log."""
     assert release.pinned is not None, "a live release has a pinned plan"
@@ -67,9 +63,6 @@ def bench(release: Release) -> dict[str, Any]:
         "measures": {name: asdict(one) for name, one in release.measures.items()},
         "history": asdict(past) | {"lag": late} if past else None,
         "dispersion": release.dispersion,
-        "rollout": {
-            f"{name}_s": getattr(release.pinned.rollout, name).total_seconds() for name in STAYS
-        },
     }
 
 

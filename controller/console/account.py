@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from controller.console.bearings import Outlook, Users, WayBack, outlook, users, way_back
+from controller.console.bearings import Users, users
 from controller.console.reading import Book, UnreadableLog, own
 from controller.console.recompute import bench_of, counted
 from controller.record.lines import Line
@@ -120,8 +120,6 @@ class Account:
     """How late the table was in stable's last day; None, if that was not told."""
     until: datetime
     users: Users
-    outlook: Outlook | None
-    way_back: WayBack
     slow_ms: float | None = None
     """What the latency guard calls slow; None where it does not judge."""
     found: Found | None = None
@@ -151,8 +149,6 @@ class Account:
             "status": self.status,
             "weights": self.moments,
             "users": self.users,
-            "outlook": self.outlook,
-            "way_back": self.way_back,
             "guards": self.guards,
             "interval": INTERVAL,
             "sources": self.sources,
@@ -194,8 +190,6 @@ def account(book: Book, selection: str) -> Account:
         expected_lag_s=known.total_seconds() if known is not None else None,
         until=until,
         users=users(moments, until, _requests(counts, bench)),
-        outlook=outlook(told.status, lines),
-        way_back=way_back(told.status, lines),
         slow_ms=slow_of(bench.history) if bench is not None else None,
     )
 

@@ -26,7 +26,6 @@ from controller.console.common import (
     Selected,
     StoreUrl,
     book_of,
-    complain,
     fail,
     in_words,
     opened,

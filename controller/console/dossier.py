@@ -93,8 +93,8 @@ def _summary(told: Account) -> list[tuple[str, str]]:
         ("hold", hold + (" (a person must act)" if hold and one["needs_person"] else "")),
         ("order", one["order"] if one["order"] != "run" else ""),
         ("next", one["next"] or ""),
-        ("at the earliest", _earliest(told)),
-        ("way back", _way_back(told)),
+        ("at the earliest", _time(one["earliest"] or "")),
+        ("rollback", one["rollback"] or ""),
         ("stable", one["stable"] or "none"),
         ("told until", f"{told.until:%Y-%m-%d %H:%M:%S} UTC"),
     ]
@@ -109,16 +109,6 @@ def _met(told: Account) -> str:
     until = "" if users.until is None else f" to {users.until:%Y-%m-%d %H:%M:%S}"
     most = f"at most {users.weight} % of users, for {duration(users.open_s)}"
     return f"{counted}{most}: {users.since:%Y-%m-%d %H:%M:%S}{until} UTC"
-
-
-def _earliest(told: Account) -> str:
-    due = told.outlook
-    return f"{due.at:%Y-%m-%d %H:%M:%S} UTC: {due.because}" if due is not None else ""
-
-
-def _way_back(told: Account) -> str:
-    back = told.way_back
-    return f"{'ready' if back.ready else 'none'}: {back.because}"
 
 
 def _post_mortem(told: Account) -> Child:

@@ -77,7 +77,10 @@ def json_schema() -> dict[str, Any]:
             "told": {
                 "type": "object",
                 "required": _names(STATUS_FIELDS),
-                "properties": _properties(STATUS_FIELDS),
+                "properties": {
+                    **_properties(STATUS_FIELDS),
+                    "guards": {"description": "what each guard says by now", "type": "array"},
+                },
                 "additionalProperties": False,
             },
         },

@@ -39,6 +39,7 @@ ARMS = ("candidate", "stable")
 STATES = one_of(State)
 NAMED: Kind = {"type": ["string", "null"]}
 UNSURE: Kind = {"type": ["integer", "null"], "minimum": 0, "maximum": 100}
+UNNUMBERED: Kind = {"type": ["integer", "null"], "minimum": 0}
 WEIGHTS = each(PERCENT)
 MINUTES: Kind = list_of(
     {"type": "array", "prefixItems": [dict(TIME), dict(COUNT), dict(COUNT)], "items": False}
@@ -64,6 +65,9 @@ FACTS = (
     field("live", VERSION, "the version of the release under way"),
     field("unproven", VERSION, "the version that serves and that no watch has proven"),
     field("application_hold", TEXT, "why nothing of the application goes on"),
+    field("former", VERSION, "the version that was stable before"),
+    field("changed_by_others", FLAG, "what others changed waits for an answer"),
+    field("applying", TEXT, "how far `apply` has come"),
 )
 """What is true of an application as a whole."""
 
@@ -86,6 +90,10 @@ STATUS_FIELDS = (
     field("since", TIME, "since when", always=True),
     field("next", NAMED, "what comes by itself, and on what it waits"),
     field("needs_person", FLAG, "waiting does not help", always=True),
+    field("ask", NAMED, "what an approval would let it past"),
+    field("rollback", NAMED, "ready, or blocked with why; of a live release"),
+    field("earliest", {**TIME, "type": ["string", "null"]}, "what is next comes no earlier"),
+    field("evidence_span", UNNUMBERED, "by which span's evidence it is judged; 0: none yet"),
 )
 """The status object: all of it is in every line of a release, and in heartbeats."""
 
@@ -262,9 +270,15 @@ _EVENTS = (
             field("measures", OBJECT, "how answers' numbers are counted", always=True),
             field("history", OBJECT, "stable's day before"),
             field("dispersion", NUMBER, "how much more than chance errors come in clusters"),
-            field("rollout", each(NUMBER), "the pinned durations, by name", unit="s"),
         ),
     ),
+    Known(name="release.resumed", meaning="A person let it go on: the step's proof starts anew."),
+    Known(
+        name="rollback.blocked",
+        meaning="Users could not be taken back now, if they had to be.",
+        levels=("error",),
+    ),
+    Known(name="rollback.ready", meaning="Users could be taken back again."),
     Known(name="release.removed", meaning="An ended release's entity is taken off the endpoint."),
     Known(
         name="release.post_mortem",
@@ -408,6 +422,7 @@ _EVENTS = (
         ),
     ),
     Known(name="order.refused", meaning="What was ordered was not done.", levels=_WARN),
+    Known(name="apply.started", meaning="The running version is being set up as configured."),
     Known(name="apply.finished", meaning="The running version is set up as configured."),
     Known(
         name="config.loaded",
@@ -424,6 +439,7 @@ _EVENTS = (
         fields=(
             field("as_of_seq", COUNT, "the journal's last row that it knows", always=True),
             field("schema", COUNT, "the schema that the line was written by"),
+            field("looked_at", TIME, "when the endpoint was last looked at"),
             field("releases", LIST, "the status object of each release that is shown", always=True),
         ),
     ),

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from controller.console.account import account
 from controller.console.cli import app
 from controller.console.reading import fold
 from policies.admission import Rules
@@ -217,10 +216,10 @@ QUESTIONS = [
         true=lambda truth: (truth.of("6").hold, truth.status("6")["next"]),
     ),
     Asked(
-        question="Is a rollback of 5 possible now, and where to?",
-        command=f"report {APP}/5 --json",
-        answer=lambda told: (told["way_back"]["ready"], told["way_back"]["to"]),
-        true=lambda truth: (truth.served[-1][1].get(str(truth.application.stable), 0) > 0, "2"),
+        question="Is a rollback of 5 possible now?",
+        command=f"status {APP}/5 --json",
+        answer=lambda told: only(told)["rollback"] == "ready",
+        true=lambda truth: truth.served[-1][1].get(str(truth.application.stable), 0) > 0,
     ),
     Asked(
         question="Who aborted 4, and why?",
@@ -259,8 +258,8 @@ QUESTIONS = [
     ),
     Asked(
         question="When does the next step open at the earliest?",
-        command=f"report {APP}/5 --json",
-        answer=lambda told: at(told["outlook"]["at"]),
+        command=f"status {APP}/5 --json",
+        answer=lambda told: at(only(told)["earliest"]),
         true=lambda truth: truth.now - truth.of("5").on_step + ROLLOUT.min_step,
     ),
     Asked(
@@ -357,10 +356,11 @@ def test_the_earliest_time_of_the_next_step_is_when_a_good_version_gets_it(tmp_p
     story.register(2)
     story.until("Canary")
     story.look(times=3)
-    due = account(fold(story.lines), f"{APP}/2").outlook
-    assert due is not None
+    [told] = fold(story.lines).statuses(f"{APP}/2")
+    assert told["earliest"] is not None
+    due = at(told["earliest"])
     while story.live.step == 1:
-        assert story.now < due.at + LOOK
+        assert story.now < due + LOOK
         story.look()
-    assert story.now >= due.at
+    assert story.now >= due
     story.store.close()
