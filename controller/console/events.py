@@ -4,12 +4,12 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from difflib import get_close_matches
 from typing import Annotated
 
 import typer
 
 from controller.console.common import USAGE, Json, fail
+from controller.places import meant
 from controller.record.contract import renamed, schema_text, standing
 from controller.record.events import EVENTS
 from controller.record.vocabulary import Field, Kind, Known
@@ -18,16 +18,18 @@ from states.status import SCHEMA
 app = typer.Typer()
 
 
+def named(incomplete: str) -> list[str]:
+    """The events whose names begin so."""
+    return [name for name in EVENTS if name.startswith(incomplete)]
+
+
 @app.command()
 def events(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", autocompletion=named)] = None,
     as_json: Json = False,  # noqa: FBT002 - typer's way
     schema: Annotated[bool, typer.Option("--schema", help="The JSON Schema of a line.")] = False,  # noqa: FBT002
 ) -> None:
-    """What the log may tell, event by event; with NAME, every field of one.
-
-    Example: headgate events gate.verdict
-    """
+    """What the log may tell, event by event; with NAME, every field of one."""
     if schema:
         sys.stdout.write(schema_text())
         return
@@ -44,9 +46,7 @@ def events(
 def known(name: str) -> Known:
     """An event by its name; the command ends with the nearest, where there is none."""
     if name not in EVENTS:
-        near = get_close_matches(name, EVENTS, n=1)
-        perhaps = f"; perhaps {near[0]}" if near else ""
-        fail(f"there is no event {name}{perhaps}: `headgate events` lists all", USAGE)
+        fail(f"there is no event {name}{meant(name, tuple(EVENTS), 'there are')}", USAGE)
     return EVENTS[name]
 
 

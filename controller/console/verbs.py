@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from controller.console import completing
 from controller.console.common import (
     Application,
     Reason,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from controller.record.store import Store
 
 app = typer.Typer()
-Version = Annotated[str, typer.Argument(metavar="APP/VERSION")]
+Version = Annotated[str, typer.Argument(metavar="APP/VERSION", autocompletion=completing.releases)]
 Override = Annotated[
     bool, typer.Option("--override", help="Also without proof, and past what holds.")
 ]

@@ -127,6 +127,4 @@ def test_the_command_is_for_programs_too() -> None:
 def test_an_unknown_event_is_told_the_nearest() -> None:
     told = CliRunner().invoke(cli.app, ["events", "alias.move"])
     assert told.exit_code == 2
-    assert told.stderr == (
-        "headgate: there is no event alias.move; perhaps alias.moved: `headgate events` lists all\n"
-    )
+    assert told.stderr == "headgate: there is no event alias.move; did you mean alias.moved?\n"
