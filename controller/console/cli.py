@@ -15,6 +15,7 @@ from rich.console import Console
 from controller.console import (
     applying,
     completing,
+    events,
     init,
     pairs,
     reading,
@@ -39,6 +40,7 @@ from controller.console.common import (
     fail,
     in_words,
     opened,
+    say,
 )
 from controller.console.guarding import gates_in_words, golden_in_words, guards_in_words
 from controller.console.manual import ABOUT, PROGRAM, Manual
@@ -59,6 +61,7 @@ app.add_typer(applying.app)
 app.add_typer(verbs.app)
 app.add_typer(report.app)
 app.add_typer(pairs.app)
+app.add_typer(events.app)
 app.add_typer(status.app)
 
 COMPLETING = f"_{PROGRAM.upper()}_COMPLETE"
@@ -288,11 +291,23 @@ def history(
     selection: Selected = None,
     logs: Logs = None,
     store: StoreUrl = None,
+    event: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--event",
+            metavar="NAME",
+            help="Only this; `headgate events` lists them.",
+            autocompletion=events.named,
+        ),
+    ] = None,
     as_json: Json = False,  # noqa: FBT002 - typer's way
 ) -> None:
-    """Everything that happened, in order."""
+    """Everything that happened, in order; with --event, all that happened of a kind."""
+    for name in event or ():
+        events.known(name)
     with in_words():
         rows = book_of(logs, store).history(selection)
+        rows = [line for line in rows if not event or line["event"] in event]
         if as_json:
             sys.stdout.writelines(json.dumps(row) + "\n" for row in rows)
         else:
@@ -386,5 +401,6 @@ def _recompute(book: reading.Book, selection: str, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(json.dumps(found.as_json(), indent=2) + "\n")
     else:
-        sys.stdout.writelines(f"{line}\n" for line in (*found.differences, found.sentence))
+        for sentence in (*found.differences, found.sentence):
+            say(sentence)
     return DIFFERENT if found.differences else 0

@@ -92,6 +92,13 @@ PANELS: Mapping[str, Mapping[str, Entry]] = {
             "Everything that happened, in order.",
             "headgate history rag-chatbot/7",
             "headgate history rag-chatbot --logs headgate.log --json",
+            "headgate history rag-chatbot --event order.given",
+        ),
+        "events": _entry(
+            "What the log may tell, event by event.",
+            "headgate events",
+            "headgate events gate.verdict",
+            "headgate events --schema",
         ),
         "explain": _entry(
             "Why a release is where it is, with the numbers.",

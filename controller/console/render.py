@@ -194,7 +194,11 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
 
 def _word(line: Line) -> object:
     """What was ordered: of a release, of a change by others, or of how the endpoint is set up."""
-    return line.get("answer") or ("apply" if "apply" in line else line.get("order"))
+    return (
+        line.get("verb")
+        or line.get("answer")
+        or ("apply" if "apply" in line else line.get("order"))
+    )
 
 
 def _numbers(line: Line) -> Line:

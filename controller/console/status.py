@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from controller.console import reading, tree, watching
-from controller.console.common import Json, Logs, Selected, StoreUrl, book_of, in_words, opened
+from controller.console.common import (
+    Json,
+    Logs,
+    Selected,
+    StoreUrl,
+    book_of,
+    complain,
+    in_words,
+    opened,
+)
 from controller.console.glance import Glance, glances
 from controller.console.sources import LogSource, Source, StoreSource
 from controller.console.watching import Clock, Goal, Watch
@@ -112,7 +121,7 @@ def _print_json(told: list[Glance]) -> None:
     sys.stdout.write("\n")
     for glance in told:
         if glance.waiting is not None:
-            sys.stderr.write(f"headgate: {glance.name}: {glance.waiting}\n")
+            complain(f"{glance.name}: {glance.waiting}")
 
 
 def _watch(seen: Watch, store: str | None, *, as_json: bool) -> None:

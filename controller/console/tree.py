@@ -195,8 +195,7 @@ class Page:
             yield self._fact("next", self._next(release, looks))
         commands = one.commands(release, self._store)
         if commands:
-            # Quoted for a shell: they hold nothing that could steer a terminal.
-            yield Fact("you can", Text("\n".join(commands), style="cyan"))
+            yield Fact("you can", Text("\n".join(map(printable, commands)), style="cyan"))
 
     def _next(self, one: Status, looks: Sequence[Look]) -> str:
         """What comes next, when at the earliest, and when the guards may have enough."""

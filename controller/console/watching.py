@@ -1,7 +1,6 @@
 """`status --watch` and `status --wait`: what is told anew whenever record or log goes on."""
 
 import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 
 from controller.console import tree
+from controller.console.common import complain
 from controller.console.glance import Glance, glances
 from controller.console.reading import LogTooLate, ReadingError, UnknownSelection
 from controller.console.sources import Source, StoreSource
@@ -173,7 +173,7 @@ def _warn(watch: Watch, *, warned: bool) -> bool:
     """Say once that the daemon seems dead, or nothing can be read, and once that it is over."""
     warning = watch.warning
     if (warning is not None) != warned:
-        sys.stderr.write(f"headgate: {warning or 'what was silent goes on'}\n")
+        complain(f"{warning or 'what was silent goes on'}")
     return warning is not None
 
 
@@ -219,14 +219,14 @@ def wait(out: IO[str], watch: Watch, selection: str, goal: Goal, timeout: timede
     """Follow one release until it has come to its end, or a person must act; an exit code."""
     known, limit = Known(out, watch.clock), timeout.total_seconds() if timeout else None
     if not watch.told:
-        sys.stderr.write(f"headgate: {selection} is not registered yet: it is waited for\n")
+        complain(f"{selection} is not registered yet: it is waited for")
     known.tell(watch.told)
     code, warned = outcome(watch.told, goal), False
     changes = watch.changes(until=limit)
     while code is None:
         if next(changes, None) is None:
             told = f"{selection} has not come to its end within {duration(timeout or timedelta())}"
-            sys.stderr.write(f"headgate: {told}\n")
+            complain(f"{told}")
             return LATE
         known.tell(watch.told)
         warned = _warn(watch, warned=warned)

@@ -14,7 +14,7 @@ from states.last_look import looks_of
 from states.machine import State
 from states.plan import Event
 from states.release import Application, Release
-from states.status import Status, rfc3339, shown, status
+from states.status import SCHEMA, Status, rfc3339, shown, status
 
 Line = dict[str, Any]
 """One line of the log, as parsed from JSON."""
@@ -56,7 +56,9 @@ def event_fields(event: Event, application: Application | None, release: Release
     The event's reason stays `because`; where the release is in its state for another one, that is
     `state_because`. An own field that would hide a status field gets the event's noun in front.
     """
-    known: Line = application_facts(application) if application else {}
+    known: Line = {"schema": SCHEMA}
+    if application is not None:
+        known |= application_facts(application)
     if application is not None and release is not None:
         told: Line = {**status(application, release)}
         reason = told.pop("because")
@@ -101,6 +103,7 @@ def application_state(application: Application, as_of_seq: int, *, every: bool =
     looked_at = application.looked_at
     return {
         "event": HEARTBEAT,
+        "schema": SCHEMA,
         "as_of_seq": as_of_seq,
         "application": application.name,
         **({"looked_at": rfc3339(looked_at)} if looked_at is not None else {}),
@@ -129,4 +132,4 @@ def _guards(application: Application, release: Release) -> Line:
 def unreadable_state(name: str, why: str, as_of_seq: int) -> Line:
     """The heartbeat of an application whose record cannot be understood: nothing but why."""
     facts = {"application": name, "application_hold": clean(why)}
-    return {"event": HEARTBEAT, "as_of_seq": as_of_seq, **facts, "releases": []}
+    return {"event": HEARTBEAT, "schema": SCHEMA, "as_of_seq": as_of_seq, **facts, "releases": []}

@@ -32,6 +32,7 @@ from states.release import Order, Spec
 from states.status import Status
 from states.world import Absent
 from tests.controller.record.making import of_the_table
+from tests.published import assert_as_published
 from tests.states.story import SPEC, Story
 
 APP = "rag-chatbot"
@@ -72,8 +73,10 @@ class Recorded(Story):
 
     @property
     def lines(self) -> list[Line]:
-        """The journal so far."""
-        return list(self.store.journal())
+        """The journal so far, every line of it as published."""
+        found = list(self.store.journal())
+        assert_as_published(found)
+        return found
 
 
 @pytest.fixture
