@@ -410,7 +410,7 @@ class ProcessSettings:
         """The settings of this process, or a sentence that names the variable."""
         lease = environ.get("HEADGATE_LEASE", "30s")
         poll, log = environ.get("HEADGATE_POLL", "30s"), environ.get("HEADGATE_LOG", "auto")
-        pace = _length("HEADGATE_POLL=", poll)
+        pace = length_of("HEADGATE_POLL=", poll)
         if pace < timedelta(milliseconds=100):
             raise SettingsError(f"HEADGATE_POLL={poll}: look at most ten times a second")
         mode = LOG_MODES.get(log)
@@ -441,7 +441,7 @@ def password_of(store: str) -> str | None:
 
 def _lease(text: str) -> timedelta:
     """How long replicas are trusted to live without a sign."""
-    lease = _length("HEADGATE_LEASE=", text)
+    lease = length_of("HEADGATE_LEASE=", text)
     if lease < SHORTEST_LEASE:
         raise SettingsError(
             f"HEADGATE_LEASE={text}: a replica renews it six times in its length, and a stall of a "
@@ -452,10 +452,10 @@ def _lease(text: str) -> timedelta:
 
 def after_of(text: str) -> timedelta:
     """How long nobody has looked, before a dead man's switch acts."""
-    return _length("--after ", text)
+    return length_of("--after ", text)
 
 
-def _length(named: str, text: str) -> timedelta:
+def length_of(named: str, text: str) -> timedelta:
     """A duration, or the sentence that names who said it."""
     try:
         length = duration(text)

@@ -17,6 +17,7 @@ from controller.console.common import (
     fail,
     in_words,
     opened,
+    say,
 )
 from controller.places import meant
 from controller.settings import ApplicationSettings, SettingsError, load
@@ -67,19 +68,16 @@ def _apply(
     lines = list(difference(known, endpoint))
     held = known.upkeep.stuck
     if not lines and held is None:
-        sys.stdout.write(f"{name}/{known.incumbent} runs as configured: nothing to apply\n")
+        say(f"{name}/{known.incumbent} runs as configured: nothing to apply")
         return
-    sys.stdout.write(
-        f"{name}/{known.incumbent} on {settings.endpoint}: as it runs -> as configured\n"
-    )
-    sys.stdout.writelines(
-        f"  {line}\n" for line in lines or ["no difference: what is held goes on"]
-    )
+    say(f"{name}/{known.incumbent} on {settings.endpoint}: as it runs -> as configured")
+    for line in lines or ["no difference: what is held goes on"]:
+        say(f"  {line}")
     if not yes and not _agreed():
-        sys.stdout.write("nothing was asked for\n")
+        say("nothing was asked for")
         return
     said = record.give_wish(name, settings.spec().setup, getpass.getuser(), reason)
-    sys.stdout.write(f"{said}, and watched for its bake\n")
+    say(f"{said}, and watched for its bake")
 
 
 def difference(known: Recorded, endpoint: Endpoint) -> Iterator[str]:

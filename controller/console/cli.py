@@ -12,7 +12,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from controller.console import applying, completing, init, pairs, reading, render, report, verbs
+from controller.console import (
+    applying,
+    completing,
+    events,
+    init,
+    pairs,
+    reading,
+    render,
+    report,
+    status,
+    verbs,
+)
 from controller.console.admitting import admission_in_words
 from controller.console.common import (
     DEFECT,
@@ -29,6 +40,7 @@ from controller.console.common import (
     fail,
     in_words,
     opened,
+    say,
     store_of,
 )
 from controller.console.guarding import gates_in_words, golden_in_words, guards_in_words
@@ -51,6 +63,8 @@ app.add_typer(applying.app)
 app.add_typer(verbs.app)
 app.add_typer(report.app)
 app.add_typer(pairs.app)
+app.add_typer(events.app)
+app.add_typer(status.app)
 
 COMPLETING = f"_{PROGRAM.upper()}_COMPLETE"
 """Set by a shell that asks what could be typed: nobody reads a sentence then."""
@@ -275,37 +289,27 @@ def demo(
 
 
 @app.command()
-def status(
-    selection: Selected = None,
-    logs: Logs = None,
-    store: StoreUrl = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every release, ended ones too.")] = False,  # noqa: FBT002 - typer's way
-    as_json: Json = False,  # noqa: FBT002
-) -> None:
-    """What state each release is in, and why; exit 1 rolled back, 3 a person must act."""
-    with in_words():
-        book = book_of(logs, store)
-        told, waiting = book.statuses(selection, all_=all_), book.waiting(selection)
-        if as_json:
-            sys.stdout.write(json.dumps(told, indent=2) + "\n")
-            for name, why in waiting.items():
-                sys.stderr.write(f"headgate: {name}: {why}\n")
-        else:
-            console, now = Console(highlight=False), datetime.now(UTC)
-            render.print_statuses(console, told, waiting, now, book.verdicts)
-    raise typer.Exit(reading.exit_code(told, waiting))
-
-
-@app.command()
 def history(
     selection: Selected = None,
     logs: Logs = None,
     store: StoreUrl = None,
+    event: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--event",
+            metavar="NAME",
+            help="Only this; `headgate events` lists them.",
+            autocompletion=events.named,
+        ),
+    ] = None,
     as_json: Json = False,  # noqa: FBT002 - typer's way
 ) -> None:
-    """Everything that happened, in order."""
+    """Everything that happened, in order; with --event, all that happened of a kind."""
+    for name in event or ():
+        events.known(name)
     with in_words():
         rows = book_of(logs, store).history(selection)
+        rows = [line for line in rows if not event or line["event"] in event]
         if as_json:
             sys.stdout.writelines(json.dumps(row) + "\n" for row in rows)
         else:
@@ -399,5 +403,6 @@ def _recompute(book: reading.Book, selection: str, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(json.dumps(found.as_json(), indent=2) + "\n")
     else:
-        sys.stdout.writelines(f"{line}\n" for line in (*found.differences, found.sentence))
+        for sentence in (*found.differences, found.sentence):
+            say(sentence)
     return DIFFERENT if found.differences else 0

@@ -10,7 +10,7 @@ import typer
 
 from controller.console import completing, reading
 from controller.record.errors import OrderRefused, RecordError
-from controller.record.redaction import without_secrets
+from controller.record.redaction import printable, without_secrets
 from controller.settings import ProcessSettings, SettingsError, password_of
 
 if TYPE_CHECKING:
@@ -50,9 +50,19 @@ def in_words() -> Iterator[None]:
         fail(str(error), STORE)
 
 
+def say(sentence: str) -> None:
+    """A sentence on stdout, as one line whatever others have named things."""
+    sys.stdout.write(f"{printable(sentence)}\n")
+
+
+def complain(sentence: str) -> None:
+    """A sentence on stderr, as one line whatever others have named things."""
+    sys.stderr.write(f"headgate: {printable(without_secrets(sentence))}\n")
+
+
 def fail(sentence: str, code: int) -> NoReturn:
     """End the command with a sentence on stderr."""
-    sys.stderr.write(f"headgate: {without_secrets(sentence)}\n")
+    complain(sentence)
     raise typer.Exit(code)
 
 
@@ -81,7 +91,7 @@ def book_of(logs: list[str] | None, store: str | None) -> reading.Book:
         lines = reading.read_lines(logs)
         found = list(lines)
         for place in lines.damaged:
-            sys.stderr.write(f"headgate: {place} is damaged, and skipped\n")
+            complain(f"{place} is damaged, and skipped")
         if not found:
             raise reading.UnreadableLog(f"{', '.join(logs)}: holds no line of Headgate's log")
         book = reading.fold(found)

@@ -88,13 +88,27 @@ def _summary(told: Account) -> list[tuple[str, str]]:
         ("state", f"{one['state']}{settled}, since {_time(one['since'])} UTC"),
         ("because", one["because"]),
         ("users", f"{one['weight']} %" + ("" if seen is None else f", seen {seen} %")),
+        ("met it", _met(told)),
         ("steps", steps + (f"; on step {one['step']}" if one["step"] else "")),
         ("hold", hold + (" (a person must act)" if hold and one["needs_person"] else "")),
         ("order", one["order"] if one["order"] != "run" else ""),
         ("next", one["next"] or ""),
+        ("at the earliest", _time(one["earliest"] or "")),
+        ("rollback", one["rollback"] or ""),
         ("stable", one["stable"] or "none"),
         ("told until", f"{told.until:%Y-%m-%d %H:%M:%S} UTC"),
     ]
+
+
+def _met(told: Account) -> str:
+    """Who met the version, and for how long."""
+    users = told.users
+    if users.since is None:
+        return "nobody"
+    counted = "" if users.requests is None else f"{users.requests:,} requests that were counted; "
+    until = "" if users.until is None else f" to {users.until:%Y-%m-%d %H:%M:%S}"
+    most = f"at most {users.weight} % of users, for {duration(users.open_s)}"
+    return f"{counted}{most}: {users.since:%Y-%m-%d %H:%M:%S}{until} UTC"
 
 
 def _post_mortem(told: Account) -> Child:

@@ -83,13 +83,22 @@ PANELS: Mapping[str, Mapping[str, Entry]] = {
         "status": _entry(
             "What state each release is in, and why.",
             "headgate status",
+            "headgate status --watch",
             "headgate status rag-chatbot/7 --json",
+            "headgate status rag-chatbot/7 --wait --timeout 2h",
             "headgate status --logs headgate.log",
         ),
         "history": _entry(
             "Everything that happened, in order.",
             "headgate history rag-chatbot/7",
             "headgate history rag-chatbot --logs headgate.log --json",
+            "headgate history rag-chatbot --event order.given",
+        ),
+        "events": _entry(
+            "What the log may tell, event by event.",
+            "headgate events",
+            "headgate events gate.verdict",
+            "headgate events --schema",
         ),
         "explain": _entry(
             "Why a release is where it is, with the numbers.",

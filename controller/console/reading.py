@@ -8,6 +8,7 @@ is shown of its application. For anything else it says that it begins too late.
 import gzip
 import json
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from controller.places import meant
-from controller.record.lines import HEARTBEAT, STATUS, Line
+from controller.record.lines import FACTS, HEARTBEAT, STATUS, Line
 from states.machine import State
 from states.status import Status
 
@@ -67,12 +68,13 @@ class Lines:
         for path in self._paths:
             try:
                 with _opened(path) as file:
-                    yield from self._parsed(path, file)
+                    yield from self.parsed(path, file)
             except (OSError, EOFError, gzip.BadGzipFile) as error:
                 reason = getattr(error, "strerror", None) or "it is damaged"
                 raise UnreadableLog(f"{path} cannot be read: {reason}") from error
 
-    def _parsed(self, path: str, file: IO[bytes]) -> Iterator[Line]:
+    def parsed(self, path: str, file: IO[bytes]) -> Iterator[Line]:
+        """The lines in what was opened already."""
         for number, raw in enumerate(file, start=1):
             try:
                 line = json.loads(raw)
@@ -91,6 +93,11 @@ class Lines:
 def read_lines(paths: Sequence[str] | str) -> Lines:
     """Our lines in JSON-lines files, plain or .gz; `-` is standard input."""
     return Lines([paths] if isinstance(paths, str) else list(paths))
+
+
+def lines_in(path: str, file: IO[bytes]) -> Iterator[Line]:
+    """Our lines in a part of a file that was read already."""
+    yield from Lines(()).parsed(path, file)
 
 
 def _opened(path: str) -> AbstractContextManager[IO[bytes]]:
@@ -121,6 +128,8 @@ class _Application:
     facts: Line = field(default_factory=dict)
     releases: dict[Key, Status] = field(default_factory=dict)
     """Each release as last told, without what it had from the application as a whole."""
+    looks: dict[Key, tuple[int, list[Line]]] = field(default_factory=dict)
+    """What a heartbeat told of a release's guards, and the stretch of evidence it told of."""
 
     def newest(self, version: str | None) -> Key | None:
         """The latest attempt at a version that the lines tell of."""
@@ -156,8 +165,7 @@ class _Application:
 
     def learn(self, line: Line) -> None:
         """Take in a journal line or a heartbeat."""
-        wanted = ("stable", "live", "unproven", "application_hold")
-        self.facts = {name: line[name] for name in wanted if name in line}
+        self.facts = {name: line[name] for name in FACTS if name in line}
         if line["event"] == HEARTBEAT:
             for told in line["releases"]:
                 self._learn_release(told)
@@ -171,7 +179,10 @@ class _Application:
             own |= {"hold": None, "needs_person": False}
         State(told["state"])
         datetime.fromisoformat(told["since"])
-        self.releases[str(int(told["version"])), int(told["attempt"])] = cast("Status", own)
+        key = str(int(told["version"])), int(told["attempt"])
+        self.releases[key] = cast("Status", own)
+        if "guards" in told and "evidence_span" in told and "event" not in told:
+            self.looks[key] = told["evidence_span"], told["guards"]
 
     def status(self, key: Key) -> Status:
         """A release's status at the end of the lines, whichever line changed it.
@@ -226,6 +237,11 @@ class Book:
         self.gap = any(seq < self.begins for seq in rows)
         """Lines of before are there, but not the one that leads on from them."""
         self._applications: dict[str, _Application] = {}
+        self._by_release: dict[tuple[str | None, int | None], list[Line]] | None = None
+        newest = (*self.rows[-1:], *beats[-1:])
+        told = [line["timestamp"] for line in newest if isinstance(line.get("timestamp"), str)]
+        self.told_at: str | None = max(told, default=None)
+        """When the newest line was written; None, if it does not say."""
         usable = [line for line in beats if line["as_of_seq"] >= self.begins - 1]
         # A heartbeat tells of the moment after its row: the order of equals in a sort is kept.
         for line in sorted([*self.rows, *usable], key=_position):
@@ -322,11 +338,39 @@ class Book:
         own = [line for line in told.history if line.get("attempt") == told.status["attempt"]]
         return told.status["release"], own
 
+    def lines_of(self, status: Status) -> list[Line]:
+        """The lines of one attempt, as far as they are there."""
+        if self._by_release is None:
+            self._by_release = defaultdict(list)
+            for line in self.rows:
+                self._by_release[line.get("release"), line.get("attempt")].append(line)
+        return self._by_release.get((status["release"], status["attempt"]), [])
+
     def verdicts(self, status: Status) -> tuple[Line, ...]:
         """Of each guard of a release the last verdict that the lines tell of."""
-        key = status["release"], status["attempt"]
-        rows = [line for line in self.rows if (line.get("release"), line.get("attempt")) == key]
-        return _last_verdicts(rows)
+        return _last_verdicts(self.lines_of(status))
+
+    def queued(self, application: str) -> list[Status]:
+        """The releases that wait to begin, and are not among the statuses for that."""
+        known = self._applications.get(application)
+        if known is None:
+            return []
+        waiting = {
+            key for key, one in known.releases.items() if one["state"] == State.REGISTERED
+        } - known.shown
+        newest = {key for key in waiting if known.newest(key[0]) == key}
+        return [known.status(key) for key in sorted(newest, key=_order)]
+
+    def facts(self, application: str) -> Line:
+        """What is true of an application as a whole at the end of the lines (`lines.FACTS`)."""
+        known = self._applications.get(application)
+        return known.facts if known is not None else {}
+
+    def looks_told(self, status: Status) -> list[Line]:
+        """What a heartbeat told of a release's guards; nothing, where proof began anew since."""
+        known = self._applications[status["application"]]
+        span, looks = known.looks.get((status["version"], status["attempt"]), (0, []))
+        return looks if span == status["evidence_span"] else []
 
     def _foremost(self, application: str) -> list[Status]:
         shown = self.statuses(application)

@@ -1,14 +1,21 @@
 """The commands that ask something of a release: orders, and answers to what others changed."""
 
 import getpass
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from controller.console import completing
-from controller.console.common import Application, Reason, Release, StoreUrl, in_words, opened
+from controller.console.common import (
+    Application,
+    Reason,
+    Release,
+    StoreUrl,
+    in_words,
+    opened,
+    say,
+)
 from controller.console.ringing import ring
 from states.release import Order
 
@@ -122,5 +129,5 @@ def _say(url: str | None, application: str, give: Callable[["Store", str], str])
             said = give(record, getpass.getuser())
         finally:
             record.close()
-    sys.stdout.write(f"{said}\n")
+    say(said)
     ring(application)

@@ -18,11 +18,11 @@ from controller.daemon.tenure import Tenure
 from controller.daemon.tick import Tick
 from controller.daemon.watchdog import Watchdog
 from controller.record.errors import RecordError
+from controller.record.lines import HEARTBEAT_EVERY
 from controller.record.printer import Printer
 from controller.record.store import Store
 from states.plan import Event
 
-HEARTBEAT = timedelta(minutes=5)
 DRAIN_S = 30.0
 """Longest wait for passes under way when the daemon is asked to end."""
 RESCUE_S = 5.0
@@ -140,7 +140,10 @@ class Daemon:
 
     def _tell_state(self) -> None:
         now = time.monotonic()
-        due = self._heartbeat_at is None or now - self._heartbeat_at >= HEARTBEAT.total_seconds()
+        due = (
+            self._heartbeat_at is None
+            or now - self._heartbeat_at >= HEARTBEAT_EVERY.total_seconds()
+        )
         if not due or (self._told is not None and not self._told.done()):
             return
         self._heartbeat_at = now

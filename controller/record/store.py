@@ -1,6 +1,6 @@
 """The store: what was decided, written down in one transaction before anything is done."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -161,15 +161,17 @@ class Store:
         with self.reading() as connection:
             return tuple(connection.execute(query.order_by(RELEASES.c.application)).scalars())
 
-    def states(self) -> list[Line]:
+    def states(self, names: Collection[str] | None = None, *, every: bool = False) -> list[Line]:
         """Every application's heartbeat at one moment: what `status` is read from.
 
-        One whose record cannot be understood has a sentence in place of its releases.
+        One whose record cannot be understood has a sentence in place of its releases. `names`: of
+        these alone. `every`: with all releases that matter still, and not only the shown ones.
         """
         with self.reading() as connection:
             query = select(APPLICATIONS.c.name).order_by(APPLICATIONS.c.name)
-            names = connection.execute(query).scalars().all()
-            return [_state(connection, name) for name in names]
+            there = connection.execute(query).scalars().all()
+            wanted = there if names is None else [name for name in there if name in names]
+            return [_state(connection, name, every=every) for name in wanted]
 
     def commit(
         self,
@@ -392,13 +394,13 @@ class Store:
             self.place.prepare(create=False)
 
 
-def _state(connection: Connection, name: str) -> Line:
+def _state(connection: Connection, name: str, *, every: bool) -> Line:
     try:
         with understood(name):
-            one, _ = load_application(connection, name, None, Known())
+            one, _ = load_application(connection, name, None, Known(), whole=False)
     except Unreadable as error:
         return unreadable_state(name, str(error), counter(connection, SEQ))
-    return application_state(one.application, one.as_of_seq)
+    return application_state(one.application, one.as_of_seq, every=every)
 
 
 @contextmanager

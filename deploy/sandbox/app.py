@@ -63,7 +63,8 @@ class Gate:
     ) -> None:
         self.app = app
         self.identity = Identity(workspace)
-        self.faults = workspace.faults
+        self.faults, self.privileges = workspace.faults, workspace.privileges
+        self.client_id = workspace.settings.client_id
         self.log = log
         self.connections = connections
         self._org = (b"x-databricks-org-id", workspace.workspace_id.encode())
@@ -107,6 +108,8 @@ class Gate:
         try:
             if not scope["path"].startswith(_OPEN):
                 scope["principal"] = self.identity.principal(_authorization(scope))
+                if scope["principal"] == self.client_id:
+                    self.privileges.check(scope["method"], scope["path"])
             await self.app(scope, receive, noted)
         except ApiError as refusal:
             await refusal.response()(scope, receive, noted)
@@ -199,6 +202,7 @@ def build(settings: Settings, clock: Clock = time.time) -> Starlette:
         *Identity(workspace).routes(),
         *workspace.vault.routes(),
         *workspace.faults.routes(),
+        *workspace.privileges.routes(),
         *log.routes(),
         *workspace.tracking.routes(),
     ]

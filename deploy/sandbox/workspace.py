@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.sandbox.faults import Faults
+from deploy.sandbox.privileges import Privileges
 
 if TYPE_CHECKING:
     from deploy.sandbox.files import Files
@@ -132,6 +133,7 @@ class Workspace:
     user_name: str = "sandbox@example.com"
     """The user whom the token of the settings belongs to."""
     faults: Faults = field(default_factory=Faults)
+    privileges: Privileges = field(default_factory=Privileges)
     signer: Signer = field(init=False)
     files: "Files" = field(init=False)
     tracking: "Tracking" = field(init=False)

@@ -25,6 +25,7 @@ from states.plan import Plan
 from states.reconcile import reconcile
 from states.release import Application, Release
 from states.world import World
+from tests.published import assert_as_published
 from tests.simulation import fate
 from tests.simulation.draws import Draws
 from tests.simulation.fate import Begin
@@ -278,6 +279,7 @@ class _Run:
     def _log_tells_the_state(self) -> None:
         """Folding all lines gives the state table exactly (S11)."""
         rows = {int(line["seq"]): line for line in self.store.journal()}
+        assert_as_published(rows.values())
         told = {one["release"]: one for one in Book(rows, []).statuses()}
         states = [one for app in self.store.states() for one in app["releases"]]
         for known in states:
