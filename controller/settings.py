@@ -305,20 +305,7 @@ class Configuration(Strict):
 
 def load(path: Path) -> Configuration:
     """Read and check a configuration file, or say what is wrong with it, where, and the remedy."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{path}: is not UTF-8 text") from error
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "is not YAML"
-        raise SettingsError(f"{path}{line}: {problem}") from error
+    node, value = _content(path)
     if not isinstance(value, Mapping):
         raise SettingsError(f"{path}: start with `applications:` and name one below it")
     if doubled := twice(node):
@@ -328,6 +315,28 @@ def load(path: Path) -> Configuration:
     except ValidationError as error:
         known = lines(node, ()) if node else {}
         raise SettingsError(sentences(path, known, error.errors(), Configuration)) from error
+
+
+def _content(path: Path) -> tuple[yaml.Node | None, object]:
+    """A file's YAML, with its lines and as values."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: is not UTF-8 text") from error
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "is not YAML"
+        raise SettingsError(f"{path}{line}: {problem}") from error
+    except RecursionError as error:
+        raise SettingsError(f"{path}: nests too deep to be a configuration") from error
+    except ValueError as error:
+        # A date or a number by its form, such as 2026-13-01.
+        raise SettingsError(f"{path}: {error}: put what is text into quotes") from error
 
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")

@@ -78,7 +78,7 @@ class Lines:
         for number, raw in enumerate(file, start=1):
             try:
                 line = json.loads(raw)
-            except ValueError:
+            except (RecursionError, ValueError):
                 if raw.lstrip().startswith(b"{"):
                     self.damaged.append(f"{path}:{number}")
                 elif raw.strip():
