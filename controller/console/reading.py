@@ -14,7 +14,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, cast
+from types import UnionType
+from typing import IO, Any, cast, get_args, get_origin, get_type_hints
 
 from controller.places import meant
 from controller.record.lines import FACTS, HEARTBEAT, STATUS, Line
@@ -174,6 +175,11 @@ class _Application:
             self._learn_release({**line, "because": reason})
 
     def _learn_release(self, told: Line) -> None:
+        for name, kinds in _KINDS.items():
+            # What is new is absent in lines of an earlier Headgate, and may be null.
+            found = told.get(name) if NONE in kinds else told[name]
+            if type(found) not in kinds:
+                raise TypeError(f"{name!r} is {type(found).__name__}")
         own = {name: told.get(name) for name in STATUS}
         if own["hold"] is not None and own["hold"] == self.facts.get("application_hold"):
             own |= {"hold": None, "needs_person": False}
@@ -480,6 +486,16 @@ def _parsed(selection: str | None) -> tuple[str | None, str | None]:
 def _position(line: Line) -> tuple[int, bool]:
     beat = line["event"] == HEARTBEAT
     return int(line["as_of_seq"] if beat else line["seq"]), beat
+
+
+def _kinds(annotation: Any) -> frozenset[type]:  # noqa: ANN401 - an annotation of any form
+    """The types of JSON's values that a field may have."""
+    parts = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    return frozenset(get_origin(one) or one for one in parts)
+
+
+NONE = type(None)
+_KINDS = {name: _kinds(kind) for name, kind in get_type_hints(Status).items()}
 
 
 def _lacking(error: Exception) -> str:
