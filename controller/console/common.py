@@ -13,6 +13,9 @@ from controller.record.errors import OrderRefused, RecordError
 from controller.settings import ProcessSettings, SettingsError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from controller.console.logs import Log
     from controller.record.store import Store
 
 DIFFERENT, USAGE, WORKSPACE, STORE, DEFECT = 1, 2, 5, 6, 70
@@ -58,23 +61,39 @@ def opened(url: str | None) -> "Store":
     return Store(url or ProcessSettings.read().store, create=False)
 
 
-def book_of(logs: list[str] | None, store: str | None) -> reading.Book:
-    """The journal, from log lines or from the store: the same lines, so the same answers."""
+def book_of(
+    logs: list[str] | None, store: str | None, at: "datetime | None" = None
+) -> reading.Book:
+    """The journal, from log lines or from the store: the same lines, so the same answers.
+
+    `at`: what was known then.
+    """
     if logs and store:
         raise SettingsError("give --logs or --store, not both")
     if logs:
-        lines = reading.read_lines(logs)
-        found = list(lines)
-        for place in lines.damaged:
-            sys.stderr.write(f"headgate: {place} is damaged, and skipped\n")
-        if not found:
-            raise reading.UnreadableLog(f"{', '.join(logs)}: holds no line of Headgate's log")
-        book = reading.fold(found)
-        if lines.skipped and sys.stderr.isatty():
-            sys.stderr.write(f"headgate: {lines.skipped} lines were not Headgate's, and skipped\n")
-        return book
+        return reading.fold(_log_of(logs), at)
     record = opened(store)
     try:
-        return reading.fold(record.journal())
+        return reading.fold(record.journal(), at)
     finally:
         record.close()
+
+
+def _log_of(paths: list[str]) -> "Log":
+    from controller.console.logs import read_lines  # noqa: PLC0415 - reading the store needs none
+
+    log = read_lines(paths)
+    for place in log.damaged:
+        sys.stderr.write(f"headgate: {place} is damaged, and skipped\n")
+    if log.damages > len(log.damaged):
+        sys.stderr.write(f"headgate: {log.damages - len(log.damaged)} more are damaged\n")
+    for path in log.cut:
+        sys.stderr.write(f"headgate: {path} is damaged: it is read as far as it can be\n")
+    if log.empty:
+        raise reading.UnreadableLog(
+            f"{', '.join(paths)}: holds no line of Headgate's log, as HEADGATE_LOG=json writes it"
+        )
+    if log.skipped:
+        lines = "1 line was" if log.skipped == 1 else f"{log.skipped:,} lines were"
+        sys.stderr.write(f"headgate: {lines} not Headgate's, and skipped\n")
+    return log

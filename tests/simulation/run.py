@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 import structlog
 
-from controller.console.reading import Book
+from controller.console.reading import fold
 from controller.daemon import observe, passes
 from controller.daemon.overtaking import Overtaken
 from controller.record.store import Store
@@ -277,8 +277,7 @@ class _Run:
 
     def _log_tells_the_state(self) -> None:
         """Folding all lines gives the state table exactly (S11)."""
-        rows = {int(line["seq"]): line for line in self.store.journal()}
-        told = {one["release"]: one for one in Book(rows, []).statuses()}
+        told = {one["release"]: one for one in fold(self.store.journal()).statuses()}
         states = [one for app in self.store.states() for one in app["releases"]]
         for known in states:
             of_log = told[known["release"]]

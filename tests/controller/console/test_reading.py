@@ -14,6 +14,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from controller.console import cli, render
+from controller.console.logs import read_lines
 from controller.console.reading import (
     LogMixed,
     LogTooLate,
@@ -21,7 +22,6 @@ from controller.console.reading import (
     UnreadableLog,
     exit_code,
     fold,
-    read_lines,
 )
 from controller.record.lines import Line, application_state
 from controller.record.store import Store

@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from controller.console.cli import app
-from controller.console.reading import fold, read_lines
+from controller.console.logs import read_lines
+from controller.console.reading import fold
 from controller.console.recompute import NotJudgeable, recompute
 from controller.record.lines import Line
 from policies.fuse import Minute
