@@ -19,9 +19,11 @@ from controller.console.common import (
     DIFFERENT,
     USAGE,
     WORKSPACE,
+    At,
     Config,
     Json,
     Logs,
+    Reading,
     Release,
     Selected,
     StoreUrl,
@@ -29,6 +31,7 @@ from controller.console.common import (
     fail,
     in_words,
     opened,
+    then,
 )
 from controller.console.guarding import gates_in_words, golden_in_words, guards_in_words
 from controller.settings import HttpSettings, ProcessSettings, after_of, load
@@ -245,49 +248,53 @@ def demo(
     raise typer.Exit(Demo(Console(highlight=False), logs).run())
 
 
-@app.command()
-def status(
+@app.command(cls=Reading)
+def status(  # noqa: PLR0913, PLR0917 - typer's way: its options
     selection: Selected = None,
     logs: Logs = None,
     store: StoreUrl = None,
+    at: At = None,
     all_: Annotated[bool, typer.Option("--all", help="Every release, ended ones too.")] = False,  # noqa: FBT002 - typer's way
     as_json: Json = False,  # noqa: FBT002
 ) -> None:
     """What state each release is in, and why; exit 1 rolled back, 3 a person must act."""
     with in_words():
-        book = book_of(logs, store)
+        moment = then(at)
+        book = book_of(logs, store, moment)
         told, waiting = book.statuses(selection, all_=all_), book.waiting(selection)
         if as_json:
             sys.stdout.write(json.dumps(told, indent=2) + "\n")
             for name, why in waiting.items():
                 sys.stderr.write(f"headgate: {name}: {why}\n")
         else:
-            console, now = Console(highlight=False), datetime.now(UTC)
+            console, now = Console(highlight=False), moment or datetime.now(UTC)
             render.print_statuses(console, told, waiting, now, book.verdicts)
     raise typer.Exit(reading.exit_code(told, waiting))
 
 
-@app.command()
+@app.command(cls=Reading)
 def history(
     selection: Selected = None,
     logs: Logs = None,
     store: StoreUrl = None,
+    at: At = None,
     as_json: Json = False,  # noqa: FBT002 - typer's way
 ) -> None:
     """Everything that happened, in order."""
     with in_words():
-        rows = book_of(logs, store).history(selection)
+        rows = book_of(logs, store, then(at)).told(selection)
         if as_json:
             sys.stdout.writelines(json.dumps(row) + "\n" for row in rows)
         else:
             render.print_history(Console(highlight=False), rows)
 
 
-@app.command()
-def explain(
+@app.command(cls=Reading)
+def explain(  # noqa: PLR0913, PLR0917 - typer's way: its options
     selection: Release,
     logs: Logs = None,
     store: StoreUrl = None,
+    at: At = None,
     as_json: Json = False,  # noqa: FBT002
     again: Annotated[  # noqa: FBT002 - typer's way
         bool, typer.Option("--recompute", help="Derive every verdict again from its lines.")
@@ -299,14 +306,16 @@ def explain(
     not.
     """
     with in_words():
-        book = book_of(logs, store)
+        moment = then(at)
+        book = book_of(logs, store, moment)
         if again:
             raise typer.Exit(_recompute(book, selection, as_json=as_json))
         told = book.explain(selection)
         if as_json:
             sys.stdout.write(json.dumps(told.__dict__, indent=2) + "\n")
         else:
-            render.print_explanation(Console(highlight=False), told, datetime.now(UTC))
+            now = moment or datetime.now(UTC)
+            render.print_explanation(Console(highlight=False), told, now)
 
 
 @app.command("rebuild-log")

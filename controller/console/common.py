@@ -3,18 +3,19 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 from controller.console import reading
+from controller.console.moments import moment_of
 from controller.record.errors import OrderRefused, RecordError
 from controller.settings import ProcessSettings, SettingsError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from controller.console.logs import Log
     from controller.record.store import Store
 
@@ -28,13 +29,36 @@ Release = Annotated[str, typer.Argument(metavar="APP[/VERSION]")]
 Application = Annotated[str, typer.Argument(metavar="APP")]
 Logs = Annotated[
     list[str] | None,
-    typer.Option("--logs", metavar="FILE|-", help="Read the daemon's log instead of the store."),
+    typer.Option(
+        "--logs",
+        metavar="FILE...|-",
+        help="Read the daemon's log, plain or gzip, instead of the store.",
+    ),
+]
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at", metavar="TIME", help="What was known then: a time, 12:30 of today (UTC), -10m."
+    ),
 ]
 StoreUrl = Annotated[
     str | None, typer.Option("--store", help="The record; default: HEADGATE_STORE.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
+
+
+class Reading(TyperCommand):
+    """A command whose `--logs` takes all files that follow, as a shell makes them of `*.log*`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's own
+        """Name the option before each of its files."""
+        spread: list[str] = []
+        more = False
+        for before, one in zip(["", *args], args, strict=False):
+            more = before == "--logs" or (more and Path(one).is_file())
+            spread += ["--logs", one] if more and before != "--logs" else [one]
+        return super().parse_args(ctx, spread)
 
 
 @contextmanager
@@ -61,9 +85,7 @@ def opened(url: str | None) -> "Store":
     return Store(url or ProcessSettings.read().store, create=False)
 
 
-def book_of(
-    logs: list[str] | None, store: str | None, at: "datetime | None" = None
-) -> reading.Book:
+def book_of(logs: list[str] | None, store: str | None, at: datetime | None = None) -> reading.Book:
     """The journal, from log lines or from the store: the same lines, so the same answers.
 
     `at`: what was known then.
@@ -77,6 +99,11 @@ def book_of(
         return reading.fold(record.journal(), at)
     finally:
         record.close()
+
+
+def then(at: str | None) -> datetime | None:
+    """The moment of `--at`."""
+    return None if at is None else moment_of(at, datetime.now(UTC))
 
 
 def _log_of(paths: list[str]) -> "Log":

@@ -404,9 +404,13 @@ class Book:
         )
 
     def _too_late(self, asked: str) -> LogTooLate:
-        remedy = "give the earlier files as well, or read the store with --store"
+        remedy = (
+            f"{self._state_from(asked.partition('/')[0])}give the earlier files as well, or read "
+            "the store with --store"
+        )
         if self.begins > self._last:
-            return LogTooLate(f"these lines tell nothing of {asked}: {remedy}")
+            then = f" until {rfc3339(self._at)}" if self._at else ""
+            return LogTooLate(f"these lines tell nothing of {asked}{then}: {remedy}")
         time = self.row(self.begins).get("timestamp", "an unknown time")
         if self.gap:
             return LogTooLate(
@@ -417,6 +421,20 @@ class Book:
             f"the log begins too late for {asked}: its first line is seq {self.begins}, at "
             f"{time}; {remedy}"
         )
+
+    def _state_from(self, name: str) -> str:
+        """From when on the state of an application is told, by its first usable heartbeat."""
+        beats = self._index.beats
+        some = (
+            (beats.stamps[number], number)
+            for number in beats.about.get(Subject(name), ())
+            if beats.seqs[number] >= self.begins - 1
+        )
+        first = next(filter(None, (self._index.beat(number) for _, number in sorted(some))), None)
+        if first is not None:
+            return f"it tells the state of {name} from {first.get('timestamp')} on; "
+        told = f"it tells the state of {name} from the next {HEARTBEAT} line of it on; "
+        return told if name in self._names else ""
 
 
 def fold(lines: Iterable[Line] | Index, at: datetime | None = None) -> Book:

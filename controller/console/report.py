@@ -15,6 +15,7 @@ from controller.console.common import (
     WORKSPACE,
     Json,
     Logs,
+    Reading,
     Release,
     StoreUrl,
     book_of,
@@ -32,7 +33,7 @@ Html = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=Reading)
 def report(  # noqa: PLR0913, PLR0917 - typer's way: its options
     selection: Release,
     config: Annotated[
