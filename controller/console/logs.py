@@ -177,8 +177,8 @@ class Log(Index):
 
         It may be wrapped, in parts, written in another way, damaged, or another program's.
         """
-        whole = self._unwrapped(raw.strip())
-        if not whole or self._taken(whole, None):
+        whole = self._unwrapped(raw.rstrip(b"\r\n"))
+        if not whole.strip() or self._taken(whole, None):
             return
         behind = _BEFORE.match(whole)
         body = whole[behind.end() :] if behind else b""
@@ -212,7 +212,10 @@ class Log(Index):
             inner = next((around[name] for name in _ENVELOPES if name in around), None)
             if not isinstance(inner, str) or _told(around):
                 return text
-            stream, own = b"log", inner.encode(errors="replace")
+            stream, own = (
+                str(around.get("stream")).encode(errors="replace"),
+                inner.encode(errors="replace"),
+            )
             more = "stream" in around and not inner.endswith("\n")
         else:
             return text
