@@ -71,6 +71,11 @@ class Index:
         """The line at a place; None where it turns out to be damaged."""
         raise NotImplementedError
 
+    def same(self, one: int, other: int) -> bool:
+        """The lines at two places are the same, and not damaged."""
+        line = self.fetch(one)
+        return line is not None and line == self.fetch(other)
+
     def add(self, line: Line, place: int) -> None:
         """Take in a line that was parsed; one without a time counts as written long ago."""
         beat = line["event"] == HEARTBEAT

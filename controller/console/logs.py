@@ -107,11 +107,17 @@ class Log(Index):
 
     def fetch(self, place: int) -> Line | None:
         """Read a line again, and decode it."""
-        number, offset = place >> _OFFSETS, place & ((1 << _OFFSETS) - 1)
-        file = self._files[number]
-        file.seek(offset)
-        line = _decoded(file.readline(LONGEST))
+        line = _decoded(self._again(place))
         return line if line is not None and _numbered(line) else None
+
+    def same(self, one: int, other: int) -> bool:
+        """The lines at two places are the same, byte for byte or decoded."""
+        return self._again(one).rstrip() == self._again(other).rstrip() or super().same(one, other)
+
+    def _again(self, place: int) -> bytes:
+        file = self._files[place >> _OFFSETS]
+        file.seek(place & ((1 << _OFFSETS) - 1))
+        return file.readline(LONGEST)
 
     def _read(self, path: str) -> None:
         kept = False
@@ -124,8 +130,9 @@ class Log(Index):
                 self.cut.append(path)
             finally:
                 if kept:
-                    self._files.append(file)
-                elif path != STDIN:
+                    # The same file, whatever has its name by now; of it few lines are wanted.
+                    self._files.append(os.fdopen(os.dup(file.fileno()), "rb"))
+                if path != STDIN:
                     file.close()
         except OSError as error:
             raise UnreadableLog(f"{path} cannot be read: {error.strerror or error}") from error
@@ -177,8 +184,9 @@ class Log(Index):
 
         It may be wrapped, in parts, written in another way, damaged, or another program's.
         """
-        whole = self._unwrapped(raw.rstrip(b"\r\n"))
-        if not whole.strip() or self._taken(whole, None):
+        text = raw.rstrip(b"\r\n")
+        whole = self._unwrapped(text)
+        if not whole.strip() or (whole is not text and self._taken(whole, None)):
             return
         behind = _BEFORE.match(whole)
         body = whole[behind.end() :] if behind else b""
@@ -208,7 +216,7 @@ class Log(Index):
             stream, more, own = found[1], found[2] == b"P", text[found.end() :]
             if not more and stream not in self._parts:
                 return own
-        elif text.startswith(b"{") and (around := _decoded(text)) is not None:
+        elif _enveloped(text) and (around := _decoded(text)) is not None:
             inner = next((around[name] for name in _ENVELOPES if name in around), None)
             if not isinstance(inner, str) or _told(around):
                 return text
@@ -227,10 +235,8 @@ class Log(Index):
 
     def _keep(self, body: bytes) -> int:
         """Copy a line, and tell its place."""
-        place, text = self._spooled, body.rstrip(b"\r\n") + b"\n"
-        self._files[_SPOOL].seek(place)
-        self._files[_SPOOL].write(text)
-        self._spooled += len(text)
+        place = self._spooled
+        self._spooled += self._files[_SPOOL].write(body.rstrip(b"\r\n") + b"\n")
         return place
 
     def _damage(self, where: str) -> None:
@@ -276,6 +282,11 @@ def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
         while len(raw) == LONGEST and not raw.endswith(b"\n"):
             raw = file.readline(LONGEST)  # noqa: PLW2901 - the rest of the same line
             at += len(raw)
+
+
+def _enveloped(text: bytes) -> bool:
+    """It may be an object that holds a part of a line, or one of the daemon's."""
+    return text.startswith(b'{"log":') or (text.startswith(b"{") and b'seq\\"' in text)
 
 
 def _decoded(raw: bytes) -> Line | None:

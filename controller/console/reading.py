@@ -185,11 +185,13 @@ class Book:
 
     def _one_of(self, one: int, other: int) -> int:
         """Which of two lines with the same seq to read: they are the same, or one is damaged."""
-        first, second = self._index.row(one), self._index.row(other)
-        if first is None or second is None or first == second:
-            return other if first is None else one
+        index, places = self._index, self._index.rows.places
+        if index.same(places[one], places[other]) or index.row(other) is None:
+            return one
+        if index.row(one) is None:
+            return other
         raise LogMixed(
-            f"two different lines have seq {first['seq']}: the log of one store at a time, "
+            f"two different lines have seq {index.rows.seqs[one]}: the log of one store at a time, "
             "or of the time since its restore, can be read"
         )
 

@@ -369,7 +369,7 @@ def test_a_log_without_our_lines_says_so(tmp_path: Path) -> None:
 
 def test_a_log_is_not_held_while_it_is_read(told: Kept, tmp_path: Path) -> None:
     path = written(
-        tmp_path / "one.log", [*told.journal, *([b'{"msg": "%s"}' % (b"x" * 900)] * 20_000)]
+        tmp_path / "one.log", [*told.journal, *([b'{"msg": "%s"}' % (b"x" * 900)] * 8_000)]
     )
     tracemalloc.start()
     try:
