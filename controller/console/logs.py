@@ -63,7 +63,7 @@ _HEAD: Final = re.compile(
     rb'"level": "[a-z]+", "event": "([a-z_]+\.[a-z_]+)"'
     rb'(?:, "seq": ' + _NUMBER + rb")?"
     rb'(?:, "application": ' + _NAME + rb")?"
-    rb'(?:, "as_of_seq": ' + _NUMBER + rb")?"
+    rb'(?:(?:, "schema": \d{1,9})?, "as_of_seq": ' + _NUMBER + rb")?"
     rb'(?:, "release": ' + _NAME + rb")?"
     rb'(?:, "attempt": ' + _NUMBER + rb")?"
     rb'(?:, "version": "\d{1,18}")?'
@@ -110,6 +110,11 @@ class Log(Index):
         line = _decoded(self._again(place))
         return line if line is not None and _numbered(line) else None
 
+    def __iter__(self) -> Iterator[Line]:
+        """The lines that can be decoded: the journal's, then the heartbeats, as they were found."""
+        for places in (self.rows.places, self.beats.places):
+            yield from filter(None, map(self.fetch, places))
+
     def same(self, one: int, other: int) -> bool:
         """The lines at two places are the same, byte for byte or decoded."""
         return self._again(one).rstrip() == self._again(other).rstrip() or super().same(one, other)
@@ -140,7 +145,7 @@ class Log(Index):
             self._damage(f"{path}, at its end,")
             self._parts.clear()
 
-    def _scan(self, path: str, file: IO[bytes], source: int) -> None:
+    def _scan(self, path: str, file: IO[bytes], source: int = _SPOOL) -> None:
         base = source << _OFFSETS
         for number, (at, raw) in enumerate(_lines(file), start=1):
             if not self._taken(raw, base + at if source else None):
@@ -252,6 +257,13 @@ _Key = tuple[bytes | None, bytes | None, bytes | None, bool, bool]
 def read_lines(paths: Sequence[str] | str) -> Log:
     """The daemon's lines in files, plain or gzip; `-` is standard input."""
     return Log([paths] if isinstance(paths, str) else list(paths))
+
+
+def lines_in(path: str, file: IO[bytes]) -> Iterator[Line]:
+    """The daemon's lines in what was read of a file already."""
+    log = Log(())
+    log._scan(path, file)  # noqa: SLF001 - of this module
+    return iter(log)
 
 
 def _opened(path: str) -> tuple[IO[bytes], bool]:

@@ -202,12 +202,15 @@ class Book:
             raise _damaged(f"seq {seq}", "it cannot be decoded")
         return line
 
-    def _rows(self, wanted: Callable[[Subject], bool]) -> Iterator[Line]:
-        """The lines about what is wanted, in order."""
+    def _rows(
+        self, wanted: Callable[[Subject], bool], application: str | None = None
+    ) -> Iterator[Line]:
+        """The lines about what is wanted, of one application or of all, in order."""
         rows = self._index.rows
+        about = self._subjects[application] if application else rows.about.items()
         found = {
             seq
-            for subject, numbers in rows.about.items()
+            for subject, numbers in about
             if wanted(subject)
             for seq in map(rows.seqs.__getitem__, numbers)
             if self.begins <= seq <= self._last
@@ -326,10 +329,11 @@ class Book:
             known, rows = self.whole, self._rows(lambda _: True)
         elif version is None:
             self._chosen(application)
-            known, rows = self.whole, self._rows(lambda one: one.application == application)
+            known, rows = self.whole, self._rows(lambda _: True, application)
         else:
             self._release(application, version)
-            told = list(self._rows(lambda one: one.release == f"{application}/{version}"))
+            key = f"{application}/{version}"
+            told = list(self._rows(lambda one: one.release == key, application))
             known, rows = self.whole or _from_the_start(told), iter(told)
         if not known:
             raise self._too_late(selection or "everything")
@@ -366,8 +370,29 @@ class Book:
 
     def verdicts(self, status: Status) -> tuple[Line, ...]:
         """Of each guard of a release the last verdict that the lines tell of."""
+        return _last_verdicts(self.lines_of(status))
+
+    def lines_of(self, status: Status) -> list[Line]:
+        """The lines of one attempt, as far as they are there."""
         key = status["release"], status["attempt"]
-        return _last_verdicts(self._rows(lambda one: (one.release, one.attempt) == key))
+        return list(
+            self._rows(lambda one: (one.release, one.attempt) == key, status["application"])
+        )
+
+    def facts(self, application: str) -> Line:
+        """What is true of an application as a whole at the end of the lines."""
+        return self._application(application).facts
+
+    @property
+    def told_at(self) -> str | None:
+        """When the newest line was written; None, if it does not say."""
+        index = self._index
+        tables = ((index.rows, index.row), (index.beats, index.beat))
+        newest = [
+            get(number) for table, get in tables if (number := table.last(self._until)) is not None
+        ]
+        times = [line["timestamp"] for line in newest if line is not None and "timestamp" in line]
+        return max(times, default=None)
 
     def _foremost(self, application: str) -> list[Status]:
         shown = self.statuses(application)

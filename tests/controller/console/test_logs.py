@@ -4,6 +4,7 @@ Every answer is compared with that of the store in which the same story was writ
 """
 
 import gzip
+import io
 import json
 import random
 import tracemalloc
@@ -22,7 +23,7 @@ from typer.testing import CliRunner
 
 from controller.console import logs
 from controller.console.cli import app
-from controller.console.logs import read_lines
+from controller.console.logs import lines_in, read_lines
 from controller.console.moments import moment_of
 from controller.console.reading import Book, LogTooLate, fold
 from controller.record.lines import Line
@@ -199,6 +200,18 @@ def test_every_way_in_which_lines_are_wrapped_is_known(
     log = read_lines(written(tmp_path / "one.log", [wrapped(way, line) for line in told.journal]))
     assert (log.skipped, log.damaged) == (0, [])
     assert answers(fold(log)) == told.truth
+
+
+def test_the_daemons_own_lines_are_known_by_their_beginning(
+    told: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd: list[object] = []
+    monkeypatch.setattr(logs.Log, "_odd", lambda _, *odds: odd.extend(odds))
+    log = read_lines(written(tmp_path / "one.log", told.printed))
+    assert odd == [], "what is decoded takes five times as long"
+    assert [json_line(line).encode() for line in log] == told.printed
+    part = io.BytesIO(b"\n".join(told.printed[:9]))
+    assert [json_line(line).encode() for line in lines_in("one.log", part)] == told.printed[:9]
 
 
 HOSTILE = st.one_of(
