@@ -23,7 +23,7 @@ from controller.console.common import (
     Config,
     Json,
     Logs,
-    Reading,
+    ReadingCommand,
     Release,
     Selected,
     StoreUrl,
@@ -248,7 +248,7 @@ def demo(
     raise typer.Exit(Demo(Console(highlight=False), logs).run())
 
 
-@app.command(cls=Reading)
+@app.command(cls=ReadingCommand)
 def status(  # noqa: PLR0913, PLR0917 - typer's way: its options
     selection: Selected = None,
     logs: Logs = None,
@@ -272,7 +272,7 @@ def status(  # noqa: PLR0913, PLR0917 - typer's way: its options
     raise typer.Exit(reading.exit_code(told, waiting))
 
 
-@app.command(cls=Reading)
+@app.command(cls=ReadingCommand)
 def history(
     selection: Selected = None,
     logs: Logs = None,
@@ -289,7 +289,7 @@ def history(
             render.print_history(Console(highlight=False), rows)
 
 
-@app.command(cls=Reading)
+@app.command(cls=ReadingCommand)
 def explain(  # noqa: PLR0913, PLR0917 - typer's way: its options
     selection: Release,
     logs: Logs = None,

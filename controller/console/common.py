@@ -48,7 +48,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
 
 
-class Reading(TyperCommand):
+class ReadingCommand(TyperCommand):
     """A command whose `--logs` takes all files that follow, as a shell makes them of `*.log*`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's own

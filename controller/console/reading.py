@@ -298,11 +298,11 @@ class Book:
             raise self._too_late("every release")
         found: list[Status] = []
         for name in self._chosen(application):
+            newest = None if version is None else self._release(name, version)
             known = self._application(name)
             keys = set(known.releases) if all_ else known.shown
-            if version is not None:
-                newest = self._release(name, version)
-                keys = {key for key in known.releases if key[0] == version} if all_ else {newest}
+            if newest is not None:
+                keys = {key for key in known.releases if key[0] == newest[0]} if all_ else {newest}
             elif known.missing:
                 raise self._too_late(name)
             found += [known.status(key) for key in sorted(keys, key=_order)]

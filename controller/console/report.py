@@ -15,7 +15,7 @@ from controller.console.common import (
     WORKSPACE,
     Json,
     Logs,
-    Reading,
+    ReadingCommand,
     Release,
     StoreUrl,
     book_of,
@@ -33,7 +33,7 @@ Html = Annotated[
 ]
 
 
-@app.command(cls=Reading)
+@app.command(cls=ReadingCommand)
 def report(  # noqa: PLR0913, PLR0917 - typer's way: its options
     selection: Release,
     config: Annotated[

@@ -314,6 +314,19 @@ def test_a_window_says_from_when_on_it_tells_the_state(told: Kept, tmp_path: Pat
     assert CliRunner().invoke(app, ["status", "--logs", path, "--at", beat["timestamp"]]).stdout
 
 
+def test_a_release_that_only_an_earlier_heartbeat_names_is_found(told: Kept) -> None:
+    early = next(beat for beat in told.beats if len(beat["releases"]) > 1)
+    late = {
+        **early,
+        "timestamp": rfc3339(told.now),
+        "live": None,
+        "releases": early["releases"][:1],
+    }
+    known = next(one for one in early["releases"] if one["version"] == "2")
+    assert fold([early, late]).statuses(f"{APP}/2") == [known]
+    assert fold([late, early]).statuses(APP) == early["releases"][:1]
+
+
 def test_at_any_moment_log_and_store_tell_what_was_known_then(told: Kept, tmp_path: Path) -> None:
     log = read_lines(written(tmp_path / "one.log", told.printed))
     lines = told.lines
