@@ -7,7 +7,7 @@ READY := .venv/ready
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
-.PHONY: demo test test-all check lock sandbox run bench-daemon bench-sandbox bench-judging bench-scale \
+.PHONY: demo test test-all check lock sandbox run bench-daemon bench-sandbox bench-judging bench-scale bench-logs \
 	bench-faults mutate torture simulate simulate-crashes simulate-bugs simulate-layers compat help
 
 help:  ## Show this list.
@@ -41,6 +41,10 @@ bench-scale: $(READY)  ## 10 to 10,000 applications, durable transitions, rollba
 	@$(BIN)/python -m tests.benchmarks.durable
 	@$(BIN)/python -m tests.benchmarks.urgency
 	@$(BIN)/python -m tests.benchmarks.scale
+
+MB ?= 1000
+bench-logs: $(READY)  ## MB=1000 of log answered by status and explain, beside jq; LOG=FILE saves a demo's run.
+	@$(BIN)/python -m tests.benchmarks.logs --mb $(MB) $(if $(LOG),--log $(LOG))
 
 bench-faults: $(READY)  ## Which gate stops each kind of faulty candidate, and how many users met it.
 	@$(BIN)/python -m pytest -q -m "thorough or not thorough" tests/end_to_end/test_faults.py

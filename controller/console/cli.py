@@ -30,9 +30,11 @@ from controller.console.common import (
     DIFFERENT,
     USAGE,
     WORKSPACE,
+    At,
     Config,
     Json,
     Logs,
+    ReadingCommand,
     Release,
     Selected,
     StoreUrl,
@@ -41,6 +43,7 @@ from controller.console.common import (
     in_words,
     opened,
     say,
+    then,
 )
 from controller.console.guarding import gates_in_words, golden_in_words, guards_in_words
 from controller.console.manual import ABOUT, PROGRAM, Manual
@@ -286,8 +289,8 @@ def demo(
     raise typer.Exit(Demo(Console(highlight=False), logs).run())
 
 
-@app.command()
-def history(
+@app.command(cls=ReadingCommand)
+def history(  # noqa: PLR0913, PLR0917 - typer's way: its options
     selection: Selected = None,
     logs: Logs = None,
     store: StoreUrl = None,
@@ -300,25 +303,27 @@ def history(
             autocompletion=events.named,
         ),
     ] = None,
+    at: At = None,
     as_json: Json = False,  # noqa: FBT002 - typer's way
 ) -> None:
     """Everything that happened, in order; with --event, all that happened of a kind."""
     for name in event or ():
         events.known(name)
     with in_words():
-        rows = book_of(logs, store).history(selection)
-        rows = [line for line in rows if not event or line["event"] in event]
+        told = book_of(logs, store, then(at)).told(selection)
+        rows = (line for line in told if not event or line["event"] in event)
         if as_json:
             sys.stdout.writelines(json.dumps(row) + "\n" for row in rows)
         else:
             render.print_history(Console(highlight=False), rows)
 
 
-@app.command()
-def explain(
+@app.command(cls=ReadingCommand)
+def explain(  # noqa: PLR0913, PLR0917 - typer's way: its options
     selection: Release,
     logs: Logs = None,
     store: StoreUrl = None,
+    at: At = None,
     as_json: Json = False,  # noqa: FBT002
     again: Annotated[  # noqa: FBT002 - typer's way
         bool, typer.Option("--recompute", help="Derive every verdict again from its lines.")
@@ -330,14 +335,16 @@ def explain(
     not.
     """
     with in_words():
-        book = book_of(logs, store)
+        moment = then(at)
+        book = book_of(logs, store, moment)
         if again:
             raise typer.Exit(_recompute(book, selection, as_json=as_json))
         told = book.explain(selection)
         if as_json:
             sys.stdout.write(json.dumps(told.__dict__, indent=2) + "\n")
         else:
-            render.print_explanation(Console(highlight=False), told, datetime.now(UTC))
+            now = moment or datetime.now(UTC)
+            render.print_explanation(Console(highlight=False), told, now)
 
 
 @app.command("rebuild-log")

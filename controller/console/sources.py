@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
-from controller.console import reading
+from controller.console import logs, reading
 from controller.console.reading import Book, fold
 from controller.record.lines import HEARTBEAT_EVERY, Line
 from policies.words import duration
@@ -178,10 +178,10 @@ class _Followed:
         """The lines that were added since the last time; of what cannot grow, all of them once."""
         if self._over:
             return []
-        if self.path == "-" or self.path.endswith(".gz"):
-            self._over = True
-            return list(reading.read_lines(self.path))
         try:
+            if self._file is None and not logs.grows(self.path):
+                self._over = True
+                return list(logs.read_lines(self.path))
             return self._added()
         except OSError as error:
             if self._file is not None and isinstance(error, FileNotFoundError):
@@ -204,4 +204,4 @@ class _Followed:
             data += b"\n" + self._file.read()
         whole, end, rest = (self._rest + data).rpartition(b"\n")
         self._rest = rest
-        return list(reading.lines_in(self.path, io.BytesIO(whole + end))) if end else []
+        return list(logs.lines_in(self.path, io.BytesIO(whole + end))) if end else []
