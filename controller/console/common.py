@@ -1,5 +1,7 @@
 """What all commands share: options, exit codes, and how what goes wrong is told."""
 
+import getpass
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +11,16 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from controller.console import reading
+from controller.console.remote import Daemon, DaemonUnreachable
 from controller.record.errors import OrderRefused, RecordError
-from controller.settings import ProcessSettings, SettingsError
+from controller.settings import ProcessSettings, RemoteSettings, SettingsError
 
 if TYPE_CHECKING:
     from controller.record.store import Store
 
 DIFFERENT, USAGE, WORKSPACE, STORE, DEFECT = 1, 2, 5, 6, 70
-"""Exit codes: a verdict that does not follow, bad usage or configuration, a workspace that cannot
-be read, an unusable store, a defect of Headgate's own."""
+"""Exit codes: a verdict that does not follow, bad usage or configuration, a workspace or a daemon
+that cannot be asked, an unusable store, a defect of Headgate's own."""
 
 Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 Selected = Annotated[str | None, typer.Argument(metavar="[APP[/VERSION]]")]
@@ -29,6 +32,10 @@ Logs = Annotated[
 ]
 StoreUrl = Annotated[
     str | None, typer.Option("--store", help="The record; default: HEADGATE_STORE.")
+]
+Url = Annotated[
+    str | None,
+    typer.Option("--url", help="Ask this daemon instead of the store; default: HEADGATE_URL."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
@@ -43,6 +50,8 @@ def in_words() -> Iterator[None]:
         fail(str(error), USAGE)
     except RecordError as error:
         fail(str(error), STORE)
+    except DaemonUnreachable as error:
+        fail(str(error), WORKSPACE)
 
 
 def fail(sentence: str, code: int) -> NoReturn:
@@ -56,6 +65,22 @@ def opened(url: str | None) -> "Store":
     from controller.record.store import Store  # noqa: PLC0415 - reading logs needs no database
 
     return Store(url or ProcessSettings.read().store, create=False)
+
+
+def daemon_of(store: str | None, url: str | None) -> Daemon | None:
+    """The daemon to ask: that of --url or of HEADGATE_URL; None where the store is meant."""
+    if store and url:
+        raise SettingsError("give --url or --store, not both")
+    remote = None if store else RemoteSettings.read(url)
+    return Daemon(remote) if remote is not None else None
+
+
+def actor() -> str:
+    """Who gives an order: the operating system's user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"uid {os.getuid()}"
 
 
 def book_of(logs: list[str] | None, store: str | None) -> reading.Book:
@@ -73,6 +98,9 @@ def book_of(logs: list[str] | None, store: str | None) -> reading.Book:
         if lines.skipped and sys.stderr.isatty():
             sys.stderr.write(f"headgate: {lines.skipped} lines were not Headgate's, and skipped\n")
         return book
+    daemon = daemon_of(store, None)
+    if daemon is not None:
+        return reading.fold(daemon.journal())
     record = opened(store)
     try:
         return reading.fold(record.journal())
