@@ -48,6 +48,8 @@ def ordered(release: Release, order: Order) -> str:
             return f"is paused: {_PAUSED.get(release.state, RISES)} until `headgate resume`"
         case Order.ABORT if release.state is State.REGISTERED:
             return "is aborted: it does not begin, and is retired with the next look"
+        case Order.ABORT if release.state is State.ROLLED_BACK:
+            return "is aborted: it is on its way home"
         case Order.ABORT:
             home = release.pinned.incumbent if release.pinned is not None else None
             if home is None:

@@ -29,6 +29,9 @@ from states.verbs import (
     unproven,
 )
 
+LONGEST = 18
+"""Most digits of a version: a database compares them as 64 bits."""
+
 
 def approve(  # noqa: PLR0913, PLR0917 - an order has this many parts
     connection: Connection,
@@ -91,7 +94,8 @@ def begin(  # noqa: PLR0913, PLR0917 - an order has this many parts
 
     One that waits by itself is replaced by it.
     """
-    if not (version.isascii() and version.isdigit()) or version != str(int(version)):
+    whole = version.isascii() and version.isdigit() and len(version) <= LONGEST
+    if not whole or version != str(int(version)):
         raise OrderRefused(f"{version} is no version: name it by its number, {application}/7")
     loaded = locked(connection, application)
     known = loaded.application
