@@ -27,6 +27,7 @@ from controller.settings import HttpSettings
 from states.machine import State
 from states.plan import Event
 from states.release import Order
+from states.world import Endpoint, Serving, Share, Size
 from tests.controller.record.making import SPEC, plan, release
 
 TOKEN = "0123456789abcdef-a-token"
@@ -310,6 +311,40 @@ def test_the_commands_give_the_same_orders_and_read_what_came_of_them(door: Door
     direct = CliRunner().invoke(headgate, ["abort", "rag", "--store", f"sqlite:///{door.path}"])
     assert direct.exit_code == 0, "a store that is named is meant, whatever HEADGATE_URL says"
     assert door.order() is Order.ABORT
+
+
+def test_apply_shows_what_the_endpoint_tells_and_the_daemon_decides(
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "headgate.yaml"
+    test = "[{query: q, expect: {answer_contains: [a]}}]"
+    serving = "{workload_size: Large, environment: {TOP_K: '8'}}"
+    told = f"{{model: main.ml.rag, endpoint: rag-endpoint, serving: {serving}, tests: {test}}}"
+    config.write_text(f"applications: {{rag: {told}}}\n")
+    share = Share(model="main.ml.rag", version="3", weight=100)
+    runs = Endpoint(
+        serving=Serving({"rag-v3": share}),
+        config_version=1,
+        ready=frozenset({"rag-v3"}),
+        sizes={"rag-v3": Size("Small")},
+    )
+    monkeypatch.setattr("controller.console.applying._seen", lambda _: runs)
+    apply = ("apply", "rag", "--config", str(config), "--yes", "--reason", "the evening's load")
+    refused = door.type(*apply)
+    assert refused.exit_code == 2
+    assert "cannot apply to rag: rag/4 is under way" in refused.stderr
+    with door.store.writing() as connection:
+        connection.execute(delete(RELEASES).where(RELEASES.c.version == "4"))
+    door.store.forget()
+    taken = door.type(*apply)
+    assert (taken.exit_code, taken.stderr) == (0, "")
+    assert "size: Small on CPU -> Large on CPU" in taken.stdout
+    assert "variables: what it has is not known to this command -> TOP_K" in taken.stdout
+    wish = door.store.load("rag").application.wish
+    assert wish is not None
+    assert (str(wish.size), wish.variables.names) == ("Large on CPU", ("TOP_K",))
+    *_, line = door.store.journal()
+    assert (line["verb"], line["via"], line["actor"]) == ("apply", "http", "anna")
 
 
 @pytest.mark.parametrize(

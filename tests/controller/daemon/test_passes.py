@@ -427,3 +427,21 @@ def test_what_is_remembered_of_a_commit_is_what_another_process_reads(house: Hou
         live = read.application.live
         states.add(live.state if live is not None else None)
     assert len(states) > 3
+
+
+def test_a_version_that_does_not_exist_waits_for_a_person_and_an_abort_ends_it(
+    house: House,
+) -> None:
+    house.passes()
+    house.store.begin(NAME, "77", "release", "anna", "a slip of the finger")
+    house.passes(3)
+    waiting = house.application().newest("77")
+    assert waiting is not None
+    assert waiting.needs_person
+    assert waiting.hold == "version 77 is not in the registry: abort it, unless it is to come"
+    house.store.give_order(NAME, "77", Order.ABORT, "anna", "")
+    house.passes()
+    ended = house.application().newest("77")
+    assert ended is not None
+    assert (ended.state, ended.because) == ("Retired", "aborted before it began")
+    assert not [one for one in house.outside.sent if one.startswith("serve")]
