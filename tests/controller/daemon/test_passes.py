@@ -438,7 +438,7 @@ def test_a_version_that_does_not_exist_waits_for_a_person_and_an_abort_ends_it(
     waiting = house.application().newest("77")
     assert waiting is not None
     assert waiting.needs_person
-    assert waiting.hold == "version 77 is not in the registry: abort it, unless it is to come"
+    assert waiting.hold == "version 77 is not listed: abort it, unless it is to come"
     house.store.give_order(NAME, "77", Order.ABORT, "anna", "")
     house.passes()
     ended = house.application().newest("77")
