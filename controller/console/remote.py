@@ -9,7 +9,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
-from controller.record.asking import Asked
+from controller.record.asking import JOURNAL, ORDERS, Asked
 from controller.record.errors import OrderRefused, StoreUnusable
 from controller.record.lines import Line
 from controller.record.redaction import printable
@@ -17,9 +17,10 @@ from controller.settings import LOOPBACK, RemoteSettings
 
 PATIENCE_S = 20.0
 """Longest wait for an answer: the store itself waits five seconds for a lock."""
-ORDERS, JOURNAL = "/v1/orders", "/v1/journal"
-LOST = "whether the order was taken is not known: `headgate history` tells, and the same order "
-LOST += "given again is done once"
+LOST = (
+    "whether the order was taken is not known: `headgate history` tells; given again it is done "
+    "once, but for `promote`, which is about the step that there is by then"
+)
 
 
 class DaemonUnreachable(Exception):  # noqa: N818 - it names a condition, as operators say it

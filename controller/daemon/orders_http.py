@@ -1,9 +1,9 @@
 """Orders over HTTP: the same verbs as through the store, for whoever has the token.
 
 Whoever has it may give any order under any name: the name is recorded as claimed. Every order is
-idempotent by nature, as through the store: what was ordered before is said to be, and `promote` is
-about the place that the release has when it arrives. So nobody needs to number requests; whoever
-lost an answer may ask again, or look at the history first.
+idempotent by nature, as through the store: what was ordered before is said to be. So nobody needs
+to number requests. Only `promote` is about the place that the release has when it arrives: whoever
+lost the answer to one looks at the history first.
 """
 
 from collections.abc import Callable, Collection
@@ -23,14 +23,13 @@ from starlette.routing import Route
 
 from controller.daemon.http import read
 from controller.daemon.openapi import Described, described
-from controller.record.asking import Asked, Asking, obey
+from controller.record.asking import JOURNAL, ORDERS, Asked, Asking, obey
 from controller.record.errors import OrderRefused, RecordError
 from controller.record.store import Store
 from controller.settings import LOOPBACK
 from states.setup import Setup
 from states.world import Size, Variables
 
-ORDERS, LINES = "/v1/orders", "/v1/journal"
 PAGE = 500
 """Lines of the journal in one answer."""
 ENDING = "this daemon is ending: give the order to the next one, or through the store"
@@ -126,7 +125,7 @@ class Orders:
         """Where orders are given, and read about."""
         return (
             Route(ORDERS, self.order, methods=["POST"]),
-            Route(LINES, self.journal, methods=["GET"]),
+            Route(JOURNAL, self.journal, methods=["GET"]),
         )
 
     @described(Described(body=OrderBody, answer=Said))
@@ -135,7 +134,8 @@ class Orders:
 
         409: it makes no sense in this state, and nothing was written. 404: no such application
         here. 503: the store cannot be used, or the daemon is ending; the order may be given again.
-        Whoever gets no answer at all may give it again too: done twice is done once.
+        Whoever gets no answer at all may give it again too: done twice is done once, but for
+        `promote`, which is about the step that the release has by then.
         """
         self._no_web_page(request)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()

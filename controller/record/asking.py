@@ -10,6 +10,8 @@ from states.setup import Setup
 if TYPE_CHECKING:
     from controller.record.store import Store
 
+ORDERS, JOURNAL = "/v1/orders", "/v1/journal"
+"""Where a daemon takes orders over HTTP, and tells what came of them."""
 Via = Literal["store", "http"]
 """How an order came: written into the store by who may write there, or through the daemon."""
 Asking = Literal[

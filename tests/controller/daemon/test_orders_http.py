@@ -2,10 +2,12 @@
 
 import json
 import sqlite3
+import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import requests
@@ -374,6 +376,49 @@ def test_a_token_that_is_refused_is_told_without_being_told(door: Door, tmp_path
     assert "another-token" not in told.output
     both = door.type("abort", "rag/4", "--url", door.url, "--store", "sqlite:///x.db")
     assert (both.exit_code, "give --url or --store, not both" in both.stderr) == (2, True)
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """What is no daemon: it hangs up, points elsewhere, or answers as others do."""
+
+    heard: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        """Answer by the path, and remember who was told a token."""
+        self.heard.append(f"{self.path} {'Authorization' in self.headers}")
+        if self.path.startswith("/silent"):
+            return
+        moved = self.path.startswith("/moved")
+        self.send_response(302 if moved else 200)
+        if moved:
+            self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_what_is_no_daemon_is_told_so_and_gets_the_token_at_most_once(door: Door) -> None:
+    Stranger.heard.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as stranger:
+        thread = threading.Thread(target=stranger.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{stranger.server_port}"
+        try:
+            for path, sentence in (
+                ("silent", "its answer did not come; whether the order was taken is not known"),
+                ("moved", "answers 302, and not as Headgate does: check --url"),
+                ("other", "answers, but is no Headgate: check --url"),
+            ):
+                told = door.type("abort", "rag/4", "--url", f"{url}/{path}")
+                assert (told.exit_code, sentence in told.stderr) == (5, True), told.stderr
+        finally:
+            stranger.shutdown()
+            thread.join()
+    asked = [f"/{path}/v1/orders True" for path in ("silent", "moved", "other")]
+    assert Stranger.heard == asked, "nobody is asked twice, and no other address at all"
 
 
 def test_the_journal_comes_by_the_page_and_whole(door: Door) -> None:
