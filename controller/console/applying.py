@@ -21,6 +21,7 @@ from controller.console.common import (
     opened,
 )
 from controller.console.verbs import given
+from controller.places import meant
 from controller.record.asking import Asked
 from controller.settings import ApplicationSettings, SettingsError, load
 from policies.rollout import WHOLE
@@ -44,9 +45,11 @@ def apply(  # noqa: PLR0913 - typer's way: its options
 ) -> None:
     """Give the running version its size and variables as configured, and watch it as in a bake."""
     with in_words():
-        settings = load(config).applications.get(application)
+        applications = load(config).applications
+        settings = applications.get(application)
         if settings is None:
-            raise SettingsError(f"{config}: there is no application {application}")
+            told = meant(application, list(applications), "there is")
+            raise SettingsError(f"{config}: there is no application {application}{told}")
         wanted = Asked(
             verb="apply",
             application=application,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from controller.console import completing
 from controller.console.common import (
     Application,
     Reason,
@@ -23,7 +24,7 @@ from controller.console.ringing import ring
 from controller.record.asking import Asked, Asking, obey
 
 app = typer.Typer()
-Version = Annotated[str, typer.Argument(metavar="APP/VERSION")]
+Version = Annotated[str, typer.Argument(metavar="APP/VERSION", autocompletion=completing.releases)]
 Override = Annotated[
     bool, typer.Option("--override", help="Also without proof, and past what holds.")
 ]
