@@ -9,6 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 from socket import gethostname
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
@@ -364,6 +365,40 @@ class HttpSettings:
             )
         token, secret = secret_of("HEADGATE_TOKEN_FILE", environ), secret_of(SECRET_FILE, environ)
         return cls(host=host, port=int(port), token=token, secret=secret)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteSettings:
+    """Which daemon the commands ask over HTTP, and the token that they show it."""
+
+    url: str
+    token: str = field(repr=False)
+
+    @classmethod
+    def read(cls, url: str | None, environ: Mapping[str, str] = os.environ) -> Self | None:
+        """The daemon that is named, or that of HEADGATE_URL; None where neither is."""
+        named = "--url " if url else "HEADGATE_URL="
+        url = url or environ.get("HEADGATE_URL") or None
+        if url is None:
+            return None
+        try:
+            parts = urlsplit(url)
+            whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            whole = False
+        if not whole or "@" in url or "?" in url or "#" in url or not url.isprintable():
+            # It may hold a password, and is not repeated.
+            raise SettingsError(
+                f"{named}...: write a daemon's address, like http://127.0.0.1:8350; the token is "
+                "in a file that HEADGATE_TOKEN_FILE names"
+            )
+        token = secret_of("HEADGATE_TOKEN_FILE", environ)
+        if token is None:
+            raise SettingsError(
+                f"{named}{url}: a daemon takes orders from whoever shows its token: name a file "
+                "with it in HEADGATE_TOKEN_FILE, or give the order through --store"
+            )
+        return cls(url=url.rstrip("/"), token=token)
 
 
 def secret_of(variable: str, environ: Mapping[str, str] = os.environ) -> str | None:

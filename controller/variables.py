@@ -44,6 +44,11 @@ VARIABLES: Mapping[str, Variable] = {
         "Where the daemon listens, or `off`. Other addresses than this machine's own need "
         "HEADGATE_TOKEN_FILE.",
     ),
+    "HEADGATE_URL": Variable(
+        "",
+        "The daemon that orders go to, and that is read from, instead of the store: "
+        "`http://host:8350`. It wants the token of HEADGATE_TOKEN_FILE.",
+    ),
     "HEADGATE_TOKEN_FILE": Variable(
         "", "A file with the token that whoever asks over HTTP must show; for its owner only."
     ),

@@ -1,5 +1,7 @@
 """What all commands share: options, exit codes, and how what goes wrong is told."""
 
+import getpass
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,17 +14,18 @@ from typer.core import TyperCommand
 
 from controller.console import completing, reading
 from controller.console.moments import moment_of
+from controller.console.remote import Daemon, DaemonUnreachable
 from controller.record.errors import OrderRefused, RecordError
 from controller.record.redaction import printable
-from controller.settings import ProcessSettings, SettingsError
+from controller.settings import ProcessSettings, RemoteSettings, SettingsError
 
 if TYPE_CHECKING:
     from controller.console.logs import Log
     from controller.record.store import Store
 
 DIFFERENT, USAGE, WORKSPACE, STORE, DEFECT = 1, 2, 5, 6, 70
-"""Exit codes: a verdict that does not follow, bad usage or configuration, a workspace that cannot
-be read, an unusable store, a defect of Headgate's own."""
+"""Exit codes: a verdict that does not follow, bad usage or configuration, a workspace or a daemon
+that cannot be asked, an unusable store, a defect of Headgate's own."""
 
 Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 Selected = Annotated[
@@ -48,6 +51,10 @@ At = Annotated[
 ]
 StoreUrl = Annotated[
     str | None, typer.Option("--store", help="The record; default: HEADGATE_STORE.")
+]
+Url = Annotated[
+    str | None,
+    typer.Option("--url", help="Ask this daemon instead of the store; default: HEADGATE_URL."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
@@ -75,6 +82,8 @@ def in_words() -> Iterator[None]:
         fail(str(error), USAGE)
     except RecordError as error:
         fail(str(error), STORE)
+    except DaemonUnreachable as error:
+        fail(str(error), WORKSPACE)
 
 
 def say(sentence: str) -> None:
@@ -100,8 +109,24 @@ def opened(url: str | None) -> "Store":
     return Store(url or ProcessSettings.read().store, create=False)
 
 
+def daemon_of(store: str | None, url: str | None) -> Daemon | None:
+    """The daemon to ask: that of --url or of HEADGATE_URL; None where the store is meant."""
+    if store and url:
+        raise SettingsError("give --url or --store, not both")
+    remote = None if store else RemoteSettings.read(url)
+    return Daemon(remote) if remote is not None else None
+
+
+def actor() -> str:
+    """Who gives an order: the operating system's user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"uid {os.getuid()}"
+
+
 def book_of(logs: list[str] | None, store: str | None, at: datetime | None = None) -> reading.Book:
-    """The journal, from log lines or from the store: the same lines, so the same answers.
+    """The journal, from log lines, a daemon or the store: the same lines, so the same answers.
 
     `at`: what was known then.
     """
@@ -109,6 +134,9 @@ def book_of(logs: list[str] | None, store: str | None, at: datetime | None = Non
         raise SettingsError("give --logs or --store, not both")
     if logs:
         return reading.fold(_log_of(logs), at)
+    daemon = daemon_of(store, None)
+    if daemon is not None:
+        return reading.fold(daemon.journal(), at)
     record = opened(store)
     try:
         return reading.fold(record.journal(), at)

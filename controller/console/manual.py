@@ -124,6 +124,7 @@ PANELS: Mapping[str, Mapping[str, Entry]] = {
         "pause": _entry(
             "Raise no exposure until resume; harm still closes.",
             'headgate pause rag-chatbot/7 --reason "a look at the answers first"',
+            "headgate pause rag-chatbot/7 --url http://127.0.0.1:8350",
         ),
         "resume": _entry(
             "Go on after pause; the step's proof starts anew.",

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from controller.console import logs, reading
 from controller.console.reading import Book, fold
+from controller.console.remote import Daemon
 from controller.record.lines import HEARTBEAT_EVERY, Line
 from policies.words import duration
 
@@ -106,6 +107,38 @@ class StoreSource:
     def _looked_at(self, name: str) -> datetime | None:
         told = self._beats[name].get("looked_at")
         return datetime.fromisoformat(told) if isinstance(told, str) else None
+
+
+class DaemonSource:
+    """A daemon elsewhere, whose journal is read on: it answers, and so it is not dead."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._lines: list[Line] = []
+
+    def read(self) -> Book:
+        """All that it has told by now."""
+        self._take()
+        return fold(self._lines)
+
+    def news(self, now: datetime) -> bool:  # noqa: ARG002 - the daemon tells by itself
+        """Whether it has told more."""
+        had = len(self._lines)
+        self._take()
+        return len(self._lines) > had
+
+    def silence(self, now: datetime) -> str | None:  # noqa: ARG002 - as above
+        """Nothing: one that does not answer is trouble, and told as such."""
+        return None
+
+    @property
+    def told_at(self) -> datetime | None:
+        """When the newest line was written."""
+        return datetime.fromisoformat(self._lines[-1]["timestamp"]) if self._lines else None
+
+    def _take(self) -> None:
+        last = int(self._lines[-1]["seq"]) if self._lines else 0
+        self._lines += self._daemon.journal(last)
 
 
 class LogSource:

@@ -19,12 +19,13 @@ from controller.console.common import (
     StoreUrl,
     book_of,
     complain,
+    daemon_of,
     in_words,
     opened,
     then,
 )
 from controller.console.glance import Glance, glances
-from controller.console.sources import LogSource, Source, StoreSource
+from controller.console.sources import DaemonSource, LogSource, Source, StoreSource
 from controller.console.watching import Clock, Goal, Watch
 from controller.settings import ProcessSettings, SettingsError, length_of
 
@@ -154,6 +155,10 @@ def _source(
             raise SettingsError("standard input is read once: name the log's file to go on with it")
         with closing(LogSource(logs)) as source:
             yield source
+        return
+    daemon = daemon_of(store, None)
+    if daemon is not None:
+        yield DaemonSource(daemon)
         return
     process = ProcessSettings.read()
     with closing(opened(store)) as record:

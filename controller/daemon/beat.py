@@ -105,6 +105,11 @@ class Daemon:
         else:
             self.watchdog.beaten()
 
+    @property
+    def ending(self) -> bool:
+        """It was asked to end, and begins no pass any more."""
+        return self._over.is_set()
+
     def ring(self, names: Collection[str]) -> Collection[str]:
         """Look at applications at once; these are those of them that are looked after here."""
         rung = self.passes.ring(names)

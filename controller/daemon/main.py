@@ -8,6 +8,7 @@ import structlog
 from controller import settings as configuration
 from controller.daemon.doorbell import Doorbell
 from controller.daemon.http import Server, application
+from controller.daemon.orders_http import Orders
 from controller.daemon.readiness import Readiness
 from controller.daemon.tenure import Tenure
 from controller.record.leases import Leases
@@ -64,8 +65,10 @@ def _run(
     if server is None or http is None:
         return daemon.run()
     doorbell = Doorbell(http.secret, models, daemon.ring)
+    orders = Orders(store, models.keys(), daemon.ring, lambda: daemon.ending, http.host)
     checks = daemon.watchdog.trouble, readiness.trouble
-    with server.serving(application(*checks, http.token, [doorbell.route])):
+    routes = (doorbell.route, *orders.routes)
+    with server.serving(application(*checks, http.token, routes)):
         return daemon.run()
 
 

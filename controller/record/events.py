@@ -412,7 +412,8 @@ _EVENTS = (
         fields=(
             field("actor", TEXT, "who"),
             field("reason", TEXT, "why, if they said"),
-            field("verb", TEXT, "the word, where it is not the order that the line shows"),
+            field("via", one_of(("store", "http")), "whether in the store, or over HTTP"),
+            field("verb", TEXT, "the word"),
             field("on", TEXT, "what an approval, or a promotion, is of"),
             field("overrides", TEXTS, "what is not proven, or holds, and is gone past"),
             field("answer", one_of(("adopt", "revert")), "the answer to what others changed"),
