@@ -7,6 +7,7 @@ import structlog
 
 from controller import settings as configuration
 from controller.daemon.doorbell import Doorbell
+from controller.daemon.exposition import Exposition, route
 from controller.daemon.http import Server, application
 from controller.daemon.readiness import Readiness
 from controller.daemon.tenure import Tenure
@@ -56,7 +57,9 @@ def _run(
     leases = Leases(store, process.replica, process.lease) if store.shared else None
     tenure = Tenure(tuple(loaded.applications), leases)
     printer, readiness = Printer(store, tenure.prints), Readiness(store, process.poll)
-    daemon = built(loaded.applications, warehouse, store, printer, process, readiness, tenure)
+    daemon, shared = built(
+        loaded.applications, warehouse, store, printer, process, readiness, tenure
+    )
     models = {name: one.model for name, one in loaded.applications.items()}
     log.info("daemon.ready", seconds=round(time.monotonic() - started, 2), store=store.place.name)
     # Of thousands of applications the settings are most of the memory; passes have what they need.
@@ -65,7 +68,9 @@ def _run(
         return daemon.run()
     doorbell = Doorbell(http.secret, models, daemon.ring)
     checks = daemon.watchdog.trouble, readiness.trouble
-    with server.serving(application(*checks, http.token, [doorbell.route])):
+    registry = shared.instruments.registry
+    registry.register(Exposition(store, daemon, shared.budget))
+    with server.serving(application(*checks, http.token, [doorbell.route, route(registry)])):
         return daemon.run()
 
 
