@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from controller.console import applying, pairs, reading, render, report, verbs
+from controller.console import applying, notify, pairs, reading, render, report, verbs
 from controller.console.admitting import admission_in_words
 from controller.console.common import (
     DEFECT,
@@ -44,6 +44,7 @@ app.add_typer(applying.app)
 app.add_typer(verbs.app)
 app.add_typer(report.app)
 app.add_typer(pairs.app)
+app.add_typer(notify.app)
 
 
 def main() -> None:
@@ -68,6 +69,7 @@ def run(config: Config) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     from controller.daemon.main import run as run_daemon  # noqa: PLC0415 - only here
+    from controller.notify import read as receivers  # noqa: PLC0415
     from controller.record.logging import configure_logging  # noqa: PLC0415
     from controller.workspace.errors import Unconfigured  # noqa: PLC0415
 
@@ -75,7 +77,7 @@ def run(config: Config) -> None:
         process = ProcessSettings.read()
         configure_logging(process.log)
         try:
-            code = run_daemon(config, process, HttpSettings.read())
+            code = run_daemon(config, process, HttpSettings.read(), receivers())
         except Unconfigured as error:
             fail(str(error), USAGE)
     raise typer.Exit(code)

@@ -71,7 +71,7 @@ class Instruments:
         )
         self._notices = Counter(
             "headgate_notifications",
-            "Messages to each receiver, by outcome: sent, failed or given_up.",
+            "Messages to each receiver, by outcome: sent or failed.",
             ("receiver", "outcome"),
             registry=registry,
         )
@@ -101,7 +101,7 @@ class Instruments:
         """The store could not be read or written."""
         self._store_errors.inc()
 
-    def notified(self, receiver: str, outcome: Literal["sent", "failed", "given_up"]) -> None:
+    def notified(self, receiver: str, outcome: Literal["sent", "failed"]) -> None:
         """A message was sent to a receiver, or could not be."""
         self._notices.labels(receiver, outcome).inc()
 
