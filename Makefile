@@ -8,7 +8,8 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-ver
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .PHONY: demo test test-all check lock sandbox run bench-daemon bench-sandbox bench-judging bench-scale \
-	bench-faults mutate torture simulate simulate-crashes simulate-bugs simulate-layers compat help
+	bench-faults mutate torture simulate simulate-crashes simulate-bugs simulate-layers compat \
+	alerts-check help
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -70,6 +71,11 @@ mutate: $(READY)  ## Mutation score of policies/ and states/, with every survivo
 
 compat: $(READY)  ## The newest clients, and MLflow 2, against the sandbox; needs a package registry.
 	@$(BIN)/python -m tests.compat.run
+
+PROMTOOL ?= promtool
+alerts-check:  ## Alert rules parse, fire on trouble and on nothing else; needs promtool (Debian: prometheus).
+	@$(PROMTOOL) check rules deploy/prometheus/headgate.rules.yaml
+	@$(PROMTOOL) test rules deploy/prometheus/headgate.rules.test.yaml
 
 CONFIG ?= headgate.yaml
 run: $(READY)  ## The daemon, with CONFIG=headgate.yaml.

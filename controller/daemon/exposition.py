@@ -123,7 +123,7 @@ class Exposition(Collector):
                 return
             yield from _of_releases(found)
             yield from _of_evidence(found)
-            yield _gauge(
+            yield CounterMetricFamily(
                 "headgate_journal_rows", "Rows of the journal, ever: its last `seq`.", found.seq
             )
             yield _gauge(

@@ -301,5 +301,5 @@ def test_a_store_without_anything_in_it_can_be_scraped(tmp_path: Path) -> None:
     with opened(tmp_path / "other") as house:
         house.store, kept = store, house.store
         with scraped(house) as target:
-            assert target.scrape()("headgate_journal_rows") == 0
+            assert target.scrape()("headgate_journal_rows_total") == 0
         kept.close()
