@@ -12,7 +12,7 @@ from controller.daemon.instruments import Instruments, Outcome
 from controller.daemon.quarantine import Quarantine
 from controller.daemon.rings import Rings
 from controller.daemon.tenure import Tenure
-from controller.record.errors import RecordError, Unreadable
+from controller.record.errors import RecordError, StoreUnusable, Unreadable
 from controller.record.store import Store
 from states.release import Spec
 
@@ -63,6 +63,8 @@ class Passes:
     _quarantine: Quarantine = field(init=False)
     _rings: Rings = field(init=False)
     _rescued_at: float = field(default=float("-inf"), init=False)
+    _unstored: dict[str, str] = field(default_factory=dict, init=False)
+    """By application, why its last pass could not use the store."""
 
     def __post_init__(self) -> None:
         self._ordinary = ThreadPoolExecutor(WORKERS, thread_name_prefix="pass")
@@ -126,6 +128,10 @@ class Passes:
         flights = list(self._flights.items())
         return frozenset(name for name, one in flights if not one.future.done())
 
+    def trouble(self) -> str | None:
+        """Why passes cannot use the store; None once those that could not have gone through."""
+        return next(iter(list(self._unstored.values())), None)
+
     def quarantined(self) -> frozenset[str]:
         """The applications whose passes fail so often that they are tried at a slow pace only."""
         return self._quarantine.held
@@ -176,6 +182,8 @@ class Passes:
             return "store_failed"
         except RecordError as error:
             log.error("store.failed", application=name, because=str(error))
+            if isinstance(error, StoreUnusable):
+                self._unstored[name] = str(error)
             return "store_failed"
         except Exception as error:
             log.exception("pass.failed", application=name)
@@ -184,6 +192,7 @@ class Passes:
                 self._hold(name, why)
             return "failed"
         self._quarantine.succeeded(name)
+        self._unstored.pop(name, None)
         return "done"
 
     def _hold(self, name: str, why: str) -> None:

@@ -77,7 +77,8 @@ def _run(  # noqa: PLR0913, PLR0917 - all that a daemon is given
 
     leases = Leases(store, process.replica, process.lease) if store.shared else None
     tenure = Tenure(tuple(loaded.applications), leases)
-    printer, readiness = Printer(store, tenure.prints), Readiness(store, process.poll)
+    printer = Printer(store, tenure.prints)
+    readiness = Readiness(store, process.poll, idle=lambda: tenure.idle)
     daemon, shared = built(
         loaded.applications, warehouse, store, printer, process, readiness, tenure
     )
@@ -115,7 +116,12 @@ def _pages(  # noqa: PLR0913, PLR0917 - what there is to answer from
 ) -> ASGIApp:
     """All that the daemon answers over HTTP."""
     doorbell = Doorbell(http.secret, models, daemon.ring)
-    checks = daemon.watchdog.trouble, readiness.trouble
+
+    def unready() -> str | None:
+        unstored = daemon.passes.trouble()
+        return f"store: {unstored}" if unstored else readiness.trouble()
+
+    checks = daemon.watchdog.trouble, unready
     registry = shared.instruments.registry
     registry.register(Exposition(store, daemon, shared.budget))
     return application(*checks, http.token, [doorbell.route, route(registry)])

@@ -47,6 +47,11 @@ class Tenure:
         """What a commit of this application has to prove; None where nothing is leased."""
         return self._held.get(name)
 
+    @property
+    def idle(self) -> bool:
+        """Whether other replicas look after everything."""
+        return self._leases is not None and not self._held.keys() - {PRINTER}
+
     def epochs(self) -> Mapping[str, int | None]:
         """By application, and for the log, the epoch of its lease; None: another's, or free.
 

@@ -12,7 +12,7 @@ pytestmark = [
 ]
 
 
-def test_a_daemon_that_runs_is_healthy_and_ready(
+def test_a_daemon_that_runs_is_healthy_and_ready_and_tells_its_metrics(
     course: Callable[..., Course], daemon: Callable[..., Daemon]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as found:
@@ -21,5 +21,8 @@ def test_a_daemon_that_runs_is_healthy_and_ready(
     url = f"http://127.0.0.1:{port}"
     assert requests.get(f"{url}/healthz", timeout=10).json() == {"status": "ok"}
     eventually(lambda: requests.get(f"{url}/readyz", timeout=10).ok, "it has seen the workspace")
+    told = requests.get(f"{url}/metrics", timeout=10).text
+    assert 'headgate_lease_held{application="$journal"} 1.0' in told
+    assert 'headgate_workspace_calls_total{kind="endpoint",operation="read",outcome="done"}' in told
     assert requests.get(f"{url}/applications", timeout=10).status_code == 403
     assert head.stop() == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import Connection, event
 from structlog.testing import capture_logs
 
 from controller.daemon.beat import Daemon
@@ -245,6 +246,30 @@ def test_a_store_that_cannot_be_read_is_told_and_the_process_still_is(
         assert told.all("headgate_releases") == {}
         (tmp_path / "away").rename(tmp_path / "headgate.db")
         assert target.scrape()("headgate_store_usable") == 1
+
+
+def test_a_store_that_cannot_be_written_is_counted_and_told_until_it_can(house: House) -> None:
+    def read_only(connection: Connection) -> None:
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+
+    house.outside.story.register(2)
+    with capture_logs(), scraped(house) as target:
+        assert target.daemon.passes.trouble() is None
+        event.listen(house.store._engine, "begin", read_only)
+        for _ in range(2):
+            target.daemon.passes.start_due()
+            while target.daemon.passes.busy():
+                time.sleep(0.001)
+        told = target.scrape()
+        assert told("headgate_store_errors_total") == 2
+        assert told("headgate_passes_total", application=NAME, outcome="store_failed") == 2
+        assert "read-only" in str(target.daemon.passes.trouble())
+        event.remove(house.store._engine, "begin", read_only)
+        house.store._engine.dispose()
+        target.daemon.passes.start_due()
+        while target.daemon.passes.busy():
+            time.sleep(0.001)
+        assert target.daemon.passes.trouble() is None
 
 
 def test_only_the_replica_that_prints_tells_of_the_record(house: House) -> None:
