@@ -92,6 +92,7 @@ def dead_man(
 ) -> None:
     """Send users home whom no daemon looks after any more, where `rollout.dead_man: stable`."""
     from controller.daemon.dead_man import run as look_after  # noqa: PLC0415 - only here
+    from controller.notify import read as receivers  # noqa: PLC0415
     from controller.record.logging import configure_logging  # noqa: PLC0415
     from controller.workspace.errors import Unconfigured  # noqa: PLC0415
 
@@ -99,7 +100,7 @@ def dead_man(
         process = ProcessSettings.read()
         configure_logging(process.log)
         try:
-            done = look_after(config, process, after_of(after))
+            done = look_after(config, process, after_of(after), receivers())
         except Unconfigured as error:
             fail(str(error), USAGE)
     sys.stdout.write(f"{done.sentence}\n")

@@ -217,6 +217,14 @@ class Couriers:
             thread.start()
             self._threads.append(thread)
 
+    def once(self) -> None:
+        """Tell what there is to tell now, on this thread; what fails is told by a daemon later."""
+        for one in self._couriers.values():
+            try:
+                one.once()
+            except RecordError as error:
+                log.warning("notify.waits", receiver=one.name, because=str(error))
+
     def end(self) -> None:
         """Stop telling; what was not told is told by whoever begins next."""
         self._over.set()
