@@ -18,7 +18,7 @@ from controller.daemon.backoff import Backoff
 from controller.daemon.instruments import Instruments
 from controller.daemon.notices import Message, Notice, Summary, notice_of
 from controller.notify import NotifySettings, ReceiverSettings
-from controller.record.errors import RecordError
+from controller.record.errors import Conflict, RecordError
 from controller.record.receivers import Told, tell, told
 from controller.record.store import Store
 from controller.record.times import MICROSECOND, micros
@@ -92,12 +92,15 @@ class Courier:
         self._waiting = _Waiting(0)
         self._lately: dict[str, int] = {}
         self._sent_at: list[float] = []
+        self._owes = False
+        """What was told is not written down yet."""
 
     def once(self) -> None:
         """Tell what there is to tell now, as far as the receiver takes it."""
         if not self._ours():
             # Whoever tells now writes down how far: only the store knows it.
             self._told = None
+            self._instruments.waits(self.name, 0)
             return
         if self._told is None:
             self._told = told(self._store, self.name)
@@ -106,7 +109,7 @@ class Courier:
         self._instruments.waits(self.name, self._waiting.count)
         if self._waiting.count:
             self._tell_all()
-        elif self._waiting.seq - self._told.seq >= UNSAVED:
+        elif self._owes or self._waiting.seq - self._told.seq >= UNSAVED:
             self._save(self._waiting.seq)
 
     def _read(self) -> None:
@@ -118,9 +121,10 @@ class Courier:
             notice = notice_of(line)
             if notice is None or not self._settings.wants(notice.severity, line.get("application")):
                 continue
-            at = micros(notice.at)
-            before, self._lately[notice.key] = self._lately.get(notice.key), at
-            if before is None or at - before >= AGAIN // MICROSECOND:
+            at, before = micros(notice.at), self._lately.get(notice.key)
+            # Either way: one that lies ahead was said before the store's clock was set back.
+            if before is None or abs(at - before) >= AGAIN // MICROSECOND:
+                self._lately[notice.key] = at
                 waiting.add(notice)
 
     def _tell_all(self) -> None:
@@ -132,8 +136,9 @@ class Courier:
         if alone and self._backoff.failures < TRIES:
             while waiting.first and self._may_send() and self._tell(waiting.first[0].message):
                 seq = waiting.first.pop(0).seq
+                self._count_again()
+                waiting = self._waiting
                 self._save(seq if waiting.first else waiting.seq)
-            self._count_again()
         elif self._may_send():
             assert waiting.summary is not None, "something is to be told"
             if self._tell(waiting.summary.message):
@@ -174,13 +179,14 @@ class Courier:
         since = newest - AGAIN // MICROSECOND
         self._lately = {key: at for key, at in self._lately.items() if at > since}
         after = Told(seq=seq, lately=dict(self._lately))
+        # A store that fails is no reason to tell it all again: it is written with the next look.
+        self._owes = True
         try:
             tell(self._store, self.name, self._told, after)
-        except RecordError:
-            # What others wrote meanwhile, or what a store that fails still holds, is read anew.
-            self._told = None
+        except Conflict:
+            self._told, self._owes = None, False
             raise
-        self._told = after
+        self._told, self._owes = after, False
 
 
 def couriers(

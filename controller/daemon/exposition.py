@@ -87,7 +87,11 @@ class Exposition(Collector):
                 "The passes of an application fail so often that it is tried rarely.",
                 labels=("application",),
             ),
-            (((name,), 1.0) for name in sorted(self._daemon.passes.quarantined())),
+            (
+                ((name,), 1.0)
+                for name in sorted(self._daemon.passes.quarantined())
+                if name in self._tenure
+            ),
         )
         held = self._tenure.epochs()
         yield _labelled(

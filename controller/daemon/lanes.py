@@ -130,7 +130,8 @@ class Passes:
 
     def trouble(self) -> str | None:
         """Why passes cannot use the store; None once those that could not have gone through."""
-        return next(iter(list(self._unstored.values())), None)
+        known = list(self._unstored.items())
+        return next((why for name, why in known if name in self.tenure), None)
 
     def quarantined(self) -> frozenset[str]:
         """The applications whose passes fail so often that they are tried at a slow pace only."""

@@ -20,7 +20,7 @@ LONGEST: Final = 1000
 KINDS: Final = 8
 """Lines of a summary at most."""
 _WORDS: Final[Mapping[str, str]] = {
-    "config.refused": "configuration refused",
+    "config.refused": "has a configuration that is refused",
     "endpoint.foreign_change": "changed by others",
     "evidence.blind": "blind: the gate is shut",
     "fuse.blown": "fuse blown",
@@ -95,7 +95,7 @@ class Summary:
         lines = [f"From {span}, too many to tell one by one:", *told, f"The last: {self.newest}"]
         return Message(
             severity=self.severity,
-            title=f"Headgate: {count} things happened",
+            title=f"Headgate: {count} {'thing' if count == 1 else 'things'} happened",
             body="\n".join([*lines, "Look: headgate status"]),
         )
 

@@ -46,6 +46,6 @@ def test_a_daemon_that_runs_is_healthy_and_ready_and_tells_its_metrics_and_whom_
         store.note(Event(name="config.refused", level="error", because="another one is wrong"))
         store.close()
         eventually(lambda: bool(ear.heard), "the receiver was told")
-        assert ear.titles == ["Headgate: the daemon configuration refused"]
+        assert ear.titles == ["Headgate: the daemon has a configuration that is refused"]
         assert head.stop() == 0
     assert SECRET not in head.log.read_text() + head.errors.read_text()

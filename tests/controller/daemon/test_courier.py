@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import Connection, event
 from structlog.testing import capture_logs
 
 from controller.daemon.courier import MOST, ONE_BY_ONE, TRIES, WITHIN_S, Courier, Couriers
 from controller.daemon.instruments import Instruments
 from controller.daemon.receivers import senders
 from controller.notify import NotifySettings, ReceiverSettings, Severity
-from controller.record.errors import Conflict
+from controller.record.errors import Conflict, StoreUnusable
 from controller.record.store import Store
 from states.machine import State
 from states.plan import Event, Level
@@ -269,7 +270,7 @@ def test_a_message_that_is_never_taken_gives_way_to_a_sum_and_blocks_nothing(
     assert ear.asked == TRIES
     ear.status = 200
     told.look(after=300)
-    assert ear.titles == ["Headgate: 1 things happened"]
+    assert ear.titles == ["Headgate: 1 thing happened"]
 
 
 def test_many_things_at_once_are_one_message(store: Store, ear: Ear) -> None:
@@ -289,6 +290,26 @@ def test_a_storm_is_told_in_a_bounded_number_of_messages(store: Store, ear: Ear)
     told.look(after=WITHIN_S)
     assert len(ear.heard) == MOST + 1
     assert ear.titles[-1] == f"Headgate: {2 * MOST} things happened"
+
+
+def test_a_store_that_cannot_be_written_makes_nobody_be_told_again_and_again(
+    store: Store, ear: Ear
+) -> None:
+    def read_only(connection: Connection) -> None:
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+
+    told = post(store, ear)
+    happens(store, "waits")
+    event.listen(store._engine, "begin", read_only)
+    for _ in range(5):
+        with pytest.raises(StoreUnusable, match="read-only"):
+            told.look()
+    event.remove(store._engine, "begin", read_only)
+    store._engine.dispose()
+    told.look()
+    assert len(ear.heard) == 1
+    post(store, ear).look()
+    assert len(ear.heard) == 1, "it was written down as soon as it could be"
 
 
 def test_only_the_replica_that_prints_the_log_tells_and_another_goes_on_from_there(
