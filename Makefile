@@ -8,8 +8,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-ver
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .PHONY: demo test test-all check lock sandbox run bench-daemon bench-sandbox bench-judging bench-scale \
-	bench-faults mutate torture simulate simulate-crashes simulate-bugs simulate-layers compat \
-	alerts-check help
+	bench-faults mutate torture simulate simulate-crashes simulate-bugs simulate-layers compat help
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,10 +17,10 @@ demo: $(READY)  ## Four versions of a RAG model, from registration to production
 	@$(BIN)/headgate demo
 
 test: $(READY)  ## All tests that need wheels only.
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 test-all: $(READY)  ## The same, and the thorough ones that take longer.
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder -m "thorough or not thorough"
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder -m "thorough or not thorough"
 
 check: $(READY)  ## Lint, format and types.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -73,9 +72,14 @@ compat: $(READY)  ## The newest clients, and MLflow 2, against the sandbox; need
 	@$(BIN)/python -m tests.compat.run
 
 PROMTOOL ?= promtool
+.PHONY: alerts-check
 alerts-check:  ## Alert rules parse, fire on trouble and on nothing else; needs promtool (Debian: prometheus).
 	@$(PROMTOOL) check rules deploy/prometheus/headgate.rules.yaml
 	@$(PROMTOOL) test rules deploy/prometheus/headgate.rules.test.yaml
+
+.PHONY: reference
+reference: $(READY)  ## The pages of commands and configuration, and the editors' schema, made anew.
+	@$(BIN)/python -m controller.console.reference
 
 CONFIG ?= headgate.yaml
 run: $(READY)  ## The daemon, with CONFIG=headgate.yaml.

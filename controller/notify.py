@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 
-from controller.places import Place, lines, sentences, twice
+from controller.places import Place, lines, meant, sentences, twice
 from controller.sections.base import NAME, Strict
 from controller.settings import SettingsError, parsed, private_text
 
@@ -64,7 +64,7 @@ class NotifySettings(Strict):
             if unknown:
                 raise SettingsError(
                     f"{VARIABLE}: receivers.{name}.applications: {unknown[0]} is not in the "
-                    f"configuration; known: {', '.join(applications)}"
+                    f"configuration{meant(unknown[0], list(applications))}"
                 )
 
 

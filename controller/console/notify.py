@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from controller.console.common import DIFFERENT, USAGE, fail, in_words
+from controller.places import meant
 
 app = typer.Typer()
 
@@ -27,7 +28,7 @@ def notify(
             fail(f"nobody is told of anything: name a file with receivers in {VARIABLE}", USAGE)
         known = settings.receivers
         if receiver is not None and receiver not in known:
-            fail(f"there is no receiver {receiver}; known: {', '.join(known)}", USAGE)
+            fail(f"there is no receiver {receiver}{meant(receiver, list(known))}", USAGE)
         sending, failed = senders(settings), False
         for name in [receiver] if receiver else known:
             one = known[name]

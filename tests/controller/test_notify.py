@@ -43,8 +43,8 @@ receivers:
     assert not oncall.wants("error", None)
     assert everything.wants("info", None)
     assert KEY not in repr(found)
-    with pytest.raises(SettingsError, match="rag-chatbot is not in the configuration; known: rag"):
-        found.check({"rag": 1})
+    with pytest.raises(SettingsError, match="rag-chatbot is not in the configuration; known: chat"):
+        found.check({"chat": 1})
     assert read({}) is None
 
 
