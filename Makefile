@@ -75,6 +75,12 @@ mutate: $(READY)  ## Mutation score of policies/ and states/, with every survivo
 compat: $(READY)  ## The newest clients, and MLflow 2, against the sandbox; needs a package registry.
 	@$(BIN)/python -m tests.compat.run
 
+PROMTOOL ?= promtool
+.PHONY: alerts-check
+alerts-check:  ## Alert rules parse, fire on trouble and on nothing else; needs promtool (Debian: prometheus).
+	@$(PROMTOOL) check rules deploy/prometheus/headgate.rules.yaml
+	@$(PROMTOOL) test rules deploy/prometheus/headgate.rules.test.yaml
+
 .PHONY: reference
 reference: $(READY)  ## The pages of commands and configuration, and the editors' schema, made anew.
 	@$(BIN)/python -m controller.console.reference

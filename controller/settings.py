@@ -304,20 +304,8 @@ class Configuration(Strict):
 
 def load(path: Path) -> Configuration:
     """Read and check a configuration file, or say what is wrong with it, where, and the remedy."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{path}: is not UTF-8 text") from error
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "is not YAML"
-        raise SettingsError(f"{path}{line}: {problem}") from error
+    text = _text(path)
+    node, value = parsed(path, text)
     if not isinstance(value, Mapping):
         raise SettingsError(f"{path}: start with `applications:` and name one below it")
     if doubled := twice(node):
@@ -327,6 +315,26 @@ def load(path: Path) -> Configuration:
     except ValidationError as error:
         known = lines(node, ()) if node else {}
         raise SettingsError(sentences(path, known, error.errors(), Configuration)) from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: is not UTF-8 text") from error
+
+
+def parsed(path: Path, text: str) -> tuple[yaml.Node | None, Any]:
+    """The text of a YAML file as nodes, which have lines, and as values."""
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "is not YAML"
+        raise SettingsError(f"{path}{line}: {problem}") from error
 
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -406,20 +414,26 @@ def secret_of(variable: str, environ: Mapping[str, str] = os.environ) -> str | N
     if not environ.get(variable):
         return None
     path = Path(environ[variable])
-    place = f"{variable}={path}"
-    try:
-        mode, token = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        told = getattr(error, "strerror", None) or "it is not text"
-        raise SettingsError(f"{place}: cannot be read: {told}") from error
-    if mode & (stat.S_IWGRP | stat.S_IRWXO):
-        raise SettingsError(f"{place}: others may read or change it: `chmod 600 {path}`")
+    place, token = f"{variable}={path}", private_text(variable, path).strip()
     if len(token) < TOKEN_LENGTH or not (token.isascii() and token.isprintable()) or " " in token:
         raise SettingsError(
             f"{place}: put one line with at least {TOKEN_LENGTH} letters and digits into it, such "
             "as `openssl rand -hex 32` prints"
         )
     return token
+
+
+def private_text(variable: str, path: Path) -> str:
+    """What is in a file that a variable names, which must be for its owner only."""
+    place = f"{variable}={path}"
+    try:
+        mode, text = path.stat().st_mode, path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        told = getattr(error, "strerror", None) or "it is not text"
+        raise SettingsError(f"{place}: cannot be read: {told}") from error
+    if mode & (stat.S_IWGRP | stat.S_IRWXO):
+        raise SettingsError(f"{place}: others may read or change it: `chmod 600 {path}`")
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,6 +55,11 @@ VARIABLES: Mapping[str, Variable] = {
     "HEADGATE_WEBHOOK_SECRET_FILE": Variable(
         "", "A file with the secret that whoever rings the doorbell signs with."
     ),
+    "HEADGATE_NOTIFY_FILE": Variable(
+        "",
+        "A YAML file that names who is told of what happens, as `receivers: {NAME: {url: one of "
+        "apprise's, severity: warning, applications: [APP]}}`; for its owner only.",
+    ),
     "DATABRICKS_WAREHOUSE_ID": Variable(
         "", "The SQL warehouse that counts each version's requests; the daemon needs it."
     ),

@@ -17,6 +17,7 @@ from controller.console import (
     completing,
     events,
     init,
+    notify,
     pairs,
     reading,
     render,
@@ -66,6 +67,7 @@ app.add_typer(report.app)
 app.add_typer(pairs.app)
 app.add_typer(events.app)
 app.add_typer(status.app)
+app.add_typer(notify.app)
 
 COMPLETING = f"_{PROGRAM.upper()}_COMPLETE"
 """Set by a shell that asks what could be typed: nobody reads a sentence then."""
@@ -95,6 +97,7 @@ def run(config: Config) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     from controller.daemon.main import run as run_daemon  # noqa: PLC0415 - only here
+    from controller.notify import read as receivers  # noqa: PLC0415
     from controller.record.logging import configure_logging  # noqa: PLC0415
     from controller.workspace.errors import Unconfigured  # noqa: PLC0415
 
@@ -102,7 +105,7 @@ def run(config: Config) -> None:
         process = ProcessSettings.read()
         configure_logging(process.log)
         try:
-            code = run_daemon(config, process, HttpSettings.read())
+            code = run_daemon(config, process, HttpSettings.read(), receivers())
         except Unconfigured as error:
             fail(str(error), USAGE)
     raise typer.Exit(code)
@@ -117,6 +120,7 @@ def dead_man(
 ) -> None:
     """Send users home whom no daemon looks after any more, where `rollout.dead_man: stable`."""
     from controller.daemon.dead_man import run as look_after  # noqa: PLC0415 - only here
+    from controller.notify import read as receivers  # noqa: PLC0415
     from controller.record.logging import configure_logging  # noqa: PLC0415
     from controller.workspace.errors import Unconfigured  # noqa: PLC0415
 
@@ -124,7 +128,7 @@ def dead_man(
         process = ProcessSettings.read()
         configure_logging(process.log)
         try:
-            done = look_after(config, process, after_of(after))
+            done = look_after(config, process, after_of(after), receivers())
         except Unconfigured as error:
             fail(str(error), USAGE)
     sys.stdout.write(f"{done.sentence}\n")

@@ -78,6 +78,11 @@ PANELS: Mapping[str, Mapping[str, Entry]] = {
             "Send users home whom no daemon looks after any more.",
             "headgate dead-man --config headgate.yaml --after 15m",
         ),
+        "notify": _entry(
+            "Who is told of what happens, and whether it arrives.",
+            "headgate notify",
+            "headgate notify --test",
+        ),
     },
     "Look": {
         "status": _entry(

@@ -1,7 +1,7 @@
 """The daemon's one HTTP application: health, readiness, and whatever else is handed in.
 
 The two probes are open, as those who ask them have no token, and the doorbell has a secret of its
-own; everything else wants the token.
+own; everything else wants the token. Without one, only this machine can ask: it may read metrics.
 """
 
 import asyncio
@@ -29,6 +29,8 @@ from controller.signing import PATH as DOORBELL
 OPEN = ("/healthz", "/readyz", DOORBELL)
 """What is answered without a token: one word, or one sentence, about the daemon itself; and the
 doorbell, which checks a signature."""
+LOCAL = ("/metrics",)
+"""What is also answered where no token is set: then nobody but this machine's users can ask."""
 BODY_BYTES = 64 * 1024
 """Longest body that is read: a webhook has a few kilobytes."""
 AT_ONCE = 64
@@ -36,6 +38,7 @@ AT_ONCE = 64
 READ_S = 10.0
 """Longest that a body may take to come."""
 KEEP_ALIVE_S, END_S = 5, 5.0
+READING = ("GET", "HEAD")
 SECURE = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -144,6 +147,8 @@ class _Guard:
         if scope["path"] in OPEN:
             return None
         if self._token is None:
+            if scope["path"] in LOCAL and scope["method"] in READING:
+                return None
             return _error(403, "no token is set: name a file with one in HEADGATE_TOKEN_FILE")
         given = headers.get(b"authorization", b"")
         kind, _, value = given.partition(b" ")
