@@ -78,6 +78,11 @@ PANELS: Mapping[str, Mapping[str, Entry]] = {
             "Send users home whom no daemon looks after any more.",
             "headgate dead-man --config headgate.yaml --after 15m",
         ),
+        "notify": _entry(
+            "Who is told of what happens, and whether it arrives.",
+            "headgate notify",
+            "headgate notify --test",
+        ),
     },
     "Look": {
         "status": _entry(
@@ -124,6 +129,7 @@ PANELS: Mapping[str, Mapping[str, Entry]] = {
         "pause": _entry(
             "Raise no exposure until resume; harm still closes.",
             'headgate pause rag-chatbot/7 --reason "a look at the answers first"',
+            "headgate pause rag-chatbot/7 --url http://127.0.0.1:8350",
         ),
         "resume": _entry(
             "Go on after pause; the step's proof starts anew.",

@@ -119,6 +119,14 @@ def _transition(line: Line) -> str:
     return f"step {line.get('step')} of {len(line.get('steps', []))}, {line.get('weight')} %"
 
 
+def _ordered(line: Line) -> str:
+    """Who ordered what; by HTTP whoever has the token may say any name."""
+    claimed = " (over HTTP, as the token's holder says)" if line.get("via") == "http" else ""
+    overrides = line.get("overrides") or []
+    past = f", past this: {'; '.join(map(str, overrides))}" if overrides else ""
+    return f"{line.get('actor')}{claimed} ordered {_word(line)}{past}"
+
+
 def _tested(line: Line) -> str:
     failed = line.get("failed", 0)
     count = len(failed) if isinstance(failed, list) else failed
@@ -179,7 +187,7 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
         f"alias {line.get('alias')} moved from {line.get('from_version', 'nothing')} "
         f"to {line.get('to_version', 'nothing')}"
     ),
-    "order.given": lambda line: f"{line.get('actor')} ordered {_word(line)}",
+    "order.given": _ordered,
     "order.refused": lambda _: "what was ordered was not done",
     "apply.started": lambda _: "is being applied",
     "apply.finished": lambda _: "applied",
@@ -193,12 +201,9 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
 
 
 def _word(line: Line) -> object:
-    """What was ordered: of a release, of a change by others, or of how the endpoint is set up."""
-    return (
-        line.get("verb")
-        or line.get("answer")
-        or ("apply" if "apply" in line else line.get("order"))
-    )
+    """What was ordered; earlier lines tell it by what else they have."""
+    told = line.get("verb") or line.get("answer")
+    return told or ("apply" if "apply" in line else line.get("order"))
 
 
 def _numbers(line: Line) -> Line:

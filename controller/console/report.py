@@ -15,6 +15,7 @@ from controller.console.common import (
     WORKSPACE,
     Json,
     Logs,
+    ReadingCommand,
     Release,
     StoreUrl,
     book_of,
@@ -34,7 +35,7 @@ Html = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=ReadingCommand)
 def report(  # noqa: PLR0913, PLR0917 - typer's way: its options
     selection: Release,
     config: Annotated[

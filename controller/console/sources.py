@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
-from controller.console import reading
+from controller.console import logs, reading
 from controller.console.reading import Book, fold
+from controller.console.remote import Daemon
 from controller.record.lines import HEARTBEAT_EVERY, Line
 from policies.words import duration
 
@@ -108,6 +109,38 @@ class StoreSource:
         return datetime.fromisoformat(told) if isinstance(told, str) else None
 
 
+class DaemonSource:
+    """A daemon elsewhere, whose journal is read on: it answers, and so it is not dead."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._lines: list[Line] = []
+
+    def read(self) -> Book:
+        """All that it has told by now."""
+        self._take()
+        return fold(self._lines)
+
+    def news(self, now: datetime) -> bool:  # noqa: ARG002 - the daemon tells by itself
+        """Whether it has told more."""
+        had = len(self._lines)
+        self._take()
+        return len(self._lines) > had
+
+    def silence(self, now: datetime) -> str | None:  # noqa: ARG002 - as above
+        """Nothing: one that does not answer is trouble, and told as such."""
+        return None
+
+    @property
+    def told_at(self) -> datetime | None:
+        """When the newest line was written."""
+        return datetime.fromisoformat(self._lines[-1]["timestamp"]) if self._lines else None
+
+    def _take(self) -> None:
+        last = int(self._lines[-1]["seq"]) if self._lines else 0
+        self._lines += self._daemon.journal(last)
+
+
 class LogSource:
     """Log files: what is plain is followed as it grows, also into the file that comes after it."""
 
@@ -178,10 +211,10 @@ class _Followed:
         """The lines that were added since the last time; of what cannot grow, all of them once."""
         if self._over:
             return []
-        if self.path == "-" or self.path.endswith(".gz"):
-            self._over = True
-            return list(reading.read_lines(self.path))
         try:
+            if self._file is None and not logs.grows(self.path):
+                self._over = True
+                return list(logs.read_lines(self.path))
             return self._added()
         except OSError as error:
             if self._file is not None and isinstance(error, FileNotFoundError):
@@ -204,4 +237,4 @@ class _Followed:
             data += b"\n" + self._file.read()
         whole, end, rest = (self._rest + data).rpartition(b"\n")
         self._rest = rest
-        return list(reading.lines_in(self.path, io.BytesIO(whole + end))) if end else []
+        return list(logs.lines_in(self.path, io.BytesIO(whole + end))) if end else []

@@ -11,17 +11,21 @@ import typer
 
 from controller.console import reading, tree, watching
 from controller.console.common import (
+    At,
     Json,
     Logs,
+    ReadingCommand,
     Selected,
     StoreUrl,
     book_of,
     complain,
+    daemon_of,
     in_words,
     opened,
+    then,
 )
 from controller.console.glance import Glance, glances
-from controller.console.sources import LogSource, Source, StoreSource
+from controller.console.sources import DaemonSource, LogSource, Source, StoreSource
 from controller.console.watching import Clock, Goal, Watch
 from controller.settings import ProcessSettings, SettingsError, length_of
 
@@ -44,11 +48,12 @@ Timeout = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=ReadingCommand)
 def status(  # noqa: PLR0913, PLR0917 - typer's way: its options
     selection: Selected = None,
     logs: Logs = None,
     store: StoreUrl = None,
+    at: At = None,
     all_: Annotated[bool, typer.Option("--all", help="Every release, ended ones too.")] = False,  # noqa: FBT002 - typer's way
     as_json: Json = False,  # noqa: FBT002
     watch: Watching = False,  # noqa: FBT002
@@ -61,9 +66,11 @@ def status(  # noqa: PLR0913, PLR0917 - typer's way: its options
     Ctrl-C ends --watch and --wait with 130.
     """
     with in_words():
-        limit = _limit(selection, wait=wait, watch=watch, timeout=timeout)
+        limit, moment = _limit(selection, wait=wait, watch=watch, timeout=timeout), then(at)
+        if moment is not None and (wait or watch):
+            raise SettingsError("--at is about what is past: nothing changes there to wait for")
         if not watch and not wait:
-            raise typer.Exit(_once(selection, logs, store, all_=all_, as_json=as_json))
+            raise typer.Exit(_once(selection, logs, store, moment, all_=all_, as_json=as_json))
         with _source(logs, store, selection, all_=all_) as source:
             try:
                 seen = Watch(source, selection, Clock(), all_=all_, awaited=wait)
@@ -90,17 +97,18 @@ def _limit(
     return length_of("--timeout ", timeout)
 
 
-def _once(
+def _once(  # noqa: PLR0913 - what the command was asked
     selection: str | None,
     logs: list[str] | None,
     store: str | None,
+    moment: datetime | None,
     *,
     all_: bool,
     as_json: bool,
 ) -> int:
-    now = Clock().now()
-    if logs:
-        book = book_of(logs, store)
+    now = moment or Clock().now()
+    if logs or moment:
+        book = book_of(logs, store, moment)
         told = glances(book, selection, all_=all_)
         at = None if book.told_at is None else datetime.fromisoformat(book.told_at)
         footer = watching.age(at, now)
@@ -111,7 +119,7 @@ def _once(
     if as_json:
         _print_json(told)
     else:
-        tree.show(tree.console(), told, now, store=store, footer=footer)
+        tree.show(tree.console(), told, now, store=store, footer=footer, past=moment is not None)
     statuses = [one for glance in told for one in glance.releases]
     return reading.exit_code(statuses, [one.name for one in told if one.waiting is not None])
 
@@ -147,6 +155,10 @@ def _source(
             raise SettingsError("standard input is read once: name the log's file to go on with it")
         with closing(LogSource(logs)) as source:
             yield source
+        return
+    daemon = daemon_of(store, None)
+    if daemon is not None:
+        yield DaemonSource(daemon)
         return
     process = ProcessSettings.read()
     with closing(opened(store)) as record:

@@ -66,31 +66,34 @@ def console(file: IO[str] | None = None) -> Console:
     return made
 
 
-def show(
+def show(  # noqa: PLR0913 - as of `Page`
     console: Console,
     told: Sequence[Glance],
     now: datetime,
     *,
     store: str | None = None,
     footer: str = "",
+    past: bool = False,
 ) -> None:
     """Print applications; of several, those at rest get one line each, below the others.
 
-    `store`: to be named in the commands that are proposed. `footer`: how old all that is.
+    `store`: to be named in the commands that are proposed. `footer`: how old all that is. `past`:
+    it is over, and no command changes it.
     """
-    console.print(page(console, told, now, store=store, footer=footer), end="")
+    console.print(page(console, told, now, store=store, footer=footer, past=past), end="")
 
 
-def page(
+def page(  # noqa: PLR0913 - as of `Page`
     console: Console,
     told: Sequence[Glance],
     now: datetime,
     *,
     store: str | None = None,
     footer: str = "",
+    past: bool = False,
 ) -> "Page":
     """What `show` prints."""
-    return Page(told, now, fancy=_fancy(console), store=store, footer=footer)
+    return Page(told, now, fancy=_fancy(console), store=store, footer=footer, past=past)
 
 
 class Fact:
@@ -123,7 +126,7 @@ class Fact:
 class Page:
     """All that one screen shows."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - of which each screen needs its own
         self,
         told: Sequence[Glance],
         now: datetime,
@@ -131,12 +134,14 @@ class Page:
         fancy: bool,
         store: str | None = None,
         footer: str = "",
+        past: bool = False,
     ) -> None:
         self._told = told
         self._now = now
         self._fancy = fancy
         self._store = store
         self._footer = footer
+        self._past = past
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Each application's lines."""
@@ -193,7 +198,7 @@ class Page:
             yield self._fact("rollback", release["rollback"], style)
         if release["next"] is not None:
             yield self._fact("next", self._next(release, looks))
-        commands = one.commands(release, self._store)
+        commands = [] if self._past else one.commands(release, self._store)
         if commands:
             yield Fact("you can", Text("\n".join(map(printable, commands)), style="cyan"))
 

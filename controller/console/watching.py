@@ -13,6 +13,7 @@ from controller.console import tree
 from controller.console.common import complain
 from controller.console.glance import Glance, glances
 from controller.console.reading import LogTooLate, ReadingError, UnknownSelection
+from controller.console.remote import DaemonUnreachable
 from controller.console.sources import Source, StoreSource
 from controller.record.errors import RecordError
 from controller.record.redaction import printable
@@ -96,7 +97,7 @@ class Watch:
             if self.trouble is None and not self._source.news(self.clock.now()):
                 return False
             self.told = self._read()
-        except (ReadingError, RecordError) as error:
+        except (ReadingError, RecordError, DaemonUnreachable) as error:
             self.trouble = str(error)
             return False
         self.trouble = None

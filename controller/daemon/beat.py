@@ -13,6 +13,7 @@ from types import FrameType
 
 import structlog
 
+from controller.daemon.instruments import Instruments
 from controller.daemon.lanes import Passes, Runs
 from controller.daemon.tenure import Tenure
 from controller.daemon.tick import Tick
@@ -50,6 +51,7 @@ class Daemon:
         tenure: Tenure | None = None,
         *,
         begin: Callable[[], None] = _nothing,
+        instruments: Instruments | None = None,
     ) -> None:
         """`begin` is called at the begin of each beat."""
         self._begin = begin
@@ -57,7 +59,8 @@ class Daemon:
         self._printer = printer
         self._applications = passes
         self.tenure = tenure or Tenure(passes.keys())
-        self.passes = Passes(passes, store, tenure=self.tenure)
+        counting = instruments or Instruments()
+        self.passes = Passes(passes, store, tenure=self.tenure, instruments=counting)
         self.watchdog = Watchdog(poll, self.passes.longest_s)
         self._tick = Tick(poll)
         self._over = threading.Event()
@@ -104,6 +107,11 @@ class Daemon:
             log.exception("beat.failed")
         else:
             self.watchdog.beaten()
+
+    @property
+    def ending(self) -> bool:
+        """It was asked to end, and begins no pass any more."""
+        return self._over.is_set()
 
     def ring(self, names: Collection[str]) -> Collection[str]:
         """Look at applications at once; these are those of them that are looked after here."""

@@ -1,34 +1,44 @@
 """The daemon's one HTTP application: health, readiness, and whatever else is handed in.
 
 The two probes are open, as those who ask them have no token, and the doorbell has a secret of its
-own; everything else wants the token.
+own; everything else wants the token. Without one, only this machine can ask: it may read metrics.
 """
 
+import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from hmac import compare_digest
+from typing import Literal
 
 import uvicorn
+from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from controller.daemon.openapi import Described, described
+from controller.daemon.openapi import route as openapi
 from controller.settings import HttpSettings, SettingsError
 from controller.signing import PATH as DOORBELL
 
 OPEN = ("/healthz", "/readyz", DOORBELL)
 """What is answered without a token: one word, or one sentence, about the daemon itself; and the
 doorbell, which checks a signature."""
+LOCAL = ("/metrics",)
+"""What is also answered where no token is set: then nobody but this machine's users can ask."""
 BODY_BYTES = 64 * 1024
 """Longest body that is read: a webhook has a few kilobytes."""
 AT_ONCE = 64
 """Most requests at a time; more are answered with 503."""
+READ_S = 10.0
+"""Longest that a body may take to come."""
 KEEP_ALIVE_S, END_S = 5, 5.0
+READING = ("GET", "HEAD")
 SECURE = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -37,6 +47,14 @@ SECURE = {
 }
 """Sent with every answer, unless a route says otherwise."""
 
+
+class Condition(BaseModel):
+    """How the daemon is; what is wrong in one sentence."""
+
+    status: Literal["ok", "failing"]
+    because: str | None = None
+
+
 Check = Callable[[], str | None]
 """What is wrong, in one sentence; None while all is well."""
 
@@ -44,23 +62,36 @@ Check = Callable[[], str | None]
 def application(
     health: Check, readiness: Check, token: str | None, routes: Iterable[BaseRoute] = ()
 ) -> ASGIApp:
-    """The application: two probes, and routes for those who have the token.
+    """The application: two probes, routes for those who have the token, and what documents them.
 
     Health is told by the event loop itself, so that no route that hangs can keep it back. Routes
     that are plain functions run on threads, as readiness does: they may read the store.
     """
 
+    @described(Described(answer=Condition, refusal=Condition))
     async def healthz(_: Request) -> Response:
+        """Whether passes begin and end: one that is not is to be restarted."""
         return _told(health())
 
+    @described(Described(answer=Condition, refusal=Condition))
     def readyz(_: Request) -> Response:
+        """Whether store and workspace were seen of late."""
         return _told(readiness())
 
-    probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
+    told = [Route("/healthz", healthz), Route("/readyz", readyz), *routes]
     handlers = {HTTPException: _refused, Exception: _failed}
-    inner = Starlette(routes=[*probes, *routes], exception_handlers=handlers)
+    inner = Starlette(routes=[*told, openapi(told, OPEN)], exception_handlers=handlers)
     inner.router.redirect_slashes = False
     return _Guard(inner, token)
+
+
+async def read(request: Request) -> bytes:
+    """A request's body, which has to come soon."""
+    try:
+        async with asyncio.timeout(READ_S):
+            return await request.body()
+    except (TimeoutError, ClientDisconnect) as error:
+        raise HTTPException(408, f"the body did not come within {READ_S:.0f} s") from error
 
 
 def _told(trouble: str | None) -> Response:
@@ -116,6 +147,8 @@ class _Guard:
         if scope["path"] in OPEN:
             return None
         if self._token is None:
+            if scope["path"] in LOCAL and scope["method"] in READING:
+                return None
             return _error(403, "no token is set: name a file with one in HEADGATE_TOKEN_FILE")
         given = headers.get(b"authorization", b"")
         kind, _, value = given.partition(b" ")

@@ -237,6 +237,8 @@ def _process(name: str, level: Level, meaning: str, *fields: Field) -> Known:
     return Known(name=name, meaning=meaning, levels=(level,), fields=fields, channel=channel)
 
 
+_RECEIVER = field("receiver", TEXT, "the receiver's name", always=True)
+
 _EVENTS = (
     Known(
         name="release.registered",
@@ -412,7 +414,8 @@ _EVENTS = (
         fields=(
             field("actor", TEXT, "who"),
             field("reason", TEXT, "why, if they said"),
-            field("verb", TEXT, "the word, where it is not the order that the line shows"),
+            field("via", one_of(("store", "http")), "whether in the store, or over HTTP"),
+            field("verb", TEXT, "the word"),
             field("on", TEXT, "what an approval, or a promotion, is of"),
             field("overrides", TEXTS, "what is not proven, or holds, and is gone past"),
             field("answer", one_of(("adopt", "revert")), "the answer to what others changed"),
@@ -468,6 +471,10 @@ _EVENTS = (
     _process("application.quarantined", "error", "An application's passes keep failing."),
     _process("application.freed", "info", "An application's passes go through again."),
     _process("quarantine.unwritten", "error", "A quarantine could not be written down."),
+    _process("notify.failed", "warning", "A receiver did not take a message.", _RECEIVER),
+    _process("notify.resumed", "info", "A receiver takes messages again.", _RECEIVER),
+    _process("notify.waits", "warning", "The store cannot be read: messages wait.", _RECEIVER),
+    _process("notify.broken", "error", "Telling a receiver ended with a defect.", _RECEIVER),
     _process("store.failed", "error", "The store could not be read or written; nothing is sent."),
     _process(
         "call.failed",

@@ -11,6 +11,7 @@ from typing import Literal
 from sqlalchemy import Connection, or_, select, update
 
 from controller.record import words
+from controller.record.asking import Via
 from controller.record.budget import Budget
 from controller.record.errors import OrderRefused, StoreUnusable, Unreadable
 from controller.record.leases import Lease, prove
@@ -220,8 +221,15 @@ class Store:
         with self.writing() as connection:
             assert connection.execute(change).rowcount == 1, f"there is no call {call}"
 
-    def give_order(
-        self, application: str, version: str | None, order: Order, actor: str, reason: str
+    def give_order(  # noqa: PLR0913 - an order has this many parts
+        self,
+        application: str,
+        version: str | None,
+        order: Order,
+        actor: str,
+        reason: str,
+        *,
+        via: Via = "store",
     ) -> str:
         """Write an operator's order down; the sentence tells what was done.
 
@@ -229,10 +237,16 @@ class Store:
         order twice is giving it once. `OrderRefused`, where there is nothing to order.
         """
         with self.writing() as connection:
-            return give(connection, application, version, order, actor, reason)
+            return give(connection, application, version, order, actor, reason, via)
 
     def give_answer(
-        self, application: str, word: Literal["adopt", "revert"], actor: str, reason: str
+        self,
+        application: str,
+        word: Literal["adopt", "revert"],
+        actor: str,
+        reason: str,
+        *,
+        via: Via = "store",
     ) -> str:
         """Write down a person's answer to a change by others; the sentence tells what was done.
 
@@ -240,17 +254,25 @@ class Store:
         answered, or the answer cannot be done.
         """
         with self.writing() as connection:
-            return answer(connection, application, word, actor, reason)
+            return answer(connection, application, word, actor, reason, via)
 
-    def approve(self, application: str, version: str | None, actor: str, reason: str) -> str:
+    def approve(
+        self,
+        application: str,
+        version: str | None,
+        actor: str,
+        reason: str,
+        *,
+        via: Via = "store",
+    ) -> str:
         """Write down a person's approval of what a release asks; the sentence tells what was done.
 
         Approving twice is approving once. `OrderRefused`, where nothing waits for it.
         """
         with self.writing() as connection:
-            return words.approve(connection, application, version, actor, reason)
+            return words.approve(connection, application, version, actor, reason, via)
 
-    def promote(
+    def promote(  # noqa: PLR0913 - as above
         self,
         application: str,
         version: str | None,
@@ -258,21 +280,24 @@ class Store:
         reason: str,
         *,
         override: bool = False,
+        via: Via = "store",
     ) -> str:
         """Write down that the next step is to be opened, or the bake ended, now.
 
         `OrderRefused`, where there is no next step, or it lacks proof and nothing overrides that.
         """
         with self.writing() as connection:
-            return words.promote(connection, application, version, actor, reason, override)
+            return words.promote(connection, application, version, actor, reason, override, via)
 
-    def begin(
+    def begin(  # noqa: PLR0913 - as above
         self,
         application: str,
         version: str | None,
         verb: Literal["release", "retry"],
         actor: str,
         reason: str,
+        *,
+        via: Via = "store",
     ) -> str:
         """Write down another attempt at a version; without one, at what was rolled back last.
 
@@ -280,26 +305,28 @@ class Store:
         """
         with self.writing() as connection:
             if verb == "retry":
-                return words.retry(connection, application, version, actor, reason)
+                return words.retry(connection, application, version, actor, reason, via)
             if version is None:
                 raise OrderRefused(f"name the version to release: {application}/VERSION")
-            return words.begin(connection, application, version, verb, actor, reason)
+            return words.begin(connection, application, version, verb, actor, reason, via)
 
-    def undo(self, application: str, actor: str, reason: str) -> str:
+    def undo(self, application: str, actor: str, reason: str, *, via: Via = "store") -> str:
         """Write down that users go back to the version that was stable before.
 
         `OrderRefused`, where none is known, or users are on their way home already.
         """
         with self.writing() as connection:
-            return words.undo(connection, application, actor, reason)
+            return words.undo(connection, application, actor, reason, via)
 
-    def give_wish(self, application: str, setup: Setup, actor: str, reason: str) -> str:
+    def give_wish(
+        self, application: str, setup: Setup, actor: str, reason: str, *, via: Via = "store"
+    ) -> str:
         """Write down that the running version is to be set up so; the sentence tells what was done.
 
         `OrderRefused`, while a release is under way or anything is held, or before the first.
         """
         with self.writing() as connection:
-            return wish(connection, application, setup, actor, reason)
+            return wish(connection, application, setup, actor, reason, via)
 
     def note(self, event: Event) -> int:
         """Journal something about the daemon itself, that belongs to no application."""

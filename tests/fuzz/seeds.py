@@ -69,8 +69,10 @@ def log() -> bytes:
 @cache
 def seeds(target: str) -> tuple[bytes, ...]:
     """What a target takes."""
-    return {
-        "configuration": lambda: (_CONFIGURATION.encode(),),
-        "log": lambda: (log(),),
-        "webhook": lambda: (json.dumps(_WEBHOOK).encode(), json.dumps(_PING).encode(), b"{}"),
-    }[target]()
+    match target:
+        case "configuration":
+            return (_CONFIGURATION.encode(),)
+        case "log":
+            return (log(),)
+        case _:
+            return json.dumps(_WEBHOOK).encode(), json.dumps(_PING).encode(), b"{}"

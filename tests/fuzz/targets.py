@@ -15,7 +15,8 @@ from rich.console import Console
 
 from controller.console import render, tree
 from controller.console.glance import glances
-from controller.console.reading import ReadingError, fold, lines_in
+from controller.console.logs import lines_in
+from controller.console.reading import ReadingError, fold
 from controller.daemon.doorbell import Doorbell
 from controller.daemon.http import application
 from controller.settings import SettingsError, load
@@ -29,6 +30,11 @@ Target = Callable[[bytes], bool]
 """True: it was taken; False: it was refused in words. Anything else is a finding."""
 
 
+def _in_words(refusal: Exception) -> bool:
+    assert str(refusal).strip(), "a refusal says something"
+    return False
+
+
 def configuration(data: bytes) -> bool:
     """A configuration file with this content."""
     with tempfile.TemporaryDirectory(prefix="headgate-fuzz-") as folder:
@@ -37,8 +43,7 @@ def configuration(data: bytes) -> bool:
         try:
             loaded = load(path)
         except SettingsError as refused:
-            assert str(refused).strip(), "a refusal says something"
-            return False
+            return _in_words(refused)
         for one in loaded.applications.values():
             one.spec()
     return True
@@ -54,8 +59,7 @@ def log(data: bytes) -> bool:
         for one in book.statuses(all_=True):
             render.print_explanation(console, book.explain(one["release"]), NOW)
     except ReadingError as refused:
-        assert str(refused).strip(), "a refusal says something"
-        return False
+        return _in_words(refused)
     return True
 
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from controller.console import cli, render, tree
 from controller.console.glance import arranged, glances
+from controller.console.logs import read_lines
 from controller.console.reading import (
     LogMixed,
     LogTooLate,
@@ -22,7 +23,6 @@ from controller.console.reading import (
     UnreadableLog,
     exit_code,
     fold,
-    read_lines,
 )
 from controller.record.lines import Line, application_state
 from controller.record.store import Store

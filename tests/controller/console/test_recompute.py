@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from controller.console.cli import app
-from controller.console.reading import fold, read_lines
+from controller.console.logs import read_lines
+from controller.console.reading import fold
 from controller.console.recompute import NotJudgeable, recompute
 from controller.record.lines import Line
 from policies.fuse import Minute
@@ -238,7 +239,7 @@ def test_the_tree_shows_what_each_guard_of_a_canary_says_by_now(house: House) ->
     for times in (2, 1):
         house.passes(times)
         asked = ["status", "--logs", _written(house)]
-        shown.append(CliRunner(env={"COLUMNS": None}).invoke(app, asked).output)
+        shown.append(CliRunner().invoke(app, asked).output)
         told.append([line for line in lines(house) if line["event"] == "gate.verdict"])
     first = {verdict["guard"]: verdict["because"] for verdict in told[0]}
     assert set(first) == {"errors", "truth"}

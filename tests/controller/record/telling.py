@@ -24,6 +24,7 @@ JUDGED += [
     ("policies/telling.py", "counts"),
     ("policies/telling.py", "wait"),
 ]
+TOLD_BY = ("controller/record/orders.py", "told_by")
 MADE: dict[tuple[str, str], list[tuple[str, str]]] = {
     ("states/canary.py", "before"): [("states/canary.py", "go_back_on_harm")],
     ("states/canary.py", "observed"): [("states/canary.py", "_verdicts")],
@@ -45,6 +46,13 @@ MADE: dict[tuple[str, str], list[tuple[str, str]]] = {
     ("states/turn.py", "fields"): [],
     ("controller/record/orders.py", "told"): [
         ("controller/record/orders.py", name) for name in ("answer", "wish")
+    ],
+    ("controller/record/orders.py", "told_by(actor, via, reason, 'apply')"): [TOLD_BY],
+    ("controller/record/orders.py", "told_by(actor, via, reason, word)"): [TOLD_BY],
+    ("controller/record/words.py", "given"): [
+        TOLD_BY,
+        ("controller/record/words.py", "promote"),
+        ("controller/record/words.py", "_written"),
     ],
     ("controller/record/words.py", "fields"): [
         ("controller/record/words.py", name) for name in ("begin", "_written")
