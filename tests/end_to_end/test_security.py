@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
 
 from deploy.sandbox.workspace import Settings
-from tests.contract.recorder import recording
+from tests.contract.recorder import Recorder, recording
 from tests.end_to_end.stage import Course, Daemon, Users, Workspace, begin, eventually, headgate
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(120)]
@@ -38,6 +39,15 @@ class Planted:
     webhook: str = "hook-" + token_hex(16)
     password: str = "pass/" + token_hex(8)
     variable: str = "plain-" + token_hex(8)
+    address: str = "receiver-" + token_hex(8)
+
+    def receiver(self, host: str) -> dict[str, str]:
+        """Somebody who is told of everything, at an address that is a secret."""
+        file = self.folder / "notify.yaml"
+        url = f"json://{host.removeprefix('http://')}/{self.address}"
+        file.write_text(yaml.safe_dump({"receivers": {"us": {"url": url, "severity": "info"}}}))
+        file.chmod(0o600)
+        return {"HEADGATE_NOTIFY_FILE": str(file)}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -53,8 +63,8 @@ class Planted:
     @property
     def all(self) -> tuple[str, ...]:
         """Each that must be found nowhere, as it is and as a URL has it."""
-        own = (self.token, self.webhook, self.password, self.variable, Settings.client_secret)
-        return (*own, self.password.replace("/", "%2F"))
+        own = (self.token, self.webhook, self.password, self.variable, self.address)
+        return (*own, Settings.client_secret, self.password.replace("/", "%2F"))
 
     def assert_untold(self, what: str, content: str | bytes) -> None:
         """None of them is in there, nor an OAuth token of the sandbox's."""
@@ -71,6 +81,8 @@ class Run:
     course: Course
     head: Daemon
     port: int
+    told: Recorder
+    """Who is told of what happens."""
     asked: list[dict[str, Any]]
     used: dict[str, int]
 
@@ -99,14 +111,17 @@ def run(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Itera
         port = int(free.host.rpartition(":")[2])
     told = {**workspace.environment, **planted.environment, "HEADGATE_HTTP": f"127.0.0.1:{port}"}
     try:
-        with Daemon(folder / "daemon", [course], **told) as head:
+        with (
+            recording() as receiver,
+            Daemon(folder / "daemon", [course], **told, **planted.receiver(receiver.host)) as head,
+        ):
             head.until("release.confirmed", version="1")
             course.register()
             with Users(course):
                 head.until("release.confirmed", version="2")
             asked = workspace.call("GET", "/_sandbox/requests", params={"since": since})["requests"]
             used = workspace.call("GET", "/_sandbox/privileges")["used"]
-            yield Run(planted, course, head, port, asked, used)
+            yield Run(planted, course, head, port, receiver, asked, used)
     finally:
         privileges(workspace, None)
 
@@ -169,13 +184,21 @@ def everything(run: Run) -> Iterator[tuple[str, str | bytes]]:
         ("backup", str(copy)),
         ("pause", "secured", "--reason", f"Bearer {run.planted.token}"),
         ("history", "--json"),
+        ("status", "--json", "--url", f"http://127.0.0.1:{run.port}"),
+        ("status", "--json", "--url", "http://127.0.0.1:1"),
     )
     for command in commands:
         said = headgate(*command, **head.environment)
         yield " ".join(command), said.out + said.err
     yield "page", page.read_bytes()
     yield "backup", copy.read_bytes()
-    for path, header in (("healthz", ""), ("readyz", ""), ("metrics", run.planted.token)):
+    eventually(lambda: run.told.of("POST"), "somebody is told")
+    for one in run.told.of("POST"):
+        assert one.target == f"/{run.planted.address}"
+        yield "notification", one.body
+    token = run.planted.token
+    open_, own = ("healthz", "readyz"), ("metrics", "openapi.json", "v1/journal", "v1/nothing")
+    for path, header in (*((one, "") for one in (*open_, *own)), *((one, token) for one in own)):
         answer = requests.get(
             f"http://127.0.0.1:{run.port}/{path}",
             headers={"Authorization": f"Bearer {header}"} if header else {},
