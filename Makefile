@@ -81,6 +81,31 @@ alerts-check:  ## Alert rules parse, fire on trouble and on nothing else; needs 
 	@$(PROMTOOL) check rules deploy/prometheus/headgate.rules.yaml
 	@$(PROMTOOL) test rules deploy/prometheus/headgate.rules.test.yaml
 
+# Tools have environments of their own, of hashed pins: they and the daemon never meet.
+TOOLS := build/tools
+.SECONDARY:
+$(TOOLS)/%/ready: deploy/tools/%.lock $(READY)
+	@mkdir -p $(TOOLS) && $(BIN)/uv venv --quiet --clear --python $(BIN)/python $(TOOLS)/$*
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(TOOLS)/$*/bin/python $(or $(WITH),) $<
+	@touch $@
+
+.PHONY: audit sbom fuzz fuzz-http
+audit: $(TOOLS)/audit/ready  ## The locks against the known vulnerabilities; needs their database.
+	@$(BIN)/python -m deploy.tools.audit $(TOOLS)/audit/bin/pip-audit requirements.lock requirements-dev.lock
+
+sbom: $(TOOLS)/sbom/ready  ## What is inside, as CycloneDX: build/sbom.json.
+	@$(BIN)/python -m deploy.tools.sbom $(TOOLS)/sbom/bin/cyclonedx-py requirements.lock build/sbom.json
+
+SECONDS ?= 60
+$(TOOLS)/fuzz/ready: WITH = requirements.lock
+fuzz: $(TOOLS)/fuzz/ready  ## SECONDS=60 of atheris each on configuration, log and webhook; Python 3.11.
+	@for target in configuration log webhook; do \
+		$(TOOLS)/fuzz/bin/python -m tests.fuzz $$target $(SECONDS) || exit 1; done
+
+EXAMPLES ?= 200
+fuzz-http: $(TOOLS)/fuzz-http/ready  ## EXAMPLES=200 of schemathesis on each operation of the HTTP interface.
+	@$(BIN)/python -m tests.fuzz.http $(TOOLS)/fuzz-http/bin/schemathesis $(EXAMPLES)
+
 .PHONY: reference
 reference: $(READY)  ## The pages of commands and configuration, and the editors' schema, made anew.
 	@$(BIN)/python -m controller.console.reference
