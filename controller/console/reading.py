@@ -111,6 +111,8 @@ class _Application:
             own |= {"hold": None, "needs_person": False}
         State(told["state"])
         datetime.fromisoformat(told["since"])
+        if own["earliest"] is not None:
+            datetime.fromisoformat(own["earliest"])
         key = str(int(told["version"])), int(told["attempt"])
         self.releases[key] = cast("Status", own)
         if "guards" in told and "evidence_span" in told and "event" not in told:
@@ -503,6 +505,9 @@ def fold(lines: Iterable[Line] | Index, at: datetime | None = None) -> Book:
 def checked(line: Line) -> Line:
     """The same line; `UnreadableLog`, where what it tells of a release is damaged."""
     try:
+        for name, kind in (("application", str), ("release", str), ("attempt", int)):
+            if name in line and type(line[name]) is not kind:
+                raise TypeError(f"{name!r} is {type(line[name]).__name__}")  # noqa: TRY301
         if "application" in line:
             _Application().learn(line)
     except (AttributeError, KeyError, TypeError, ValueError) as error:

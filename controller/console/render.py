@@ -100,8 +100,10 @@ def _details(one: Status, now: datetime) -> list[tuple[str, str]]:
 def _happened(line: Line) -> Text:
     text = Text(f"{_time(str(line.get('timestamp', '')))}  ", style="dim")
     subject = str(line.get("release") or line.get("application") or "headgate")
-    if line.get("attempt", 1) > 1:
-        subject += f" (attempt {line['attempt']})"
+    attempt = line.get("attempt")
+    # Of a line that tells of no release nothing has been checked.
+    if isinstance(attempt, int) and attempt > 1:
+        subject += f" (attempt {attempt})"
     style = LEVELS.get(str(line.get("level")), "")
     text.append(f"{printable(subject)}  ", style="not dim")
     text.append(printable(in_words(line)), style=f"not dim {style}".strip())

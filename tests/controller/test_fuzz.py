@@ -98,3 +98,13 @@ def test_what_is_well_formed_is_taken(name: str) -> None:
 @pytest.mark.parametrize("opening", [b"[", b'{"a":', b"- "])
 def test_what_is_nested_without_end_is_refused_in_words(name: str, opening: bytes) -> None:
     targets.TARGETS[name](opening * 1500)
+
+
+@pytest.mark.parametrize(
+    "name", ["application", "release", "attempt", "order", "earliest", "steps"]
+)
+@pytest.mark.parametrize("value", [None, [], {}, "x", -1, True])
+def test_a_field_of_another_kind_is_refused_in_words(name: str, value: object) -> None:
+    """Found by atheris: each of the first five once ended in a traceback."""
+    for line in map(json.loads, seeds("log")[0].splitlines()[::9]):
+        targets.log(lines_of([{**line, name: value}]))
