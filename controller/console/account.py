@@ -116,6 +116,8 @@ class Account:
     expected_lag_s: float | None
     """How late the table was in stable's last day; None, if that was not told."""
     until: datetime
+    verdicts: tuple[Line, ...] = ()
+    """Of each guard the last one."""
     slow_ms: float | None = None
     """What the latency guard calls slow; None where it does not judge."""
     found: Found | None = None
@@ -183,6 +185,7 @@ def account(book: Book, selection: str) -> Account:
         sources=tuple(_sources(blocks)),
         expected_lag_s=known.total_seconds() if known is not None else None,
         until=max(at for at, _ in timed),
+        verdicts=told.verdicts,
         slow_ms=slow_of(bench.history) if bench is not None else None,
     )
 

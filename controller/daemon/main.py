@@ -9,6 +9,7 @@ from controller import settings as configuration
 from controller.daemon.doorbell import Doorbell
 from controller.daemon.http import Server, application
 from controller.daemon.readiness import Readiness
+from controller.daemon.site import Site
 from controller.daemon.tenure import Tenure
 from controller.record.leases import Leases
 from controller.record.printer import Printer
@@ -65,7 +66,8 @@ def _run(
         return daemon.run()
     doorbell = Doorbell(http.secret, models, daemon.ring)
     checks = daemon.watchdog.trouble, readiness.trouble
-    with server.serving(application(*checks, http.token, [doorbell.route])):
+    routes = [doorbell.route, *Site(store, *checks).routes]
+    with server.serving(application(*checks, http.token, routes)):
         return daemon.run()
 
 

@@ -156,10 +156,41 @@ class Store:
 
         One whose record cannot be understood has a sentence in place of its releases.
         """
+        seq, found = self._at_once()
+        return [
+            unreadable_state(name, one, seq)
+            if isinstance(one, str)
+            else application_state(one.application, seq)
+            for name, one in found.items()
+        ]
+
+    def everything(self) -> dict[str, Loaded | str]:
+        """Every application at one moment, by name; a sentence for one that cannot be understood.
+
+        Without minutes, and quick: what has not changed since it was last read is not read again.
+        """
+        return self._at_once()[1]
+
+    def _at_once(self) -> tuple[int, dict[str, Loaded | str]]:
+        query = select(APPLICATIONS.c.name, APPLICATIONS.c.row).order_by(APPLICATIONS.c.name)
         with self.reading() as connection:
-            query = select(APPLICATIONS.c.name).order_by(APPLICATIONS.c.name)
-            names = connection.execute(query).scalars().all()
-            return [_state(connection, name) for name in names]
+            seq = counter(connection, SEQ)
+            rows = connection.execute(query).tuples().all()
+            return seq, {name: self._glanced(connection, name, row) for name, row in rows}
+
+    def _glanced(self, connection: Connection, name: str, row: int) -> Loaded | str:
+        """An application as of its row; whoever changes anything of it raises that."""
+        known = self._known.get(name, Known())
+        if known.loaded is not None and known.loaded.row == row:
+            return known.loaded
+        try:
+            with understood(name):
+                loaded, self._known[name] = load_application(
+                    connection, name, None, known, whole=False
+                )
+        except Unreadable as error:
+            return str(error)
+        return loaded
 
     def commit(
         self,
@@ -295,11 +326,18 @@ class Store:
         with self.writing() as connection:
             return append(connection, [event_row(event, None)])[0]
 
-    def journal(self, after: int = 0, application: str | None = None) -> Iterator[Line]:
-        """The journal as log lines, in order, from the row that follows `after`."""
+    def journal(
+        self, after: int = 0, application: str | None = None, release: str | None = None
+    ) -> Iterator[Line]:
+        """The journal as log lines, in order, from the row that follows `after`.
+
+        Of one application, or of one release of it, if they are named.
+        """
         query = select(JOURNAL).order_by(JOURNAL.c.seq).limit(PAGE)
         if application is not None:
             query = query.where(JOURNAL.c.application == application)
+        if release is not None:
+            query = query.where(JOURNAL.c.release == release)
         while True:
             with self.reading() as connection:
                 found = connection.execute(query.where(JOURNAL.c.seq > after)).mappings().all()
@@ -307,6 +345,18 @@ class Store:
             if len(found) < PAGE:
                 return
             after = found[-1]["seq"]
+
+    def recent(self, application: str, count: int) -> list[Line]:
+        """An application's last lines, the newest first."""
+        query = (
+            select(JOURNAL)
+            .where(JOURNAL.c.application == application)
+            .order_by(JOURNAL.c.seq.desc())
+            .limit(count)
+        )
+        with self.reading() as connection:
+            found = connection.execute(query).mappings().all()
+        return [rendered(dict(row)) for row in found]
 
     def last_seq(self) -> int:
         """The number of the last journal row; 0 while there is none."""
@@ -380,15 +430,6 @@ class Store:
                 raise
             self.forget()
             self.place.prepare(create=False)
-
-
-def _state(connection: Connection, name: str) -> Line:
-    try:
-        with understood(name):
-            one, _ = load_application(connection, name, None, Known())
-    except Unreadable as error:
-        return unreadable_state(name, str(error), counter(connection, SEQ))
-    return application_state(one.application, one.as_of_seq)
 
 
 @contextmanager

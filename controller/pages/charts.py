@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from controller.console.page import element
+from controller.pages.page import element
 
 WIDTH, HEIGHT = 560, 240
-LEFT, RIGHT, TOP, BOTTOM = 66, 12, 30, 26
+LEFT, RIGHT, TOP, BOTTOM = 80, 12, 30, 26
 TICKS = 4
 """Parts that the upward axis is cut into, at most."""
 APART = 62
@@ -56,17 +56,19 @@ class _Scale:
         return HEIGHT - BOTTOM - min(1.0, value / self.top) * (HEIGHT - TOP - BOTTOM)
 
 
-def plot(
+def plot(  # noqa: PLR0913 - its axes
     title: str,
     series: Sequence[Series],
     *,
     across: Callable[[float], str],
     upwards: Callable[[float], str],
     most: float | None = None,
+    titled: bool = False,
 ) -> Element:
     """Lines over one axis, from zero up to `most`, or to a round number above all values.
 
-    `across` and `upwards` write what stands at the two axes.
+    `across` and `upwards` write what stands at the two axes. `titled`: the heading above it says
+    the same as its title, which is not shown then.
     """
     points = [one for line in series for one in line.points]
     drawing = element(
@@ -79,7 +81,7 @@ def plot(
     )
     if not points:
         drawing.append(_text(LEFT, HEIGHT / 2, "nothing was counted"))
-        return _figure(drawing, title)
+        return _figure(drawing, None if titled else title)
     highest = max(one.high if one.high is not None else one.value for one in points)
     step, top = _round(most if most is not None else highest)
     places = [one.at for one in points]
@@ -89,12 +91,11 @@ def plot(
     for number, line in enumerate(series):
         drawing.append(_line(scale, line, number))
         drawing.extend(_key(line, number))
-    return _figure(drawing, title)
+    return _figure(drawing, None if titled else title)
 
 
-def _figure(drawing: Element, title: str) -> Element:
-    """Where the screen is narrow it scrolls, and keeps a size that can be read."""
-    return element("figure", element("figcaption", title), drawing, tabindex="0")
+def _figure(drawing: Element, title: str | None) -> Element:
+    return element("figure", element("figcaption", title) if title else None, drawing)
 
 
 def _round(highest: float) -> tuple[float, float]:

@@ -1,0 +1,137 @@
+"""The daemon's pages: all applications, one application, one release; to be read and no more.
+
+What draws them is imported when somebody first looks: a daemon that nobody looks at needs none.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from controller.record.errors import RecordError
+from controller.record.lines import application_state
+from controller.record.loading import Loaded
+from controller.record.store import Store
+
+if TYPE_CHECKING:
+    from controller.console.account import Account
+    from controller.pages.page import Child
+
+RECENT = 50
+"""Journal lines that the page of an application shows."""
+Check = Callable[[], str | None]
+"""What is wrong with the daemon, in one sentence; None while all is well."""
+
+
+class NoSuchPage(Exception):  # noqa: N818 - it names a condition
+    """The record has nothing of that name; the message says what it has."""
+
+
+class Site:
+    """Three pages, made anew from the record for whoever asks.
+
+    Each is a plain function on a thread of its own: a reader never keeps a pass waiting.
+    """
+
+    def __init__(self, store: Store, *checks: Check) -> None:
+        self._store, self._checks = store, checks
+
+    @property
+    def routes(self) -> list[Route]:
+        """What is answered."""
+        return [
+            Route("/", self._overview),
+            Route("/app/{name}", self._application),
+            Route("/app/{name}/{version}", self._release),
+        ]
+
+    def _overview(self, _: Request) -> Response:
+        from controller.pages.overview import glance, overview, unreadable  # noqa: PLC0415
+
+        def parts(at: datetime) -> "list[Child]":
+            glances = [
+                unreadable(name, one) if isinstance(one, str) else glance(one.application)
+                for name, one in self._store.everything().items()
+            ]
+            return overview(glances, at)
+
+        return self._answer("Applications", (), parts)
+
+    def _application(self, request: Request) -> Response:
+        from controller.pages.overview import application_page  # noqa: PLC0415
+
+        name = request.path_params["name"]
+
+        def parts(at: datetime) -> "list[Child]":
+            known = self._known(name)
+            recent = self._store.recent(name, RECENT)
+            return application_page(known.application, recent, at)
+
+        return self._answer(name, (name,), parts)
+
+    def _release(self, request: Request) -> Response:
+        from controller.pages.release import parts as parts_of  # noqa: PLC0415
+
+        name, version = request.path_params["name"], request.path_params["version"]
+
+        def parts(_: datetime) -> "list[Child]":
+            return parts_of(self._account(name, version))
+
+        return self._answer(f"{name}/{version}", (name, version), parts)
+
+    def _account(self, name: str, version: str) -> "Account":
+        """The account of a release, from its own lines and its application's state."""
+        from controller.console.account import account  # noqa: PLC0415
+        from controller.console.reading import UnknownSelection, fold  # noqa: PLC0415
+
+        known = self._known(name)
+        rows = self._store.journal(application=name, release=f"{name}/{version}")
+        # A book tells by their numbers whether lines are missing: of this release none are.
+        own = [line | {"seq": number} for number, line in enumerate(rows, start=1)]
+        now = {**application_state(known.application, len(own))}
+        try:
+            return account(fold([*own, now]), f"{name}/{version}")
+        except UnknownSelection as error:
+            raise NoSuchPage(str(error)) from error
+
+    def _known(self, name: str) -> Loaded:
+        known = self._store.load(name, whole=False)
+        if known.row:
+            return known
+        raise NoSuchPage(f"there is no application {name} in the record")
+
+    def _answer(
+        self, title: str, way: Sequence[str], parts: "Callable[[datetime], list[Child]]"
+    ) -> Response:
+        from controller.console.reading import ReadingError  # noqa: PLC0415
+        from controller.pages.page import LIVE_POLICY, element, live_page  # noqa: PLC0415
+
+        status, trouble = 200, [why for check in self._checks if (why := check())]
+        try:
+            at = self._store.now()
+            body = parts(at)
+        except (NoSuchPage, RecordError, ReadingError) as error:
+            status, at = 404 if isinstance(error, NoSuchPage) else 503, datetime.now(UTC)
+            body, trouble = [element("p", str(error))], []
+        told = [element("p", f"The daemon has trouble: {why}", class_="bad") for why in trouble]
+        html = live_page(title, _way(way), at, *told, *body)
+        headers = {"Content-Security-Policy": f"{LIVE_POLICY}; frame-ancestors 'none'"}
+        return HTMLResponse(html, status_code=status, headers=headers)
+
+
+def _way(names: Sequence[str]) -> "Child":
+    """Where a page stands; the links are relative, as a proxy may serve all of it elsewhere."""
+    from controller.pages.page import element  # noqa: PLC0415
+
+    if not names:
+        return element("span", "Headgate")
+    way = element("span", element("a", "Applications", href="../" * len(names)))
+    if len(names) > 1:
+        to = f"../{quote(names[0], safe='')}"
+        way.extend([element("span", " / "), element("a", names[0], href=to)])
+    way.append(element("span", f" / {names[-1]}", aria_current="page"))
+    return way
