@@ -11,7 +11,7 @@ from states.release import Application, Order
 from states.world import Endpoint, Serving
 from tests.controller.console.test_reading import Recorded
 from tests.states.answers import RICH
-from tests.states.story import SPEC, START
+from tests.states.story import QUICK, SPEC, START
 
 HOSTILE = (
     "</title></style><script>alert(1)</script><img src=x onerror=alert(2)>'\"`{}${7*7}{{7*7}}"
@@ -87,11 +87,12 @@ class Gallery:
         return one.now
 
     def held(self) -> datetime:
-        """Somebody else changed what its endpoint serves."""
+        """So few users ask that its second version can be shown neither good nor bad."""
         one = self._told("search-answers", {"": 0.01, "2": 0.01})
         one.step(2)
-        one.edit(v1=60, v2=40)
-        one.look(times=4)
+        one.requests_per_look = 3
+        while not one.live.needs_person:
+            one.look(after=120)
         return one.now
 
     def paused(self) -> datetime:
@@ -105,7 +106,8 @@ class Gallery:
     def _told(self, name: str, rates: Mapping[str, float]) -> Told:
         """An application of its own, whose second version has just been registered."""
         model = f"main.number_{len(self.store.applications())}.rag_chatbot"
-        spec = replace(SPEC, model=model, endpoint=f"{name}-endpoint")
+        rollout = replace(QUICK, patience=timedelta(minutes=30))
+        spec = replace(SPEC, model=model, endpoint=f"{name}-endpoint", rollout=rollout)
         one = Told(
             application=Application(name=name, spec=spec), history=RICH, error_rates=dict(rates)
         )

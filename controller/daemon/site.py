@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from controller.console.account import Account
     from controller.pages.page import Child
 
+    Made = tuple[str, list[Child]]
+    """A title, and what stands below it."""
+
+NOT_THERE = 404
 RECENT = 50
 """Journal lines that the page of an application shows."""
 Check = Callable[[], str | None]
@@ -52,36 +56,38 @@ class Site:
     def _overview(self, _: Request) -> Response:
         from controller.pages.overview import glance, overview, unreadable  # noqa: PLC0415
 
-        def parts(at: datetime) -> "list[Child]":
+        def made(at: datetime) -> "Made":
             glances = [
                 unreadable(name, one) if isinstance(one, str) else glance(one.application)
                 for name, one in self._store.everything().items()
             ]
-            return overview(glances, at)
+            return "Applications", overview(glances, at)
 
-        return self._answer("Applications", (), parts)
+        return self._answer((), made)
 
     def _application(self, request: Request) -> Response:
         from controller.pages.overview import application_page  # noqa: PLC0415
 
         name = request.path_params["name"]
 
-        def parts(at: datetime) -> "list[Child]":
+        def made(at: datetime) -> "Made":
             known = self._known(name)
             recent = self._store.recent(name, RECENT)
-            return application_page(known.application, recent, at)
+            return name, application_page(known.application, recent, at)
 
-        return self._answer(name, (name,), parts)
+        return self._answer((name,), made)
 
     def _release(self, request: Request) -> Response:
         from controller.pages.release import parts as parts_of  # noqa: PLC0415
+        from controller.pages.release import title  # noqa: PLC0415
 
         name, version = request.path_params["name"], request.path_params["version"]
 
-        def parts(_: datetime) -> "list[Child]":
-            return parts_of(self._account(name, version))
+        def made(_: datetime) -> "Made":
+            told = self._account(name, version)
+            return title(told), parts_of(told)
 
-        return self._answer(f"{name}/{version}", (name, version), parts)
+        return self._answer((name, version), made)
 
     def _account(self, name: str, version: str) -> "Account":
         """The account of a release, from its own lines and its application's state."""
@@ -104,18 +110,17 @@ class Site:
             return known
         raise NoSuchPage(f"there is no application {name} in the record")
 
-    def _answer(
-        self, title: str, way: Sequence[str], parts: "Callable[[datetime], list[Child]]"
-    ) -> Response:
+    def _answer(self, way: Sequence[str], made: "Callable[[datetime], Made]") -> Response:
         from controller.console.reading import ReadingError  # noqa: PLC0415
         from controller.pages.page import LIVE_POLICY, element, live_page  # noqa: PLC0415
 
         status, trouble = 200, [why for check in self._checks if (why := check())]
         try:
             at = self._store.now()
-            body = parts(at)
+            title, body = made(at)
         except (NoSuchPage, RecordError, ReadingError) as error:
-            status, at = 404 if isinstance(error, NoSuchPage) else 503, datetime.now(UTC)
+            status, at = NOT_THERE if isinstance(error, NoSuchPage) else 503, datetime.now(UTC)
+            title = "There is no such page" if status == NOT_THERE else "The record cannot be read"
             body, trouble = [element("p", str(error))], []
         told = [element("p", f"The daemon has trouble: {why}", class_="bad") for why in trouble]
         html = live_page(title, _way(way), at, *told, *body)

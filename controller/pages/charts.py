@@ -63,11 +63,13 @@ def plot(  # noqa: PLR0913 - its axes
     across: Callable[[float], str],
     upwards: Callable[[float], str],
     most: float | None = None,
+    ticks: Sequence[float] = (),
     titled: bool = False,
 ) -> Element:
     """Lines over one axis, from zero up to `most`, or to a round number above all values.
 
-    `across` and `upwards` write what stands at the two axes. `titled`: the heading above it says
+    `across` and `upwards` write what stands at the two axes: at `ticks` across, or, where there are
+    none, at the points. `titled`: the heading above it says
     the same as its title, which is not shown then.
     """
     points = [one for line in series for one in line.points]
@@ -85,9 +87,10 @@ def plot(  # noqa: PLR0913 - its axes
     highest = max(one.high if one.high is not None else one.value for one in points)
     step, top = _round(most if most is not None else highest)
     places = [one.at for one in points]
+    marked = [at for at in ticks if min(places) <= at <= max(places)]
     scale = _Scale(min(places), max(places), top)
     drawing.extend(_upward(scale, step, upwards))
-    drawing.extend(_across(scale, sorted(set(places)), across))
+    drawing.extend(_across(scale, marked or sorted(set(places)), across))
     for number, line in enumerate(series):
         drawing.append(_line(scale, line, number))
         drawing.extend(_key(line, number))
@@ -122,13 +125,14 @@ def _upward(scale: _Scale, step: float, words: Callable[[float], str]) -> list[E
 def _across(scale: _Scale, places: list[float], words: Callable[[float], str]) -> list[Element]:
     """Labels below, as many of the places as have room."""
     found: list[Element] = []
-    free = -math.inf
+    free, last = -math.inf, ""
     for at in places:
-        x = scale.x(at)
-        if x - free < APART:
+        x, told = scale.x(at), words(at)
+        if x - free < APART or told == last:
             continue
+        last = told
         anchor = "start" if x < LEFT + APART / 2 else "end" if x > WIDTH - APART else "middle"
-        found.append(_text(x, HEIGHT - 8, words(at), anchor=anchor))
+        found.append(_text(x, HEIGHT - 8, told, anchor=anchor))
         free = x + (APART / 2 if anchor == "start" else 0)
     return found
 

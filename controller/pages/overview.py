@@ -6,20 +6,20 @@ from datetime import datetime, timedelta
 from urllib.parse import quote
 from xml.etree.ElementTree import Element
 
+from controller.console.render import ago
 from controller.pages.page import Cell, Child, element, moment, pairs, section, table
 from controller.pages.release import badge, lines
 from controller.record.lines import Line
 from controller.record.redaction import clean
-from policies.words import duration
 from states.machine import State
 from states.release import Application, Release
 from states.status import Status, status
 
 PERSON, BACK, WAY, REST = "A person must act", "Rolled back", "Under way", "At rest"
 ORDER = (PERSON, BACK, WAY, REST)
-HEADINGS = ("application", "release", "state", "step", "users", "stable", "since", "why", "next")
+HEADINGS = ("release", "state", "users", "since (UTC)", "why, and what is next")
+KIND = "stack glance"
 MINUTE = timedelta(minutes=1)
-RELEASES = ("release", "state", "step", "users", "since", "why", "next")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def overview(glances: Iterable[Glance], at: datetime) -> list[Child]:
     for group, some in grouped.items():
         if some:
             rows = [_row(one, at) for one in sorted(some, key=_newest_first(group))]
-            made = table(group, HEADINGS, rows, titled=True, stacked=True)
+            made = table(group, HEADINGS, rows, titled=True, kind=KIND)
             found.append(section(f"{group} ({len(some):,})", made))
     return found
 
@@ -105,20 +105,18 @@ def _newest_first(group: str) -> Callable[[Glance], tuple[float, str]]:
 
 
 def _row(one: Glance, at: datetime) -> tuple[Cell, ...]:
-    name = link(f"app/{quote(one.name, safe='')}", one.name)
-    told = one.told
-    if told is None:
-        return name, "none", "", "", "", "", "", one.hold or "no release yet", ""
-    here = link(f"app/{quote(one.name, safe='')}/{quote(told['version'], safe='')}", version(told))
-    return (
-        name,
-        here,
-        _state(told),
-        step(told),
-        users(told),
-        told["stable"] or "none",
-        *_why(told, at),
+    name = quote(one.name, safe="")
+    if one.told is None:
+        why = one.hold or "no release yet"
+        return link(f"app/{name}", one.name), "-", "-", "-", why
+    number = quote(one.told["version"], safe="")
+    here = element(
+        "span",
+        link(f"app/{name}", one.name),
+        " / ",
+        link(f"app/{name}/{number}", version(one.told)),
     )
+    return here, *_cells(one.told, at)
 
 
 def application_page(application: Application, recent: Sequence[Line], at: datetime) -> list[Child]:
@@ -138,7 +136,7 @@ def application_page(application: Application, recent: Sequence[Line], at: datet
         about,
         section(
             "Releases",
-            table("Releases", RELEASES, rows, titled=True, stacked=True)
+            table("Releases", HEADINGS, rows, titled=True, kind=KIND)
             if rows
             else element("p", "None yet."),
             element("p", "Of older ones, `headgate status --all` tells.", class_="note")
@@ -155,8 +153,7 @@ FEW = 20
 
 def _release(told: Status, at: datetime) -> tuple[Cell, ...]:
     name, number = quote(told["application"], safe=""), quote(told["version"], safe="")
-    here = link(f"{name}/{number}", version(told))
-    return (here, _state(told), step(told), users(told), *_why(told, at))
+    return link(f"{name}/{number}", version(told)), *_cells(told, at)
 
 
 def link(to: str, told: str) -> Element:
@@ -169,34 +166,38 @@ def version(told: Status) -> str:
     return told["version"] + (f", attempt {told['attempt']}" if told["attempt"] > 1 else "")
 
 
-def _state(told: Status) -> Element:
-    return element("span", badge(told["state"]), "" if told["settled"] else " not settled")
-
-
-def step(told: Status) -> str:
-    """On which of its steps a release is."""
-    if not told["step"] or not told["steps"]:
-        return "-"
-    return f"{told['step']} of {len(told['steps'])}"
-
-
-def users(told: Status) -> str:
-    """The wanted share of users, and the one that was seen, if it is another."""
+def _cells(told: Status, at: datetime) -> tuple[Cell, Cell, Cell, Cell]:
+    on = f" step {told['step']} of {len(told['steps'])}" if told["step"] and told["steps"] else ""
+    state = element("span", badge(told["state"]), on, "" if told["settled"] else " not settled yet")
     seen = told["weight_seen"]
-    return f"{told['weight']} %" + ("" if seen in (None, told["weight"]) else f", seen {seen} %")
+    users = f"{told['weight']} %" + (
+        f", seen {seen} %" if seen not in (None, told["weight"]) else ""
+    )
+    return state, users, _since(told, at), _why(told)
 
 
-def _why(told: Status, at: datetime) -> tuple[Cell, Cell, Cell]:
+def _since(told: Status, at: datetime) -> Element:
     since = datetime.fromisoformat(told["since"])
     # To a full minute: a page that differs in its seconds alone would be drawn anew each time.
-    age = max(timedelta(), at - since)
-    ago = (
-        "now" if age < timedelta(minutes=1) else f"{duration(age - age % timedelta(minutes=1))} ago"
+    age = max(timedelta(), at - since) // MINUTE * MINUTE
+    long = element("span", f"({ago(since + age, since)})" if age else "(now)", class_="whole")
+    return element("span", moment(since), " ", long)
+
+
+def _why(told: Status) -> Element:
+    """Why it stands where it stands, in the order in which a reader asks."""
+    paused = f"ordered: {told['order']}" if told["order"] != "run" else None
+    stable = None if told["stable"] in (None, told["version"]) else f"Stable: {told['stable']}."
+    coming = (
+        "A person must act." if told["needs_person"] else told["next"] and f"Next: {told['next']}."
     )
-    order = f"Ordered: {told['order']}. " if told["order"] != "run" else ""
-    held = f"{order}{told['hold']}" if told["hold"] else order + told["because"]
-    coming = "a person must act" if told["needs_person"] else told["next"] or ""
-    return element("span", moment(since), f" ({ago})"), held, coming
+    # A long reason stands in full on the release's own page; what holds it stands here.
+    why = element("div", told["hold"]) if told["hold"] else None
+    made = element("div", why or element("div", told["because"], class_="short"))
+    for one in (paused, coming, stable):
+        if one:
+            made.append(element("div", one))
+    return made
 
 
 def _plural(number: int, noun: str) -> str:

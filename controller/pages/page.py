@@ -31,7 +31,7 @@ STYLE = """
     --wrong: #ff9c94; }
 }
 * { box-sizing: border-box; }
-body { font: 1rem/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 64rem; padding: 1rem;
+body { font: 1rem/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 1rem;
   overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: .5rem 0 1rem; }
 h2 { font-size: 1.2rem; margin: 2.25rem 0 .5rem; padding-top: .5rem;
@@ -40,22 +40,23 @@ h3 { font-size: 1rem; margin: 1.5rem 0 .25rem; }
 p { margin: .5rem 0; max-width: 46rem; }
 a { color: var(--a); } a:focus-visible, [tabindex]:focus-visible { outline: 2px solid var(--a);
   outline-offset: 2px; }
-.wide { overflow-x: auto; overflow-wrap: normal; }
+.wide { overflow-x: auto; overflow-wrap: break-word; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 caption { text-align: start; padding-bottom: .3rem; opacity: .8; }
 th, td { border-bottom: 1px solid var(--faint); padding: .3rem 1rem .3rem 0; text-align: start;
   vertical-align: top; }
 th:last-child, td:last-child { padding-inline-end: 0; }
-thead th { font-size: .875rem; vertical-align: bottom; } tbody th { font-weight: 600; }
+thead th { font-size: .875rem; vertical-align: bottom; overflow-wrap: normal; }
+tbody th { font-weight: 600; }
 th.number, td.number { text-align: end; white-space: nowrap; }
-.time { white-space: nowrap; } .lines .time { font-weight: 400; }
-.lines { table-layout: auto; } .lines td:nth-child(2) { min-width: 11rem; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: .5rem 0; }
+.time, .whole { white-space: nowrap; } tbody th .time { font-weight: 400; }
+dl { display: grid; grid-template-columns: fit-content(8rem) 1fr; gap: .2rem 1rem;
+  margin: .5rem 0; }
 dt { font-weight: 600; } dd { margin: 0; max-width: 46rem; }
 figure { margin: .75rem 0; } figcaption { opacity: .8; }
 svg { display: block; width: 100%; height: auto; max-width: 48rem; }
 svg text { font-family: system-ui, sans-serif; }
-.note, small { opacity: .8; }
+.note { opacity: .8; }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; white-space: nowrap;
   clip-path: inset(50%); }
 .bad { border-inline-start: .3rem solid var(--wrong); padding-inline-start: 1rem; }
@@ -63,18 +64,28 @@ section.bad > h2 { border-top: 0; }
 .state { border: 1px solid var(--faint); border-radius: .3rem; padding: 0 .35rem; font-weight: 600;
   white-space: nowrap; }
 .state.going { border: 2px dashed var(--a); } .state.good { border: 2px solid var(--good); }
-.state.wrong { border: 2px double var(--wrong); border-width: 4px; }
+.state.wrong { border: 4px double var(--wrong); }
 .top { display: flex; flex-wrap: wrap; justify-content: space-between; gap: .2rem 1.5rem;
   font-size: .875rem; }
 .top p { margin: 0; }
 #stale { border: 3px double var(--wrong); padding: .25rem .75rem; position: sticky; top: 0;
   background: Canvas; z-index: 1; }
 .stale main { opacity: .6; }
-.a { stroke: var(--a); } .b { stroke: var(--b); } .c { stroke: var(--c); } .d { stroke: var(--d); }
+.journal td, .glance { overflow-wrap: anywhere; }
+.short { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 4;
+  overflow: hidden; }
+.a { color: var(--a); stroke: var(--a); } .b { color: var(--b); stroke: var(--b); }
+.c { color: var(--c); stroke: var(--c); } .d { color: var(--d); stroke: var(--d); }
+@media (min-width: 44.01rem) {
+  .journal th:first-child { width: 10.5rem; } .journal th:nth-child(2) { width: 28%; }
+  .glance { table-layout: fixed; } .glance th:first-child { width: 19%; }
+  .glance th:nth-child(2) { width: 17%; } .glance th:nth-child(3) { width: 9%; }
+  .glance th:nth-child(4) { width: 13%; } .glance .time { white-space: normal; }
+}
 @media (max-width: 44rem) {
   body { padding: .75rem; }
   svg text { font-size: 16px; }
-  dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; }
+  th, td { padding-inline-end: .5rem; } .narrow { font-size: .9375rem; }
   .stack, .stack tbody, .stack tr, .stack th, .stack td, .stack caption { display: block; }
   .stack thead { position: absolute; clip-path: inset(50%); width: 1px; height: 1px;
     overflow: hidden; }
@@ -82,6 +93,7 @@ section.bad > h2 { border-top: 0; }
   .stack th, .stack td { border: 0; padding: .05rem 0; }
   .stack th.number, .stack td.number { text-align: start; white-space: normal; }
   .stack td[data-label]::before { content: attr(data-label) ": "; opacity: .75; }
+  .journal td::before { display: none; }
   .stack td:empty { display: none; }
 }
 @media print { .top, #stale { display: none; } }
@@ -144,12 +156,12 @@ def table(
     rows: Iterable[Sequence[Cell]],
     *,
     titled: bool = False,
-    stacked: bool = False,
+    kind: str = "stack",
 ) -> Element:
-    """A table that scrolls by itself where the screen is narrow; figures stand to the right.
+    """A table; figures stand to the right. Where the screen is narrow, a row is a block of lines.
 
     `titled`: the heading above it says the same as its caption, which is for screen readers then.
-    `stacked`: where the screen is narrow, each row becomes a block of lines.
+    `kind`: classes; without `stack` it stays a table, and scrolls by itself where it must.
     """
     known = [tuple(row) for row in rows]
     figures = [
@@ -172,7 +184,7 @@ def table(
         body,
         # Said again, as rows that become blocks would lose it.
         role="table",
-        **({"class_": "stack lines"} if stacked else {}),
+        class_=kind,
     )
     return element("div", made, class_="wide", tabindex="0", role="region", aria_label=caption)
 

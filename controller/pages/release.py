@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from math import ceil, floor
 from xml.etree.ElementTree import Element
 
 from controller.console.account import INTERVAL, Account, Compared, Rate, at_of
@@ -28,9 +29,14 @@ from policies.blindness import named
 from policies.words import amount, percent
 from states.machine import State
 
+TICKS = 6
+"""Round times along a plot, at most."""
+APART_S = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800)
 LONG = timedelta(days=2)
 MARKED = ("warning", "error")
 """Levels that a line names."""
+SAFETY = ("PASS", "INSUFFICIENT")
+"""Verdicts that speak of one step; harm is that of the whole release."""
 GUARDS = ("guard", "last verdict", "at", "why")
 KINDS = {
     State.PRODUCTION: "good",
@@ -59,7 +65,10 @@ def badge(state: str) -> Element:
 def parts(told: Account) -> list[Child]:
     """The account, part by part."""
     return [
-        pairs(summary(told)),
+        pairs(
+            ("state", _state(told)) if name == "state" else (name, text)
+            for name, text in summary(told)
+        ),
         _post_mortem(told),
         _guards(told),
         section("Users", *_weights(told)),
@@ -73,10 +82,17 @@ def parts(told: Account) -> list[Child]:
     ]
 
 
+def _state(told: Account) -> Element:
+    one = told.status
+    settled = "" if one["settled"] else ", not settled yet"
+    since = moment(datetime.fromisoformat(one["since"]))
+    return element("span", badge(one["state"]), f"{settled} since ", since, " UTC")
+
+
 def lines(caption: str, rows: Sequence[Line]) -> Element:
     """Journal lines: when, what and why."""
     cells = [(moment(at_of(line)), _what(line), str(line.get("because", ""))) for line in rows]
-    return table(caption, ("at (UTC)", "what", "why"), cells, titled=True, stacked=True)
+    return table(caption, ("at (UTC)", "what", "why"), cells, titled=True, kind="stack journal")
 
 
 def _what(line: Line) -> Element:
@@ -89,7 +105,8 @@ def _post_mortem(told: Account) -> Child:
     rows = mortem_rows(told)
     if not rows:
         return None
-    made = section("Post-mortem", pairs(rows))
+    (_, story), *numbers = rows
+    made = section("Post-mortem", element("p", story), pairs(numbers))
     made.set("class", "bad")
     return made
 
@@ -102,12 +119,12 @@ def _guards(told: Account) -> Child:
         (
             str(line.get("guard")),
             f"{line.get('verdict')}{', observed' if line.get('observe') else ''}",
-            f"{own(line, 'weight')} %" if own(line, "weight") is not None else "-",
+            f"{own(line, 'weight')} %" if line.get("verdict") in SAFETY else "-",
             str(line.get("because", "")),
         )
         for line in told.verdicts
     ]
-    return section("Guards", table("Guards", GUARDS, cells, titled=True, stacked=True))
+    return section("Guards", table("Guards", GUARDS, cells, titled=True))
 
 
 def _weights(told: Account) -> list[Child]:
@@ -128,12 +145,16 @@ def _weights(told: Account) -> list[Child]:
         "Percent of users, as wanted and as seen on the endpoint",
         series,
         across=_clock(told),
+        ticks=_ticks(told),
         upwards=lambda value: f"{value:g} %",
         most=100,
     )
+    # Of one day the date is said once: the table is as wide as a phone then.
+    days = {one.at.date() for one in told.moments}
+    alone = len(days) == 1
     rows = [
         (
-            moment(one.at),
+            moment(one.at, day=not alone),
             one.state,
             str(one.step or "-"),
             f"{one.weight} %",
@@ -141,8 +162,10 @@ def _weights(told: Account) -> list[Child]:
         )
         for one in told.moments
     ]
-    headings = ("from (UTC)", "state", "step", "wanted", "seen")
-    return [drawn, table("States and weights", headings, rows)]
+    headings = ("from", "state", "step", "wanted", "seen")
+    on = f"on {min(days)}, " if alone else ""
+    caption = f"States and weights, {on}by UTC"
+    return [drawn, table(caption, headings, rows, kind="narrow")]
 
 
 def _versions(told: Account) -> list[Child]:
@@ -159,7 +182,14 @@ def _versions(told: Account) -> list[Child]:
         rows = [rates_of(*row, guard) for row in rows_of(guard)]
         found += [
             element("h3", heading),
-            plot(heading, series, across=_clock(told), upwards=upwards, titled=True),
+            plot(
+                heading,
+                series,
+                across=_clock(told),
+                upwards=upwards,
+                ticks=_ticks(told),
+                titled=True,
+            ),
             table(heading, RATES, rows, titled=True),
         ]
     return [*found, element("p", INTERVAL, class_="note")]
@@ -194,3 +224,13 @@ def _clock(told: Account) -> Callable[[float], str]:
     long = told.until - told.moments[0].at > LONG if told.moments else False
     form = "%b %d" if long else "%H:%M"
     return lambda at: f"{datetime.fromtimestamp(at, told.until.tzinfo):{form}}"
+
+
+def _ticks(told: Account) -> list[float]:
+    """Round times between the first line and the last one."""
+    if not told.moments:
+        return []
+    first, last = told.moments[0].at.timestamp(), told.until.timestamp()
+    apart = next((one for one in APART_S if (last - first) / one <= TICKS), APART_S[-1])
+    start = ceil(first / apart)
+    return [number * apart for number in range(start, floor(last / apart) + 1)]
