@@ -6,7 +6,6 @@ What draws them is imported when somebody first looks: a daemon that nobody look
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -129,14 +128,13 @@ class Site:
 
 
 def _way(names: Sequence[str]) -> "Child":
-    """Where a page stands; the links are relative, as a proxy may serve all of it elsewhere."""
-    from controller.pages.page import element  # noqa: PLC0415
+    """Where a page stands, and what is above it."""
+    from controller.pages.page import element, link  # noqa: PLC0415
 
     if not names:
         return element("span", "Headgate")
-    way = element("span", element("a", "Applications", href="../" * len(names)))
+    way = element("span", link("Applications", before="../" * len(names)))
     if len(names) > 1:
-        to = f"../{quote(names[0], safe='')}"
-        way.extend([element("span", " / "), element("a", names[0], href=to)])
+        way.extend([element("span", " / "), link(names[0], names[0], before="../")])
     way.append(element("span", f" / {names[-1]}", aria_current="page"))
     return way

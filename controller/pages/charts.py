@@ -131,7 +131,7 @@ def _across(scale: _Scale, places: list[float], words: Callable[[float], str]) -
         if x - free < APART or told == last:
             continue
         last = told
-        anchor = "start" if x < LEFT + APART / 2 else "end" if x > WIDTH - APART else "middle"
+        anchor = "start" if x < LEFT + APART / 2 else "end" if x > WIDTH - APART / 2 else "middle"
         found.append(_text(x, HEIGHT - 8, told, anchor=anchor))
         free = x + (APART / 2 if anchor == "start" else 0)
     return found

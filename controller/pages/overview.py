@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from urllib.parse import quote
 from xml.etree.ElementTree import Element
 
 from controller.console.render import ago
-from controller.pages.page import Cell, Child, element, moment, pairs, section, table
+from controller.pages.page import Cell, Child, element, link, moment, pairs, section, table
 from controller.pages.release import badge, lines
 from controller.record.lines import Line
 from controller.record.redaction import clean
@@ -105,17 +104,11 @@ def _newest_first(group: str) -> Callable[[Glance], tuple[float, str]]:
 
 
 def _row(one: Glance, at: datetime) -> tuple[Cell, ...]:
-    name = quote(one.name, safe="")
+    name = link(one.name, one.name, before="app/")
     if one.told is None:
-        why = one.hold or "no release yet"
-        return link(f"app/{name}", one.name), "-", "-", "-", why
-    number = quote(one.told["version"], safe="")
-    here = element(
-        "span",
-        link(f"app/{name}", one.name),
-        " / ",
-        link(f"app/{name}/{number}", version(one.told)),
-    )
+        return name, "-", "-", "-", one.hold or "no release yet"
+    release = link(version(one.told), one.name, one.told["version"], before="app/")
+    here = element("span", name, " / ", release)
     return here, *_cells(one.told, at)
 
 
@@ -152,13 +145,8 @@ FEW = 20
 
 
 def _release(told: Status, at: datetime) -> tuple[Cell, ...]:
-    name, number = quote(told["application"], safe=""), quote(told["version"], safe="")
-    return link(f"{name}/{number}", version(told)), *_cells(told, at)
-
-
-def link(to: str, told: str) -> Element:
-    """A link within the daemon's pages, relative: a proxy may serve them under any path."""
-    return element("a", told, href=to)
+    here = link(version(told), told["application"], told["version"])
+    return here, *_cells(told, at)
 
 
 def version(told: Status) -> str:
@@ -167,7 +155,8 @@ def version(told: Status) -> str:
 
 
 def _cells(told: Status, at: datetime) -> tuple[Cell, Cell, Cell, Cell]:
-    on = f" step {told['step']} of {len(told['steps'])}" if told["step"] and told["steps"] else ""
+    climbing = told["step"] and told["steps"] and told["state"] != State.PRODUCTION
+    on = f" step {told['step']} of {len(told['steps'])}" if climbing else ""
     state = element("span", badge(told["state"]), on, "" if told["settled"] else " not settled yet")
     seen = told["weight_seen"]
     users = f"{told['weight']} %" + (
@@ -186,14 +175,15 @@ def _since(told: Status, at: datetime) -> Element:
 
 def _why(told: Status) -> Element:
     """Why it stands where it stands, in the order in which a reader asks."""
-    paused = f"ordered: {told['order']}" if told["order"] != "run" else None
+    paused = f"Ordered: {told['order']}." if told["order"] != "run" else None
     stable = None if told["stable"] in (None, told["version"]) else f"Stable: {told['stable']}."
     coming = (
         "A person must act." if told["needs_person"] else told["next"] and f"Next: {told['next']}."
     )
     # A long reason stands in full on the release's own page; what holds it stands here.
-    why = element("div", told["hold"]) if told["hold"] else None
-    made = element("div", why or element("div", told["because"], class_="short"))
+    held = told["hold"] is not None
+    why = element("div", told["hold"] or told["because"], class_="held" if held else "short")
+    made = element("div", why)
     for one in (paused, coming, stable):
         if one:
             made.append(element("div", one))

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import quote
 from xml.etree.ElementTree import Element, tostring
 
 from controller.pages.live import RELOAD_S, SCRIPT
@@ -93,6 +94,11 @@ section.bad > h2 { border-top: 0; }
   .stack th, .stack td { border: 0; padding: .05rem 0; }
   .stack th.number, .stack td.number { text-align: start; white-space: normal; }
   .stack td[data-label]::before { content: attr(data-label) ": "; opacity: .75; }
+  .rates tr { display: grid; grid-template-columns: 1fr 1fr; column-gap: .75rem; }
+  .rates th { grid-column: 1 / 3; }
+  .rates td:nth-child(3) { grid-area: 3 / 1; } .rates td:nth-child(4) { grid-area: 4 / 1; }
+  .rates td:nth-child(5) { grid-area: 2 / 2; } .rates td:nth-child(6) { grid-area: 3 / 2; }
+  .rates td:nth-child(7) { grid-area: 4 / 2; }
   .journal td::before { display: none; }
   .stack td:empty { display: none; }
 }
@@ -205,6 +211,12 @@ def _row(cells: Sequence[Cell], headings: Sequence[str], figures: Sequence[bool]
         ),
         role="row",
     )
+
+
+def link(told: str, *names: str, before: str = "") -> Element:
+    """A link within the daemon's pages; relative, as a proxy may serve them under any path."""
+    path = "/".join(quote(one, safe="", errors="replace") for one in names)
+    return element("a", told, href=f"{before}{path}")
 
 
 def section(title: str, *children: Child) -> Element:

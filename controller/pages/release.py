@@ -190,7 +190,7 @@ def _versions(told: Account) -> list[Child]:
                 ticks=_ticks(told),
                 titled=True,
             ),
-            table(heading, RATES, rows, titled=True),
+            table(heading, RATES, rows, titled=True, kind="stack rates"),
         ]
     return [*found, element("p", INTERVAL, class_="note")]
 

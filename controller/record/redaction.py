@@ -14,7 +14,12 @@ _VALUES = re.compile(
     re.IGNORECASE,
 )
 
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a1-\u2027\u2030-\u2065\u2070-\ud7ff\uf900-\ufeff]")
+# Left out of the letters: marks of direction (061c, 200e, 200f, 202a to 202e, 2066 to 2069), and
+# what has no width at all but for the two joiners, which some scripts cannot be written without.
+_UNPRINTABLE = re.compile(
+    r"[^\x20-\x7e\u00a1-\u061b\u061d-\u200a\u200c\u200d\u2010-\u2027\u2030-\u205f\u2070-\ud7ff"
+    r"\uf900-\ufefe]"
+)
 
 
 def printable(text: str) -> str:

@@ -22,6 +22,14 @@ VARIABLE = "HEADGATE_CHROMIUM"
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
 PACKAGES = ("chromium-headless-shell", "fonts-dejavu-core")
 LONGEST_S = 20
+WIRE = """
+import fcntl, os, sys
+first, second = (fcntl.fcntl(int(one), fcntl.F_DUPFD, 10) for one in sys.argv[1:3])
+os.dup2(first, 3)
+os.dup2(second, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""The browser reads descriptor 3, and writes descriptor 4."""
 Message = dict[str, Any]
 
 
@@ -160,8 +168,7 @@ def chromium() -> Iterator[Browser]:
             # It shows pages of our own on loopback only; as root its sandbox cannot start.
             *(["--no-sandbox"] if os.geteuid() == 0 else []),
         ]
-        # The browser reads descriptor 3 and writes descriptor 4.
-        wired = ["sh", "-c", f'exec "$0" "$@" 3<&{to_it} 4>&{from_it}', path, *options]
+        wired = [sys.executable, "-c", WIRE, str(to_it), str(from_it), path, *options]
         process = subprocess.Popen(
             wired,
             pass_fds=(to_it, from_it),
