@@ -5,6 +5,7 @@ What draws them is imported when somebody first looks: a daemon that nobody look
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -17,13 +18,14 @@ from controller.record.loading import Loaded
 from controller.record.store import Store
 
 if TYPE_CHECKING:
-    from controller.console.account import Account
     from controller.pages.page import Child
 
     Made = tuple[str, list[Child]]
     """A title, and what stands below it."""
 
 NOT_THERE = 404
+DRAWN = 8
+"""Releases that are kept as they were drawn last."""
 RECENT = 50
 """Journal lines that the page of an application shows."""
 Check = Callable[[], str | None]
@@ -42,6 +44,8 @@ class Site:
 
     def __init__(self, store: Store, *checks: Check) -> None:
         self._store, self._checks = store, checks
+        # A release of days has thousands of lines, and an open page asks every few seconds.
+        self._drawn = lru_cache(DRAWN)(self._draw)
 
     @property
     def routes(self) -> list[Route]:
@@ -77,31 +81,32 @@ class Site:
         return self._answer((name,), made)
 
     def _release(self, request: Request) -> Response:
-        from controller.pages.release import parts as parts_of  # noqa: PLC0415
-        from controller.pages.release import title  # noqa: PLC0415
-
         name, version = request.path_params["name"], request.path_params["version"]
 
         def made(_: datetime) -> "Made":
-            told = self._account(name, version)
-            return title(told), parts_of(told)
+            return self._drawn(name, version, self._known(name).row)
 
         return self._answer((name, version), made)
 
-    def _account(self, name: str, version: str) -> "Account":
-        """The account of a release, from its own lines and its application's state."""
+    def _draw(self, name: str, version: str, _: int) -> "Made":
+        """One release, from its own lines and its application's state.
+
+        It stays as it is for as long as the application's row has one version.
+        """
         from controller.console.account import account  # noqa: PLC0415
         from controller.console.reading import UnknownSelection, fold  # noqa: PLC0415
+        from controller.pages.release import parts, title  # noqa: PLC0415
 
         known = self._known(name)
         rows = self._store.journal(application=name, release=f"{name}/{version}")
         # A book tells by their numbers whether lines are missing: of this release none are.
         own = [line | {"seq": number} for number, line in enumerate(rows, start=1)]
-        now = {**application_state(known.application, len(own))}
+        now = application_state(known.application, len(own))
         try:
-            return account(fold([*own, now]), f"{name}/{version}")
+            told = account(fold([*own, now]), f"{name}/{version}")
         except UnknownSelection as error:
             raise NoSuchPage(str(error)) from error
+        return title(told), parts(told)
 
     def _known(self, name: str) -> Loaded:
         known = self._store.load(name, whole=False)

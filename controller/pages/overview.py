@@ -155,13 +155,16 @@ def version(told: Status) -> str:
 
 
 def _cells(told: Status, at: datetime) -> tuple[Cell, Cell, Cell, Cell]:
-    climbing = told["step"] and told["steps"] and told["state"] != State.PRODUCTION
-    on = f" step {told['step']} of {len(told['steps'])}" if climbing else ""
-    state = element("span", badge(told["state"]), on, "" if told["settled"] else " not settled yet")
-    seen = told["weight_seen"]
-    users = f"{told['weight']} %" + (
-        f", seen {seen} %" if seen not in (None, told["weight"]) else ""
-    )
+    state = element("span", badge(told["state"]))
+    if told["step"] and told["steps"] and told["state"] != State.PRODUCTION:
+        state.append(
+            element("span", f" step {told['step']} of {len(told['steps'])}", class_="whole")
+        )
+    if not told["settled"]:
+        state.append(element("span", " not settled yet"))
+    seen, users = told["weight_seen"], f"{told['weight']} %"
+    if seen not in (None, told["weight"]):
+        users += f", seen {seen} %"
     return state, users, _since(told, at), _why(told)
 
 

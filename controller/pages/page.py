@@ -79,9 +79,10 @@ section.bad > h2 { border-top: 0; }
 .c { color: var(--c); stroke: var(--c); } .d { color: var(--d); stroke: var(--d); }
 @media (min-width: 44.01rem) {
   .journal th:first-child { width: 10.5rem; } .journal th:nth-child(2) { width: 28%; }
-  .glance { table-layout: fixed; } .glance th:first-child { width: 19%; }
-  .glance th:nth-child(2) { width: 17%; } .glance th:nth-child(3) { width: 9%; }
-  .glance th:nth-child(4) { width: 13%; } .glance .time { white-space: normal; }
+  .glance { table-layout: fixed; } .glance th, .glance td { padding-inline-end: .5rem; }
+  .glance th:first-child { width: 18%; } .glance th:nth-child(2) { width: 18%; }
+  .glance th:nth-child(3) { width: 8.5%; } .glance th:nth-child(4) { width: 15.5%; }
+  .glance .time { white-space: normal; } .glance .number { padding-inline-end: 1rem; }
 }
 @media (max-width: 44rem) {
   body { padding: .75rem; }
@@ -95,11 +96,12 @@ section.bad > h2 { border-top: 0; }
   .stack th.number, .stack td.number { text-align: start; white-space: normal; }
   .stack td[data-label]::before { content: attr(data-label) ": "; opacity: .75; }
   .rates tr { display: grid; grid-template-columns: 1fr 1fr; column-gap: .75rem; }
-  .rates th { grid-column: 1 / 3; }
+  .rates th { grid-column: 1 / 3; } .rates td:not(:nth-child(3n))::before { display: block; }
   .rates td:nth-child(3) { grid-area: 3 / 1; } .rates td:nth-child(4) { grid-area: 4 / 1; }
   .rates td:nth-child(5) { grid-area: 2 / 2; } .rates td:nth-child(6) { grid-area: 3 / 2; }
   .rates td:nth-child(7) { grid-area: 4 / 2; }
-  .journal td::before { display: none; }
+  .journal td:nth-child(2) { font-weight: 600; }
+  .journal td::before, .glance td:last-child::before { display: none; }
   .stack td:empty { display: none; }
 }
 @media print { .top, #stale { display: none; } }

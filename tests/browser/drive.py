@@ -223,20 +223,21 @@ def test_a_page_follows_the_record_and_leaves_the_reader_where_he_is(
     with serving(own) as daemon:
         browser.view(360, 500)
         browser.open(f"{daemon.url}app/summaries/2")
-        browser.run("document.querySelectorAll('[role=region]')[3].focus()")
+        browser.run("document.querySelectorAll('[role=region]')[0].focus()")
         browser.run("window.scrollTo(0, 1500)")
-        browser.run("getSelection().selectAllChildren(document.querySelector('figcaption'))")
+        tests = "document.querySelector('[aria-label=\"Golden queries\"]')"
+        browser.run(f"getSelection().selectAllChildren({tests}.querySelector('tbody'))")
         where = "[document.activeElement.ariaLabel, scrollY, String(getSelection())]"
         before = browser.run(where)
-        drawing = "document.querySelector('svg').dataset.same = 'yes'"
-        browser.run(drawing)
+        browser.run(f"{tests}.same = 'yes'")
+        assert "all 1 golden queries passed" in before[2]
         told = "document.querySelector('main').textContent"
         assert "the quarter ends" not in browser.run(told)
         own.store.give_order("summaries", "2", Order.PAUSE, "ada", "the quarter ends <b>now</b>")
         shown = "document.querySelector('main').textContent.includes('<b>now</b>')"
         soon(browser, shown)
         assert browser.run(where) == before
-        assert browser.run("document.querySelector('svg').dataset.same") == "yes", "left alone"
+        assert browser.run(f"{tests}.same") == "yes", "what has not changed is left alone"
         own.now = own.now.replace(hour=23)
         soon(browser, "document.getElementById('heard').textContent.includes(' 23:')")
     own.store.close()
