@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from xml.etree.ElementTree import Element
 
 from controller.pages.page import element
@@ -68,6 +69,8 @@ def plot(  # noqa: PLR0913 - its axes
 ) -> Element:
     """Lines over one axis, from zero up to `most`, or to a round number above all values.
 
+    An interval that reaches beyond is cut off there.
+
     `across` and `upwards` write what stands at the two axes: at `ticks` across, or, where there are
     none, at the points. `titled`: the heading above it says
     the same as its title, which is not shown then.
@@ -84,8 +87,7 @@ def plot(  # noqa: PLR0913 - its axes
     if not points:
         drawing.append(_text(LEFT, HEIGHT / 2, "nothing was counted"))
         return _figure(drawing, None if titled else title)
-    highest = max(one.high if one.high is not None else one.value for one in points)
-    step, top = _round(most if most is not None else highest)
+    step, top = _round(most if most is not None else _highest(points))
     places = [one.at for one in points]
     marked = [at for at in ticks if min(places) <= at <= max(places)]
     scale = _Scale(min(places), max(places), top)
@@ -95,6 +97,12 @@ def plot(  # noqa: PLR0913 - its axes
         drawing.append(_line(scale, line, number))
         drawing.extend(_key(line, number))
     return _figure(drawing, None if titled else title)
+
+
+def _highest(points: Sequence[Point]) -> float:
+    """All values, and the intervals that are like most of them: of few requests one may be huge."""
+    usual = [one.high for one in points if one.high is not None]
+    return max([*(one.value for one in points), *([median(usual)] if usual else [])])
 
 
 def _figure(drawing: Element, title: str | None) -> Element:

@@ -31,8 +31,27 @@ from states.machine import State
 
 TICKS = 6
 """Round times along a plot, at most."""
-APART_S = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800)
-LONG = timedelta(days=2)
+APART_S = (
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    10800,
+    21600,
+    43200,
+    86400,
+    172800,
+    604800,
+)
+BEYOND = "What reaches beyond a plot's top is cut off there: of few requests intervals are wide."
+LONG, SHORT = timedelta(days=2), timedelta(minutes=6)
 MARKED = ("warning", "error")
 """Levels that a line names."""
 SAFETY = ("PASS", "INSUFFICIENT")
@@ -86,7 +105,7 @@ def _state(told: Account) -> Element:
     one = told.status
     settled = "" if one["settled"] else ", not settled yet"
     since = moment(datetime.fromisoformat(one["since"]))
-    return element("span", badge(one["state"]), f"{settled} since ", since, " UTC")
+    return element("span", badge(one["state"]), " since ", since, f" UTC{settled}")
 
 
 def lines(caption: str, rows: Sequence[Line]) -> Element:
@@ -192,7 +211,7 @@ def _versions(told: Account) -> list[Child]:
             ),
             table(heading, RATES, rows, titled=True, kind="stack rates"),
         ]
-    return [*found, element("p", INTERVAL, class_="note")]
+    return [*found, element("p", f"{INTERVAL} {BEYOND}", class_="note")]
 
 
 def _series(
@@ -220,9 +239,9 @@ def _events(heading: str, told: Account, events: tuple[str, ...]) -> Element | N
 
 
 def _clock(told: Account) -> Callable[[float], str]:
-    """Times of day; dates where it took days."""
-    long = told.until - told.moments[0].at > LONG if told.moments else False
-    form = "%b %d" if long else "%H:%M"
+    """Times of day, to the second where it took minutes; dates where it took days."""
+    took = told.until - told.moments[0].at if told.moments else timedelta()
+    form = "%b %d" if took > LONG else "%H:%M" if took > SHORT else "%H:%M:%S"
     return lambda at: f"{datetime.fromtimestamp(at, told.until.tzinfo):{form}}"
 
 
