@@ -27,7 +27,7 @@ NOT_THERE = 404
 DRAWN = 8
 """Releases that are kept as they were drawn last."""
 RECENT = 50
-"""Journal lines that the page of an application shows."""
+"""Journal lines that the page of an application shows; counts stand on its releases' pages."""
 Check = Callable[[], str | None]
 """What is wrong with the daemon, in one sentence; None while all is well."""
 
@@ -75,7 +75,7 @@ class Site:
 
         def made(at: datetime) -> "Made":
             known = self._known(name)
-            recent = self._store.recent(name, RECENT)
+            recent = self._store.recent(name, RECENT, without="evidence.block")
             return name, application_page(known.application, recent, at)
 
         return self._answer((name,), made)

@@ -49,7 +49,7 @@ th, td { border-bottom: 1px solid var(--faint); padding: .3rem 1rem .3rem 0; tex
 th:last-child, td:last-child { padding-inline-end: 0; }
 thead th { font-size: .875rem; vertical-align: bottom; overflow-wrap: normal; }
 tbody th { font-weight: 600; }
-th.number, td.number { text-align: end; white-space: nowrap; }
+th.number, td.number { text-align: end; } td.number { white-space: nowrap; }
 .time, .whole { white-space: nowrap; } tbody th .time { font-weight: 400; }
 dl { display: grid; grid-template-columns: fit-content(8rem) 1fr; gap: .2rem 1rem;
   margin: .5rem 0; }
@@ -72,6 +72,7 @@ section.bad > h2 { border-top: 0; }
 #stale { border: 3px double var(--wrong); padding: .25rem .75rem; position: sticky; top: 0;
   background: Canvas; z-index: 1; }
 .stale main { opacity: .6; }
+.dense tbody th { white-space: nowrap; }
 .journal td, .glance { overflow-wrap: anywhere; }
 .short { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 4;
   overflow: hidden; }
@@ -83,6 +84,10 @@ section.bad > h2 { border-top: 0; }
   .glance th:first-child { width: 18%; } .glance th:nth-child(2) { width: 18%; }
   .glance th:nth-child(3) { width: 8.5%; } .glance th:nth-child(4) { width: 15.5%; }
   .glance .time { white-space: normal; } .glance .number { padding-inline-end: 1rem; }
+}
+@media (min-width: 44.01rem) and (max-width: 64rem) {
+  .dense { font-size: .8125rem; } .dense th, .dense td { padding-inline-end: .5rem; }
+  .dense thead th { font-size: inherit; }
 }
 @media (max-width: 44rem) {
   body { padding: .75rem; }
@@ -103,6 +108,10 @@ section.bad > h2 { border-top: 0; }
   .journal td:nth-child(2) { font-weight: 600; }
   .journal td::before, .glance td:last-child::before { display: none; }
   .stack td:empty { display: none; }
+}
+@media (max-width: 22rem) {
+  .narrow { font-size: .8125rem; } .narrow th, .narrow td { padding-inline-end: .3rem; }
+  .narrow thead th { font-size: inherit; }
 }
 @media print { .top, #stale { display: none; } }
 """

@@ -209,7 +209,7 @@ def _versions(told: Account) -> list[Child]:
                 ticks=_ticks(told),
                 titled=True,
             ),
-            table(heading, RATES, rows, titled=True, kind="stack rates"),
+            table(heading, RATES, rows, titled=True, kind="stack dense rates"),
         ]
     return [*found, element("p", f"{INTERVAL} {BEYOND}", class_="note")]
 
@@ -229,7 +229,7 @@ def _evidence(told: Account) -> list[Child]:
     if not told.sources:
         return [element("p", "No source has counted anything yet.")]
     rows = [source_cells(one) for one in told.sources]
-    counted = table("What each source has told", SOURCES, rows)
+    counted = table("What each source has told", SOURCES, rows, kind="stack dense")
     return [counted, element("p", expected(told), class_="note")]
 
 

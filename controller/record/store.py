@@ -346,11 +346,11 @@ class Store:
                 return
             after = found[-1]["seq"]
 
-    def recent(self, application: str, count: int) -> list[Line]:
-        """An application's last lines, the newest first."""
+    def recent(self, application: str, count: int, *, without: str) -> list[Line]:
+        """An application's last lines, the newest first, but for one kind of event."""
         query = (
             select(JOURNAL)
-            .where(JOURNAL.c.application == application)
+            .where(JOURNAL.c.application == application, JOURNAL.c.event != without)
             .order_by(JOURNAL.c.seq.desc())
             .limit(count)
         )

@@ -41,7 +41,11 @@ def found() -> str | None:
 
 def provide() -> int:
     """See to it that there is one; 0, or 1 and what is missing."""
-    if found() is not None:
+    named = found()
+    if named is not None and not os.access(named, os.X_OK):
+        sys.stderr.write(f"{VARIABLE}={named}: there is no such program\n")
+        return 1
+    if named is not None:
         return 0
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *PACKAGES]
     told = f"make test-browser needs Chromium: `{' '.join(command)}`, or name one in {VARIABLE}"
