@@ -16,7 +16,7 @@ APART = 62
 """Least room for a label of the other axis."""
 DASHES = ("", "6 3", "2 3", "8 3 2 3")
 COLOURS = ("a", "b", "c", "d")
-LEGEND = 120
+LEGEND = 125
 MARKS_FOR = 60
 """With more points than this, marks would only hide the line."""
 
@@ -136,10 +136,11 @@ def _across(scale: _Scale, places: list[float], words: Callable[[float], str]) -
     free, last = -math.inf, ""
     for at in places:
         x, told = scale.x(at), words(at)
-        if x - free < APART or told == last:
+        anchor = "start" if x < LEFT + APART / 2 else "end" if x > WIDTH - APART / 2 else "middle"
+        # One that ends at its place takes all of its room before it.
+        if x - free < APART * (1.4 if anchor == "end" else 1) or told == last:
             continue
         last = told
-        anchor = "start" if x < LEFT + APART / 2 else "end" if x > WIDTH - APART / 2 else "middle"
         found.append(_text(x, HEIGHT - 8, told, anchor=anchor))
         free = x + (APART / 2 if anchor == "start" else 0)
     return found
