@@ -29,7 +29,7 @@ OPEN = ("/healthz", "/readyz", DOORBELL)
 doorbell, which checks a signature."""
 PAGES = ("/", "/app/")
 """What people read: the first page, and whatever is below the other."""
-LOCAL = ("localhost", "127.0.0.1", "[::1]")
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 """What a browser on this machine calls it. A name that another site gave it is none of these."""
 BODY_BYTES = 64 * 1024
 """Longest body that is read: a webhook has a few kilobytes."""
@@ -164,7 +164,7 @@ def _is_page(path: str) -> bool:
 def _local(host: bytes) -> bool:
     """The request names this machine as itself, at whatever port (a tunnel has its own)."""
     name, _, port = host.decode("latin-1").rpartition(":")
-    return (name if name and port.isdigit() else host.decode("latin-1")) in LOCAL
+    return (name if name and port.isdigit() else host.decode("latin-1")) in LOOPBACK_NAMES
 
 
 def _password(value: bytes) -> bytes:
