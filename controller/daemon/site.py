@@ -57,6 +57,7 @@ class Site:
         ]
 
     def _overview(self, _: Request) -> Response:
+        """All applications, as a page for people."""
         from controller.pages.overview import glance, overview, unreadable  # noqa: PLC0415
 
         def made(at: datetime) -> "Made":
@@ -69,6 +70,7 @@ class Site:
         return self._answer((), made)
 
     def _application(self, request: Request) -> Response:
+        """One application with its releases, as a page for people."""
         from controller.pages.overview import application_page  # noqa: PLC0415
 
         name = request.path_params["name"]
@@ -81,6 +83,7 @@ class Site:
         return self._answer((name,), made)
 
     def _release(self, request: Request) -> Response:
+        """One release with its counts and its timeline, as a page for people."""
         name, version = request.path_params["name"], request.path_params["version"]
 
         def made(_: datetime) -> "Made":
