@@ -18,10 +18,10 @@ demo: $(READY)  ## Four versions of a RAG model, from registration to production
 	@$(BIN)/headgate demo
 
 test: $(READY)  ## All tests that need wheels only.
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 test-all: $(READY)  ## The same, and the thorough ones that take longer.
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder -m "thorough or not thorough"
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder -m "thorough or not thorough"
 
 test-browser: $(READY)  ## The daemon's pages in headless Chromium; pictures in build/browser.
 	@$(BIN)/python -m tests.browser.chromium
@@ -75,6 +75,10 @@ mutate: $(READY)  ## Mutation score of policies/ and states/, with every survivo
 
 compat: $(READY)  ## The newest clients, and MLflow 2, against the sandbox; needs a package registry.
 	@$(BIN)/python -m tests.compat.run
+
+.PHONY: reference
+reference: $(READY)  ## The pages of commands and configuration, and the editors' schema, made anew.
+	@$(BIN)/python -m controller.console.reference
 
 CONFIG ?= headgate.yaml
 run: $(READY)  ## The daemon, with CONFIG=headgate.yaml.

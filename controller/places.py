@@ -16,6 +16,9 @@ from pydantic_core import PydanticCustomError
 Place = tuple[str | int, ...]
 """Keys and indexes from the top of the file."""
 
+LISTED = 20
+"""Words that a sentence names, of those that would have been right: a store may have thousands."""
+
 
 def refusal(place: Place, sentence: str) -> PydanticCustomError:
     """What a model's validator raises of a place below it."""
@@ -78,10 +81,19 @@ def _sentence(
     return f"{where}: {detail['msg'].removeprefix('Value error, ')}"
 
 
-def meant(word: str, known: Sequence[str]) -> str:
-    """The end of a sentence that refuses a word: the nearest known one, or all of them."""
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+def meant(word: str, known: Sequence[str], others: str = "known:") -> str:
+    """The end of a sentence that refuses a word: the nearest known one, or which there are."""
+    nearest = near(word, known)
+    if nearest:
+        return f"; did you mean {nearest}?"
+    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
+    return f"; {others} {', '.join(known[:LISTED])}{more}"
+
+
+def near(word: str, known: Sequence[str], *, alike: float = 0.6) -> str | None:
+    """The known word that is most like one, if any is; 1 would be the very same."""
+    found = difflib.get_close_matches(word, known, n=1, cutoff=alike)
+    return found[0] if found else None
 
 
 def _deepest(details: Sequence[Any]) -> list[Any]:
@@ -99,15 +111,15 @@ def _keys(root: type[BaseModel], place: Place) -> list[str]:
     at: Any = root
     for part in place:
         at = _below(at, part)
-    fields = [one for model in _models_of(at) for one in model.model_fields.items()]
+    fields = [one for model in models_of(at) for one in model.model_fields.items()]
     return [field.alias or name for name, field in fields]
 
 
 def _below(annotation: Any, part: str | int) -> Any:  # noqa: ANN401 - type expressions
     """The type of what stands at a key or index of a value of a type."""
-    if (named := _named_values(annotation)) is not None:
+    if (named := named_values(annotation)) is not None:
         return named
-    models = _models_of(annotation)
+    models = models_of(annotation)
     if not models or isinstance(part, int):
         return models[0] if models else None
     for model in models:
@@ -115,16 +127,16 @@ def _below(annotation: Any, part: str | int) -> Any:  # noqa: ANN401 - type expr
             if part in (name, field.alias):
                 return field.annotation
     # What a model allows besides its fields has a type of its own.
-    return _named_values(models[0].__annotations__.get("__pydantic_extra__"))
+    return named_values(models[0].__annotations__.get("__pydantic_extra__"))
 
 
-def _named_values(annotation: Any) -> Any:  # noqa: ANN401 - type expressions
+def named_values(annotation: Any) -> Any:  # noqa: ANN401 - type expressions
     """The type of a mapping's values; None for what is no mapping."""
     return annotation.__args__[1] if getattr(annotation, "__origin__", None) is dict else None
 
 
-def _models_of(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401 - a type expression
+def models_of(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401 - a type expression
     """The models that a type expression is made of, in order."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for part in getattr(annotation, "__args__", ()) for model in _models_of(part)]
+    return [model for part in getattr(annotation, "__args__", ()) for model in models_of(part)]

@@ -80,8 +80,11 @@ class ApplicationSettings(Strict):
     """One model on one endpoint under one alias."""
 
     model: str
+    """The registered model in Unity Catalog: `catalog.schema.model`."""
     endpoint: str
+    """The serving endpoint, which Headgate creates where there is none."""
     alias: str = "production"
+    """The alias that names the stable version, moved last; `none`: no alias is touched."""
     serving: ServingSettings = ServingSettings()
     staging: StagingSettings | None = None
     inference_table: TableSettings | None = None
@@ -90,6 +93,8 @@ class ApplicationSettings(Strict):
     request: RequestSettings = RequestSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     tests: Tests
+    """Golden queries, asked of every version before any user meets it: a list, or a mapping that
+    says where they are."""
     replay: ReplaySettings | None = None
     admission: AdmissionSettings = AdmissionSettings()
     rollout: RolloutSettings = RolloutSettings()

@@ -1,5 +1,6 @@
 """What all tests share: how they are spread over workers."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,14 +9,10 @@ from xdist.scheduler import LoadScopeScheduling
 ROOM = Path(__file__).parent
 SLOWEST_FIRST = ("end_to_end", "deploy", "contract")
 """Folders whose tests share a workspace that takes long to start: each stays with one worker."""
-KEPT_APART = {
-    "test_crash.py": "alone",
-    "test_kills.py": "alone",
-    "test_latency.py": "alone",
-    "test_demo.py": "demo",
-    "test_faults.py": "faults",
-}
-"""The longest stories end to end, which share no daemon: other workers may run them meanwhile."""
+ALONE = ("test_demo.py", "test_crash.py", "test_kills.py", "test_latency.py", "test_faults.py")
+"""The longest stories end to end, which share no daemon: another worker runs them meanwhile."""
+YIELD = 10
+"""How much nicer than the slow ones the others are to whoever needs the processor, too."""
 
 
 class ByFolder(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
@@ -26,8 +23,7 @@ class ByFolder(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         folder = file.removeprefix("tests/").split("/", 1)[0]
         if folder not in SLOWEST_FIRST:
             return file
-        apart = KEPT_APART.get(Path(file).name) if folder == "end_to_end" else None
-        return f"{folder}, {apart}" if apart else folder
+        return f"{folder}, alone" if Path(file).name in ALONE else folder
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
@@ -40,7 +36,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that the workers end together."""
 
     def rank(item: pytest.Item) -> int:
-        folder = item.path.relative_to(ROOM).parts[0]
+        folder = _folder(item)
         return SLOWEST_FIRST.index(folder) if folder in SLOWEST_FIRST else len(SLOWEST_FIRST)
 
     items.sort(key=rank)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def niceness(request: pytest.FixtureRequest) -> None:
+    """What waits for nothing but the processor leaves it to the stories in real time.
+
+    They come first, so that a worker which has turned to the others never meets one again.
+    """
+    if _folder(request.node) not in SLOWEST_FIRST and os.nice(0) < YIELD:
+        os.nice(YIELD - os.nice(0))
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(ROOM).parts[0]

@@ -18,6 +18,7 @@ from controller.console.common import (
     in_words,
     opened,
 )
+from controller.places import meant
 from controller.settings import ApplicationSettings, SettingsError, load
 from states.applying import refusal, undeclared
 from states.release import Application as Recorded
@@ -41,9 +42,11 @@ def apply(
 ) -> None:
     """Give the running version its size and variables as configured, and watch it as in a bake."""
     with in_words():
-        settings = load(config).applications.get(application)
+        applications = load(config).applications
+        settings = applications.get(application)
         if settings is None:
-            raise SettingsError(f"{config}: there is no application {application}")
+            told = meant(application, list(applications), "there is")
+            raise SettingsError(f"{config}: there is no application {application}{told}")
         record = opened(store)
         try:
             _apply(application, settings, record, reason, yes=yes)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.console.reading import ReadingError
+from controller.console.waiting import Progress, unseen
 from controller.record.store import Store
 from controller.settings import Configuration, SettingsError, load
 from policies.backtest import End, Ending, Policy, relive, replay
@@ -103,6 +104,7 @@ class Backtest:
     seed: int
     number: int
     """Splits for each harm and policy."""
+    progress: Progress = unseen
 
     def run(self, store: Store) -> Report:
         """Replay all that the store has of the configured applications."""
@@ -153,6 +155,7 @@ class Backtest:
             if not fit:
                 notes.append(f"{name}, {label}: {harm.name} is not tried: {_why_not(harm)}")
                 continue
+            self.progress(f"{name}, {label}: {self.number} splits with {harm.name}")
             # One seed for each harm, whatever the policy: both meet the same chance.
             chance = random.Random(f"{self.seed} {name} {harm.name}")  # noqa: S311 - no secret
             ends = [
@@ -162,7 +165,15 @@ class Backtest:
         return found, notes
 
 
-def backtest(config: Path, against: Path | None, store: str, *, seed: int, number: int) -> Report:
+def backtest(  # noqa: PLR0913 - its options
+    config: Path,
+    against: Path | None,
+    store: str,
+    progress: Progress = unseen,
+    *,
+    seed: int,
+    number: int,
+) -> Report:
     """Read configurations and store, and replay."""
     paths = [path for path in (config, against) if path is not None]
     names = [path.name for path in paths]
@@ -172,7 +183,7 @@ def backtest(config: Path, against: Path | None, store: str, *, seed: int, numbe
     policies = {label: load(path) for label, path in zip(labels, paths, strict=True)}
     opened = Store(store, create=False)
     try:
-        return Backtest(policies, seed, number).run(opened)
+        return Backtest(policies, seed, number, progress).run(opened)
     finally:
         opened.close()
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from controller.console import applying, pairs, reading, render, report, verbs
+from controller.console import applying, completing, init, pairs, reading, render, report, verbs
 from controller.console.admitting import admission_in_words
 from controller.console.common import (
     DEFECT,
@@ -31,23 +31,33 @@ from controller.console.common import (
     opened,
 )
 from controller.console.guarding import gates_in_words, golden_in_words, guards_in_words
+from controller.console.manual import ABOUT, PROGRAM, Manual
+from controller.console.waiting import working
 from controller.settings import HttpSettings, ProcessSettings, after_of, load
+from controller.variables import misspelt
 
 app = typer.Typer(
-    help="An event-driven release controller for models on Databricks Model Serving.",
+    name=PROGRAM,
+    cls=Manual,
+    help=ABOUT,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(init.app)
 app.add_typer(applying.app)
 app.add_typer(verbs.app)
 app.add_typer(report.app)
 app.add_typer(pairs.app)
 
+COMPLETING = f"_{PROGRAM.upper()}_COMPLETE"
+"""Set by a shell that asks what could be typed: nobody reads a sentence then."""
+
 
 def main() -> None:
     """Run one command, and end with its exit code."""
+    if COMPLETING not in os.environ:
+        sys.stderr.writelines(f"headgate: {one}\n" for one in misspelt(os.environ))
     try:
         app()
     except BrokenPipeError:
@@ -105,8 +115,20 @@ def dead_man(
 
 
 @app.command()
-def validate(config: Config) -> None:
+def validate(
+    config: Annotated[
+        Path, typer.Option("--config", help="The configuration file.")
+    ] = completing.USUAL,
+    schema: Annotated[  # noqa: FBT002 - typer's way
+        bool, typer.Option("--schema", help="Print the JSON Schema for editors.")
+    ] = False,
+) -> None:
     """Check a configuration file, and say what it amounts to."""
+    if schema:
+        from controller.console.keys import schema_text  # noqa: PLC0415 - only here
+
+        sys.stdout.write(schema_text())
+        return
     with in_words():
         loaded = load(config)
         for name, one in loaded.applications.items():
@@ -131,7 +153,9 @@ def validate(config: Config) -> None:
 @app.command()
 def plan(  # noqa: PLR0913, PLR0917 - typer's way: its options
     config: Config,
-    application: Annotated[str | None, typer.Argument(metavar="[APP]")] = None,
+    application: Annotated[
+        str | None, typer.Argument(metavar="APP", autocompletion=completing.applications)
+    ] = None,
     rps: Annotated[
         float | None, typer.Option("--rps", help="The endpoint's requests per second.")
     ] = None,
@@ -151,7 +175,8 @@ def plan(  # noqa: PLR0913, PLR0917 - typer's way: its options
     with in_words():
         given = Given.read(rps, lag, errors)
         try:
-            found = list(plans(config, application, ProcessSettings.read(), given))
+            with working("reading what the endpoints have seen"):
+                found = list(plans(config, application, ProcessSettings.read(), given))
         except Unconfigured as error:
             fail(f"{error}; or say --rps and --lag, and no workspace is asked", USAGE)
         except WorkspaceError as error:
@@ -184,7 +209,8 @@ def backtest(  # noqa: PLR0913, PLR0917 - typer's way: its options
 
     with in_words():
         url = store or ProcessSettings.read().store
-        report = replayed(config, against, url, seed=seed, number=splits)
+        with working("replaying") as progress:
+            report = replayed(config, against, url, progress, seed=seed, number=splits)
         if as_json:
             sys.stdout.write(json.dumps(report.as_json(), indent=2) + "\n")
         else:
@@ -207,7 +233,8 @@ def doctor(
 
     with in_words():
         try:
-            found = diagnose(config, ProcessSettings.read(), probe=probe)
+            with working("looking at the workspace") as progress:
+                found = diagnose(config, ProcessSettings.read(), progress, probe=probe)
         except Unconfigured as error:
             fail(str(error), USAGE)
         if as_json:
@@ -338,9 +365,11 @@ def backup(
     with in_words():
         record = opened(store)
         try:
-            sys.stdout.write(back_up(record, file) + "\n")
+            with working("copying the record, and checking the copy"):
+                said = back_up(record, file)
         finally:
             record.close()
+    sys.stdout.write(f"{said}\n")
 
 
 @app.command()
@@ -356,7 +385,9 @@ def restore(
 
     with in_words():
         url = store or ProcessSettings.read().store
-        sys.stdout.write(restored(file, url, replace=replace) + "\n")
+        with working("restoring the record, and checking it"):
+            said = restored(file, url, replace=replace)
+    sys.stdout.write(f"{said}\n")
 
 
 def _recompute(book: reading.Book, selection: str, *, as_json: bool) -> int:

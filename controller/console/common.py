@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from controller.console import reading
+from controller.console import completing, reading
 from controller.record.errors import OrderRefused, RecordError
 from controller.settings import ProcessSettings, SettingsError
 
@@ -20,9 +20,13 @@ DIFFERENT, USAGE, WORKSPACE, STORE, DEFECT = 1, 2, 5, 6, 70
 be read, an unusable store, a defect of Headgate's own."""
 
 Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
-Selected = Annotated[str | None, typer.Argument(metavar="[APP[/VERSION]]")]
-Release = Annotated[str, typer.Argument(metavar="APP[/VERSION]")]
-Application = Annotated[str, typer.Argument(metavar="APP")]
+Selected = Annotated[
+    str | None, typer.Argument(metavar="APP[/VERSION]", autocompletion=completing.releases)
+]
+Release = Annotated[
+    str, typer.Argument(metavar="APP[/VERSION]", autocompletion=completing.releases)
+]
+Application = Annotated[str, typer.Argument(metavar="APP", autocompletion=completing.applications)]
 Logs = Annotated[
     list[str] | None,
     typer.Option("--logs", metavar="FILE|-", help="Read the daemon's log instead of the store."),

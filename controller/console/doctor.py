@@ -19,6 +19,7 @@ from controller import settings as configuration
 from controller.console import recorded
 from controller.console.examination import Examination, access
 from controller.console.findings import CONFIGURATION, STORE, WORKSPACE, Report, Section
+from controller.console.waiting import Progress, unseen
 from controller.record.errors import RecordError, StoreHeld
 from controller.record.lock import lock_file
 from controller.record.opening import Place, place_of, schema
@@ -44,6 +45,7 @@ class Doctor:
     process: ProcessSettings
     loaded: Configuration
     probe: bool = False
+    progress: Progress = unseen
     report: Report = field(default_factory=Report)
     identity: Identity | None = None
     """Who we are to the workspace; None while it was not told."""
@@ -84,6 +86,7 @@ class Doctor:
     ) -> None:
         for name, one in self.loaded.applications.items():
             spec = one.spec()
+            self.progress(f"looking at {name}, which is served by {spec.endpoint}")
             self.examined[name] = Examination(
                 client=client,
                 checks=checks,
@@ -224,11 +227,13 @@ class Doctor:
             self.says.ok("store", f"{found}, and nobody holds it")
 
 
-def diagnose(config: Path, process: ProcessSettings, *, probe: bool) -> Doctor:
+def diagnose(
+    config: Path, process: ProcessSettings, progress: Progress = unseen, *, probe: bool
+) -> Doctor:
     """A finished visit with these settings."""
     # What a library has to say of a failed call is said by its finding.
     for name in ("databricks.sdk", "mlflow", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    doctor = Doctor(process, configuration.load(config), probe)
+    doctor = Doctor(process, configuration.load(config), probe, progress)
     doctor.visit()
     return doctor

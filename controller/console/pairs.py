@@ -23,6 +23,7 @@ from controller.console.common import (
     in_words,
     opened,
 )
+from controller.places import meant
 from controller.record.redaction import printable
 from controller.settings import ProcessSettings, SettingsError, load
 from policies.replay import Replay, Replayed
@@ -100,9 +101,11 @@ def _texts(
     warehouse = ProcessSettings.read().warehouse
     if warehouse is None:
         raise SettingsError("DATABRICKS_WAREHOUSE_ID: name the SQL warehouse to read texts by")
-    settings = load(config).applications.get(application.name)
+    applications = load(config).applications
+    settings = applications.get(application.name)
     if settings is None:
-        raise SettingsError(f"{config}: has no application {application.name}")
+        told = meant(application.name, list(applications), "there is")
+        raise SettingsError(f"{config}: has no application {application.name}{told}")
     planned = attempt.pinned.replay if attempt.pinned is not None else None
     since = (seen.drawn_at or attempt.since) - (planned or Replay()).over - MARGIN
     try:

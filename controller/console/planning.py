@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
+from controller.places import meant
 from controller.settings import ApplicationSettings, ProcessSettings, SettingsError, load
 from controller.units import Duration, share
 from policies.blindness import named
@@ -149,9 +150,8 @@ def plans(
     """The forecast of each application, or of one; `WorkspaceError`, where none can be read."""
     loaded = load(config).applications
     if application is not None and application not in loaded:
-        raise SettingsError(
-            f"{config}: has no application {application}; there is {', '.join(loaded)}"
-        )
+        told = meant(application, list(loaded), "there is")
+        raise SettingsError(f"{config}: has no application {application}{told}")
     surroundings = None if given.enough else _connected(process)
     for name, settings in loaded.items():
         if application in (None, name):

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, cast
 
+from controller.places import meant
 from controller.record.lines import HEARTBEAT, STATUS, Line
 from states.machine import State
 from states.status import Status
@@ -342,8 +343,8 @@ class Book:
             return names
         if not self.whole:
             raise self._too_late(application or "any application")
-        there = f"there is {', '.join(names)}" if names else "there is none yet"
-        raise UnknownSelection(f"there is no application {application}; {there}")
+        told = meant(str(application), names, "there is") if names else "; there is none yet"
+        raise UnknownSelection(f"there is no application {application}{told}")
 
     def _release(self, application: str, version: str) -> Key:
         self._chosen(application)

@@ -21,6 +21,8 @@ from controller.console.common import (
     fail,
     in_words,
 )
+from controller.console.waiting import working
+from controller.places import meant
 from controller.settings import ApplicationSettings, ProcessSettings, SettingsError, load
 
 app = typer.Typer()
@@ -81,7 +83,7 @@ def _release(  # noqa: PLR0913 - its options
         from controller.console.looking import looked_up  # noqa: PLC0415 - with the clients
 
         settings = _settings(config, told.status["application"])
-        with _asking():
+        with _asking("looking up its bad requests"):
             told = looked_up(told, settings, ProcessSettings.read())
     if html is not None:
         page.write(html, release_page.document(told))
@@ -103,7 +105,7 @@ def _traffic(
             f"{name}/7, and the record tells its story"
         )
     settings = _settings(config, name)
-    with _asking():
+    with _asking("reading the inference table"):
         told = traffic.read(name, settings, ProcessSettings.read(), days)
     if html is not None:
         page.write(html, traffic.document(told))
@@ -116,18 +118,19 @@ def _traffic(
 def _settings(config: Path, name: str) -> ApplicationSettings:
     applications = load(config).applications
     if name not in applications:
-        there = ", ".join(applications)
-        raise SettingsError(f"{config}: has no application {name}; there is {there}")
+        told = meant(name, list(applications), "there is")
+        raise SettingsError(f"{config}: has no application {name}{told}")
     return applications[name]
 
 
 @contextmanager
-def _asking() -> Iterator[None]:
-    """Tell what a workspace refuses, or does not answer, with its exit code."""
+def _asking(doing: str) -> Iterator[None]:
+    """Show that a workspace is asked; tell what it refuses, or does not answer, with its code."""
     from controller.workspace.errors import Unconfigured, WorkspaceError  # noqa: PLC0415
 
     try:
-        yield
+        with working(doing):
+            yield
     except Unconfigured as error:
         fail(str(error), USAGE)
     except WorkspaceError as error:

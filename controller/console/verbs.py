@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from controller.console import completing
 from controller.console.common import Application, Reason, Release, StoreUrl, in_words, opened
 from controller.console.ringing import ring
 from states.release import Order
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from controller.record.store import Store
 
 app = typer.Typer()
-Version = Annotated[str, typer.Argument(metavar="APP/VERSION")]
+Version = Annotated[str, typer.Argument(metavar="APP/VERSION", autocompletion=completing.releases)]
 Override = Annotated[
     bool, typer.Option("--override", help="Also without proof, and past what holds.")
 ]

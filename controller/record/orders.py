@@ -5,6 +5,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, select, update
 
+from controller.places import meant
 from controller.record import codec
 from controller.record.errors import OrderRefused
 from controller.record.loading import Known, Loaded, load_application, mark
@@ -154,7 +155,10 @@ def locked(connection: Connection, application: str) -> Loaded:
     connection.execute(row.with_for_update())
     loaded, _ = load_application(connection, application, None, Known())
     if loaded.row == 0:
-        raise OrderRefused(f"there is no application {application} in this store")
+        found = connection.execute(select(APPLICATIONS.c.name).order_by(APPLICATIONS.c.name))
+        names = tuple(found.scalars())
+        told = meant(application, names, "there is") if names else ""
+        raise OrderRefused(f"there is no application {application} in this store{told}")
     return loaded
 
 

@@ -142,6 +142,16 @@ class Store:
             found = connection.execute(select(APPLICATIONS.c.name).order_by(APPLICATIONS.c.name))
             return tuple(found.scalars())
 
+    def versions(self) -> dict[str, set[str]]:
+        """The versions that each application has releases of; of a new one none."""
+        names = {name: set[str]() for name in self.applications()}
+        with self.reading() as connection:
+            for name, version in connection.execute(
+                select(RELEASES.c.application, RELEASES.c.version).distinct()
+            ):
+                names[name].add(version)
+        return names
+
     def urgent(self) -> tuple[str, ...]:
         """The applications whose users are to go home: aborted, or rolled back and not home yet."""
         homeward = or_(

@@ -51,7 +51,9 @@ class ResponseSettings(Strict):
     """Where a response has what is counted of it; JSONPath, for tests, replay and SQL alike."""
 
     answer: JsonPathText = "$.predictions[0].answer"
+    """The text that users read; the guard on answers looks at it."""
     sources: JsonPathText = "$.predictions[0].sources"
+    """What the answer rests on: a list; an answer without any counts as faulty."""
     tokens: JsonPathText | None = None
     """A number; without it tokens are not guarded."""
     finish: JsonPathText | None = None
@@ -85,7 +87,9 @@ class QuerySettings(Strict):
     """
 
     sql: str
+    """One SELECT: `served_entity_name`, `request_time` (TIMESTAMP) and `value` of each request."""
     counts: Literal["errors", "latency", "score"]
+    """What `value` is: 0 or 1 for errors, milliseconds for latency, 0 to 1 for a score."""
 
     @field_validator("sql")
     @classmethod
@@ -100,8 +104,10 @@ class EvidenceSettings(Strict):
     """How often the counting sources are asked, and when their silence means that they broke."""
 
     every: SomeTime = SPEC.evidence_every
+    """How often the sources are asked while a release is live: warehouse time costs money."""
     max_lag: Duration = SPEC.max_lag
     queries: dict[str, QuerySettings] = Field(default_factory=dict)
+    """Counting sources of your own, by name; one that brings a score makes a guard of that name."""
 
     @field_validator("queries")
     @classmethod
@@ -124,9 +130,13 @@ class FreezeSettings(Strict):
     """Days, or moments, between which no release begins or opens further; both ends included."""
 
     begins: datetime | date = Field(alias="from")
+    """The first day, or moment."""
     ends: datetime | date = Field(alias="to")
+    """The last day, or moment."""
     zone: str = "UTC"
+    """The time zone of days and of moments without one."""
     reason: str = ""
+    """Why; it is shown while a release waits."""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -161,8 +171,10 @@ class ReplaySettings(Strict):
     """Recorded requests of the last hours, asked again of both versions before any user."""
 
     safe_to_repeat: bool = Field(default=False, validate_default=True)
+    """Must be stated as true: what is asked again may also be done again."""
     requests: int = Field(default=REPLAY.requests, ge=1, le=2000)
     hours: int = Field(default=REPLAY.over // HOUR, ge=1, le=720)
+    """The age of the oldest request: a day has every hour's kind of question."""
     within: SomeTime = REPLAY.within
     margins: ReplayMargins = ReplayMargins()
     on_undecided: Literal["ask", "roll_back", "go_on"] = REPLAY.on_undecided
@@ -215,10 +227,14 @@ class AdmissionSettings(Strict):
     """What a version must show before it may begin, when it may, and who is asked."""
 
     required_tags: tuple[str, ...] = ()
+    """Keys of tags that a version must carry."""
     approval: Approval = RULES.approval
+    """Where a person is asked."""
     windows: tuple[str, ...] = ()
+    """Releases begin inside them, as `Mon-Fri 09:00-17:00 Europe/Berlin`; none: at any hour."""
     freeze: tuple[FreezeSettings, ...] = ()
     order: Sequencing = RULES.order
+    """Which of several waiting versions is next: the newest, or each in turn."""
 
     @field_validator("windows")
     @classmethod
@@ -287,6 +303,7 @@ class LatencySettings(Strict):
 
     margin: Rise = LatencyGuard.margin
     limit: SomeTime | None = None
+    """Hard limit: one answer in twenty may take longer."""
     observe: bool = False
 
     def guard(self) -> LatencyGuard:

@@ -62,15 +62,19 @@ class ServingSettings(Strict):
     """How a new served entity is sized and set up; running ones keep their size until `apply`."""
 
     workload_size: Literal["Small", "Medium", "Large"] | None = None
-    """Without it, and without concurrency: as big as the stable version is, or else Small."""
+    """How big; without it, and without concurrency: as the stable version is, or else Small."""
     min_concurrency: int | None = Field(default=None, ge=0, multiple_of=4)
+    """Requests at a time that are always provisioned for, instead of a workload size."""
     max_concurrency: int | None = Field(default=None, ge=4, multiple_of=4)
+    """Requests at a time that it may grow to."""
     workload_type: WorkloadType | None = None
-    """Without it: as the stable version's, or else CPU."""
+    """What it runs on; without it: as the stable version's, or else CPU."""
     scale_to_zero: bool = False
+    """A version that sleeps cannot be gone back to at once."""
     environment: dict[str, str] | Literal["none"] | None = None
     """Variables of every version; secrets as `{{secrets/scope/key}}`."""
     instance_profile: str | None = None
+    """The ARN of the AWS instance profile that the model reads data with."""
     usage_tracking: bool = False
     """Off: Databricks counts no usage of custom models there, and refuses it for agents."""
 
@@ -140,9 +144,13 @@ class PermissionSettings(Strict):
     """Who may do what with an endpoint that Headgate creates."""
 
     group: str | None = Field(default=None, min_length=1)
+    """One of the three holders."""
     user: str | None = Field(default=None, min_length=1)
+    """By e-mail address."""
     service_principal: str | None = Field(default=None, min_length=1)
+    """By application id."""
     level: Literal["CAN_QUERY", "CAN_VIEW", "CAN_MANAGE"]
+    """What the holder may do."""
 
     @model_validator(mode="after")
     def _one_holder(self) -> Self:
@@ -169,7 +177,9 @@ class StagingSettings(Strict):
     endpoint: str | None = None
     """None: the application's endpoint and `-staging`, in the platform's length."""
     workload_size: Literal["Small", "Medium", "Large"] = "Small"
+    """Of the staging endpoint."""
     scale_to_zero: bool = True
+    """It costs nothing while it sleeps."""
 
     @field_validator("endpoint")
     @classmethod
@@ -187,5 +197,8 @@ class TableSettings(Strict):
     """Where the AI Gateway inference table of a new endpoint is written."""
 
     catalog: str
+    """The table's catalog."""
     schema_name: str = Field(alias="schema")
+    """The table's schema."""
     prefix: str | None = None
+    """The table is `<prefix>_payload`; without it, the endpoint's name stands there."""

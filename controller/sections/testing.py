@@ -44,19 +44,29 @@ class Expect(Strict):
     """What a golden answer must show."""
 
     answer_contains: tuple[str, ...] = ()
+    """Words that the answer has, letter by letter."""
     answer_not_contains: tuple[str, ...] = ()
+    """Words that it has not."""
     answer_matches: tuple[Pattern, ...] = ()
+    """Regular expressions that are found in it."""
     json_schema: dict[str, Any] | None = None
     """Of the answer, or of what its text says in JSON."""
     language: str | None = None
+    """The code of the language that it is in, such as `en`."""
     min_length: int = Field(default=0, ge=0)
+    """In characters."""
     max_length: int | None = Field(default=None, ge=0)
+    """In characters."""
     min_sources: int = Field(default=0, ge=0)
+    """How many sources it names, at least."""
     sources_required: tuple[str, ...] = ()
+    """Sources that it names."""
     sources_forbidden: tuple[str, ...] = ()
+    """Sources that it does not name."""
     max_latency: SomeTime | None = None
     """As Headgate sees it: the network and a new connection are part of it."""
     max_tokens: int | None = Field(default=None, ge=0)
+    """As `response.tokens` counts them."""
 
     @field_validator("json_schema")
     @classmethod
@@ -83,10 +93,12 @@ class Test(Strict):
     """One golden query: a question as text, or a whole request."""
 
     query: str | None = Field(default=None, min_length=1)
+    """The question, put where `request.query` says, or the signature."""
     request: dict[str, Any] | None = None
     """In any form that serving takes and the model's signature accepts."""
     expect: Expect = Expect()
     repeat: int = Field(default=1, ge=1, le=MOST_REPEATED)
+    """Times that it is asked in a round."""
     must_pass: int | None = Field(default=None, ge=1)
     """How many of the repeated answers must be as expected; all, if it is not said."""
 
@@ -129,11 +141,13 @@ class TestsSettings(Strict):
     """Golden queries from several places; the file's are read with the configuration."""
 
     queries: tuple[Test, ...] = ()
+    """As in a list."""
     file: tuple[Test, ...] = ()
+    """A YAML or JSONL file beside the configuration, of queries as in a list."""
     table: str | None = None
     """A table in Unity Catalog; it is read, and pinned, when a release enters Testing."""
 
-    @field_validator("file", mode="before")
+    @field_validator("file", mode="before", json_schema_input_type=str)
     @classmethod
     def _read(cls, name: object, info: ValidationInfo) -> object:
         """The queries in a file, relative to the configuration file."""

@@ -45,6 +45,7 @@ class MlflowReader:
         # One for each thing that is read: who asks again while it hangs waits for the same call.
         self._tags: dict[str, Lane[Mapping[str, str]]] = {}
         self._signatures: dict[str, Lane[Mapping[str, Any]]] = {}
+        self._examples: dict[str, Lane[str | None]] = {}
 
     def tags(self, model: str, version: str) -> Mapping[str, str]:
         """The tags of a version; the registry's list does not carry them."""
@@ -55,6 +56,14 @@ class MlflowReader:
         """The signature in the version's MLmodel file, as it stands there; empty without one."""
         what = f"model {model} version {version}, its MLmodel file"
         return self._bounded(self._signatures, what, partial(_signature, model, version))
+
+    def example(self, model: str, version: str) -> str | None:
+        """The request that MLflow made of a version's input example, as JSON text; None without.
+
+        It is the model's author's data: it is for a file of the user's, and never for the log.
+        """
+        what = f"model {model} version {version}, its input example"
+        return self._bounded(self._examples, what, partial(_example, model, version))
 
     def has_signature(self, model: str, version: str) -> bool:
         """Whether the version's MLmodel file holds a signature."""
@@ -111,15 +120,30 @@ def _tags(model: str, version: str) -> dict[str, str]:
 
 
 def _signature(model: str, version: str) -> Mapping[str, Any]:
+    return _described(model, version, "signature")
+
+
+def _example(model: str, version: str) -> str | None:
+    # MLflow names the file in MLmodel (mlflow 3.17, `models.utils._Example`).
+    file = _described(model, version, "saved_input_example_info").get("serving_input_path")
+    return _file(model, version, file) if isinstance(file, str) else None
+
+
+def _described(model: str, version: str, part: str) -> Mapping[str, Any]:
+    """A mapping in the version's MLmodel file; empty without it."""
+    described = yaml.safe_load(_file(model, version, "MLmodel"))
+    found = described.get(part) if isinstance(described, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _file(model: str, version: str, name: str) -> str:
     from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - takes seconds
 
     with tempfile.TemporaryDirectory(prefix="headgate-") as folder:
         path = download_artifacts(
-            artifact_uri=f"models:/{model}/{version}/MLmodel",
+            artifact_uri=f"models:/{model}/{version}/{name}",
             dst_path=folder,
             tracking_uri=TRACKING,
             registry_uri=REGISTRY,
         )
-        described = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    found = described.get("signature") if isinstance(described, dict) else None
-    return found if isinstance(found, dict) else {}
+        return Path(path).read_text(encoding="utf-8")

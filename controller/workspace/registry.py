@@ -93,16 +93,28 @@ class Registry:
 
     def alias(self, model: str, alias: str) -> str | Absent:
         """The version that an alias names."""
+        return self.aliases(model).get(alias, Absent())
+
+    def aliases(self, model: str) -> Mapping[str, str]:
+        """The version that each alias names; none of a model that does not exist."""
         with translated(f"model {model}"):
             try:
                 # Without include_aliases the list is empty (databricks/databricks-sdk-py#868).
                 found = self._client.registered_models.get(segment(model), include_aliases=True)
             except NotFound:
-                return Absent()
-        for one in found.aliases or ():
-            if one.alias_name == alias and one.version_num is not None:
-                return str(one.version_num)
-        return Absent()
+                return {}
+        return {
+            one.alias_name: str(one.version_num)
+            for one in found.aliases or ()
+            if one.alias_name is not None and one.version_num is not None
+        }
+
+    def siblings(self, model: str) -> tuple[str, ...]:
+        """The names of the models in the schema that a model is named in."""
+        catalog, schema, _ = model.split(".")
+        with translated(f"model {model}"):
+            listed = self._client.registered_models.list(catalog_name=catalog, schema_name=schema)
+            return tuple(sorted(one.full_name for one in listed if one.full_name))
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
         """Make an alias name a version, whatever it named before: the API cannot compare first."""

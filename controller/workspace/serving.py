@@ -225,6 +225,19 @@ class Endpoints:
                 segment(found.id), access_control_list=[_access(one) for one in sorted(grants)]
             )
 
+    def served(self) -> Mapping[str, tuple[str, ...]]:
+        """The registered models that each endpoint serves, by its name; none of other endpoints."""
+        with translated("serving endpoints"):
+            return {
+                one.name: tuple(
+                    entity.entity_name
+                    for entity in (one.config and one.config.served_entities) or ()
+                    if entity.entity_name and entity.entity_version
+                )
+                for one in self._api.list()
+                if one.name
+            }
+
     def detail(self, name: str) -> ServingEndpointDetailed | None:
         """The endpoint as the API describes it; None where there is none."""
         with translated(f"serving endpoint {name}"):

@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.sandbox",
         description="An emulated Databricks workspace on loopback.",
+        epilog="Example: headgate sandbox --data ./sandbox --table-lag-s 60",
     )
     help_of, types = _help(), typing.get_type_hints(Settings)
     for field in fields(Settings):

@@ -64,6 +64,7 @@ mlflow.models.set_model(Obedient())
 _REGISTER = """
 import sys
 import mlflow
+import pandas
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
@@ -77,6 +78,7 @@ with mlflow.start_run():
             Schema([ColSpec("string", "query")]), Schema([ColSpec("string", "answer")])
         ),
         pip_requirements=["mlflow"],
+        input_example=pandas.DataFrame({"query": ["What is Delta Lake?"]}),
     )
 for number in range(3):
     mlflow.register_model(logged.model_uri, name, tags={"git_sha": "abc"})

@@ -14,7 +14,7 @@ import pytest
 
 from deploy.sandbox.launch import Sandbox
 from tests.controller.postgres import Postgres, started
-from tests.end_to_end.lives import Nursery
+from tests.end_to_end import forks
 from tests.end_to_end.stage import Course, Daemon, Showing, Workspace
 
 _SAVE = """
@@ -144,12 +144,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showing]:
     showing.end()
 
 
-@pytest.fixture(scope="session")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    """One warm parent for all."""
-    one = Nursery(tmp_path_factory.mktemp("nursery"))
-    yield one
-    one.end()
+@pytest.fixture(scope="session", autouse=True)
+def nursery() -> Iterator[None]:
+    """What was forked ends with its own test; the warm parent of all with the last one."""
+    yield
+    forks.end()
 
 
 @pytest.fixture

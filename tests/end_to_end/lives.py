@@ -1,10 +1,8 @@
 """Daemons that live and die often: forks of a warm parent, and what goes on around them."""
 
 import json
-import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -12,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.end_to_end.forks import Fork
 from tests.end_to_end.stage import (
     CUT_OFF,
     PATIENCE_S,
@@ -31,57 +30,27 @@ AIM_S = 0.05
 ENDS = {"release.confirmed": "Production", "release.settled": "RolledBack"}
 
 
-class Nursery:
-    """The warm parent's process."""
-
-    def __init__(self, folder: Path) -> None:
-        environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.end_to_end.nursery"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-
-    def ask(self, **order: object) -> dict[str, Any]:
-        """One order, and its answer."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return answer
-
-    def end(self) -> None:
-        """Let it go."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(PATIENCE_S)
-        self._process.stdout.close()
-
-
 @dataclass
 class Lives:
     """One daemon after the other on one store, each with a log of its own."""
 
-    nursery: Nursery
     daemon: Daemon
     folder: Path
-    pid: int = 0
+    forks: list[Fork] = field(default_factory=list)
     logs: list[Path] = field(default_factory=list)
 
     def begin(self) -> None:
         """One more life."""
         self.logs.append(self.folder / f"life-{len(self.logs)}.log")
-        order = {
-            "arguments": ["run", "--config", str(self.daemon.config)],
-            "environment": self.daemon.environment,
-            "log": str(self.logs[-1]),
-            "errors": str(self.daemon.errors),
-        }
-        self.pid = self.nursery.ask(**order)["pid"]
+        with self.logs[-1].open("ab") as log, self.daemon.errors.open("ab") as errors:
+            command = ["run", "--config", str(self.daemon.config)]
+            environment = self.daemon.environment
+            self.forks.append(Fork(command, environment, log.fileno(), errors.fileno()))
+
+    @property
+    def pid(self) -> int:
+        """The process of this life."""
+        return self.forks[-1].pid
 
     def wait_for_a_moment(self, moments: random.Random, told: int) -> None:
         """Until this life shall end; `told` is the last row that earlier lives have printed."""
@@ -98,7 +67,7 @@ class Lives:
 
     def _works(self) -> bool:
         """It speaks; where replicas share, once the lease of the life before has run out."""
-        said = self.logs[-1].read_text() if self.logs[-1].exists() else ""
+        said = self.logs[-1].read_text()
         shared = "HEADGATE_LEASE" in self.daemon.environment
         return '"applications": 1' in said if shared else bool(said)
 
@@ -113,19 +82,17 @@ class Lives:
 
     def end(self, number: signal.Signals) -> int:
         """The life's end."""
-        os.kill(self.pid, number)
-        code: int = self.nursery.ask(wait=self.pid)["code"]
-        return code
+        self.forks[-1].send_signal(number)
+        return self.forks[-1].wait(PATIENCE_S)
 
     @property
     def lines(self) -> list[Line]:
         """All that was printed whole; what a kill tore is printed again by the next life."""
         found: list[Line] = []
         for log in self.logs:
-            if log.exists():
-                text = log.read_bytes()
-                whole = text[: text.rfind(b"\n") + 1].splitlines()
-                found += [json.loads(line) for line in whole]
+            text = log.read_bytes()
+            whole = text[: text.rfind(b"\n") + 1].splitlines()
+            found += [json.loads(line) for line in whole]
         return found
 
     def told(self, event: str, **fields: object) -> list[Line]:

@@ -1,15 +1,17 @@
-"""A warm parent of daemons: it imports everything once, and forks one whenever it is asked to.
+"""A warm parent of the console's commands: it imports everything once, and forks one when asked.
 
-    python -m tests.end_to_end.nursery
+    python -m tests.end_to_end.nursery FD
 
-Each line of its input is an order in JSON: arguments, environment, and the files that the child
-writes its log and its errors to. It answers with the child's pid, and with its exit code once it
-was waited for. A daemon of a fork is the one that `python -m controller` runs, less its imports.
+Each packet on the socket FD is an order in JSON: to fork a command, with its arguments and its
+environment, whose stdout and stderr come with the packet; or to say whether one that it forked has
+ended. It answers with the command's pid, or with its exit code. A command of a fork is the one that
+`python -m controller` runs, less its imports: those take longer than most of what the tests ask.
 """
 
 import gc
 import json
 import os
+import socket
 import sys
 from typing import Any
 
@@ -17,19 +19,18 @@ import mlflow.artifacts
 
 from controller.console import cli
 from controller.daemon import building, main
+from tests.end_to_end.forks import LONGEST
 
 WARM = (cli, building, main, mlflow.artifacts)
 
 
-def child(order: dict[str, Any]) -> None:
+def child(order: dict[str, Any], outputs: list[int]) -> None:
     """Become the command, and never return."""
     os.setsid()
-    for path, number in ((order["log"], 1), (order["errors"], 2)):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for number, file in enumerate((nothing, *outputs)):
         os.dup2(file, number)
         os.close(file)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
     os.environ.clear()
     os.environ.update(order["environment"])
     sys.argv = ["headgate", *order["arguments"]]
@@ -40,27 +41,35 @@ def child(order: dict[str, Any]) -> None:
         code = ended.code if isinstance(ended.code, int) else 1
     finally:
         sys.stdout.flush()
+        sys.stderr.flush()
         # What the parent had of threads and exit handlers is not the child's to end.
         os._exit(code)
 
 
-def nurse() -> None:
-    """Fork and wait, until the input ends."""
+def answer(line: socket.socket, order: dict[str, Any], outputs: list[int]) -> dict[str, Any]:
+    """Do as the order says; a child never comes back from it."""
+    if "ended" in order:
+        pid, status = os.waitpid(order["ended"], os.WNOHANG)
+        return {"code": os.waitstatus_to_exitcode(status) if pid else None}
+    pid = os.fork()
+    if pid == 0:
+        line.close()
+        child(order, outputs)
+    for file in outputs:
+        os.close(file)
+    return {"pid": pid}
+
+
+def nurse(line: socket.socket) -> None:
+    """Obey until the other side is gone."""
     gc.collect()
     gc.freeze()
-    for line in sys.stdin:
-        order = json.loads(line)
-        if "wait" in order:
-            _, status = os.waitpid(order["wait"], 0)
-            answer = {"code": os.waitstatus_to_exitcode(status)}
-        else:
-            pid = os.fork()
-            if pid == 0:
-                child(order)
-            answer = {"pid": pid}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+    while True:
+        packet, outputs, _, _ = socket.recv_fds(line, LONGEST, 2)
+        if not packet:
+            return
+        line.send(json.dumps(answer(line, json.loads(packet), outputs)).encode())
 
 
 if __name__ == "__main__":
-    nurse()
+    nurse(socket.socket(fileno=int(sys.argv[1])))

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -14,10 +15,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import requests
 import yaml
+
+from tests.end_to_end.forks import Fork
 
 Line = dict[str, Any]
 CATALOG = "/api/2.1/unity-catalog/models"
@@ -317,35 +320,55 @@ class Said:
         return json.loads(self.out)
 
 
+@dataclass
+class Command:
+    """A command of the console that runs, and what it has said so far."""
+
+    process: Fork | subprocess.Popen[bytes]
+    out: IO[bytes]
+    err: IO[bytes]
+
+    def finish(self) -> Said:
+        """Wait for its end."""
+        code = self.process.wait(PATIENCE_S)
+        said = []
+        for file in (self.out, self.err):
+            if file.seekable():
+                file.seek(0)
+            said.append(file.read().decode())
+            file.close()
+        return Said(code, *said)
+
+
 def begin(
     *arguments: str | Path, environment: dict[str, str], wrapper: tuple[str, ...] = ()
-) -> "subprocess.Popen[str]":
-    """Start a command of the console."""
-    return subprocess.Popen(
-        [*wrapper, sys.executable, "-m", "controller", *map(str, arguments)],
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process: "subprocess.Popen[str]") -> Said:
-    """Wait for a command's end."""
-    out, err = process.communicate(timeout=PATIENCE_S)
-    return Said(process.returncode, out, err)
+) -> Command:
+    """Start a command of the console; within a wrapper, as a Python of its own."""
+    told = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **environment}
+    words = [str(one) for one in arguments]
+    if wrapper:
+        command = [*wrapper, sys.executable, "-m", "controller", *words]
+        # Pipes, which no limit on the size of files reaches.
+        process = subprocess.Popen(
+            command, env=told, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        return Command(process, process.stdout, process.stderr)
+    out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - read at the end
+    return Command(Fork(words, told, out.fileno(), err.fileno()), out, err)
 
 
 def headgate(*arguments: str | Path, **environment: str) -> Said:
     """Run a command of the console."""
-    return finish(begin(*arguments, environment=environment))
+    return begin(*arguments, environment=environment).finish()
 
 
 def ask_twice(daemon: "Daemon", *question: str) -> tuple[Said, Said]:
     """Ask the store and the log the same, at the same time."""
     store = begin(*question, "--store", daemon.url, environment={})
     log = begin(*question, "--logs", daemon.log, environment={})
-    return finish(store), finish(log)
+    return store.finish(), log.finish()
 
 
 class Daemon:
@@ -361,7 +384,7 @@ class Daemon:
         self.log.touch()
         self._home = folder
         self._environment = environment
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[tuple[subprocess.Popen[bytes], Fork]] = []
         self._read, self._lines = 0, list[Line]()
 
     @property
@@ -380,9 +403,9 @@ class Daemon:
         }
 
     @property
-    def process(self) -> "subprocess.Popen[bytes]":
+    def process(self) -> Fork:
         """The one that runs, or ran last."""
-        return self._processes[-1]
+        return self._processes[-1][1]
 
     def start(self) -> Self:
         """Start it, and wait until it has begun to look after its applications."""
@@ -392,16 +415,14 @@ class Daemon:
         def started() -> bool:
             return any(line["seq"] not in begun for line in self.told("daemon.started"))
 
-        command = [sys.executable, "-m", "controller", "run", "--config", str(self.config)]
+        command = ["run", "--config", str(self.config)]
         # The log goes through a pipe: a limit on the daemon's files must not reach the log.
         with self.errors.open("ab") as errors, self.log.open("ab") as log:
             writer = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, stdout=log)
             assert writer.stdin is not None
             with writer.stdin as pipe:
-                process = subprocess.Popen(
-                    command, env=self.environment, stdout=pipe, stderr=errors
-                )
-        self._processes += [writer, process]
+                process = Fork(command, self.environment, pipe.fileno(), errors.fileno())
+        self._processes.append((writer, process))
         eventually(lambda: self._alive() and started(), "it has started")
         return self
 
@@ -420,7 +441,7 @@ class Daemon:
     def _end(self, number: int) -> int:
         self.process.send_signal(number)
         code = self.process.wait(PATIENCE_S)
-        self._processes[-2].wait(PATIENCE_S)
+        self._processes[-1][0].wait(PATIENCE_S)
         return code
 
     def __enter__(self) -> Self:
@@ -432,10 +453,10 @@ class Daemon:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._processes and self.process.poll() is None:
-            self.process.kill()
-        for process in self._processes:
+        for writer, process in self._processes:
+            process.kill()
             process.wait(PATIENCE_S)
+            writer.wait(PATIENCE_S)
 
     @property
     def lines(self) -> list[Line]:

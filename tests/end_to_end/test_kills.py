@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.lives import Ledger, Lives, Nursery, Team
+from tests.end_to_end.lives import Ledger, Lives, Team
 from tests.end_to_end.stage import (
     Course,
     Daemon,
@@ -61,11 +61,10 @@ def lives(
     stored: dict[str, str],
     one: Course,
     daemon: Callable[..., Daemon],
-    nursery: Nursery,
     tmp_path: Path,
 ) -> Lives:
     """The daemon's lives, none of which has begun."""
-    return Lives(nursery, daemon(one, **stored), tmp_path)
+    return Lives(daemon(one, **stored), tmp_path)
 
 
 def test_kills_lose_nothing_and_repeat_nothing(lives: Lives, one: Course, bad: Path) -> None:

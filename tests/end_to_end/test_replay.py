@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.stage import Course, Daemon, Workspace, begin, finish
+from tests.end_to_end.stage import Course, Daemon, Workspace, begin
 
 pytestmark = [
     pytest.mark.end_to_end,
@@ -61,7 +61,7 @@ def test_a_version_that_lost_a_topic_goes_home_unseen_and_the_pairs_show_what_it
     assert worst["why"].startswith("sources lost")
     assert TOPIC not in head.log.read_text()
     asked = ("pairs", f"{one.name}/2", "--text", "--json", "--store", head.url)
-    found = finish(begin(*asked, "--config", head.config, environment=head.environment))
+    found = begin(*asked, "--config", head.config, environment=head.environment).finish()
     assert found.code == 0, found.err
     first = found.json[0]
     assert first["request"] == worst["request"]

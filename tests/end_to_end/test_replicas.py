@@ -20,7 +20,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.controller.postgres import Postgres
-from tests.end_to_end.lives import Lives, Nursery
+from tests.end_to_end.lives import Lives
 from tests.end_to_end.stage import (
     PATIENCE_S,
     Course,
@@ -147,10 +147,9 @@ class Pair:
 
 
 @pytest.fixture
-def pair(  # noqa: PLR0913, PLR0917 - fixtures
+def pair(
     course: Callable[..., Course],
     daemon: Callable[..., Daemon],
-    nursery: Nursery,
     postgres: Postgres,
     tmp_path: Path,
     tmp_path_factory: pytest.TempPathFactory,
@@ -168,7 +167,7 @@ def pair(  # noqa: PLR0913, PLR0917 - fixtures
         told = {"HEADGATE_STORE": url, "HEADGATE_LEASE": f"{LEASE_S:g}s"}
         folder = tmp_path / str(number)
         folder.mkdir()
-        lives.append(Lives(nursery, daemon(one, **told), folder))
+        lives.append(Lives(daemon(one, **told), folder))
         lives[-1].begin()
     made = Pair(lives[0], lives[1], one, cable, postgres)
     made.until("release.registered", version="1")

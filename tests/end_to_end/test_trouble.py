@@ -71,7 +71,7 @@ def test_what_others_changed_is_adopted_or_put_back_at_a_persons_word(shared: Sh
     head, courses = shared
     one = courses["edited"]
     one.register()
-    head.until("release.registered", application="edited", version="2")
+    head.until("release.transition", application="edited", version="2", to_state="Canary")
     assert headgate("abort", "edited", "--store", head.url).code == 0
     head.until("release.settled", application="edited", state="RolledBack")
     writes = one.updates

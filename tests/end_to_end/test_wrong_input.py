@@ -4,22 +4,18 @@ import sqlite3
 from collections.abc import Iterator
 from os import geteuid
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from controller.record.store import Store
-from tests.end_to_end.stage import Course, Daemon, Said, Workspace, begin, finish, headgate
-
-if TYPE_CHECKING:
-    from subprocess import Popen
+from tests.end_to_end.stage import Command, Course, Daemon, Said, Workspace, begin, headgate
 
 pytestmark = [
     pytest.mark.end_to_end,
     pytest.mark.timeout(120),
 ]
 Shared = tuple[Daemon, dict[str, Course]]
-Begun = dict[str, "Popen[str]"]
+Begun = dict[str, Command]
 NO_ROOM = ("bash", "-c", 'ulimit -S -f 0; exec "$@"', "bash")
 """Runs a command that can make no file larger than nothing."""
 ORDINARY = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--")
@@ -77,7 +73,7 @@ def begun(
 
     def daemon(
         *wrapper: str, config: str = "right.yaml", store: str = "", **changes: str | None
-    ) -> "Popen[str]":
+    ) -> Command:
         place = store or f"{len(found)}.db"
         given = {**complete, "HEADGATE_STORE": f"sqlite:///{here / place}", **changes}
         environment = {name: value for name, value in given.items() if value is not None}
@@ -100,10 +96,8 @@ def begun(
     found["a read-only directory with a store"] = daemon(*ordinary, store="kept/headgate.db")
     assert found.keys() == REFUSALS.keys()
     yield found
-    for process in found.values():
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+    for command in found.values():
+        command.process.kill()
     busy.close()
     for name in ("closed", "kept"):
         (here / name).chmod(0o700)
@@ -113,7 +107,7 @@ def begun(
 def test_a_daemon_that_cannot_start_says_why_and_what_to_do(begun: Begun, wrong: str) -> None:
     if "read-only" in wrong and geteuid() == 0 and shutil.which("setpriv") is None:
         pytest.skip("root may write everywhere, and setpriv is not there to take that away")
-    said = finish(begun[wrong])
+    said = begun[wrong].finish()
     code, sentence = REFUSALS[wrong]
     assert_told(said, code, sentence)
 
@@ -141,7 +135,7 @@ def test_a_question_that_cannot_be_answered_says_why(shared: Shared, tmp_path: P
     )
     begun = [begin(*question, environment={}) for question, _, _ in questions]
     for process, (_, code, sentence) in zip(begun, questions, strict=True):
-        assert_told(finish(process), code, sentence)
+        assert_told(process.finish(), code, sentence)
     assert not missing.exists(), "asking makes nothing"
 
 

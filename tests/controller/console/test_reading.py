@@ -297,6 +297,7 @@ def test_lines_of_two_stores_are_not_mixed(story: Recorded) -> None:
     ("selection", "said"),
     [
         ("other", "there is no application other; there is rag-chatbot"),
+        ("rag-chatbto", "no application rag-chatbto; did you mean rag-chatbot?"),
         ("rag-chatbot/9", "no release rag-chatbot/9; there is rag-chatbot/1"),
         ("rag-chatbot/latest", "write APP or APP/VERSION"),
         ("", "write APP or APP/VERSION"),
