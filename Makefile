@@ -8,7 +8,8 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-ver
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .PHONY: demo test test-all check lock sandbox run bench-daemon bench-sandbox bench-judging bench-scale bench-logs \
-	bench-faults mutate torture simulate simulate-crashes simulate-bugs simulate-layers compat help
+	bench-faults mutate torture simulate simulate-crashes simulate-bugs simulate-layers compat \
+	test-browser help
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -21,6 +22,10 @@ test: $(READY)  ## All tests that need wheels only.
 
 test-all: $(READY)  ## The same, and the thorough ones that take longer.
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder -m "thorough or not thorough"
+
+test-browser: $(READY)  ## The daemon's pages in headless Chromium; pictures in build/browser.
+	@$(BIN)/python -m tests.browser.chromium
+	@$(BIN)/python -m pytest -q tests/browser/drive.py
 
 check: $(READY)  ## Lint, format and types.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

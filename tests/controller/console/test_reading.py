@@ -55,7 +55,7 @@ class Recorded(Story):
 
         for _ in range(times):
             self.now += timedelta(seconds=after)
-            loaded = self.store.load(APP, self.spec)
+            loaded = self.store.load(self.application.name, self.spec)
             self.application = loaded.application
             plan = reconcile(loaded.application, self.world())
             committed = self.store.commit(loaded, plan, plan.calls)
@@ -69,7 +69,7 @@ class Recorded(Story):
 
     def order(self, order: Order) -> None:
         """The operator's word, by the store."""
-        self.store.give_order(APP, None, order, "ann", "because")
+        self.store.give_order(self.application.name, None, order, "ann", "because")
 
     @property
     def lines(self) -> list[Line]:
