@@ -139,21 +139,22 @@ def test_it_may_ask_for_names_the_workspace_and_the_record_and_nothing_else(made
 
 def test_all_that_is_written_and_read_is_mounted(made: Form, tmp_path: Path) -> None:
     mounts = made.mounts
-    command = made.container["command"]
-    assert command[:3] == ["headgate", "run", "--config"]
+    command = made.container["args"]
+    assert command[:2] == ["run", "--config"]
     named = {
         one["name"]: one["value"] for one in made.container["env"] if "/" in one.get("value", "")
     }
-    for path in (command[3], *(named[name] for name in named if name != "HEADGATE_STORE")):
+    for path in (command[2], *(named[name] for name in named if name != "HEADGATE_STORE")):
         assert mounts[str(Path(path).parent)]["mount"]["readOnly"] is True, path
     writable = [path for path, one in mounts.items() if not one["mount"].get("readOnly")]
     if made.name == "single":
         store = place_of(environment(made, tmp_path)["HEADGATE_STORE"]).name
-        assert sorted(writable) == ["/tmp", str(Path(store).parent)]
+        assert writable == [str(Path(store).parent)]
         assert mounts[str(Path(store).parent)]["spec"]["accessModes"] == ["ReadWriteOncePod"]
         assert made.workload["spec"]["replicas"] == 1
     else:
-        assert writable == ["/tmp"]
+        (only,) = writable
+        assert "emptyDir" in mounts[only]
     for one in mounts.values():
         if "secret" in one:
             assert one["secret"]["defaultMode"] in (0o400, 0o440)
