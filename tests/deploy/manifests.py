@@ -1,4 +1,4 @@
-"""The manifests of deploy/kubernetes as objects: put together here, or as kustomize rendered them."""
+"""The manifests of deploy/kubernetes, put together here, or as kustomize rendered them."""
 
 import os
 from dataclasses import dataclass

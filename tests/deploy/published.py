@@ -25,7 +25,7 @@ FORMS = {
     "example": KUBERNETES / "example",
 }
 OLDEST, NEWEST = 29, 37
-"""Minor versions of Kubernetes: from the first whose volumes are given to one pod alone for good."""
+"""Minor versions of Kubernetes, from the first that gives a volume to one pod alone for good."""
 RENDER_S = 60
 
 

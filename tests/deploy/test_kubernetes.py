@@ -3,7 +3,6 @@
 `make deploy-check` runs these on what kustomize renders, and holds that to the published schemas.
 """
 
-import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,9 @@ from controller.settings import HttpSettings, ProcessSettings, load
 from controller.variables import VARIABLES, misspelt
 from tests.deploy.manifests import FORMS, KUBERNETES, RENDERED, ROOT, Form, form, kustomization
 
-UNIFIED = {name for one in Config.attributes() for name in (one.env, *(one.env_aliases or ())) if name}
+UNIFIED = {
+    name for one in Config.attributes() for name in (one.env, *(one.env_aliases or ())) if name
+}
 """The variables of Databricks' unified authentication."""
 SECRET = "a-secret-of-sufficient-length"
 MEASURED_MB = 173
@@ -71,7 +72,7 @@ def test_the_daemon_takes_its_settings_and_listens_where_everybody_asks(
     http = HttpSettings.read(environ)
     assert http is not None
     assert (http.token, http.secret) == (SECRET, SECRET)
-    assert http.host == "0.0.0.0"
+    assert http.host == "0.0.0.0"  # noqa: S104 - behind a policy, and with a token
     (port,) = made.container["ports"]
     assert port["containerPort"] == http.port
     (offered,) = made.one("Service")["spec"]["ports"]
@@ -121,7 +122,10 @@ def test_every_selector_selects_the_pods(made: Form) -> None:
         assert spread["labelSelector"]["matchLabels"].items() <= labels
     for monitor in made.all("ServiceMonitor"):
         service = made.one("Service")
-        assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+        assert (
+            monitor["spec"]["selector"]["matchLabels"].items()
+            <= service["metadata"]["labels"].items()
+        )
         (endpoint,) = monitor["spec"]["endpoints"]
         assert endpoint["port"] in [one["name"] for one in service["spec"]["ports"]]
 
@@ -238,7 +242,7 @@ def _variables(made: Form, folder: Path) -> Iterator[tuple[str, str]]:
         elif value.startswith("/run/secrets/headgate/"):
             path = folder / Path(value).name
             path.write_text(SECRET)
-            os.chmod(path, made.mounts[str(Path(value).parent)]["secret"]["defaultMode"])
+            path.chmod(made.mounts[str(Path(value).parent)]["secret"]["defaultMode"])
             value = str(path)
         yield one["name"], value
 
