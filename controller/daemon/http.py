@@ -33,6 +33,9 @@ from controller.signing import PATH as DOORBELL
 OPEN = ("/healthz", "/readyz", DOORBELL)
 """What is answered without a token: one word, or one sentence, about the daemon itself; and the
 doorbell, which checks a signature."""
+APPS = "/api"
+"""Databricks' proxy lets those who have a token, and no browser, ask an app for what is below this
+only: all that is answered is there as well."""
 LOCAL = ("/metrics",)
 """What is also answered where no token is set: then nobody but this machine's users can ask."""
 PAGES = ("/", "/app/")
@@ -137,6 +140,8 @@ class _Guard:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
+        if scope["path"].startswith(f"{APPS}/"):
+            scope = {**scope, "path": scope["path"].removeprefix(APPS)}
         refusal = self._refusal(scope)
         if refusal is not None:
             await refusal(scope, receive, _secured(send))
