@@ -120,6 +120,8 @@ class Account:
     """How late the table was in stable's last day; None, if that was not told."""
     until: datetime
     users: Users
+    verdicts: tuple[Line, ...] = ()
+    """Of each guard the last one."""
     slow_ms: float | None = None
     """What the latency guard calls slow; None where it does not judge."""
     found: Found | None = None
@@ -190,6 +192,7 @@ def account(book: Book, selection: str) -> Account:
         expected_lag_s=known.total_seconds() if known is not None else None,
         until=until,
         users=users(moments, until, _requests(counts, bench)),
+        verdicts=told.verdicts,
         slow_ms=slow_of(bench.history) if bench is not None else None,
     )
 

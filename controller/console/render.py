@@ -85,7 +85,7 @@ def _shortly(value: object) -> str:
 def _details(one: Status, now: datetime) -> list[tuple[str, str]]:
     since = datetime.fromisoformat(one["since"])
     rows = [
-        ("since", f"{_time(one['since'])} UTC ({_ago(now, since)})"),
+        ("since", f"{_time(one['since'])} UTC ({ago(now, since)})"),
         ("because", one["because"]),
     ]
     if one["hold"] is not None:
@@ -241,7 +241,8 @@ def _time(stamp: str) -> str:
     return stamp[:19].replace("T", " ")
 
 
-def _ago(now: datetime, since: datetime) -> str:
+def ago(now: datetime, since: datetime) -> str:
+    """How long before now something was, in the largest unit of which it is two or more."""
     seconds = max(0, int((now.astimezone(UTC) - since).total_seconds()))
     for unit, length in _UNITS:
         if seconds >= 2 * length or unit == "s":

@@ -119,7 +119,9 @@ def _once(  # noqa: PLR0913 - what the command was asked
     if as_json:
         _print_json(told)
     else:
-        tree.show(tree.console(), told, now, store=store, footer=footer, past=moment is not None)
+        console = tree.console()
+        past = moment is not None
+        tree.page(console, told, now, store=store, footer=footer, past=past).show(console)
     statuses = [one for glance in told for one in glance.releases]
     return reading.exit_code(statuses, [one.name for one in told if one.waiting is not None])
 
@@ -141,7 +143,8 @@ def _watch(seen: Watch, store: str | None, *, as_json: bool) -> None:
         watching.on_terminal(console, seen, store)
     finally:
         # The screen of before is back: what was shown last stays, below the command.
-        tree.show(console, seen.told, seen.clock.now(), store=store, footer=seen.footer)
+        shown = tree.page(console, seen.told, seen.clock.now(), store=store, footer=seen.footer)
+        shown.show(console)
 
 
 @contextmanager

@@ -66,23 +66,6 @@ def console(file: IO[str] | None = None) -> Console:
     return made
 
 
-def show(  # noqa: PLR0913 - as of `Page`
-    console: Console,
-    told: Sequence[Glance],
-    now: datetime,
-    *,
-    store: str | None = None,
-    footer: str = "",
-    past: bool = False,
-) -> None:
-    """Print applications; of several, those at rest get one line each, below the others.
-
-    `store`: to be named in the commands that are proposed. `footer`: how old all that is. `past`:
-    it is over, and no command changes it.
-    """
-    console.print(page(console, told, now, store=store, footer=footer, past=past), end="")
-
-
 def page(  # noqa: PLR0913 - as of `Page`
     console: Console,
     told: Sequence[Glance],
@@ -92,7 +75,11 @@ def page(  # noqa: PLR0913 - as of `Page`
     footer: str = "",
     past: bool = False,
 ) -> "Page":
-    """What `show` prints."""
+    """Applications, to print; of several, those at rest get one line each, below the others.
+
+    `store`: to be named in the commands that are proposed. `footer`: how old all that is. `past`:
+    it is over, and no command changes it.
+    """
     return Page(told, now, fancy=_fancy(console), store=store, footer=footer, past=past)
 
 
@@ -142,6 +129,10 @@ class Page:
         self._store = store
         self._footer = footer
         self._past = past
+
+    def show(self, console: Console) -> None:
+        """Print it, once."""
+        console.print(self, end="")
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Each application's lines."""

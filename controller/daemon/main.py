@@ -16,6 +16,7 @@ from controller.daemon.exposition import Exposition, route
 from controller.daemon.http import Server, application
 from controller.daemon.orders_http import Orders
 from controller.daemon.readiness import Readiness
+from controller.daemon.site import Site
 from controller.daemon.tenure import Tenure
 from controller.notify import NotifySettings
 from controller.record.leases import Leases
@@ -126,7 +127,8 @@ def _pages(  # noqa: PLR0913, PLR0917 - what there is to answer from
     registry = shared.instruments.registry
     registry.register(Exposition(store, daemon, shared.budget))
     orders = Orders(store, models.keys(), daemon.ring, lambda: daemon.ending, http.host)
-    return application(*checks, http.token, [doorbell.route, *orders.routes, route(registry)])
+    routes = [doorbell.route, *orders.routes, route(registry), *Site(store, *checks).routes]
+    return application(*checks, http.token, routes)
 
 
 def warehouse_of(process: ProcessSettings) -> str:

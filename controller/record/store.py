@@ -168,11 +168,42 @@ class Store:
         One whose record cannot be understood has a sentence in place of its releases. `names`: of
         these alone. `every`: with all releases that matter still, and not only the shown ones.
         """
+        seq, found = self._at_once(names)
+        return [
+            unreadable_state(name, one, seq)
+            if isinstance(one, str)
+            else application_state(one.application, seq, every=every)
+            for name, one in found.items()
+        ]
+
+    def everything(self) -> dict[str, Loaded | str]:
+        """Every application at one moment, by name; a sentence for one that cannot be understood.
+
+        Without minutes, and quick: what has not changed since it was last read is not read again.
+        """
+        return self._at_once()[1]
+
+    def _at_once(self, names: Collection[str] | None = None) -> tuple[int, dict[str, Loaded | str]]:
+        query = select(APPLICATIONS.c.name, APPLICATIONS.c.row).order_by(APPLICATIONS.c.name)
         with self.reading() as connection:
-            query = select(APPLICATIONS.c.name).order_by(APPLICATIONS.c.name)
-            there = connection.execute(query).scalars().all()
-            wanted = there if names is None else [name for name in there if name in names]
-            return [_state(connection, name, every=every) for name in wanted]
+            seq = counter(connection, SEQ)
+            rows = connection.execute(query).tuples().all()
+            wanted = [one for one in rows if names is None or one[0] in names]
+            return seq, {name: self._glanced(connection, name, row) for name, row in wanted}
+
+    def _glanced(self, connection: Connection, name: str, row: int) -> Loaded | str:
+        """An application as of its row; whoever changes anything of it raises that."""
+        known = self._known.get(name, Known())
+        if known.loaded is not None and known.loaded.row == row:
+            return known.loaded
+        try:
+            with understood(name):
+                loaded, self._known[name] = load_application(
+                    connection, name, None, known, whole=False
+                )
+        except Unreadable as error:
+            return str(error)
+        return loaded
 
     def commit(
         self,
@@ -334,11 +365,18 @@ class Store:
         with self.writing() as connection:
             return append(connection, [event_row(event, None)])[0]
 
-    def journal(self, after: int = 0, application: str | None = None) -> Iterator[Line]:
-        """The journal as log lines, in order, from the row that follows `after`."""
+    def journal(
+        self, after: int = 0, application: str | None = None, release: str | None = None
+    ) -> Iterator[Line]:
+        """The journal as log lines, in order, from the row that follows `after`.
+
+        Of one application, or of one release of it, if they are named.
+        """
         query = select(JOURNAL).order_by(JOURNAL.c.seq).limit(PAGE)
         if application is not None:
             query = query.where(JOURNAL.c.application == application)
+        if release is not None:
+            query = query.where(JOURNAL.c.release == release)
         while True:
             with self.reading() as connection:
                 found = connection.execute(query.where(JOURNAL.c.seq > after)).mappings().all()
@@ -346,6 +384,18 @@ class Store:
             if len(found) < PAGE:
                 return
             after = found[-1]["seq"]
+
+    def recent(self, application: str, count: int, *, without: str) -> list[Line]:
+        """An application's last lines, the newest first, but for one kind of event."""
+        query = (
+            select(JOURNAL)
+            .where(JOURNAL.c.application == application, JOURNAL.c.event != without)
+            .order_by(JOURNAL.c.seq.desc())
+            .limit(count)
+        )
+        with self.reading() as connection:
+            found = connection.execute(query).mappings().all()
+        return [rendered(dict(row)) for row in found]
 
     def last_seq(self) -> int:
         """The number of the last journal row; 0 while there is none."""
@@ -419,15 +469,6 @@ class Store:
                 raise
             self.forget()
             self.place.prepare(create=False)
-
-
-def _state(connection: Connection, name: str, *, every: bool) -> Line:
-    try:
-        with understood(name):
-            one, _ = load_application(connection, name, None, Known(), whole=False)
-    except Unreadable as error:
-        return unreadable_state(name, str(error), counter(connection, SEQ))
-    return application_state(one.application, one.as_of_seq, every=every)
 
 
 @contextmanager

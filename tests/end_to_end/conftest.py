@@ -16,7 +16,7 @@ import pytest
 from deploy.sandbox.launch import Sandbox
 from tests.controller.postgres import Postgres, started
 from tests.end_to_end import forks
-from tests.end_to_end.stage import Course, Daemon, Showing, Workspace
+from tests.end_to_end.stage import Course, Daemon, Showing, Workspace, eventually
 
 _SAVE = """
 import sys, mlflow.pyfunc
@@ -112,7 +112,9 @@ def shared(
         one.ready()
     split = courses["split"] = Course(workspace, "split").open().ready()
     split.register()
-    workspace.serve(split.endpoint, split.model, {"1": 50, "2": 50}, new=False)
+    halves = {"1": 50, "2": 50}
+    workspace.serve(split.endpoint, split.model, halves, new=False)
+    eventually(lambda: split.split == halves, "the split is in force")
     folder = tmp_path_factory.mktemp("shared")
     token = folder / "token"
     token.write_text("0123456789abcdef-a-token")

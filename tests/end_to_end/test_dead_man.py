@@ -49,6 +49,7 @@ def sent_home(one: Course, head: Daemon) -> None:
     lives = job(head, "1h")
     assert (lives.code, lives.out) == (0, "nothing to do: no release was left alone for 1 h\n")
     head.process.send_signal(signal.SIGSTOP)
+    eventually(lambda: job(head, "1s").code, "it hangs for more than a second")
     hangs = job(head, "1s")
     head.process.send_signal(signal.SIGCONT)
     assert hangs.code == 3

@@ -37,6 +37,9 @@ def test_a_daemon_that_runs_is_healthy_and_ready_and_tells_its_metrics_and_whom_
         assert 'headgate_lease_held{application="$journal"} 1.0' in told
         read = 'headgate_workspace_calls_total{kind="endpoint",operation="read",outcome="done"}'
         assert read in told
+        page = requests.get(f"{url}/", timeout=10)
+        assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert "Applications" in page.text
         assert requests.get(f"{url}/applications", timeout=10).status_code == 403
         waits = 'headgate_notifications_waiting{receiver="oncall"} 0.0'
         eventually(

@@ -54,7 +54,7 @@ def log(data: bytes) -> bool:
     console = Console(file=io.StringIO(), width=100, highlight=False)
     try:
         book = fold(lines_in("log", io.BytesIO(data)))
-        tree.show(console, glances(book, all_=True), NOW, store=None)
+        tree.page(console, glances(book, all_=True), NOW).show(console)
         render.print_history(console, book.history())
         for one in book.statuses(all_=True):
             render.print_explanation(console, book.explain(one["release"]), NOW)

@@ -10,7 +10,7 @@ from policies.fuse import Minute
 from states.release import Order
 from states.setup import Setup
 from states.world import Absent, Endpoint, Size
-from tests.controller.console.test_reading import APP, Recorded
+from tests.controller.console.test_reading import APP, Recorded, rolled_back
 from tests.states.story import SPEC, START
 
 Scene = Callable[[Recorded], None]
@@ -102,14 +102,6 @@ def watched(story: Recorded) -> None:
 def confirmed(story: Recorded) -> None:
     watched(story)
     story.look(times=30)
-
-
-def rolled_back(story: Recorded) -> None:
-    story.look(times=2)
-    story.register(2)
-    story.error_rates["2"] = 0.2
-    story.until("RolledBack")
-    story.look(times=3)
 
 
 def paused(story: Recorded) -> None:

@@ -55,7 +55,7 @@ class Recorded(Story):
 
         for _ in range(times):
             self.now += timedelta(seconds=after)
-            loaded = self.store.load(APP, self.spec)
+            loaded = self.store.load(self.application.name, self.spec)
             self.application = loaded.application
             plan = reconcile(loaded.application, self.world())
             committed = self.store.commit(loaded, plan, plan.calls)
@@ -69,7 +69,7 @@ class Recorded(Story):
 
     def order(self, order: Order) -> None:
         """The operator's word, by the store."""
-        self.store.give_order(APP, None, order, "ann", "because")
+        self.store.give_order(self.application.name, None, order, "ann", "because")
 
     @property
     def lines(self) -> list[Line]:
@@ -469,7 +469,7 @@ def test_the_status_for_eyes_says_state_settled_and_hold(story: Recorded) -> Non
     story.until("Canary")
     told = fold(story.lines).statuses()
     held = replace_hold(told)
-    text = printed(lambda console: tree.show(console, arranged(held, {}), story.now))
+    text = printed(lambda console: tree.page(console, arranged(held, {}), story.now).show(console))
     assert "rag-chatbot/2  Canary, step 1 of 4, 5 % of users" in text
     assert "not settled yet, for 0 s" in text
     assert "hold      nobody knows (a person must act)" in text
@@ -494,7 +494,8 @@ def test_every_story_can_be_shown(
     book = fold(story.lines)
 
     def show(console: Console) -> None:
-        tree.show(console, arranged(book.statuses(all_=True), {APP: "why"}, book), story.now)
+        told = arranged(book.statuses(all_=True), {APP: "why"}, book)
+        tree.page(console, told, story.now).show(console)
         render.print_explanation(console, book.explain(APP), story.now)
         render.print_history(console, book.history())
 
@@ -508,5 +509,5 @@ def test_what_others_wrote_cannot_steer_a_terminal(story: Recorded) -> None:
     nasty = replace(story.application, hold="[red]x\x1b[2J\u202e")
     (beat,) = [application_state(nasty, 9)]
     told = fold([beat]).statuses()
-    text = printed(lambda console: tree.show(console, arranged(told, {}), story.now))
+    text = printed(lambda console: tree.page(console, arranged(told, {}), story.now).show(console))
     assert "[red]x\\u001b[2J\\u202e" in text

@@ -18,12 +18,12 @@ from controller.record import lines
 from states.status import Status
 from tests.controller.console import scenes
 from tests.controller.console.scenes import SCENES, Scene
-from tests.controller.console.test_reading import APP, Recorded
+from tests.controller.console.test_reading import APP, Recorded, rolled_back
 from tests.states.story import QUICK
 
 SELECTED: dict[Scene, str] = {
     scenes.registered_and_held: f"{APP}/2",
-    scenes.rolled_back: f"{APP}/2",
+    rolled_back: f"{APP}/2",
 }
 """Scenes whose release is shown only to those who name it."""
 SCREENS: dict[str, str] = dict(
@@ -46,7 +46,7 @@ def story(tmp_path: Path) -> Iterator[Recorded]:
 def screen(told: list[Glance], story: Recorded, *, width: int = 80, terminal: bool = False) -> str:
     paper = io.StringIO()
     console = Console(file=paper, width=width, force_terminal=terminal, highlight=False)
-    tree.show(console, told, story.now)
+    tree.page(console, told, story.now).show(console)
     return paper.getvalue()
 
 
@@ -92,7 +92,8 @@ def test_a_pipe_gets_one_line_for_each_fact(
     scenes.healthy(story)
     monkeypatch.delenv("COLUMNS", raising=False)
     paper = io.StringIO()
-    tree.show(tree.console(paper), glances(fold(story.lines)), story.now)
+    console = tree.console(paper)
+    tree.page(console, glances(fold(story.lines)), story.now).show(console)
     [guard] = [line for line in paper.getvalue().splitlines() if "wait errors" in line]
     assert guard.endswith("134 requests/s")
     assert "\x1b" not in paper.getvalue()

@@ -92,6 +92,17 @@ def test_everything_else_wants_the_token() -> None:
         assert (told.status_code, told.text) == (200, "4")
 
 
+def test_below_api_all_is_answered_as_it_is_without_it() -> None:
+    with served(Checks()) as url:
+        for path in ("healthz", "readyz"):
+            assert requests.get(f"{url}/api/{path}", timeout=10).json() == {"status": "ok"}
+        assert requests.post(f"{url}/api/echo", data=b"123", timeout=10).status_code == 401
+        told = requests.post(f"{url}/api/echo", data=b"123", headers=BEARER, timeout=10)
+        assert told.text == "3"
+        for path in ("api", "api/api/healthz", "apis/healthz"):
+            assert requests.get(f"{url}/{path}", timeout=10).status_code == 401, path
+
+
 def test_without_a_token_nothing_but_the_probes_is_answered() -> None:
     with served(Checks(), token=None) as url:
         answer = get(f"{url}/echo", headers={"Authorization": "Bearer None"})
