@@ -65,7 +65,7 @@ def logs(draw: st.DrawFn) -> bytes:
     return lines_of(lines[first:]) + draw(st.binary(max_size=20))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(changed(yaml.safe_load(seeds("configuration")[0])).map(yaml_of) | st.binary(max_size=60))
 def test_whatever_stands_in_a_configuration_is_read_or_refused_in_words(data: bytes) -> None:
     targets.configuration(data)
@@ -77,7 +77,7 @@ def test_whatever_stands_in_a_log_is_read_or_refused_in_words(data: bytes) -> No
     targets.log(data)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(
     st.sampled_from(seeds("webhook"))
     .flatmap(lambda one: changed(json.loads(one)))
