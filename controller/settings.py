@@ -1,7 +1,6 @@
 """The configuration file, and the process settings from the environment."""
 
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,6 +19,7 @@ from pydantic import (
 
 from controller.golden import MOST
 from controller.places import lines, meant, refusal, sentences, twice
+from controller.private import private_text
 from controller.sections.base import NAME, Strict
 from controller.sections.judging import (
     AdmissionSettings,
@@ -373,12 +373,9 @@ def secret_of(variable: str, environ: Mapping[str, str] = os.environ) -> str | N
     path = Path(environ[variable])
     place = f"{variable}={path}"
     try:
-        mode, token = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        told = getattr(error, "strerror", None) or "it is not text"
-        raise SettingsError(f"{place}: cannot be read: {told}") from error
-    if mode & (stat.S_IWGRP | stat.S_IRWXO):
-        raise SettingsError(f"{place}: others may read or change it: `chmod 600 {path}`")
+        token = private_text(path)
+    except ValueError as error:
+        raise SettingsError(f"{place}: {error}") from error
     if len(token) < TOKEN_LENGTH or not (token.isascii() and token.isprintable()) or " " in token:
         raise SettingsError(
             f"{place}: put one line with at least {TOKEN_LENGTH} letters and digits into it, such "
