@@ -12,7 +12,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from controller.console import applying, completing, init, pairs, reading, render, report, verbs
+from controller.console import (
+    applying,
+    completing,
+    downgrading,
+    init,
+    pairs,
+    reading,
+    render,
+    report,
+    verbs,
+)
 from controller.console.admitting import admission_in_words
 from controller.console.common import (
     DEFECT,
@@ -49,6 +59,7 @@ app.add_typer(applying.app)
 app.add_typer(verbs.app)
 app.add_typer(report.app)
 app.add_typer(pairs.app)
+app.add_typer(downgrading.app)
 
 COMPLETING = f"_{PROGRAM.upper()}_COMPLETE"
 """Set by a shell that asks what could be typed: nobody reads a sentence then."""

@@ -36,7 +36,7 @@ _KNOWN: Final = {one.keyword.decode() for one in pq.Conninfo.get_defaults()}
 class Dialling:
     """What to connect with."""
 
-    url: URL
+    url: URL = field(repr=False)
     """As the driver takes it: without what is Headgate's own, and with TLS where it must be."""
     password: "Password | None"
     """Where each connection's password is; None, if the URL or the driver's own ways say it."""
