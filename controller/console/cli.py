@@ -408,5 +408,9 @@ def _recompute(book: reading.Book, selection: str, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(json.dumps(found.as_json(), indent=2) + "\n")
     else:
-        sys.stdout.writelines(f"{line}\n" for line in (*found.differences, found.sentence))
-    return DIFFERENT if found.differences else 0
+        sys.stdout.writelines(
+            f"{line}\n" for line in (*found.differences, *found.earlier, found.sentence)
+        )
+    if found.differences:
+        return DIFFERENT
+    return USAGE if found.earlier else 0
