@@ -7,8 +7,9 @@ READY := .venv/ready
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
-.PHONY: demo test test-all check lock sandbox run bench-daemon bench-sandbox bench-judging bench-scale \
-	bench-faults mutate torture simulate simulate-crashes simulate-bugs simulate-layers compat help
+.PHONY: demo test test-all check lock sandbox run bench-daemon bench-sandbox bench-judging bench-scale bench-logs \
+	bench-faults mutate torture simulate simulate-crashes simulate-bugs simulate-layers compat \
+	test-browser help
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -21,6 +22,10 @@ test: $(READY)  ## All tests that need wheels only.
 
 test-all: $(READY)  ## The same, and the thorough ones that take longer.
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder -m "thorough or not thorough"
+
+test-browser: $(READY)  ## The daemon's pages in headless Chromium; pictures in build/browser.
+	@$(BIN)/python -m tests.browser.chromium
+	@$(BIN)/python -m pytest -q tests/browser/drive.py
 
 check: $(READY)  ## Lint, format and types.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -41,6 +46,10 @@ bench-scale: $(READY)  ## 10 to 10,000 applications, durable transitions, rollba
 	@$(BIN)/python -m tests.benchmarks.durable
 	@$(BIN)/python -m tests.benchmarks.urgency
 	@$(BIN)/python -m tests.benchmarks.scale
+
+MB ?= 1000
+bench-logs: $(READY)  ## MB=1000 of log answered by status and explain, beside jq; LOG=FILE saves a demo's run.
+	@$(BIN)/python -m tests.benchmarks.logs --mb $(MB) $(if $(LOG),--log $(LOG))
 
 bench-faults: $(READY)  ## Which gate stops each kind of faulty candidate, and how many users met it.
 	@$(BIN)/python -m pytest -q -m "thorough or not thorough" tests/end_to_end/test_faults.py
@@ -70,6 +79,12 @@ mutate: $(READY)  ## Mutation score of policies/ and states/, with every survivo
 
 compat: $(READY)  ## The newest clients, and MLflow 2, against the sandbox; needs a package registry.
 	@$(BIN)/python -m tests.compat.run
+
+PROMTOOL ?= promtool
+.PHONY: alerts-check
+alerts-check:  ## Alert rules parse, fire on trouble and on nothing else; needs promtool (Debian: prometheus).
+	@$(PROMTOOL) check rules deploy/prometheus/headgate.rules.yaml
+	@$(PROMTOOL) test rules deploy/prometheus/headgate.rules.test.yaml
 
 .PHONY: reference
 reference: $(READY)  ## The pages of commands and configuration, and the editors' schema, made anew.

@@ -4,10 +4,10 @@ import stat
 from pathlib import Path
 
 
-def private_text(path: Path) -> str:
+def owners_text(path: Path) -> str:
     """The text of a file that is for its owner only; ValueError with what is wrong with it."""
     try:
-        mode, text = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
+        mode, text = path.stat().st_mode, path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         told = getattr(error, "strerror", None) or "it is not text"
         raise ValueError(f"cannot be read: {told}") from error

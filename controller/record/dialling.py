@@ -19,7 +19,7 @@ from psycopg import pq
 from sqlalchemy import URL
 
 from controller.places import near
-from controller.private import private_text
+from controller.private import owners_text
 from controller.record.errors import StoreUnusable
 
 PASSWORD_FILE: Final = "password_file"  # noqa: S105 - the name of a setting
@@ -133,7 +133,7 @@ class FromFile:
         """What the file says now. StoreUnusable, if it cannot be read or others can."""
         place = f"{PASSWORD_FILE}={self.path} in HEADGATE_STORE"
         try:
-            password = private_text(self.path)
+            password = owners_text(self.path).strip()
         except ValueError as error:
             raise StoreUnusable(f"{place}: {error}") from error
         if not password:

@@ -234,6 +234,15 @@ def test_the_daemon_is_ready_once_store_and_workspace_were_seen(tmp_path: Path) 
     assert str(ready.trouble()).startswith("store: the store ")
 
 
+def test_a_replica_that_others_leave_nothing_to_is_ready_to_take_over(tmp_path: Path) -> None:
+    store, idle = Store(f"sqlite:///{tmp_path / 'headgate.db'}"), [True]
+    ready = Readiness(store, timedelta(seconds=30), idle=lambda: idle[0])
+    assert ready.trouble() is None
+    idle[0] = False
+    assert ready.trouble() == "workspace: no look at it has succeeded yet"
+    store.close()
+
+
 def test_the_settings_of_http_are_read_from_the_environment(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(f"{TOKEN}\n")
