@@ -1,7 +1,6 @@
 """The configuration file, and the process settings from the environment."""
 
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,6 +20,7 @@ from pydantic import (
 
 from controller.golden import MOST
 from controller.places import lines, meant, refusal, sentences, twice
+from controller.private import owners_text
 from controller.record.redaction import hide
 from controller.sections.base import NAME, Strict
 from controller.sections.judging import (
@@ -432,15 +432,10 @@ def secret_of(variable: str, environ: Mapping[str, str] = os.environ) -> str | N
 
 def private_text(variable: str, path: Path) -> str:
     """What is in a file that a variable names, which must be for its owner only."""
-    place = f"{variable}={path}"
     try:
-        mode, text = path.stat().st_mode, path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        told = getattr(error, "strerror", None) or "it is not text"
-        raise SettingsError(f"{place}: cannot be read: {told}") from error
-    if mode & (stat.S_IWGRP | stat.S_IRWXO):
-        raise SettingsError(f"{place}: others may read or change it: `chmod 600 {path}`")
-    return text
+        return owners_text(path)
+    except ValueError as error:
+        raise SettingsError(f"{variable}={path}: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,12 @@ class Variable:
 VARIABLES: Mapping[str, Variable] = {
     "HEADGATE_STORE": Variable(
         "sqlite:///headgate.db",
-        "The record: a file, or `postgresql://user@host/database` for replicas that share it.",
+        "The record: a file, or `postgresql://user@host/database` for replicas that share it, by "
+        "TLS and with the host's name proven (`sslrootcert=FILE` for an authority of your own) "
+        "unless it is on this machine. `?password_file=FILE` is read for each connection, for "
+        "passwords that are renewed; `?lakebase=NAME` asks the workspace for a token of this "
+        "instance, or of `projects/P/branches/B/endpoints/E`, with the service principal's client "
+        "id as the user. What a URL leaves out is taken from PGHOST, PGUSER and their like.",
     ),
     "HEADGATE_POLL": Variable(
         "30s", "How often the daemon looks at each endpoint; 100ms at least."

@@ -12,7 +12,7 @@ from policies.fuse import Fuse, blown
 from policies.guards import CAPACITY, ERRORS, LATENCY, LONGER, SHORTER, History, measures
 from policies.holds import environment, rejected, sample_ratio
 from policies.judge import harmful, leaning
-from policies.verdict import Outcome, Verdict
+from policies.verdict import RULES, Outcome, Verdict
 from states.rejudging import unbelieved
 from states.release import Application, Release
 from states.turn import Turn
@@ -237,6 +237,7 @@ def journal(turn: Turn, release: Release, verdict: Verdict, **inputs: object) ->
         guard=verdict.guard,
         verdict=verdict.outcome.value,
         as_of_block=len(release.blocks),
+        rules=RULES,
         **inputs,
         **_rests_on(turn, release, verdict),
         **verdict.numbers,

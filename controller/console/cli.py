@@ -15,6 +15,7 @@ from rich.console import Console
 from controller.console import (
     applying,
     completing,
+    downgrading,
     events,
     init,
     notify,
@@ -67,6 +68,7 @@ app.add_typer(applying.app)
 app.add_typer(verbs.app)
 app.add_typer(report.app)
 app.add_typer(pairs.app)
+app.add_typer(downgrading.app)
 app.add_typer(events.app)
 app.add_typer(status.app)
 app.add_typer(notify.app)
@@ -414,6 +416,8 @@ def _recompute(book: reading.Book, selection: str, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(json.dumps(found.as_json(), indent=2) + "\n")
     else:
-        for sentence in (*found.differences, found.sentence):
+        for sentence in (*found.differences, *found.earlier, found.sentence):
             say(sentence)
-    return DIFFERENT if found.differences else 0
+    if found.differences:
+        return DIFFERENT
+    return USAGE if found.earlier else 0

@@ -176,7 +176,7 @@ class Doctor:
                 self._new_store(place.path)
                 return {}
             found = schema(place)
-            if found != VERSION:
+            if found is None or found < VERSION:
                 has = f"has schema {found}, this Headgate {VERSION}" if found else "is empty"
                 self.says.warn(
                     "store",

@@ -189,6 +189,11 @@ PANELS: Mapping[str, Mapping[str, Entry]] = {
             "Make a store of a backup.",
             "headgate restore headgate.backup --store sqlite:///restored.db",
         ),
+        "downgrade": _entry(
+            "Bring the store back to what an earlier version reads.",
+            "headgate downgrade --to 0003",
+            "headgate downgrade --to 0003 --discard --store sqlite:///headgate.db",
+        ),
     },
 }
 """In the order in which they are shown; a command of a group is called `group command`."""

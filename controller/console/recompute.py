@@ -17,14 +17,14 @@ from controller.record.lines import FACTS, STATUS, Line
 from controller.record.redaction import clean
 from policies.evidence import Block
 from policies.fuse import Fuse, Minute
-from policies.verdict import Outcome, Verdict
+from policies.verdict import RULES, Outcome, Verdict
 from states.blocks import block_of
 from states.rejudging import Bench, Given, Untold, again
 
 _BENCH: Final = TypeAdapter(Bench)
 _INPUTS: Final = frozenset({
     *("guard", "verdict", "as_of_block", "span", "weight", "pace", "before", "observe"),
-    *("silences", "max_lag", "fuse", "minutes"),
+    *("rules", "silences", "max_lag", "fuse", "minutes"),
 })  # fmt: skip
 _FRAME: Final = frozenset({
     *STATUS,
@@ -45,14 +45,22 @@ class Recomputed:
     verdicts: int
     differences: tuple[str, ...]
     """One sentence for each verdict that came out otherwise, or not at all."""
+    earlier: tuple[str, ...] = ()
+    """The same, where it was given by other rules than this Headgate's: no sign of a forgery."""
 
     @property
     def sentence(self) -> str:
         """What it came to."""
         if not self.verdicts:
             return f"{self.release} has no verdict: it was never judged by what was counted"
-        same = self.verdicts - len(self.differences)
-        return f"{same} of {self.verdicts} verdicts derived again, bit for bit"
+        same = self.verdicts - len(self.differences) - len(self.earlier)
+        told = f"{same} of {self.verdicts} verdicts derived again, bit for bit"
+        if not self.earlier:
+            return told
+        return (
+            f"{told}; {len(self.earlier)} were given by another Headgate, which judged or worded "
+            "them otherwise: derive those with the version that wrote them"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The same as `--json` prints it."""
@@ -74,8 +82,13 @@ def recompute(release: str, rows: Sequence[Line]) -> Recomputed:
     read = [counted(row) for row in rows if row["event"] == "evidence.block"]
     blocks = [one for one in read if one is not None]
     found = [(row, _difference(bench, blocks, row)) for row in verdicts]
-    told = tuple(f"{_named(row)}: {why}" for row, why in found if why is not None)
-    return Recomputed(release=release, verdicts=len(verdicts), differences=told)
+    told = [(row, f"{_named(row)}: {why}") for row, why in found if why is not None]
+    return Recomputed(
+        release=release,
+        verdicts=len(verdicts),
+        differences=tuple(why for row, why in told if own(row, "rules") == RULES),
+        earlier=tuple(why for row, why in told if own(row, "rules") != RULES),
+    )
 
 
 def _named(row: Line) -> str:

@@ -23,11 +23,12 @@ from sqlalchemy import JSON, URL, Connection, MetaData, func, insert, select, te
 
 from controller.record.errors import BackupUnusable, StoreHeld, StoreUnusable
 from controller.record.leases import anyone
-from controller.record.opening import Place, place_of, told, upgrade
+from controller.record.opening import Place, place_of, told
 from controller.record.opening import version as schema_of
 from controller.record.schema import JOURNAL, LEASES, METADATA, REPLICAS, VERSION
 from controller.record.sqlite import File
 from controller.record.store import Store
+from controller.record.upgrades import upgrade
 
 if TYPE_CHECKING:
     from controller.record.postgres import Server
@@ -222,6 +223,11 @@ def _copied(source: sqlite3.Connection, target: sqlite3.Connection, store: Store
 
 
 def _write(connection: Connection, path: Path) -> None:
+    if (found := schema_of(connection)) != VERSION:
+        raise BackupUnusable(
+            f"the store has schema {found}, of which this Headgate knows {VERSION} only: take the "
+            "backup with the version that wrote it"
+        )
     seq = connection.execute(select(func.coalesce(func.max(JOURNAL.c.seq), 0))).scalar_one()
     at = datetime.now(UTC).isoformat(timespec="seconds")
     digest, rows = hashlib.sha256(), 0

@@ -2,9 +2,11 @@
 
 What the store asks for in SQL has a column of its own; every other field lives in a JSON body, so
 that a new field of the record needs no migration, and a body without it gets the field's default.
+A field that another version wrote, and this one does not know, is kept where it is: see `upgrades`.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -33,10 +35,19 @@ _RELEASE_COLUMNS: Final = (
     "application", "version", "attempt", "state", "settled", "hold", "needs_person", "step",
 )  # fmt: skip
 
+_IN_APPLICATION: Final = {one.name for one in fields(Application)}
+_IN_RELEASE: Final = {one.name for one in fields(Release)}
+
 Row = dict[str, Any]
 """Columns by name, to be written."""
 Stored = Mapping[str, Any] | RowMapping
 """Columns by name, as read."""
+
+
+def unknown(row: Stored, of: type[Application | Release]) -> Row:
+    """What a body holds that this Headgate has no field for: another version's, and kept for it."""
+    known = _IN_RELEASE if of is Release else _IN_APPLICATION
+    return {name: value for name, value in row["body"].items() if name not in known}
 
 
 def application_row(application: Application) -> Row:

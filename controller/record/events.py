@@ -132,6 +132,7 @@ VERDICT = (
     field("guard", TEXT, "which guard speaks", always=True),
     field("verdict", one_of(Outcome), "what it says", always=True),
     field("as_of_block", COUNT, "by the blocks up to this number", always=True),
+    field("rules", COUNT, "by these rules of judging; none: by earlier ones"),
     field("observe", FLAG, "it only observes, and decides nothing"),
     field("span", COUNT, "of the time since this change of weight"),
     field("weight", PERCENT, "the step whose safety is judged", unit="%"),

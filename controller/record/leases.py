@@ -17,6 +17,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, text
 
 from controller.record.errors import LeaseLost, StoreHeld
 from controller.record.loading import now
+from controller.record.opening import known
 from controller.record.schema import LEASES, RELEASES, REPLICAS
 from controller.record.times import MICROSECOND
 
@@ -93,6 +94,8 @@ class Leases:
         return self._enlisted
 
     def _enlist(self, connection: Connection) -> None:
+        # While this replica was away, a later Headgate may have changed the tables.
+        known(self._store.place, connection)
         self._store.forget()
         at = now(connection)
         _strike_off(connection, at)

@@ -53,6 +53,8 @@ class Seen:
     id: int
     row: int
     order: Order
+    unknown: codec.Row = field(default_factory=dict)
+    """Fields of another version's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,8 @@ class Loaded:
     """That moment, on the store's clock."""
     stored: tuple[str, str, str | None] | None = None
     """Model, endpoint and alias as the store has them."""
+    unknown: codec.Row = field(default_factory=dict)
+    """Fields of another version's."""
 
 
 def mark(release: Release) -> Mark:
@@ -115,7 +119,10 @@ def load_application(
         application = replace(application, minutes=minutes)
     seen = {
         (one["version"], one["attempt"]): Seen(
-            id=one["id"], row=one["row"], order=Order(one["order_"])
+            id=one["id"],
+            row=one["row"],
+            order=Order(one["order_"]),
+            unknown=codec.unknown(one, Release),
         )
         for one in rows
     }
@@ -126,6 +133,7 @@ def load_application(
         as_of_seq=seq,
         now=then,
         stored=(row["model"], row["endpoint"], row["alias"]),
+        unknown=codec.unknown(row, Application),
     )
     if live:
         return loaded, Known(blocks=blocks, minutes=application.minutes, loaded=loaded)

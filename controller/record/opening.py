@@ -3,16 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, inspect, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from controller.record.errors import StoreUnusable
-from controller.record.schema import VERSION
+from controller.record.schema import COUNTERS, TOLERATED, VERSION
 from controller.record.sqlite import File
 
 if TYPE_CHECKING:
@@ -46,18 +45,6 @@ def place_of(url: str) -> Place:
     )
 
 
-def migrate(engine: Engine, place: Place, *, to: str = VERSION) -> None:
-    """Bring the store to a schema, in one transaction; a current one is left alone."""
-    reads, writes = (place.options(writes=writes) for writes in (False, True))
-    with engine.connect().execution_options(**reads) as connection, connection.begin():
-        if version(connection) == to:
-            return
-    with engine.connect().execution_options(**writes) as connection, connection.begin():
-        place.queue_for_migrations(connection)
-        if known(place, connection) != to:
-            upgrade(connection, to)
-
-
 def check(engine: Engine, place: Place) -> None:
     """See whether a store can be read as it is: looking at one must not change it."""
     options = place.options(writes=False)
@@ -67,7 +54,7 @@ def check(engine: Engine, place: Place) -> None:
             raise StoreUnusable(
                 f"{place.name} is no Headgate store yet: start the daemon, or name another one"
             )
-        if found != VERSION:
+        if found < VERSION:
             raise StoreUnusable(
                 f"{place.name} was written by an earlier Headgate (schema {found}, this "
                 f"one reads {VERSION}): start this daemon on it once, which brings it up to date, "
@@ -76,7 +63,10 @@ def check(engine: Engine, place: Place) -> None:
 
 
 def known(place: Place, connection: Connection) -> str | None:
-    """The schema of a store; None for an empty one. StoreUnusable for what is none of ours."""
+    """The schema of a store; None for an empty one. StoreUnusable for what is none of ours.
+
+    A later one is ours if it says that this code may still work on it: see `upgrades`.
+    """
     found = version(connection)
     if found is None and inspect(connection).get_table_names():
         remedy = "database, or a schema of its own," if place.shared else "file"
@@ -84,12 +74,19 @@ def known(place: Place, connection: Connection) -> str | None:
             f"{place.name} is a database of another program: name another {remedy} in "
             "HEADGATE_STORE"
         )
-    if found is not None and found > VERSION:
+    if found is not None and found > VERSION and not _tolerated(connection, found):
         raise StoreUnusable(
             f"{place.name} was written by a later Headgate (schema {found}, this one "
             f"knows {VERSION}): run that version, or restore an earlier backup"
         )
     return found
+
+
+def _tolerated(connection: Connection, found: str) -> bool:
+    """Whether a later Headgate's store lets this one go on: it says so, and is asked each time."""
+    said = select(COUNTERS.c.value).where(COUNTERS.c.name == TOLERATED + found)
+    oldest = connection.execute(said).scalar()
+    return oldest is not None and oldest <= int(VERSION)
 
 
 def schema(place: Place) -> str | None:
@@ -103,19 +100,6 @@ def schema(place: Place) -> str | None:
             return known(place, connection)
     finally:
         engine.dispose()
-
-
-def upgrade(connection: Connection, to: str) -> None:
-    """Run the migrations up to a schema, within the caller's transaction."""
-    # Imported late: commands that only read a current store need no migration tool.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-
-    config = Config()
-    config.set_main_option("path_separator", "os")
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, to)
 
 
 def version(connection: Connection) -> str | None:

@@ -1,5 +1,6 @@
 """A store in PostgreSQL: shared by replicas, on the database's clock, errors put into sentences."""
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
@@ -11,6 +12,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from controller.record.dialling import dialling
 from controller.record.errors import StoreUnusable
 
 CONNECT_S = 5
@@ -22,6 +24,12 @@ IDLE_MILLISECONDS = 3_000
 MIGRATION_LOCK = 4_838_283
 """Key of the advisory lock under which one replica makes the tables; a number of our own."""
 CONNECTIONS = 10
+RECYCLE_S = 1_800
+"""Oldest connection that is used again: servers and what is on the way close older ones (Lakebase
+after three days, proxies after an hour), and a password that no longer works is found out early."""
+LOGIN_AGAIN_S = (0.2, 0.8)
+"""Pauses after which a password that somebody else renews is read and tried again: a renewal is
+done at two places, and a login may come between them."""
 
 _SETTINGS: Final = (
     f"SET statement_timeout = {STATEMENT_MILLISECONDS}",
@@ -47,6 +55,11 @@ _UNREACHABLE = (
     "and port in HEADGATE_STORE; nothing was lost, and the daemon goes on when it is back"
 )
 _REFUSED = "the server refuses the user or its password: check both in HEADGATE_STORE"
+_UNKNOWN = (
+    "the server's certificate is for another name, or of an authority that is not known: name the "
+    "file with its authority by `sslrootcert=FILE` in HEADGATE_STORE"
+)
+_NO_TLS = "the server offers no TLS: switch it on there; only on this machine it is not needed"
 _STATES = {
     "08": _UNREACHABLE,
     "28": _REFUSED,
@@ -69,6 +82,8 @@ _STATES = {
 }
 _WORDS = {
     # While connecting there is a message, and no code.
+    "certificate": _UNKNOWN,
+    "does not support SSL": _NO_TLS,
     "password": _REFUSED,
     "authentication": _REFUSED,
     "pg_hba.conf": _REFUSED,
@@ -100,7 +115,7 @@ class Server:
 
     def __init__(self, url: URL) -> None:
         # Whatever is wrong with a part of it, the URL may hold a password: it is never shown.
-        self._url = url.set(drivername="postgresql+psycopg")
+        self._dialling = dialling(url.set(drivername="postgresql+psycopg"))
         host = url.host or url.query.get("host") or "localhost"
         hosts = host if isinstance(host, str) else ",".join(host)
         port = f":{url.port}" if url.port else ""
@@ -116,10 +131,11 @@ class Server:
     def engine(self, _: Callable[[], datetime]) -> Engine:
         """Connect with the settings that the store's promises rest on; the clock is its own."""
         engine = create_engine(
-            self._url,
+            self._dialling.url,
             connect_args=_OF_CONNECTIONS,
             hide_parameters=True,
             pool_pre_ping=True,
+            pool_recycle=RECYCLE_S,
             pool_size=CONNECTIONS,
             pool_timeout=CONNECT_S,
         )
@@ -133,7 +149,7 @@ class Server:
         arguments: list[Any],
         options: dict[str, Any],
     ) -> psycopg.Connection:
-        connection = psycopg.connect(*arguments, **options)
+        connection = self._logged_in(arguments, options)
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
             connection.close()
@@ -146,6 +162,24 @@ class Server:
         connection.execute("; ".join(_SETTINGS))
         connection.autocommit = False
         return connection
+
+    def _logged_in(self, arguments: list[Any], options: dict[str, Any]) -> psycopg.Connection:
+        """A connection, with the password of this moment."""
+        password = self._dialling.password
+        if password is None:
+            return psycopg.connect(*arguments, **options)
+        pauses = iter(LOGIN_AGAIN_S)
+        refused = False
+        while True:
+            options["password"] = password(refused=refused)
+            try:
+                return psycopg.connect(*arguments, **options)
+            except psycopg.OperationalError as error:
+                pause = next(pauses, None)
+                refused = self.sentence(error) == _REFUSED
+                if not refused or pause is None:
+                    raise
+            time.sleep(pause)
 
     def options(self, *, writes: bool) -> dict[str, object]:
         """The execution options of a transaction.

@@ -21,11 +21,15 @@ from sqlalchemy import (
 
 VERSION = "0005"
 """The schema that this code reads and writes: the last migration."""
+OLDEST = "0004"
+"""The earliest schema whose code may go on beside this one, on the same tables: see `upgrades`."""
 
 SEQ = "seq"
 """The counter of journal rows: raised in the transaction that writes them, so without gaps."""
 PRINTED = "printed"
 """The counter of journal rows that were printed as log lines."""
+TOLERATED = "oldest beside "
+"""With a schema after it, the counter that tells its OLDEST to code of before; none: it alone."""
 
 METADATA = MetaData(
     naming_convention={

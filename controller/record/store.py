@@ -18,7 +18,7 @@ from controller.record.leases import Lease, prove
 from controller.record.lines import Line, application_state, rendered, unreadable_state
 from controller.record.loading import Known, Loaded, after, counter, load_application, now
 from controller.record.lock import Lock
-from controller.record.opening import check, migrate, place_of, told
+from controller.record.opening import check, place_of, told
 from controller.record.orders import answer, give, wish
 from controller.record.redaction import clean
 from controller.record.schema import (
@@ -32,6 +32,7 @@ from controller.record.schema import (
 )
 from controller.record.sqlite import File
 from controller.record.times import moment
+from controller.record.upgrades import migrate
 from controller.record.writing import (
     append,
     event_row,

@@ -34,6 +34,7 @@ def write_application(connection: Connection, loaded: Loaded, application: Appli
     if loaded.stored != (spec.model, spec.endpoint, spec.alias):
         _check_unclaimed(connection, application)
     row = codec.application_row(application)
+    row["body"] |= loaded.unknown
     if loaded.row == 0:
         exists = select(APPLICATIONS.c.name).where(APPLICATIONS.c.name == application.name)
         if connection.execute(exists).first() is not None:
@@ -146,6 +147,7 @@ def _write_release(connection: Connection, loaded: Loaded, release: Release) -> 
     if seen is None:
         return int(connection.execute(_BEGIN, {**row, "row": 1}).scalar_one())
     assert row.pop("order_") == seen.order, "only operators write orders"
+    row["body"] |= seen.unknown
     fence = {"of": seen.id, "was": seen.row, "ordered": seen.order.value}
     if connection.execute(_CHANGE, {**row, **fence, "row": seen.row + 1}).rowcount != 1:
         raise Conflict(

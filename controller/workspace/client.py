@@ -328,5 +328,7 @@ _PERMISSIONS = {
     "served entity": "Headgate's identity needs CAN_QUERY on the endpoint",
     "inference table": "Headgate's identity needs SELECT on the table, "
     "USE CATALOG and USE SCHEMA on its parents",
+    "Lakebase database": "Headgate's identity needs CAN_USE on the instance or project, "
+    "and a PostgreSQL role of its own there",
     "SQL warehouse": "Headgate's identity needs CAN_USE on the warehouse",
 }

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
@@ -79,9 +80,13 @@ class Postgres:
         self.ask("SELECT pg_reload_conf()")
         self.ask(f"CREATE DATABASE {_TEMPLATE}")
         Store(self.url(_TEMPLATE)).close()
-        self.ask(_CLOCK, _TEMPLATE)
-        with psycopg.connect(self.url(_TEMPLATE), autocommit=True) as connection:
-            connection.execute("INSERT INTO test.clock VALUES (%s)", [micros(NOON)])
+        self.stop_clock(_TEMPLATE, NOON)
+
+    def stop_clock(self, database: str, at: datetime) -> None:
+        """Let the clock of a migrated record stand still, to be turned."""
+        self.ask(_CLOCK, database)
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            connection.execute("INSERT INTO test.clock VALUES (%s)", [micros(at)])
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from states.machine import State
 from states.plan import Plan
 from states.release import Application
 from states.world import Serving, Share
+from tests.controller.record.earlier import store_of
 from tests.controller.record.making import SPEC, release, store_in, write
 
 FOUND = Serving(
@@ -113,9 +114,7 @@ def test_an_unknown_application_has_nothing_to_answer(store: Store) -> None:
 
 def test_a_store_of_before_has_no_answers_and_takes_them_after(tmp_path: Path) -> None:
     old = tmp_path / "headgate.db"
-    with sqlite3.connect(old) as connection:
-        connection.executescript(Path(__file__).with_name("v0001.sql").read_text())
-    connection.close()
+    store_of("0001", old)
     Store(f"sqlite:///{old}").close()
     with sqlite3.connect(old) as connection:
         columns = [row[1] for row in connection.execute("PRAGMA table_info(applications)")]

@@ -20,6 +20,7 @@ from states.release import Application, Order
 from tests.controller.house import NAME, opened
 from tests.controller.postgres import Postgres  # noqa: TC001 - a fixture asks for it
 from tests.controller.record.conftest import Home
+from tests.controller.record.earlier import store_of
 from tests.controller.record.making import (
     SPEC,
     block,
@@ -235,8 +236,8 @@ def damage(file: Path) -> None:
 def test_a_backup_of_an_earlier_headgate_is_brought_up_to_date(home: Home, tmp_path: Path) -> None:
     """Made of the dump that the migration tests have: rows of schema 0001."""
     old = tmp_path / "old.db"
-    with sqlite3.connect(old) as connection:
-        connection.executescript(Path(__file__).with_name("v0001.sql").read_text())
+    store_of("0001", old)
+    connection = sqlite3.connect(old)
     connection.row_factory = sqlite3.Row
     head = {"headgate_backup": 1, "schema": "0001", "seq": 0, "at": "2026-11-23T12:00:00+00:00"}
     body = [head]

@@ -15,18 +15,15 @@ from states.blocks import block_of
 from states.machine import State
 from states.world import Endpoint
 from tests.controller.house import NAME
+from tests.controller.record.earlier import store_of
 from tests.controller.record.making import Clock, plan, store_in, told
 from tests.states.story import SPEC, Story
-
-DUMP = Path(__file__).with_name("v0001.sql")
-"""Written by the code of 0001: a version that failed, one in Canary at 25 %, one that waits."""
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    with sqlite3.connect(tmp_path / "headgate.db") as connection:
-        connection.executescript(DUMP.read_text())
-    connection.close()
+    # Written by the code of 0001: a version that failed, one in Canary at 25 %, one that waits.
+    store_of("0001", tmp_path / "headgate.db")
     clock = Clock()
     clock.now = datetime(2026, 11, 23, 12, 6, 30, tzinfo=UTC)
     return store_in(tmp_path, clock)

@@ -14,6 +14,7 @@ from controller.record.errors import StoreHeld, StoreUnusable
 from controller.record.schema import METADATA
 from controller.record.store import Store
 from states.machine import State
+from tests.controller.record.earlier import store_of
 from tests.controller.record.making import SPEC, block, plan, release, seqs, store_in, write
 
 
@@ -76,9 +77,7 @@ def test_reading_brings_no_store_up_to_date(tmp_path: Path) -> None:
         Store(f"sqlite:///{empty}", create=False)
     assert empty.stat().st_size == 0
     old = tmp_path / "old.db"
-    with sqlite3.connect(old) as connection:
-        connection.executescript(Path(__file__).with_name("v0001.sql").read_text())
-    connection.close()
+    store_of("0001", old)
     before = old.read_bytes()
     with pytest.raises(StoreUnusable, match=r"an earlier Headgate .schema 0001"):
         Store(f"sqlite:///{old}", create=False)

@@ -1,5 +1,7 @@
 """Replicas share the applications by leases, and operators answer foreign changes."""
 
+from collections.abc import Iterator
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -27,3 +29,21 @@ def upgrade() -> None:
     )
     op.add_column("calls", sa.Column("epoch", sa.BigInteger()))
     op.add_column("applications", sa.Column("answer", sa.Text()))
+
+
+def downgrade() -> None:
+    """Remove it; one daemon works on the store from then on."""
+    op.drop_column("applications", "answer")
+    op.drop_column("calls", "epoch")
+    op.drop_table("leases")
+    op.drop_table("replicas")
+
+
+def lost(connection: sa.Connection) -> Iterator[str]:
+    """Answers that nobody has acted upon yet, and under which epoch calls were sent."""
+    said = sa.text("SELECT name FROM applications WHERE answer IS NOT NULL ORDER BY name")
+    if found := list(connection.execute(said).scalars()):
+        yield f"what operators answered for {', '.join(found)}"
+    sent = sa.text("SELECT count(*) FROM calls WHERE epoch IS NOT NULL")
+    if number := connection.execute(sent).scalar_one():
+        yield f"under which lease {number} calls were sent"

@@ -1,5 +1,7 @@
 """Receivers of notifications: how far in the journal each of them was told."""
 
+from collections.abc import Iterator
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -18,3 +20,15 @@ def upgrade() -> None:
         sa.Column("told", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_receivers"),
     )
+
+
+def downgrade() -> None:
+    """Remove them; whoever comes back begins with what happens from then on."""
+    op.drop_table("receivers")
+
+
+def lost(connection: sa.Connection) -> Iterator[str]:
+    """How far each receiver was told."""
+    names = sa.text("SELECT name FROM receivers ORDER BY name")
+    if found := list(connection.execute(names).scalars()):
+        yield f"how far {', '.join(found)} were told of the journal"
