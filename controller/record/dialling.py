@@ -21,6 +21,7 @@ from sqlalchemy import URL
 from controller.places import near
 from controller.private import owners_text
 from controller.record.errors import StoreUnusable
+from controller.record.redaction import hide
 
 PASSWORD_FILE: Final = "password_file"  # noqa: S105 - the name of a setting
 LAKEBASE: Final = "lakebase"
@@ -138,6 +139,7 @@ class FromFile:
             raise StoreUnusable(f"{place}: {error}") from error
         if not password:
             raise StoreUnusable(f"{place}: it is empty: put the password into it")
+        hide(password)
         return password
 
 
@@ -172,6 +174,7 @@ class FromLakebase:
             if self._token is None or self.monotonic() - self._token[0] >= patience:
                 began = self.monotonic()
                 self._token = began, self.ask(self.database)
+                hide(self._token[1])
             return self._token[1]
 
 
