@@ -71,6 +71,10 @@ mutate: $(READY)  ## Mutation score of policies/ and states/, with every survivo
 compat: $(READY)  ## The newest clients, and MLflow 2, against the sandbox; needs a package registry.
 	@$(BIN)/python -m tests.compat.run
 
+.PHONY: image-check
+image-check: $(READY)  ## The container image, built and run; needs root, apt's buildah podman runc mmdebstrap.
+	@$(BIN)/python -m tests.image.check
+
 .PHONY: reference
 reference: $(READY)  ## The pages of commands and configuration, and the editors' schema, made anew.
 	@$(BIN)/python -m controller.console.reference

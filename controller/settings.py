@@ -18,8 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from controller.golden import MOST
 from controller.address import USUAL, host_and_port
+from controller.golden import MOST
 from controller.places import lines, meant, refusal, sentences, twice
 from controller.sections.base import NAME, Strict
 from controller.sections.judging import (
