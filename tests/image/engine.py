@@ -73,13 +73,18 @@ class Engine:
         return done.stdout.strip()
 
     def tried(
-        self, *command: object, within_s: float = SHORT_S, told: Mapping[str, str] | None = None
+        self,
+        *command: object,
+        within_s: float = SHORT_S,
+        told: Mapping[str, str] | None = None,
+        into: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """How a command ends."""
         return subprocess.run(
             [str(one) for one in command],
             env={**self.environment, **(told or {})},
             cwd=ROOT,
+            input=into,
             capture_output=True,
             text=True,
             timeout=within_s,

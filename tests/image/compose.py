@@ -1,0 +1,168 @@
+"""The try-out of compose.yaml, as far as it goes without Docker: `make compose-check`.
+
+podman-compose reads the very file; daemon and sandbox are built by the real Dockerfile. PostgreSQL's
+own image is in a registry: in its place stands one of the sandbox' packages' PostgreSQL (see
+`stand_in`), so that user, secret, volume, command and health check are those of the file.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import requests
+
+from tests.image.check import expect
+from tests.image.container import MODEL, Line
+from tests.image.engine import HOME, ROOT, Engine, MissingError, NotSoError
+from tests.image.facts import USER
+
+PROJECT = HOME / "compose"
+DATABASE = "docker.io/library/postgres:17-bookworm"
+PAGE = "http://127.0.0.1:8350"
+UP_S, RELEASE_S, ANSWER_S = 180, 120, 5
+BINARIES = ("postgres", "pg_isready")
+
+
+class Composed:
+    """The three services of the file."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._tool = engine.tools() / "podman_compose.py"
+        self.token = secrets.token_hex(32)
+
+    def __call__(
+        self, *arguments: str, told: str | None = None, within_s: float = UP_S
+    ) -> CompletedProcess[str]:
+        """One command of the composer."""
+        return self._engine.tried(
+            *(sys.executable, self._tool, "--file", PROJECT / "compose.yaml", *arguments),
+            told={"HEADGATE_USER": USER},
+            into=told,
+            within_s=within_s,
+        )
+
+    def prepare(self) -> None:
+        """Lay the file, the configuration beside it, and the secrets as README.md says."""
+        shutil.rmtree(PROJECT, ignore_errors=True)
+        kept, user = PROJECT / "secrets", int(USER.partition(":")[0])
+        kept.mkdir(parents=True, mode=0o700)
+        os.chown(kept, user, user)
+        for name, secret in (("token", self.token), ("postgres-password", secrets.token_hex(32))):
+            file = kept / name
+            file.touch(mode=0o600)
+            file.write_text(f"{secret}\n", encoding="ascii")
+            os.chown(file, user, user)
+        for name in ("compose.yaml", "sandbox/demo/headgate.yaml"):
+            (PROJECT / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / "deploy" / name, PROJECT / name)
+
+    def lines(self) -> list[Line]:
+        """The daemon's log so far."""
+        told = self("logs", "daemon").stdout.splitlines()
+        return [json.loads(line[line.index("{") :]) for line in told if '{"timestamp"' in line]
+
+    def until(self, holds: Callable[[], bool], what: str, within_s: float) -> None:
+        """Wait until something holds."""
+        end = time.monotonic() + within_s
+        while not holds():
+            if time.monotonic() > end:
+                told = self("logs")
+                raise NotSoError(
+                    f"{what}: not in {within_s:g} s\n{(told.stdout + told.stderr)[-4000:]}"
+                )
+            time.sleep(1)
+
+
+def database(engine: Engine, of: str) -> None:
+    """An image in place of PostgreSQL's own."""
+    container = engine.run("buildah", "from", of)
+    try:
+        script = ROOT / "tests/image/stand_in.py"
+        engine.run("buildah", "copy", container, script, "/stand_in.py")
+        root = Path(engine.run("buildah", "mount", container))
+        # Its own image lets whoever runs it own a cluster, and has its commands on the path.
+        with (root / "etc/passwd").open("a") as names:
+            names.write(f"postgres:x:{USER}::/:/usr/sbin/nologin\n")
+        for name in ("pg_isready",):
+            [found] = root.glob(f"opt/headgate/lib/python3*/site-packages/*/pginstall/bin/{name}")
+            (root / "usr/bin" / name).symlink_to(f"/{found.relative_to(root)}")
+        data = root / "var/lib/postgresql/data"
+        data.mkdir(parents=True)
+        data.chmod(0o1777)
+        engine.run("buildah", "umount", container)
+        entry = json.dumps(["/opt/headgate/bin/python", "/stand_in.py"])
+        engine.run("buildah", "config", "--entrypoint", entry, "--cmd", "postgres", container)
+        engine.run("buildah", "commit", "--quiet", "--format", "docker", container, DATABASE)
+    finally:
+        engine.run("buildah", "rm", container)
+
+
+def answers() -> Iterator[str]:
+    """What is wrong with what the published port answers."""
+    health = requests.get(f"{PAGE}/healthz", timeout=ANSWER_S)
+    if health.json() != {"status": "ok"}:
+        yield f"health: {health.status_code} {health.text}"
+    other = requests.get(f"{PAGE}/status", timeout=ANSWER_S)
+    if other.status_code != requests.codes.unauthorized:
+        yield f"without a token: {other.status_code}"
+
+
+def tried_out(composed: Composed) -> None:
+    """Start everything, register a version, and look until it is in Production."""
+    up = composed("up", "--detach", "--no-build")
+    expect("compose.yaml comes up", [] if up.returncode == 0 else [up.stdout, up.stderr])
+
+    def healthy() -> bool:
+        try:
+            return not list(answers())
+        except requests.RequestException:
+            return False
+
+    composed.until(healthy, "the daemon answers on the published port", UP_S)
+    expect("the daemon answers on the published port, and wants the token for more")
+    team = ("python", "-m", "deploy.sandbox.demo.team", "--model", MODEL)
+    composed("exec", "-T", "sandbox", *team, told="1\n", within_s=RELEASE_S)
+
+    def confirmed() -> bool:
+        return any(one["event"] == "release.confirmed" for one in composed.lines())
+
+    composed.until(confirmed, "version 1 is confirmed", RELEASE_S)
+    told = composed("exec", "-T", "daemon", "headgate", "status", "--json")
+    expect("version 1 went to Production; the record is in PostgreSQL", _other(told.stdout))
+
+
+def _other(status: str) -> Iterator[str]:
+    states = [(one["version"], one["state"]) for one in json.loads(status or "[]")]
+    if states != [("1", "Production")]:
+        yield f"`headgate status` tells of {states}"
+
+
+def main() -> int:
+    """Try it out; the exit code."""
+    try:
+        engine = Engine.ready()
+        for target, lock in (("daemon", "requirements.lock"), ("sandbox", "requirements-dev.lock")):
+            tag = "localhost/headgate" + ("-sandbox" if target == "sandbox" else "")
+            engine.build(target, tag, lock)
+        database(engine, "localhost/headgate-sandbox")
+        composed = Composed(engine)
+        composed.prepare()
+        try:
+            tried_out(composed)
+        finally:
+            composed("down", "--volumes")
+    except (NotSoError, MissingError) as error:
+        sys.stderr.write(f"compose-check: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
