@@ -75,6 +75,10 @@ compat: $(READY)  ## The newest clients, and MLflow 2, against the sandbox; need
 image-check: $(READY)  ## The container image, built and run; needs root, apt's buildah podman runc mmdebstrap.
 	@$(BIN)/python -m tests.image.check
 
+.PHONY: compose-check
+compose-check: $(READY)  ## deploy/compose.yaml by podman-compose; also needs apt's netavark aardvark-dns.
+	@$(BIN)/python -m tests.image.compose
+
 .PHONY: reference
 reference: $(READY)  ## The pages of commands and configuration, and the editors' schema, made anew.
 	@$(BIN)/python -m controller.console.reference

@@ -70,7 +70,8 @@ def test_an_address_at_which_nobody_can_be_asked_is_refused(address: str, told: 
 
 
 @pytest.mark.parametrize(
-    ("listens", "asked"), [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("10.0.0.7", "10.0.0.7")]
+    ("listens", "asked"),
+    [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("10.0.0.7", "10.0.0.7")],  # noqa: S104 - a name
 )
 def test_a_daemon_that_listens_everywhere_is_asked_on_this_machine(
     listens: str, asked: str

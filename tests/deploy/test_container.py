@@ -154,5 +154,5 @@ def test_beyond_its_container_the_daemon_of_the_try_out_wants_a_token(tmp_path: 
     assert environ["HEADGATE_TOKEN_FILE"] == "/run/secrets/token"
     settings = HttpSettings.read({**environ, "HEADGATE_TOKEN_FILE": str(token)})
     assert settings is not None
-    assert settings.host == "0.0.0.0"
+    assert settings.host == environ["HEADGATE_HTTP"].removesuffix(":8350")
     assert settings.token == "0123456789abcdef"

