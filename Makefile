@@ -7,8 +7,9 @@ READY := .venv/ready
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
-.PHONY: demo test test-all check lock sandbox run bench-daemon bench-sandbox bench-judging bench-scale \
-	bench-faults mutate torture simulate simulate-crashes simulate-bugs simulate-layers compat help
+.PHONY: demo test test-all check lock sandbox run bench-daemon bench-sandbox bench-judging bench-scale bench-logs \
+	bench-faults mutate torture simulate simulate-crashes simulate-bugs simulate-layers compat \
+	test-browser help
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -21,6 +22,10 @@ test: $(READY)  ## All tests that need wheels only.
 
 test-all: $(READY)  ## The same, and the thorough ones that take longer.
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder -m "thorough or not thorough"
+
+test-browser: $(READY)  ## The daemon's pages in headless Chromium; pictures in build/browser.
+	@$(BIN)/python -m tests.browser.chromium
+	@$(BIN)/python -m pytest -q tests/browser/drive.py
 
 check: $(READY)  ## Lint, format and types.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -41,6 +46,10 @@ bench-scale: $(READY)  ## 10 to 10,000 applications, durable transitions, rollba
 	@$(BIN)/python -m tests.benchmarks.durable
 	@$(BIN)/python -m tests.benchmarks.urgency
 	@$(BIN)/python -m tests.benchmarks.scale
+
+MB ?= 1000
+bench-logs: $(READY)  ## MB=1000 of log answered by status and explain, beside jq; LOG=FILE saves a demo's run.
+	@$(BIN)/python -m tests.benchmarks.logs --mb $(MB) $(if $(LOG),--log $(LOG))
 
 bench-faults: $(READY)  ## Which gate stops each kind of faulty candidate, and how many users met it.
 	@$(BIN)/python -m pytest -q -m "thorough or not thorough" tests/end_to_end/test_faults.py
@@ -76,12 +85,41 @@ image-check: $(READY)  ## The container image, built and run; needs root, apt's 
 	@$(BIN)/python -m tests.image.check
 
 .PHONY: compose-check
-compose-check: $(READY)  ## deploy/compose.yaml by podman-compose; also needs apt's netavark aardvark-dns.
+compose-check: $(READY)  ## deploy/compose.yaml by podman-compose; also needs containernetworking-plugins.
 	@$(BIN)/python -m tests.image.compose
 
+PROMTOOL ?= promtool
+.PHONY: alerts-check
+alerts-check:  ## Alert rules parse, fire on trouble and on nothing else; needs promtool (Debian: prometheus).
+	@$(PROMTOOL) check rules deploy/prometheus/headgate.rules.yaml
+	@$(PROMTOOL) test rules deploy/prometheus/headgate.rules.test.yaml
+
 .PHONY: reference
-reference: $(READY)  ## The pages of commands and configuration, and the editors' schema, made anew.
+RULES := deploy/kubernetes/components/monitoring/rules.yaml
+reference: $(READY)  ## The pages of commands and configuration, the editors' schema, and the operator's rules, made anew.
 	@$(BIN)/python -m controller.console.reference
+	@{ printf '# Made of deploy/prometheus/headgate.rules.yaml by `make reference`: kustomize can name no file\n'; \
+	  printf '# outside its folder, and the operator wants it wrapped.\n'; \
+	  printf 'apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\n'; \
+	  printf 'metadata:\n  name: headgate\n  labels: {app.kubernetes.io/name: headgate}\nspec:\n'; \
+	  sed -e '/^#/d' -e 's/^\(.\)/  \1/' deploy/prometheus/headgate.rules.yaml; } > $(RULES)
+
+.PHONY: databricks-app deploy-check
+databricks-app: $(READY)  ## Pack deploy/databricks/app, for `databricks bundle deploy`.
+	@$(BIN)/python deploy/databricks/pack.py
+
+DEPLOY := build/deploy
+deploy-check: $(DEPLOY)/ready  ## Manifests and bundle against the published schemas, the app run; needs kubectl and a package registry.
+	@command -v kubectl >/dev/null || { echo "make deploy-check needs kubectl, 1.27 or later: install it from your distribution or from kubernetes.io"; exit 1; }
+	@$(DEPLOY)/venv/bin/python tests/deploy/published.py $(DEPLOY)/rendered
+	@HEADGATE_RENDERED=$(DEPLOY)/rendered $(BIN)/python -m pytest -q tests/deploy/test_kubernetes.py
+	@$(BIN)/python -m tests.deploy.app_run
+
+$(DEPLOY)/ready: requirements-deploy.lock $(READY)
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(DEPLOY)/venv
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(DEPLOY)/venv/bin/python requirements-deploy.lock \
+		|| { echo "make deploy-check needs a package registry, once: the published schemas come in packages of requirements-deploy.lock"; exit 1; }
+	@touch $@
 
 CONFIG ?= headgate.yaml
 run: $(READY)  ## The daemon, with CONFIG=headgate.yaml.
@@ -90,6 +128,8 @@ run: $(READY)  ## The daemon, with CONFIG=headgate.yaml.
 lock: $(READY)  ## Resolve the locks anew; add UPGRADE=--upgrade to move every version.
 	@$(COMPILE) $(UPGRADE) --output-file requirements.lock
 	@$(COMPILE) $(UPGRADE) --extra sandbox --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	@$(BIN)/uv pip compile --group pyproject.toml:deploy $(UPGRADE) --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements-deploy.lock
 	@echo uv | $(BIN)/uv pip compile - --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 		--constraint requirements-dev.lock --output-file requirements-uv.lock

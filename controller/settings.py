@@ -9,6 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 from socket import gethostname
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
@@ -304,20 +305,8 @@ class Configuration(Strict):
 
 def load(path: Path) -> Configuration:
     """Read and check a configuration file, or say what is wrong with it, where, and the remedy."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{path}: is not UTF-8 text") from error
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "is not YAML"
-        raise SettingsError(f"{path}{line}: {problem}") from error
+    text = _text(path)
+    node, value = parsed(path, text)
     if not isinstance(value, Mapping):
         raise SettingsError(f"{path}: start with `applications:` and name one below it")
     if doubled := twice(node):
@@ -327,6 +316,26 @@ def load(path: Path) -> Configuration:
     except ValidationError as error:
         known = lines(node, ()) if node else {}
         raise SettingsError(sentences(path, known, error.errors(), Configuration)) from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: is not UTF-8 text") from error
+
+
+def parsed(path: Path, text: str) -> tuple[yaml.Node | None, Any]:
+    """The text of a YAML file as nodes, which have lines, and as values."""
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "is not YAML"
+        raise SettingsError(f"{path}{line}: {problem}") from error
 
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -367,25 +376,65 @@ class HttpSettings:
         return cls(host=host, port=port, token=token, secret=secret)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RemoteSettings:
+    """Which daemon the commands ask over HTTP, and the token that they show it."""
+
+    url: str
+    token: str = field(repr=False)
+
+    @classmethod
+    def read(cls, url: str | None, environ: Mapping[str, str] = os.environ) -> Self | None:
+        """The daemon that is named, or that of HEADGATE_URL; None where neither is."""
+        named = "--url " if url else "HEADGATE_URL="
+        url = url or environ.get("HEADGATE_URL") or None
+        if url is None:
+            return None
+        try:
+            parts = urlsplit(url)
+            whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            whole = False
+        if not whole or "@" in url or "?" in url or "#" in url or not url.isprintable():
+            # It may hold a password, and is not repeated.
+            raise SettingsError(
+                f"{named}...: write a daemon's address, like http://127.0.0.1:8350; the token is "
+                "in a file that HEADGATE_TOKEN_FILE names"
+            )
+        token = secret_of("HEADGATE_TOKEN_FILE", environ)
+        if token is None:
+            raise SettingsError(
+                f"{named}{url}: a daemon takes orders from whoever shows its token: name a file "
+                "with it in HEADGATE_TOKEN_FILE, or give the order through --store"
+            )
+        return cls(url=url.rstrip("/"), token=token)
+
+
 def secret_of(variable: str, environ: Mapping[str, str] = os.environ) -> str | None:
     """What is in the file that a variable names, which is for its owner only; None without one."""
     if not environ.get(variable):
         return None
     path = Path(environ[variable])
-    place = f"{variable}={path}"
-    try:
-        mode, token = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        told = getattr(error, "strerror", None) or "it is not text"
-        raise SettingsError(f"{place}: cannot be read: {told}") from error
-    if mode & (stat.S_IWGRP | stat.S_IRWXO):
-        raise SettingsError(f"{place}: others may read or change it: `chmod 600 {path}`")
+    place, token = f"{variable}={path}", private_text(variable, path).strip()
     if len(token) < TOKEN_LENGTH or not (token.isascii() and token.isprintable()) or " " in token:
         raise SettingsError(
             f"{place}: put one line with at least {TOKEN_LENGTH} letters and digits into it, such "
             "as `openssl rand -hex 32` prints"
         )
     return token
+
+
+def private_text(variable: str, path: Path) -> str:
+    """What is in a file that a variable names, which must be for its owner only."""
+    place = f"{variable}={path}"
+    try:
+        mode, text = path.stat().st_mode, path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        told = getattr(error, "strerror", None) or "it is not text"
+        raise SettingsError(f"{place}: cannot be read: {told}") from error
+    if mode & (stat.S_IWGRP | stat.S_IRWXO):
+        raise SettingsError(f"{place}: others may read or change it: `chmod 600 {path}`")
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -406,7 +455,7 @@ class ProcessSettings:
         """The settings of this process, or a sentence that names the variable."""
         lease = environ.get("HEADGATE_LEASE", "30s")
         poll, log = environ.get("HEADGATE_POLL", "30s"), environ.get("HEADGATE_LOG", "auto")
-        pace = _length("HEADGATE_POLL=", poll)
+        pace = length_of("HEADGATE_POLL=", poll)
         if pace < timedelta(milliseconds=100):
             raise SettingsError(f"HEADGATE_POLL={poll}: look at most ten times a second")
         mode = LOG_MODES.get(log)
@@ -423,7 +472,7 @@ class ProcessSettings:
 
 def _lease(text: str) -> timedelta:
     """How long replicas are trusted to live without a sign."""
-    lease = _length("HEADGATE_LEASE=", text)
+    lease = length_of("HEADGATE_LEASE=", text)
     if lease < SHORTEST_LEASE:
         raise SettingsError(
             f"HEADGATE_LEASE={text}: a replica renews it six times in its length, and a stall of a "
@@ -434,10 +483,10 @@ def _lease(text: str) -> timedelta:
 
 def after_of(text: str) -> timedelta:
     """How long nobody has looked, before a dead man's switch acts."""
-    return _length("--after ", text)
+    return length_of("--after ", text)
 
 
-def _length(named: str, text: str) -> timedelta:
+def length_of(named: str, text: str) -> timedelta:
     """A duration, or the sentence that names who said it."""
     try:
         length = duration(text)

@@ -44,11 +44,21 @@ VARIABLES: Mapping[str, Variable] = {
         "Where the daemon listens, or `off`. Other addresses than this machine's own need "
         "HEADGATE_TOKEN_FILE.",
     ),
+    "HEADGATE_URL": Variable(
+        "",
+        "The daemon that orders go to, and that is read from, instead of the store: "
+        "`http://host:8350`. It wants the token of HEADGATE_TOKEN_FILE.",
+    ),
     "HEADGATE_TOKEN_FILE": Variable(
         "", "A file with the token that whoever asks over HTTP must show; for its owner only."
     ),
     "HEADGATE_WEBHOOK_SECRET_FILE": Variable(
         "", "A file with the secret that whoever rings the doorbell signs with."
+    ),
+    "HEADGATE_NOTIFY_FILE": Variable(
+        "",
+        "A YAML file that names who is told of what happens, as `receivers: {NAME: {url: one of "
+        "apprise's, severity: warning, applications: [APP]}}`; for its owner only.",
     ),
     "DATABRICKS_WAREHOUSE_ID": Variable(
         "", "The SQL warehouse that counts each version's requests; the daemon needs it."

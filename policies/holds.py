@@ -76,8 +76,10 @@ def rejected(guard: CapacityGuard, blocks: Sequence[Block]) -> str | None:
     )
 
 
-def crowded(weight: int, peak: float | None, concurrency: int | None) -> str | None:
-    """Why a step would not fit: its share of the peak of requests in flight, and the room.
+def crowded(
+    weight: int, peak: float | None, concurrency: int | None, version: str = "the candidate"
+) -> str | None:
+    """Why a version could not bear a weight: its share of the peak in flight, and its room.
 
     `peak` is the endpoint's, of the last hour; where either is unknown nothing is said.
     """
@@ -87,7 +89,7 @@ def crowded(weight: int, peak: float | None, concurrency: int | None) -> str | N
     if wanted <= ROOM * concurrency:
         return None
     return (
-        f"{weight} % of the last hour's peak is {wanted:.3g} requests in flight, and the candidate "
+        f"{weight} % of the last hour's peak is {wanted:.3g} requests in flight, and {version} "
         f"is provisioned for {concurrency}: give it more concurrency, or wait for less traffic"
     )
 

@@ -122,6 +122,8 @@ def _take_up(turn: Turn, wish: Wish) -> None:
     if same and application.upkeep.variables == setup.variables:
         turn.tell("apply.finished", turn.shown, f"version {version} runs as configured already")
         return
+    told = f"version {version} is given {size}, and its variables as configured"
+    turn.tell("apply.started", turn.shown, told)
     _record(
         turn,
         applying=Applying(

@@ -105,7 +105,9 @@ def _resume(turn: Turn, release: Release) -> Release:
     if release.shut or not release.settled:
         return release
     unsettled = release.spans[-1].starts_at - turn.world.now
-    return add_span(turn, release, settled=True, delay=max(unsettled, timedelta()))
+    release = add_span(turn, release, settled=True, delay=max(unsettled, timedelta()))
+    turn.tell("release.resumed", release, "resumed: the step's proof starts anew")
+    return release
 
 
 def go_back_on_harm(turn: Turn, release: Release) -> bool:

@@ -188,7 +188,7 @@ def _consider(turn: Turn, release: Release) -> None:
     if turn.world.versions is None or turn.unseen or not turn.application.adopted:
         return
     if version is None:
-        why = f"version {release.version} is not listed any more: abort it, if it was deleted"
+        why = f"version {release.version} is not listed: abort it, unless it is to come"
         turn.hold(release, why, needs_person=True)
         return
     required = () if release.ordered == "undo" else spec.admission.required_tags

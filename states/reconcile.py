@@ -21,6 +21,7 @@ from states.release import Application, Order, Release
 from states.staging import remember_asked, see_staging
 from states.supervise import supervise
 from states.turn import Turn
+from states.way_back import note_way_back
 from states.wishes import wishes
 from states.world import Absent, Endpoint, World
 
@@ -53,6 +54,7 @@ def reconcile(application: Application, world: World) -> Plan:
             begin(turn)
             _clear_away(turn)
         note_granted(turn)
+    note_way_back(turn)
     mark_tagged(turn)
     _remember_order(turn)
     calls = wishes(turn)

@@ -217,6 +217,9 @@ class Application:
     """The highest configuration version that had been seen by then."""
     hold: str | None = None
     """Why nothing goes on here until a person, or the world, has put it right."""
+    blocked: str | None = None
+    """Why the live release's users could not be taken back at the last look."""
+    blocked_since: datetime | None = None
     change: Change | None = None
     """What others changed, unanswered: meanwhile nothing is sent but what closes a version."""
     changes: int = 0

@@ -53,6 +53,16 @@ class Applying:
     back: str | None = None
     """Why the former size is being put back; None while it is not."""
 
+    @property
+    def told(self) -> str:
+        """How far it has come, in words."""
+        if self.back is not None:
+            return f"{self.size} is put back for version {self.version}"
+        if self.seen_at is None:
+            return f"version {self.version} is given {self.size}: not in effect yet"
+        since = f"{self.seen_at:%Y-%m-%d %H:%M} UTC"
+        return f"version {self.version} runs with {self.size}, watched since {since}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Upkeep:

@@ -5,8 +5,11 @@ from typing import TypedDict
 
 from states.machine import State
 from states.release import Application, Order, Release
+from states.way_back import rollback
 
 SCHEMA = 1
+LATER = ("ask", "rollback", "earliest", "evidence_span")
+"""Fields that the first lines of schema 1 did not have."""
 
 
 class Status(TypedDict):
@@ -30,6 +33,15 @@ class Status(TypedDict):
     since: str
     next: str | None
     needs_person: bool
+    ask: str | None
+    """What `headgate approve` would let it past."""
+    rollback: str | None
+    """`ready`, or `blocked` with why; null where nobody is to be taken back."""
+    earliest: str | None
+    """Before this time what is `next` does not come, however good the evidence."""
+    evidence_span: int | None
+    """The stretch of evidence (a block's `span`) that what is `next` is judged by; 0: none yet;
+    null: an earlier Headgate wrote it, which told nothing of `LATER` either."""
 
 
 def status(application: Application, release: Release) -> Status:
@@ -54,6 +66,10 @@ def status(application: Application, release: Release) -> Status:
         since=rfc3339(release.since),
         next=_next(release, hold),
         needs_person=release.needs_person or (hold is not None and hold == application.hold),
+        ask=release.ask,
+        rollback=rollback(application, release),
+        earliest=_earliest(release, hold),
+        evidence_span=release.spans[-1].number if release.spans else 0,
     )
 
 
@@ -114,6 +130,38 @@ def _next(release: Release, hold: str | None) -> str | None:
             return _next_step(release)
         case _:
             return ON_STAGING if release.on_staging else NEXT[release.state]
+
+
+def _earliest(release: Release, hold: str | None) -> str | None:
+    """When the stay on a step, the bake or the watch is over; None while nothing runs to its end.
+
+    What the counting source tells is late, so that what is `next` comes a while after that.
+    """
+    stays = release.state in (State.CANARY, State.PRODUCTION) and release.live and release.settled
+    if hold is not None or release.order is not Order.RUN or release.shut or not stays:
+        return None
+    assert release.pinned is not None, "a live release has a pinned plan"
+    rollout, begun = release.pinned.rollout, _settled_at(release)
+    if begun is None:
+        return None
+    if release.state is State.PRODUCTION:
+        return rfc3339(begun + rollout.watch)
+    if release.baking:
+        return rfc3339(begun + rollout.bake)
+    return rfc3339(max(begun, begun - rollout.settle + rollout.min_step))
+
+
+def _settled_at(release: Release) -> datetime | None:
+    """From when on what is counted is of what settled last; a cut of the evidence changes nothing.
+
+    None of a release that an earlier Headgate wrote down without it.
+    """
+    begun = None
+    for span in reversed(release.spans):
+        if not span.settled:
+            break
+        begun = span.starts_at
+    return begun
 
 
 def _tests(release: Release) -> str:

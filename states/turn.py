@@ -120,7 +120,7 @@ class Turn:
         too, and keeps those that were told: the record never says what the log does not.
         """
         before = release.hold or ""
-        same = before == why or (recounted and _wording(before) == _wording(why))
+        same = before == why or (recounted and wording(before) == wording(why))
         if same and (release.needs_person, release.ask) == (needs_person, ask):
             return release
         held = self.put(release, hold=why, needs_person=needs_person, ask=ask)
@@ -163,6 +163,6 @@ class Turn:
         return on and release.steps != (WHOLE,)
 
 
-def _wording(why: str) -> str:
+def wording(why: str) -> str:
     """A sentence without its numbers."""
     return "".join(one for one in why if not one.isdigit() and one not in ".,")

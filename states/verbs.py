@@ -14,8 +14,60 @@ from states.release import Application, Order, Release
 UNTOLD = "nothing has counted yet what a step would need at least of its bake"
 
 
+TYPED = {Order.PAUSE: "pause", Order.RUN: "resume", Order.ABORT: "abort"}
+"""What operators type to give each order."""
+
+
+def order_refusal(release: Release, order: Order) -> str | None:
+    """Why a release that is under way, or waits, cannot be paused, resumed or aborted; or None.
+
+    An abort is not taken back by what comes after it, nor does anything but the world end the way
+    home.
+    """
+    said = f"cannot {TYPED[order]} {release.key}"
+    if release.state is State.ROLLED_BACK:
+        return f"{said}: it is on its way home already"
+    if release.order is Order.ABORT and order is not Order.ABORT:
+        anew = "release" if release.state is State.REGISTERED else "retry"
+        return (
+            f"{said}: it is aborted, which nothing takes back; `headgate {anew} {release.key}` "
+            "begins another attempt once that is done"
+        )
+    if order is Order.RUN and release.order is Order.RUN and release.hold is not None:
+        return f"{said}: it is not paused, but held for something else: {release.hold}"
+    return None
+
+
+def ordered(release: Release, order: Order) -> str:
+    """What an order will do to a release, once it is looked at next."""
+    match order:
+        case Order.RUN:
+            never = release.order is Order.RUN
+            return "is not paused, and goes on by itself" if never else "goes on"
+        case Order.PAUSE:
+            return f"is paused: {_PAUSED.get(release.state, RISES)} until `headgate resume`"
+        case Order.ABORT if release.state is State.REGISTERED:
+            return "is aborted: it does not begin, and is retired with the next look"
+        case Order.ABORT if release.state is State.ROLLED_BACK:
+            return "is aborted: it is on its way home"
+        case Order.ABORT:
+            home = release.pinned.incumbent if release.pinned is not None else None
+            if home is None:
+                return "is aborted, with the next look; there is nothing to go back to"
+            return "is aborted: it goes back with the next look"
+
+
+RISES = "its exposure does not rise"
+_PAUSED = {
+    State.REGISTERED: "it does not begin",
+    State.PRODUCTION: "its watch does not end",
+}
+
+
 def approve_refusal(release: Release) -> str | None:
     """Why there is nothing to approve; None where a person is asked."""
+    if release.order is Order.ABORT:
+        return f"cannot approve {release.key}: it is aborted"
     if release.ask is not None:
         return None
     told = f"is held for something else: {release.hold}" if release.hold else _doing(release)

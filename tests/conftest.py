@@ -11,7 +11,7 @@ SLOWEST_FIRST = ("end_to_end", "deploy", "contract")
 """Folders whose tests share a workspace that takes long to start: each stays with one worker."""
 ALONE = ("test_demo.py", "test_crash.py", "test_kills.py", "test_latency.py", "test_faults.py")
 """The longest stories end to end, which share no daemon: another worker runs them meanwhile."""
-YIELD = 10
+YIELD = 5
 """How much nicer than the slow ones the others are to whoever needs the processor, too."""
 
 

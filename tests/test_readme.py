@@ -94,6 +94,25 @@ def test_the_log_alone_answers_the_questions_of_the_readme(log: Path) -> None:
     assert "verdicts derived again, bit for bit" in told
 
 
+def test_a_release_that_goes_wrong_is_told_by_one_command_from_the_log_alone(log: Path) -> None:
+    pages = (README, (ROOT / "deploy" / "logs" / "README.md").read_text(encoding="utf-8"))
+    shown = [
+        match["text"]
+        for page in pages
+        for match in BLOCK.finditer(page)
+        if match["what"] == "a release goes wrong, told by the log of the same story"
+    ]
+    assert shown, "somewhere a reader sees it"
+    for text in shown:
+        prompt, _, expected = text.partition("\n")
+        assert prompt.startswith("$ headgate ")
+        told = _run(prompt.removeprefix("$ "), log.parent)
+        # The page breaks what is one line of the terminal.
+        assert told.split() == expected.split()
+    for words in ("rag-chatbot/3", "errors:", "60 of 600", "12:24:30", "5 % of users", "1 min"):
+        assert words in told, words
+
+
 def test_a_plan_and_a_backtest_are_made_as_the_readme_says(log: Path) -> None:
     (log.parent / "headgate.yaml").write_text(block("headgate validate", "yaml"))
     told = _run(block("with a configuration, and the store of the same story", "sh"), log.parent)

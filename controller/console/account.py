@@ -13,14 +13,17 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from controller.console.bearings import Users, users
 from controller.console.reading import Book, UnreadableLog, own
 from controller.console.recompute import bench_of, counted
 from controller.record.lines import Line
 from policies.criterion import Criterion, Telling
 from policies.evidence import Arm, Block, total
+from policies.guards import ERRORS
 from policies.onearm import interval
 from policies.wealth import binary, mean, seen
 from states.examples import Found, slow_of
+from states.rejudging import Bench
 from states.status import Status
 
 INTERVAL = (
@@ -116,6 +119,9 @@ class Account:
     expected_lag_s: float | None
     """How late the table was in stable's last day; None, if that was not told."""
     until: datetime
+    users: Users
+    verdicts: tuple[Line, ...] = ()
+    """Of each guard the last one."""
     slow_ms: float | None = None
     """What the latency guard calls slow; None where it does not judge."""
     found: Found | None = None
@@ -144,6 +150,7 @@ class Account:
             "schema": 1,
             "status": self.status,
             "weights": self.moments,
+            "users": self.users,
             "guards": self.guards,
             "interval": INTERVAL,
             "sources": self.sources,
@@ -175,16 +182,27 @@ def account(book: Book, selection: str) -> Account:
     known = bench.history.lag if bench is not None and bench.history is not None else None
     counts = [block for _, block in blocks]
     guards = [_guarded(one, counts) for one in bench.criteria] if bench else []
+    until, moments = max(at for at, _ in timed), tuple(_moments(timed))
     return Account(
         status=told.status,
         lines=lines,
-        moments=tuple(_moments(timed)),
+        moments=moments,
         guards=tuple(one for one in guards if one is not None) or _errors(blocks),
         sources=tuple(_sources(blocks)),
         expected_lag_s=known.total_seconds() if known is not None else None,
-        until=max(at for at, _ in timed),
+        until=until,
+        users=users(moments, until, _requests(counts, bench)),
+        verdicts=told.verdicts,
         slow_ms=slow_of(bench.history) if bench is not None else None,
     )
+
+
+def _requests(blocks: Sequence[Block], bench: Bench | None) -> int | None:
+    """Of users to the candidate, by the source that counts errors, or else the one there is."""
+    found = bench.sources.get(ERRORS) if bench is not None else None
+    source = found or next((one.source for one in blocks), None)
+    own_blocks = [one for one in blocks if one.source == source]
+    return sum(one.candidate.requests for one in own_blocks) if own_blocks else None
 
 
 def at_of(line: Line) -> datetime:

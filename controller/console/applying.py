@@ -1,9 +1,8 @@
 """`headgate apply`: the running version's size and variables as configured, shown before."""
 
-import getpass
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,31 +13,36 @@ from controller.console.common import (
     Config,
     Reason,
     StoreUrl,
+    Url,
+    actor,
+    daemon_of,
     fail,
     in_words,
     opened,
+    say,
 )
+from controller.console.verbs import given
 from controller.places import meant
+from controller.record.asking import Asked
 from controller.settings import ApplicationSettings, SettingsError, load
+from policies.rollout import WHOLE
 from states.applying import refusal, undeclared
 from states.release import Application as Recorded
 from states.world import Endpoint, Size
-
-if TYPE_CHECKING:
-    from controller.record.store import Store
 
 app = typer.Typer()
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; for pipelines.")]
 
 
 @app.command()
-def apply(
+def apply(  # noqa: PLR0913 - typer's way: its options
     application: Application,
     config: Config,
     *,
     yes: Yes = False,
     reason: Reason = "",
     store: StoreUrl = None,
+    url: Url = None,
 ) -> None:
     """Give the running version its size and variables as configured, and watch it as in a bake."""
     with in_words():
@@ -47,43 +51,70 @@ def apply(
         if settings is None:
             told = meant(application, list(applications), "there is")
             raise SettingsError(f"{config}: there is no application {application}{told}")
-        record = opened(store)
-        try:
-            _apply(application, settings, record, reason, yes=yes)
-        finally:
-            record.close()
-
-
-def _apply(
-    name: str, settings: ApplicationSettings, record: "Store", reason: str, *, yes: bool
-) -> None:
-    known = record.load(name, settings.spec()).application
-    why = refusal(known) or undeclared(known)
-    if why is not None:
-        fail(f"cannot apply to {name}: {why}", USAGE)
-    endpoint = _seen(settings.endpoint)
-    if endpoint.updating:
-        fail(f"endpoint {settings.endpoint} is being updated: apply once that has ended", USAGE)
-    lines = list(difference(known, endpoint))
-    held = known.upkeep.stuck
-    if not lines and held is None:
-        sys.stdout.write(f"{name}/{known.incumbent} runs as configured: nothing to apply\n")
-        return
-    sys.stdout.write(
-        f"{name}/{known.incumbent} on {settings.endpoint}: as it runs -> as configured\n"
-    )
-    sys.stdout.writelines(
-        f"  {line}\n" for line in lines or ["no difference: what is held goes on"]
-    )
-    if not yes and not _agreed():
-        sys.stdout.write("nothing was asked for\n")
-        return
-    said = record.give_wish(name, settings.spec().setup, getpass.getuser(), reason)
+        wanted = Asked(
+            verb="apply",
+            application=application,
+            actor=actor(),
+            reason=reason,
+            setup=settings.spec().setup,
+        )
+        if daemon_of(store, url) is None:
+            known = _recorded(application, settings, store)
+            _show(known, _seen(settings.endpoint))
+        else:
+            endpoint = _seen(settings.endpoint)
+            _show(_serving(application, settings, endpoint), endpoint, "this command")
+        if not yes and not _agreed():
+            sys.stdout.write("nothing was asked for\n")
+            return
+        said = given(wanted, store, url)
     sys.stdout.write(f"{said}, and watched for its bake\n")
 
 
-def difference(known: Recorded, endpoint: Endpoint) -> Iterator[str]:
-    """What would change, a line for each thing; of variables their names, never their values."""
+def _recorded(name: str, settings: ApplicationSettings, store: str | None) -> Recorded:
+    """What the record has of the application; refused where nothing can be applied now."""
+    record = opened(store)
+    try:
+        known = record.load(name, settings.spec()).application
+    finally:
+        record.close()
+    why = refusal(known) or undeclared(known)
+    if why is not None:
+        fail(f"cannot apply to {name}: {why}", USAGE)
+    return known
+
+
+def _serving(name: str, settings: ApplicationSettings, endpoint: Endpoint) -> Recorded:
+    """As much as the endpoint tells, where the record is a daemon's, which refuses by itself."""
+    whole = {
+        share.version: entity
+        for entity, share in endpoint.serving.shares.items()
+        if share.weight == WHOLE and share.model == settings.model
+    }
+    if not whole:
+        fail(f"cannot apply to {name}: no version of {settings.model} has all users", USAGE)
+    [version] = whole
+    return Recorded(name=name, spec=settings.spec(), adopted=True, stable=version, names=whole)
+
+
+def _show(known: Recorded, endpoint: Endpoint, reader: str = "Headgate") -> None:
+    """What would change; ends the command where nothing would."""
+    if endpoint.updating:
+        fail(f"endpoint {known.spec.endpoint} is being updated: apply once that has ended", USAGE)
+    name, lines = known.name, list(difference(known, endpoint, reader))
+    if not lines and known.upkeep.stuck is None:
+        say(f"{name}/{known.incumbent} runs as configured: nothing to apply")
+        raise typer.Exit
+    say(f"{name}/{known.incumbent} on {known.spec.endpoint}: as it runs -> as configured")
+    for line in lines or ["no difference: what is held goes on"]:
+        say(f"  {line}")
+
+
+def difference(known: Recorded, endpoint: Endpoint, reader: str = "Headgate") -> Iterator[str]:
+    """What would change, a line for each thing; of variables their names, never their values.
+
+    `reader` is whose knowledge `known` is.
+    """
     setup, version = known.spec.setup, known.incumbent
     assert version is not None, "checked by `refusal`"
     runs = endpoint.sizes.get(known.entity(version))
@@ -93,7 +124,7 @@ def difference(known: Recorded, endpoint: Endpoint) -> Iterator[str]:
     given, wanted = known.upkeep.variables, setup.variables
     if given is None:
         names = ", ".join(wanted.names) or "none"
-        yield f"variables: what it has is not known to Headgate -> {names}, as configured"
+        yield f"variables: what it has is not known to {reader} -> {names}, as configured"
     elif given != wanted:
         yield f"variables: {'; '.join(_named(given.names, wanted.names))}"
 

@@ -12,16 +12,30 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from controller.console import applying, completing, init, pairs, reading, render, report, verbs
+from controller.console import (
+    applying,
+    completing,
+    events,
+    init,
+    notify,
+    pairs,
+    reading,
+    render,
+    report,
+    status,
+    verbs,
+)
 from controller.console.admitting import admission_in_words
 from controller.console.common import (
     DEFECT,
     DIFFERENT,
     USAGE,
     WORKSPACE,
+    At,
     Config,
     Json,
     Logs,
+    ReadingCommand,
     Release,
     Selected,
     StoreUrl,
@@ -29,6 +43,8 @@ from controller.console.common import (
     fail,
     in_words,
     opened,
+    say,
+    then,
 )
 from controller.console.guarding import gates_in_words, golden_in_words, guards_in_words
 from controller.console.manual import ABOUT, PROGRAM, Manual
@@ -49,6 +65,9 @@ app.add_typer(applying.app)
 app.add_typer(verbs.app)
 app.add_typer(report.app)
 app.add_typer(pairs.app)
+app.add_typer(events.app)
+app.add_typer(status.app)
+app.add_typer(notify.app)
 
 COMPLETING = f"_{PROGRAM.upper()}_COMPLETE"
 """Set by a shell that asks what could be typed: nobody reads a sentence then."""
@@ -78,6 +97,7 @@ def run(config: Config) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     from controller.daemon.main import run as run_daemon  # noqa: PLC0415 - only here
+    from controller.notify import read as receivers  # noqa: PLC0415
     from controller.record.logging import configure_logging  # noqa: PLC0415
     from controller.workspace.errors import Unconfigured  # noqa: PLC0415
 
@@ -85,7 +105,7 @@ def run(config: Config) -> None:
         process = ProcessSettings.read()
         configure_logging(process.log)
         try:
-            code = run_daemon(config, process, HttpSettings.read())
+            code = run_daemon(config, process, HttpSettings.read(), receivers())
         except Unconfigured as error:
             fail(str(error), USAGE)
     raise typer.Exit(code)
@@ -100,6 +120,7 @@ def dead_man(
 ) -> None:
     """Send users home whom no daemon looks after any more, where `rollout.dead_man: stable`."""
     from controller.daemon.dead_man import run as look_after  # noqa: PLC0415 - only here
+    from controller.notify import read as receivers  # noqa: PLC0415
     from controller.record.logging import configure_logging  # noqa: PLC0415
     from controller.workspace.errors import Unconfigured  # noqa: PLC0415
 
@@ -107,7 +128,7 @@ def dead_man(
         process = ProcessSettings.read()
         configure_logging(process.log)
         try:
-            done = look_after(config, process, after_of(after))
+            done = look_after(config, process, after_of(after), receivers())
         except Unconfigured as error:
             fail(str(error), USAGE)
     sys.stdout.write(f"{done.sentence}\n")
@@ -272,49 +293,41 @@ def demo(
     raise typer.Exit(Demo(Console(highlight=False), logs).run())
 
 
-@app.command()
-def status(
+@app.command(cls=ReadingCommand)
+def history(  # noqa: PLR0913, PLR0917 - typer's way: its options
     selection: Selected = None,
     logs: Logs = None,
     store: StoreUrl = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every release, ended ones too.")] = False,  # noqa: FBT002 - typer's way
-    as_json: Json = False,  # noqa: FBT002
-) -> None:
-    """What state each release is in, and why; exit 1 rolled back, 3 a person must act."""
-    with in_words():
-        book = book_of(logs, store)
-        told, waiting = book.statuses(selection, all_=all_), book.waiting(selection)
-        if as_json:
-            sys.stdout.write(json.dumps(told, indent=2) + "\n")
-            for name, why in waiting.items():
-                sys.stderr.write(f"headgate: {name}: {why}\n")
-        else:
-            console, now = Console(highlight=False), datetime.now(UTC)
-            render.print_statuses(console, told, waiting, now, book.verdicts)
-    raise typer.Exit(reading.exit_code(told, waiting))
-
-
-@app.command()
-def history(
-    selection: Selected = None,
-    logs: Logs = None,
-    store: StoreUrl = None,
+    event: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--event",
+            metavar="NAME",
+            help="Only this; `headgate events` lists them.",
+            autocompletion=events.named,
+        ),
+    ] = None,
+    at: At = None,
     as_json: Json = False,  # noqa: FBT002 - typer's way
 ) -> None:
-    """Everything that happened, in order."""
+    """Everything that happened, in order; with --event, all that happened of a kind."""
+    for name in event or ():
+        events.known(name)
     with in_words():
-        rows = book_of(logs, store).history(selection)
+        told = book_of(logs, store, then(at)).told(selection)
+        rows = (line for line in told if not event or line["event"] in event)
         if as_json:
             sys.stdout.writelines(json.dumps(row) + "\n" for row in rows)
         else:
             render.print_history(Console(highlight=False), rows)
 
 
-@app.command()
-def explain(
+@app.command(cls=ReadingCommand)
+def explain(  # noqa: PLR0913, PLR0917 - typer's way: its options
     selection: Release,
     logs: Logs = None,
     store: StoreUrl = None,
+    at: At = None,
     as_json: Json = False,  # noqa: FBT002
     again: Annotated[  # noqa: FBT002 - typer's way
         bool, typer.Option("--recompute", help="Derive every verdict again from its lines.")
@@ -326,14 +339,16 @@ def explain(
     not.
     """
     with in_words():
-        book = book_of(logs, store)
+        moment = then(at)
+        book = book_of(logs, store, moment)
         if again:
             raise typer.Exit(_recompute(book, selection, as_json=as_json))
         told = book.explain(selection)
         if as_json:
             sys.stdout.write(json.dumps(told.__dict__, indent=2) + "\n")
         else:
-            render.print_explanation(Console(highlight=False), told, datetime.now(UTC))
+            now = moment or datetime.now(UTC)
+            render.print_explanation(Console(highlight=False), told, now)
 
 
 @app.command("rebuild-log")
@@ -397,5 +412,6 @@ def _recompute(book: reading.Book, selection: str, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(json.dumps(found.as_json(), indent=2) + "\n")
     else:
-        sys.stdout.writelines(f"{line}\n" for line in (*found.differences, found.sentence))
+        for sentence in (*found.differences, found.sentence):
+            say(sentence)
     return DIFFERENT if found.differences else 0

@@ -1,23 +1,31 @@
 """What all commands share: options, exit codes, and how what goes wrong is told."""
 
+import getpass
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 from controller.console import completing, reading
+from controller.console.moments import moment_of
+from controller.console.remote import Daemon, DaemonUnreachable
 from controller.record.errors import OrderRefused, RecordError
-from controller.settings import ProcessSettings, SettingsError
+from controller.record.redaction import printable
+from controller.settings import ProcessSettings, RemoteSettings, SettingsError
 
 if TYPE_CHECKING:
+    from controller.console.logs import Log
     from controller.record.store import Store
 
 DIFFERENT, USAGE, WORKSPACE, STORE, DEFECT = 1, 2, 5, 6, 70
-"""Exit codes: a verdict that does not follow, bad usage or configuration, a workspace that cannot
-be read, an unusable store, a defect of Headgate's own."""
+"""Exit codes: a verdict that does not follow, bad usage or configuration, a workspace or a daemon
+that cannot be asked, an unusable store, a defect of Headgate's own."""
 
 Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 Selected = Annotated[
@@ -29,13 +37,40 @@ Release = Annotated[
 Application = Annotated[str, typer.Argument(metavar="APP", autocompletion=completing.applications)]
 Logs = Annotated[
     list[str] | None,
-    typer.Option("--logs", metavar="FILE|-", help="Read the daemon's log instead of the store."),
+    typer.Option(
+        "--logs",
+        metavar="FILE...|-",
+        help="Read the daemon's log, plain or gzip, instead of the store.",
+    ),
+]
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at", metavar="TIME", help="What was known then: a time, 12:30 of today (UTC), -10m."
+    ),
 ]
 StoreUrl = Annotated[
     str | None, typer.Option("--store", help="The record; default: HEADGATE_STORE.")
 ]
+Url = Annotated[
+    str | None,
+    typer.Option("--url", help="Ask this daemon instead of the store; default: HEADGATE_URL."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
+
+
+class ReadingCommand(TyperCommand):
+    """A command whose `--logs` takes all files that follow, as a shell makes them of `*.log*`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's own
+        """Name the option before each of its files."""
+        spread: list[str] = []
+        more = False
+        for before, one in zip(["", *args], args, strict=False):
+            more = before == "--logs" or (more and Path(one).is_file())
+            spread += ["--logs", one] if more and before != "--logs" else [one]
+        return super().parse_args(ctx, spread)
 
 
 @contextmanager
@@ -47,11 +82,23 @@ def in_words() -> Iterator[None]:
         fail(str(error), USAGE)
     except RecordError as error:
         fail(str(error), STORE)
+    except DaemonUnreachable as error:
+        fail(str(error), WORKSPACE)
+
+
+def say(sentence: str) -> None:
+    """A sentence on stdout, as one line whatever others have named things."""
+    sys.stdout.write(f"{printable(sentence)}\n")
+
+
+def complain(sentence: str) -> None:
+    """A sentence on stderr, as one line whatever others have named things."""
+    sys.stderr.write(f"headgate: {printable(sentence)}\n")
 
 
 def fail(sentence: str, code: int) -> NoReturn:
     """End the command with a sentence on stderr."""
-    sys.stderr.write(f"headgate: {sentence}\n")
+    complain(sentence)
     raise typer.Exit(code)
 
 
@@ -62,23 +109,61 @@ def opened(url: str | None) -> "Store":
     return Store(url or ProcessSettings.read().store, create=False)
 
 
-def book_of(logs: list[str] | None, store: str | None) -> reading.Book:
-    """The journal, from log lines or from the store: the same lines, so the same answers."""
+def daemon_of(store: str | None, url: str | None) -> Daemon | None:
+    """The daemon to ask: that of --url or of HEADGATE_URL; None where the store is meant."""
+    if store and url:
+        raise SettingsError("give --url or --store, not both")
+    remote = None if store else RemoteSettings.read(url)
+    return Daemon(remote) if remote is not None else None
+
+
+def actor() -> str:
+    """Who gives an order: the operating system's user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"uid {os.getuid()}"
+
+
+def book_of(logs: list[str] | None, store: str | None, at: datetime | None = None) -> reading.Book:
+    """The journal, from log lines, a daemon or the store: the same lines, so the same answers.
+
+    `at`: what was known then.
+    """
     if logs and store:
         raise SettingsError("give --logs or --store, not both")
     if logs:
-        lines = reading.read_lines(logs)
-        found = list(lines)
-        for place in lines.damaged:
-            sys.stderr.write(f"headgate: {place} is damaged, and skipped\n")
-        if not found:
-            raise reading.UnreadableLog(f"{', '.join(logs)}: holds no line of Headgate's log")
-        book = reading.fold(found)
-        if lines.skipped and sys.stderr.isatty():
-            sys.stderr.write(f"headgate: {lines.skipped} lines were not Headgate's, and skipped\n")
-        return book
+        return reading.fold(_log_of(logs), at)
+    daemon = daemon_of(store, None)
+    if daemon is not None:
+        return reading.fold(daemon.journal(), at)
     record = opened(store)
     try:
-        return reading.fold(record.journal())
+        return reading.fold(record.journal(), at)
     finally:
         record.close()
+
+
+def then(at: str | None) -> datetime | None:
+    """The moment of `--at`."""
+    return None if at is None else moment_of(at, datetime.now(UTC))
+
+
+def _log_of(paths: list[str]) -> "Log":
+    from controller.console.logs import read_lines  # noqa: PLC0415 - reading the store needs none
+
+    log = read_lines(paths)
+    for place in log.damaged:
+        sys.stderr.write(f"headgate: {place} is damaged, and skipped\n")
+    if log.damages > len(log.damaged):
+        sys.stderr.write(f"headgate: {log.damages - len(log.damaged)} more are damaged\n")
+    for path in log.cut:
+        sys.stderr.write(f"headgate: {path} is damaged: it is read as far as it can be\n")
+    if log.empty:
+        raise reading.UnreadableLog(
+            f"{', '.join(paths)}: holds no line of Headgate's log, as HEADGATE_LOG=json writes it"
+        )
+    if log.skipped:
+        lines = "1 line was" if log.skipped == 1 else f"{log.skipped:,} lines were"
+        sys.stderr.write(f"headgate: {lines} not Headgate's, and skipped\n")
+    return log

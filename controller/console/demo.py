@@ -26,7 +26,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from controller.console.reading import fold, read_lines
+from controller.console.logs import read_lines
+from controller.console.reading import fold
 from states.machine import State
 
 Line = dict[str, Any]

@@ -1,12 +1,13 @@
 """`headgate backup` and `headgate restore`: a backup counts once it was restored and checked."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from controller.console.reading import UnreadableLog, fold
 from controller.record import backup
 from controller.record.errors import BackupUnusable
 from controller.record.store import Store
-from states.status import Status
+from states.status import LATER, Status
 
 
 def back_up(store: Store, path: Path) -> str:
@@ -38,13 +39,26 @@ def whole(store: Store) -> None:
         name = beat["application"]
         if not beat["releases"]:
             continue
-        if list(map(_essence, told.statuses(name))) != list(map(_essence, found.statuses(name))):
+        if not _agree(told.statuses(name), found.statuses(name)):
             raise BackupUnusable(
                 f"the journal and the tables of {store.place.name} disagree about {name}: "
                 "compare `headgate history` with `headgate status`"
             )
 
 
-def _essence(status: Status) -> Status:
-    """A status but for the numbers in a hold's sentence, which earlier versions did not tell."""
-    return {**status, "hold": "held" if status["hold"] else None}
+def _agree(told: Sequence[Status], found: Sequence[Status]) -> bool:
+    """Whether the journal tells what the tables say, as far as the version that wrote it did."""
+    if len(told) != len(found):
+        return False
+    return all(
+        _essence(one, one) == _essence(other, one) for one, other in zip(told, found, strict=True)
+    )
+
+
+def _essence(status: Status, told: Status) -> dict[str, object]:
+    """A status without what earlier versions did not tell: the numbers in a hold's sentence, and
+    some fields.
+    """  # noqa: D205 - one sentence
+    untold = LATER if told["evidence_span"] is None else ()
+    essence = {name: value for name, value in status.items() if name not in untold}
+    return essence | {"hold": "held" if status["hold"] else None}

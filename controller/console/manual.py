@@ -78,18 +78,32 @@ PANELS: Mapping[str, Mapping[str, Entry]] = {
             "Send users home whom no daemon looks after any more.",
             "headgate dead-man --config headgate.yaml --after 15m",
         ),
+        "notify": _entry(
+            "Who is told of what happens, and whether it arrives.",
+            "headgate notify",
+            "headgate notify --test",
+        ),
     },
     "Look": {
         "status": _entry(
             "What state each release is in, and why.",
             "headgate status",
+            "headgate status --watch",
             "headgate status rag-chatbot/7 --json",
+            "headgate status rag-chatbot/7 --wait --timeout 2h",
             "headgate status --logs headgate.log",
         ),
         "history": _entry(
             "Everything that happened, in order.",
             "headgate history rag-chatbot/7",
             "headgate history rag-chatbot --logs headgate.log --json",
+            "headgate history rag-chatbot --event order.given",
+        ),
+        "events": _entry(
+            "What the log may tell, event by event.",
+            "headgate events",
+            "headgate events gate.verdict",
+            "headgate events --schema",
         ),
         "explain": _entry(
             "Why a release is where it is, with the numbers.",
@@ -115,6 +129,7 @@ PANELS: Mapping[str, Mapping[str, Entry]] = {
         "pause": _entry(
             "Raise no exposure until resume; harm still closes.",
             'headgate pause rag-chatbot/7 --reason "a look at the answers first"',
+            "headgate pause rag-chatbot/7 --url http://127.0.0.1:8350",
         ),
         "resume": _entry(
             "Go on after pause; the step's proof starts anew.",

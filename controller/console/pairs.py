@@ -22,6 +22,7 @@ from controller.console.common import (
     fail,
     in_words,
     opened,
+    say,
 )
 from controller.places import meant
 from controller.record.redaction import printable
@@ -61,9 +62,9 @@ def pairs(
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
         return
-    sys.stdout.write(f"{attempt.key}: {seen.because or 'no replay has ended'}\n")
+    say(f"{attempt.key}: {seen.because or 'no replay has ended'}")
     for one in seen.worst:
-        sys.stdout.write(f"{one.request}  {one.why}\n")
+        say(f"{one.request}  {one.why}")
         if text:
             sys.stdout.writelines(f"  {line}\n" for line in _lines(texts.get(one.request)))
 

@@ -5,26 +5,23 @@ what it can prove: a release's own line carries its whole status, and a heartbea
 is shown of its application. For anything else it says that it begins too late.
 """
 
-import gzip
-import json
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import itertools
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
-from typing import IO, Any, cast
+from functools import cached_property
+from typing import Any, cast
 
+from controller.console.index import Held, Index, Subject, Table, stamp_of
 from controller.places import meant
-from controller.record.lines import HEARTBEAT, STATUS, Line
+from controller.record.lines import FACTS, HEARTBEAT, STATUS, Line
 from states.machine import State
-from states.status import Status
+from states.status import Status, rfc3339
 
 ROLLED_BACK, PERSON, FINE = 1, 3, 0
 """Exit codes of reading commands, the worst first."""
-
-LOGGED = ("timestamp", "level", "event")
-"""What every line of the daemon's log has."""
 
 Key = tuple[str, int]
 """Version and attempt."""
@@ -50,70 +47,6 @@ class UnreadableLog(ReadingError):  # noqa: N818
     """A log file cannot be read."""
 
 
-class Lines:
-    """The journal lines and heartbeats in some files, read as they are asked for.
-
-    Whatever else stands in the files is skipped: `skipped` counts what another program wrote, and
-    `damaged` names what was cut short, or is no JSON although it begins like it.
-    """
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        self._paths = paths
-        self.skipped = 0
-        self.damaged: list[str] = []
-
-    def __iter__(self) -> Iterator[Line]:
-        self.skipped, self.damaged = 0, []
-        for path in self._paths:
-            try:
-                with _opened(path) as file:
-                    yield from self._parsed(path, file)
-            except (OSError, EOFError, gzip.BadGzipFile) as error:
-                reason = getattr(error, "strerror", None) or "it is damaged"
-                raise UnreadableLog(f"{path} cannot be read: {reason}") from error
-
-    def _parsed(self, path: str, file: IO[bytes]) -> Iterator[Line]:
-        for number, raw in enumerate(file, start=1):
-            try:
-                line = json.loads(raw)
-            except ValueError:
-                if raw.lstrip().startswith(b"{"):
-                    self.damaged.append(f"{path}:{number}")
-                elif raw.strip():
-                    self.skipped += 1
-                continue
-            if _numbered(line):
-                yield line
-            elif not _told(line):
-                self.skipped += 1
-
-
-def read_lines(paths: Sequence[str] | str) -> Lines:
-    """Our lines in JSON-lines files, plain or .gz; `-` is standard input."""
-    return Lines([paths] if isinstance(paths, str) else list(paths))
-
-
-def _opened(path: str) -> AbstractContextManager[IO[bytes]]:
-    if path == "-":
-        return nullcontext(sys.stdin.buffer)
-    if path.endswith(".gz"):
-        return cast("IO[bytes]", gzip.open(path, "rb"))
-    return Path(path).open("rb")
-
-
-def _told(line: object) -> bool:
-    """It has the form of the daemon's lines; those that tell of no change have no number."""
-    return isinstance(line, dict) and all(isinstance(line.get(name), str) for name in LOGGED)
-
-
-def _numbered(line: Any) -> bool:  # noqa: ANN401 - any JSON value
-    """It is a line of the journal, or a heartbeat."""
-    if not isinstance(line, dict) or not isinstance(line.get("event"), str):
-        return False
-    number = line.get("as_of_seq" if line["event"] == HEARTBEAT else "seq")
-    return isinstance(number, int) and not isinstance(number, bool)
-
-
 @dataclass
 class _Application:
     """What is known of an application at the end of the lines."""
@@ -121,6 +54,8 @@ class _Application:
     facts: Line = field(default_factory=dict)
     releases: dict[Key, Status] = field(default_factory=dict)
     """Each release as last told, without what it had from the application as a whole."""
+    looks: dict[Key, tuple[int, list[Line]]] = field(default_factory=dict)
+    """What a heartbeat told of a release's guards, and the stretch of evidence it told of."""
 
     def newest(self, version: str | None) -> Key | None:
         """The latest attempt at a version that the lines tell of."""
@@ -156,8 +91,7 @@ class _Application:
 
     def learn(self, line: Line) -> None:
         """Take in a journal line or a heartbeat."""
-        wanted = ("stable", "live", "unproven", "application_hold")
-        self.facts = {name: line[name] for name in wanted if name in line}
+        self.facts = {name: line[name] for name in FACTS if name in line}
         if line["event"] == HEARTBEAT:
             for told in line["releases"]:
                 self._learn_release(told)
@@ -171,7 +105,10 @@ class _Application:
             own |= {"hold": None, "needs_person": False}
         State(told["state"])
         datetime.fromisoformat(told["since"])
-        self.releases[str(int(told["version"])), int(told["attempt"])] = cast("Status", own)
+        key = str(int(told["version"])), int(told["attempt"])
+        self.releases[key] = cast("Status", own)
+        if "guards" in told and "evidence_span" in told and "event" not in told:
+            self.looks[key] = told["evidence_span"], told["guards"]
 
     def status(self, key: Key) -> Status:
         """A release's status at the end of the lines, whichever line changed it.
@@ -213,32 +150,143 @@ class Explanation:
 
 
 class Book:
-    """All that a set of lines tells: the state at their end, and the way to it."""
+    """All that a log tells: the state at its end, and the way to it.
 
-    def __init__(self, rows: dict[int, Line], heartbeats: Iterable[Line]) -> None:
-        beats = sorted(heartbeats, key=lambda line: int(line["as_of_seq"]))
-        last = max([*rows, *(int(line["as_of_seq"]) for line in beats)], default=0)
-        self.begins = last + 1
+    At its end, or at a moment: what had been told until then.
+    """
+
+    def __init__(self, index: Index, at: datetime | None = None) -> None:
+        self._index, self._at = index, at
+        self._until = None if at is None else stamp_of(rfc3339(at))
+        self._last = max(self._end(index.rows, index.row), self._end(index.beats, index.beat))
+        self._numbers = self._in_order()
+        self.begins = self._last + 1 - self._numbers.index(0)
         """The first line of the unbroken run that leads to the last one."""
-        while self.begins - 1 in rows:
-            self.begins -= 1
-        self.rows = [rows[seq] for seq in range(self.begins, last + 1)]
-        self.gap = any(seq < self.begins for seq in rows)
+        first = min((seq for seq in index.rows.seqs if seq > 0), default=self.begins)
+        self.gap = first < self.begins <= self._last
         """Lines of before are there, but not the one that leads on from them."""
-        self._applications: dict[str, _Application] = {}
-        usable = [line for line in beats if line["as_of_seq"] >= self.begins - 1]
+        if not self._last:
+            self.begins = first
+        self._known: dict[str, _Application] = {}
+
+    def _end(self, table: Table, get: Callable[[int], Line | None]) -> int:
+        """The highest seq of a table's lines, of those written until then; 0 without any."""
+        while (number := table.last(self._until)) is not None:
+            if get(number) is not None:
+                return table.seqs[number]
+            table.drop(number)
+        return 0
+
+    def _in_order(self) -> "array[int]":
+        """The lines' numbers, from 1, counted back from the last one; 0 where one is missing."""
+        seqs = self._index.rows.seqs
+        found = array("q", bytes(8 * (len(seqs) + 1)))
+        for number, seq in enumerate(seqs):
+            back = self._last - seq
+            if 0 <= back < len(found) and seq > 0:
+                known = found[back]
+                found[back] = 1 + (self._one_of(known - 1, number) if known else number)
+        return found
+
+    def _one_of(self, one: int, other: int) -> int:
+        """Which of two lines with the same seq to read: they are the same, or one is damaged."""
+        index, places = self._index, self._index.rows.places
+        if index.same(places[one], places[other]) or index.row(other) is None:
+            return one
+        if index.row(one) is None:
+            return other
+        raise LogMixed(
+            f"two different lines have seq {index.rows.seqs[one]}: the log of one store at a time, "
+            "or of the time since its restore, can be read"
+        )
+
+    def row(self, seq: int) -> Line:
+        """The line with this seq, one of those from the first to the last."""
+        line = self._index.row(self._numbers[self._last - seq] - 1)
+        if line is None:
+            raise _damaged(f"seq {seq}", "it cannot be decoded")
+        return line
+
+    def _rows(
+        self, wanted: Callable[[Subject], bool], application: str | None = None
+    ) -> Iterator[Line]:
+        """The lines about what is wanted, of one application or of all, in order."""
+        rows = self._index.rows
+        about = self._subjects[application] if application else rows.about.items()
+        found = {
+            seq
+            for subject, numbers in about
+            if wanted(subject)
+            for seq in map(rows.seqs.__getitem__, numbers)
+            if self.begins <= seq <= self._last
+        }
+        return map(self.row, sorted(found))
+
+    @cached_property
+    def _subjects(self) -> Mapping[str | None, list[tuple[Subject, "array[int]"]]]:
+        """What the lines about each application are about, and their numbers."""
+        found = defaultdict(list)
+        for subject, numbers in self._index.rows.about.items():
+            found[subject.application].append((subject, numbers))
+        return found
+
+    @cached_property
+    def _names(self) -> list[str]:
+        """The applications that the lines tell of."""
+        rows, beats = self._index.rows, self._index.beats
+        told = {
+            subject.application
+            for subject, numbers in rows.about.items()
+            if any(self.begins <= rows.seqs[one] <= self._last for one in reversed(numbers))
+        }
+        beating = {one.application for one in beats.about} - told - {None}
+        told |= {name for name in beating if name and next(self._beats(name), None)}
+        return sorted(name for name in told if name is not None)
+
+    def _beats(self, name: str) -> Iterator[Line]:
+        """The heartbeats of an application that can be used, the latest first.
+
+        One tells of the moment after its row: what changed between it and the first row is unknown.
+        """
+        beats = self._index.beats
+        usable = [
+            number
+            for number in beats.about.get(Subject(name), ())
+            if beats.seqs[number] >= self.begins - 1
+            and (self._until is None or beats.stamps[number] <= self._until)
+        ]
+        usable.sort(key=lambda one: (beats.seqs[one], beats.stamps[one]), reverse=True)
+        for number in usable:
+            line = self._index.beat(number)
+            if line is not None and _sound(line):
+                yield line
+
+    def _application(self, name: str) -> "_Application":
+        """What is known of an application.
+
+        Each release's last line tells all of it, and so does the last heartbeat. Only what neither
+        names is looked for in earlier heartbeats: no line has changed it since.
+        """
+        if name not in self._known:
+            known = self._learnt(name, itertools.islice(self._beats(name), 1))
+            self._known[name] = self._learnt(name, self._beats(name)) if known.missing else known
+        return self._known[name]
+
+    def _learnt(self, name: str, beats: Iterable[Line]) -> "_Application":
+        rows = self._index.rows
+        last: dict[int, bool] = {}
+        for subject, numbers in self._subjects[name]:
+            seqs = map(rows.seqs.__getitem__, numbers)
+            seq = max((one for one in seqs if self.begins <= one <= self._last), default=0)
+            last[seq] = subject.told
+        newest = max(last, default=0)
+        needed = [seq for seq, told in last.items() if seq and (told or seq == newest)]
+        known = _Application()
+        lines = [*map(self.row, needed), *reversed(list(beats))]
         # A heartbeat tells of the moment after its row: the order of equals in a sort is kept.
-        for line in sorted([*self.rows, *usable], key=_position):
-            if "application" in line:
-                known = self._applications.setdefault(line["application"], _Application())
-                try:
-                    known.learn(line)
-                except (KeyError, TypeError, ValueError) as error:
-                    where = f"seq {_position(line)[0]} ({line['event']})"
-                    raise UnreadableLog(
-                        f"{where} is damaged: {_lacking(error)}; read the store with --store, or "
-                        "an undamaged copy"
-                    ) from error
+        for line in sorted(lines, key=_position):
+            known.learn(checked(line))
+        return known
 
     @property
     def whole(self) -> bool:
@@ -255,11 +303,11 @@ class Book:
             raise self._too_late("every release")
         found: list[Status] = []
         for name in self._chosen(application):
-            known = self._applications[name]
+            newest = None if version is None else self._release(name, version)
+            known = self._application(name)
             keys = set(known.releases) if all_ else known.shown
-            if version is not None:
-                newest = self._release(name, version)
-                keys = {key for key in known.releases if key[0] == version} if all_ else {newest}
+            if newest is not None:
+                keys = {key for key in known.releases if key[0] == newest[0]} if all_ else {newest}
             elif known.missing:
                 raise self._too_late(name)
             found += [known.status(key) for key in sorted(keys, key=_order)]
@@ -268,7 +316,7 @@ class Book:
     def waiting(self, selection: str | None = None) -> dict[str, str]:
         """Applications that wait for a person and have no release to show it by, and why."""
         application, _ = _parsed(selection)
-        chosen = {name: self._applications[name] for name in self._chosen(application)}
+        chosen = {name: self._application(name) for name in self._chosen(application)}
         return {
             name: str(known.facts["application_hold"])
             for name, known in chosen.items()
@@ -277,18 +325,21 @@ class Book:
 
     def history(self, selection: str | None = None) -> list[Line]:
         """Everything that happened to what was selected, in order."""
+        return list(self.told(selection))
+
+    def told(self, selection: str | None = None) -> Iterator[Line]:
+        """The history line by line: a log's whole history may be larger than the memory."""
         application, version = _parsed(selection)
         if application is None:
-            rows, known = self.rows, self.whole
+            known, rows = self.whole, self._rows(lambda _: True)
         elif version is None:
             self._chosen(application)
-            rows = [line for line in self.rows if line.get("application") == application]
-            known = self.whole
+            known, rows = self.whole, self._rows(lambda _: True, application)
         else:
             self._release(application, version)
             key = f"{application}/{version}"
-            rows = [line for line in self.rows if line.get("release") == key]
-            known = self.whole or _from_the_start(rows)
+            told = list(self._rows(lambda one: one.release == key, application))
+            known, rows = self.whole or _from_the_start(told), iter(told)
         if not known:
             raise self._too_late(selection or "everything")
         return rows
@@ -324,20 +375,57 @@ class Book:
 
     def verdicts(self, status: Status) -> tuple[Line, ...]:
         """Of each guard of a release the last verdict that the lines tell of."""
+        return _last_verdicts(self.lines_of(status))
+
+    def queued(self, application: str) -> list[Status]:
+        """The releases that wait to begin, and are not among the statuses for that."""
+        if application not in self._names:
+            return []
+        known = self._application(application)
+        waiting = {
+            key for key, one in known.releases.items() if one["state"] == State.REGISTERED
+        } - known.shown
+        newest = {key for key in waiting if known.newest(key[0]) == key}
+        return [known.status(key) for key in sorted(newest, key=_order)]
+
+    def looks_told(self, status: Status) -> list[Line]:
+        """What a heartbeat told of a release's guards; nothing, where proof began anew since."""
+        known = self._application(status["application"])
+        span, looks = known.looks.get((status["version"], status["attempt"]), (0, []))
+        return looks if span == status["evidence_span"] else []
+
+    def lines_of(self, status: Status) -> list[Line]:
+        """The lines of one attempt, as far as they are there."""
         key = status["release"], status["attempt"]
-        rows = [line for line in self.rows if (line.get("release"), line.get("attempt")) == key]
-        return _last_verdicts(rows)
+        return list(
+            self._rows(lambda one: (one.release, one.attempt) == key, status["application"])
+        )
+
+    def facts(self, application: str) -> Line:
+        """What is true of an application as a whole at the end of the lines (`lines.FACTS`)."""
+        return self._application(application).facts
+
+    @property
+    def told_at(self) -> str | None:
+        """When the newest line was written; None, if it does not say."""
+        index = self._index
+        tables = ((index.rows, index.row), (index.beats, index.beat))
+        newest = [
+            get(number) for table, get in tables if (number := table.last(self._until)) is not None
+        ]
+        times = [line["timestamp"] for line in newest if line is not None and "timestamp" in line]
+        return max(times, default=None)
 
     def _foremost(self, application: str) -> list[Status]:
         shown = self.statuses(application)
         if not shown:
             raise UnknownSelection(f"{application} has no release that is stable or under way")
-        live = self._applications[application].live
+        live = self._application(application).live
         return sorted(shown, key=lambda one: (one["version"], one["attempt"]) != live)
 
     def _chosen(self, application: str | None) -> list[str]:
-        names = sorted(self._applications)
-        if application in self._applications:
+        names = self._names
+        if application in names:
             return [application]
         if application is None and (names or self.whole):
             return names
@@ -348,8 +436,11 @@ class Book:
 
     def _release(self, application: str, version: str) -> Key:
         self._chosen(application)
-        known = self._applications[application]
+        known = self._application(application)
         newest = known.newest(version)
+        if newest is None and not self.whole:
+            known = self._known[application] = self._learnt(application, self._beats(application))
+            newest = known.newest(version)
         if newest is not None:
             return newest
         if not self.whole:
@@ -362,37 +453,69 @@ class Book:
         )
 
     def _too_late(self, asked: str) -> LogTooLate:
-        remedy = "give the earlier files as well, or read the store with --store"
-        if not self.rows:
-            return LogTooLate(f"these lines tell nothing of {asked}: {remedy}")
-        first = self.rows[0]
+        remedy = (
+            f"{self._state_from(asked.partition('/')[0])}give the earlier files as well, or read "
+            "the store with --store"
+        )
+        if self.begins > self._last:
+            then = f" until {rfc3339(self._at)}" if self._at else ""
+            return LogTooLate(f"these lines tell nothing of {asked}{then}: {remedy}")
+        time = self.row(self.begins).get("timestamp", "an unknown time")
         if self.gap:
             return LogTooLate(
                 f"the log has a gap, and tells nothing sure of {asked}: seq {self.begins - 1} is "
-                f"missing or damaged, which comes before {first.get('timestamp', 'its next line')};"
-                f" {remedy}"
+                f"missing or damaged, which comes before {time}; {remedy}"
             )
         return LogTooLate(
             f"the log begins too late for {asked}: its first line is seq {self.begins}, at "
-            f"{first.get('timestamp', 'an unknown time')}; {remedy}"
+            f"{time}; {remedy}"
         )
 
+    def _state_from(self, name: str) -> str:
+        """From when on the state of an application is told, by its first usable heartbeat."""
+        beats = self._index.beats
+        some = (
+            (beats.stamps[number], number)
+            for number in beats.about.get(Subject(name), ())
+            if beats.seqs[number] >= self.begins - 1
+        )
+        first = next(filter(None, (self._index.beat(number) for _, number in sorted(some))), None)
+        if first is not None:
+            return f"it tells the state of {name} from {first.get('timestamp')} on; "
+        told = f"it tells the state of {name} from the next {HEARTBEAT} line of it on; "
+        return told if name in self._names else ""
 
-def fold(lines: Iterable[Line]) -> Book:
-    """Fold lines by `seq`; the order in which they come, and how often, makes no difference."""
-    rows: dict[int, Line] = {}
-    heartbeats: list[Line] = []
-    for line in lines:
-        if line["event"] == HEARTBEAT:
-            heartbeats.append(line)
-            continue
-        known = rows.setdefault(line["seq"], line)
-        if known != line:
-            raise LogMixed(
-                f"two different lines have seq {line['seq']}: the log of one store at a time, "
-                "or of the time since its restore, can be read"
-            )
-    return Book(rows, heartbeats)
+
+def fold(lines: Iterable[Line] | Index, at: datetime | None = None) -> Book:
+    """Fold lines by `seq`; the order in which they come, and how often, makes no difference.
+
+    `at`: as if that were the end of the log.
+    """
+    return Book(lines if isinstance(lines, Index) else Held(map(checked, lines)), at)
+
+
+def checked(line: Line) -> Line:
+    """The same line; `UnreadableLog`, where what it tells of a release is damaged."""
+    try:
+        if "application" in line:
+            _Application().learn(line)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(f"seq {_position(line)[0]} ({line['event']})", _lacking(error)) from error
+    return line
+
+
+def _sound(line: Line) -> bool:
+    try:
+        checked(line)
+    except UnreadableLog:
+        return False
+    return True
+
+
+def _damaged(where: str, why: str) -> UnreadableLog:
+    return UnreadableLog(
+        f"{where} is damaged: {why}; read the store with --store, or an undamaged copy"
+    )
 
 
 def _last_verdicts(rows: Iterable[Line]) -> tuple[Line, ...]:

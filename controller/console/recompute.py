@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from controller.console.reading import ReadingError, own
-from controller.record.lines import STATUS, Line
+from controller.record.lines import FACTS, STATUS, Line
 from controller.record.redaction import clean
 from policies.evidence import Block
 from policies.fuse import Fuse, Minute
@@ -28,7 +28,7 @@ _INPUTS: Final = frozenset({
 })  # fmt: skip
 _FRAME: Final = frozenset({
     *STATUS,
-    *("timestamp", "level", "event", "seq", "live", "unproven", "application_hold"),
+    *("timestamp", "level", "event", "seq", *FACTS),
     "state_because",
 })  # fmt: skip
 

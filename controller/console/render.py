@@ -9,54 +9,19 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.console.reading import Explanation, own
-from controller.record.lines import STATUS, Line
+from controller.console.tree import headline
+from controller.record.lines import FACTS, STATUS, Line
 from controller.record.redaction import printable
-from states.machine import State
 from states.status import Status
 
-STYLES = {
-    State.REGISTERED: "dim",
-    State.PROVISIONING: "cyan",
-    State.TESTING: "cyan",
-    State.CANARY: "yellow",
-    State.PRODUCTION: "green",
-    State.ROLLED_BACK: "red",
-    State.RETIRED: "dim",
-}
 LEVELS = {"warning": "yellow", "error": "red"}
 _NOT_NUMBERS = {
     *STATUS,
-    *("timestamp", "level", "event", "seq", "live", "unproven", "application_hold"),
+    *("timestamp", "level", "event", "seq", *FACTS),
     *("state_because", "guard", "verdict", "observe", "verdict_weight"),
     *("silences", "fuse", "before"),
 }
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-
-
-def print_statuses(
-    console: Console,
-    statuses: Sequence[Status],
-    waiting: Mapping[str, str],
-    now: datetime,
-    verdicts: Callable[[Status], Iterable[Line]] = lambda _: (),
-) -> None:
-    """Print one block for each application: its releases, the live one first.
-
-    Under a release in Canary stands what each of its guards said last.
-    """
-    names = sorted({one["application"] for one in statuses} | set(waiting))
-    if not names:
-        _say(console, Text("No application has a release yet."))
-    for name in names:
-        _say(console, Text(name, style="bold"))
-        if name in waiting:
-            _labelled(console, [("hold", f"{waiting[name]} (a person must act)")], 2)
-        own = [one for one in statuses if one["application"] == name]
-        for one in sorted(own, key=lambda told: int(told["version"]), reverse=True):
-            _say(console, Text("  ").append_text(_headline(one)))
-            guards = verdicts(one) if one["state"] == State.CANARY else ()
-            said = [(str(line.get("guard")), _said(line)) for line in guards]
-            _labelled(console, [*_details(one, now), *said], 4)
 
 
 def print_history(console: Console, rows: Iterable[Line]) -> None:
@@ -67,7 +32,7 @@ def print_history(console: Console, rows: Iterable[Line]) -> None:
 
 def print_explanation(console: Console, told: Explanation, now: datetime) -> None:
     """Print why a release is where it is, and then the way there."""
-    _say(console, _headline(told.status))
+    _say(console, headline(told.status, now, fancy=False))
     _labelled(console, _details(told.status, now), 2)
     if told.verdicts:
         _title(console, "Last verdicts")
@@ -112,35 +77,15 @@ def _judged(line: Line) -> str:
     return f"{line.get('guard')} {line.get('verdict')}{at}{observed}"
 
 
-def _said(line: Line) -> str:
-    return f"{line.get('verdict')}: {line.get('because', '')}"
-
-
 def _shortly(value: object) -> str:
     """A number in full; of a list, such as the minutes that a fuse saw, how long it is."""
     return f"{len(value)} of them" if isinstance(value, list) else str(value)
 
 
-def _headline(one: Status) -> Text:
-    text = Text(one["release"], style="bold")
-    if one["attempt"] > 1:
-        text.append(f" (attempt {one['attempt']})")
-    text.append("  ").append(one["state"], style=STYLES[State(one["state"])])
-    if one["steps"] and one["step"]:
-        text.append(f", step {one['step']} of {len(one['steps'])}")
-    text.append(f", {one['weight']} % of users")
-    seen = one["weight_seen"]
-    if seen is not None and seen != one["weight"]:
-        text.append(f" (seen {seen} %)", style="yellow")
-    if not one["settled"]:
-        text.append(", not settled yet", style="yellow")
-    return text
-
-
 def _details(one: Status, now: datetime) -> list[tuple[str, str]]:
     since = datetime.fromisoformat(one["since"])
     rows = [
-        ("since", f"{_time(one['since'])} UTC ({_ago(now, since)})"),
+        ("since", f"{_time(one['since'])} UTC ({ago(now, since)})"),
         ("because", one["because"]),
     ]
     if one["hold"] is not None:
@@ -172,6 +117,14 @@ def _transition(line: Line) -> str:
     if line.get("trigger") == "retreat":
         return f"the gate shuts, step {line.get('step')} is kept"
     return f"step {line.get('step')} of {len(line.get('steps', []))}, {line.get('weight')} %"
+
+
+def _ordered(line: Line) -> str:
+    """Who ordered what; by HTTP whoever has the token may say any name."""
+    claimed = " (over HTTP, as the token's holder says)" if line.get("via") == "http" else ""
+    overrides = line.get("overrides") or []
+    past = f", past this: {'; '.join(map(str, overrides))}" if overrides else ""
+    return f"{line.get('actor')}{claimed} ordered {_word(line)}{past}"
 
 
 def _tested(line: Line) -> str:
@@ -207,6 +160,9 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
     "release.confirmed": lambda _: "confirmed",
     "release.held": lambda _: "held",
     "release.freed": lambda _: "goes on",
+    "release.resumed": lambda _: "goes on after the pause",
+    "rollback.blocked": lambda _: "the way back is blocked",
+    "rollback.ready": lambda _: "the way back is free again",
     "tests.finished": _tested,
     "staging.created": lambda line: f"staging endpoint {line.get('endpoint')} is there",
     "staging.passed": lambda line: f"passed on staging endpoint {line.get('endpoint')}",
@@ -231,8 +187,9 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
         f"alias {line.get('alias')} moved from {line.get('from_version', 'nothing')} "
         f"to {line.get('to_version', 'nothing')}"
     ),
-    "order.given": lambda line: f"{line.get('actor')} ordered {_word(line)}",
+    "order.given": _ordered,
     "order.refused": lambda _: "what was ordered was not done",
+    "apply.started": lambda _: "is being applied",
     "apply.finished": lambda _: "applied",
     "endpoint.permitted": lambda _: "permissions were given",
     "release.removed": lambda _: "is taken from the endpoint",
@@ -244,8 +201,9 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
 
 
 def _word(line: Line) -> object:
-    """What was ordered: of a release, of a change by others, or of how the endpoint is set up."""
-    return line.get("answer") or ("apply" if "apply" in line else line.get("order"))
+    """What was ordered; earlier lines tell it by what else they have."""
+    told = line.get("verb") or line.get("answer")
+    return told or ("apply" if "apply" in line else line.get("order"))
 
 
 def _numbers(line: Line) -> Line:
@@ -281,7 +239,8 @@ def _time(stamp: str) -> str:
     return stamp[:19].replace("T", " ")
 
 
-def _ago(now: datetime, since: datetime) -> str:
+def ago(now: datetime, since: datetime) -> str:
+    """How long before now something was, in the largest unit of which it is two or more."""
     seconds = max(0, int((now.astimezone(UTC) - since).total_seconds()))
     for unit, length in _UNITS:
         if seconds >= 2 * length or unit == "s":

@@ -15,6 +15,7 @@ from controller.console.common import (
     WORKSPACE,
     Json,
     Logs,
+    ReadingCommand,
     Release,
     StoreUrl,
     book_of,
@@ -34,7 +35,7 @@ Html = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=ReadingCommand)
 def report(  # noqa: PLR0913, PLR0917 - typer's way: its options
     selection: Release,
     config: Annotated[
@@ -73,8 +74,10 @@ def _release(  # noqa: PLR0913 - its options
     *,
     as_json: bool,
 ) -> None:
-    from controller.console import dossier, page  # noqa: PLC0415 - with the judging
+    from controller.console import dossier  # noqa: PLC0415 - with the judging
     from controller.console.account import account  # noqa: PLC0415
+    from controller.pages import page  # noqa: PLC0415
+    from controller.pages import release as release_page  # noqa: PLC0415
 
     told = account(book_of(logs, store), selection)
     if config is not None:
@@ -84,7 +87,7 @@ def _release(  # noqa: PLR0913 - its options
         with _asking("looking up its bad requests"):
             told = looked_up(told, settings, ProcessSettings.read())
     if html is not None:
-        page.write(html, dossier.document(told))
+        page.write(html, release_page.document(told))
     if as_json:
         sys.stdout.write(json.dumps(told.as_json(), indent=2) + "\n")
     else:
@@ -94,7 +97,8 @@ def _release(  # noqa: PLR0913 - its options
 def _traffic(
     name: str, config: Path | None, days: int, html: Path | None, *, as_json: bool
 ) -> None:
-    from controller.console import page, traffic  # noqa: PLC0415 - only here
+    from controller.console import traffic  # noqa: PLC0415 - only here
+    from controller.pages import page  # noqa: PLC0415
 
     if config is None:
         raise SettingsError(

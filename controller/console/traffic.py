@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from controller.console.charts import DASHES, Point, Series, plot
-from controller.console.page import element, page, pairs, section, table
 from controller.console.tables import WIDE
+from controller.pages.charts import DASHES, Point, Series, plot
+from controller.pages.page import element, page, pairs, section, table
 from controller.record.redaction import printable
 from controller.settings import ApplicationSettings, ProcessSettings, SettingsError
 from policies.words import amount, percent

@@ -1,19 +1,28 @@
-"""The commands that ask something of a release: orders, and answers to what others changed."""
+"""The commands that ask something of a release: orders, and answers to what others changed.
 
-import getpass
-import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Literal
+Each goes into the store, or to a daemon over HTTP, and means the same by either way.
+"""
+
+from typing import Annotated
 
 import typer
 
 from controller.console import completing
-from controller.console.common import Application, Reason, Release, StoreUrl, in_words, opened
+from controller.console.common import (
+    Application,
+    Reason,
+    Release,
+    StoreUrl,
+    Url,
+    actor,
+    complain,
+    daemon_of,
+    in_words,
+    opened,
+    say,
+)
 from controller.console.ringing import ring
-from states.release import Order
-
-if TYPE_CHECKING:
-    from controller.record.store import Store
+from controller.record.asking import Asked, Asking, obey
 
 app = typer.Typer()
 Version = Annotated[str, typer.Argument(metavar="APP/VERSION", autocompletion=completing.releases)]
@@ -23,40 +32,43 @@ Override = Annotated[
 
 
 @app.command()
-def pause(release: Release, reason: Reason = "", store: StoreUrl = None) -> None:
+def pause(release: Release, reason: Reason = "", store: StoreUrl = None, url: Url = None) -> None:
     """Raise no exposure until `resume`; harm still closes the gate."""
-    _order(release, Order.PAUSE, reason, store)
+    _say("pause", release, reason, store, url)
 
 
 @app.command()
-def resume(release: Release, reason: Reason = "", store: StoreUrl = None) -> None:
+def resume(release: Release, reason: Reason = "", store: StoreUrl = None, url: Url = None) -> None:
     """Go on after `pause`; the step's proof starts anew."""
-    _order(release, Order.RUN, reason, store)
+    _say("resume", release, reason, store, url)
 
 
 @app.command()
-def abort(release: Release, reason: Reason = "", store: StoreUrl = None) -> None:
+def abort(release: Release, reason: Reason = "", store: StoreUrl = None, url: Url = None) -> None:
     """Go back to the stable version, from any state."""
-    _order(release, Order.ABORT, reason, store)
+    _say("abort", release, reason, store, url)
 
 
 @app.command()
-def adopt(application: Application, reason: Reason = "", store: StoreUrl = None) -> None:
+def adopt(
+    application: Application, reason: Reason = "", store: StoreUrl = None, url: Url = None
+) -> None:
     """Take what others changed as it was found; another version at 100 % becomes stable."""
-    _answer(application, "adopt", reason, store)
+    _say("adopt", application, reason, store, url)
 
 
 @app.command()
-def revert(application: Application, reason: Reason = "", store: StoreUrl = None) -> None:
+def revert(
+    application: Application, reason: Reason = "", store: StoreUrl = None, url: Url = None
+) -> None:
     """Put back what others changed, once."""
-    _answer(application, "revert", reason, store)
+    _say("revert", application, reason, store, url)
 
 
 @app.command()
-def approve(release: Release, reason: Reason = "", store: StoreUrl = None) -> None:
+def approve(release: Release, reason: Reason = "", store: StoreUrl = None, url: Url = None) -> None:
     """Let a release past what it asks: its approval, or an input that changed."""
-    name, version = _parts(release)
-    _say(store, name, lambda record, actor: record.approve(name, version, actor, reason))
+    _say("approve", release, reason, store, url)
 
 
 @app.command()
@@ -65,62 +77,70 @@ def promote(
     reason: Reason = "",
     override: Override = False,  # noqa: FBT002 - typer's way
     store: StoreUrl = None,
+    url: Url = None,
 ) -> None:
     """Open the next step, or end the bake, now; without proof only with --override."""
-    name, version = _parts(release)
-    _say(
-        store,
-        name,
-        lambda record, actor: record.promote(name, version, actor, reason, override=override),
-    )
+    _say("promote", release, reason, store, url, override=override)
 
 
 @app.command("release")
-def begin(version: Version, reason: Reason = "", store: StoreUrl = None) -> None:
+def begin(version: Version, reason: Reason = "", store: StoreUrl = None, url: Url = None) -> None:
     """Release a version, old or new, before those that start by themselves."""
-    name, number = _parts(version)
-    _say(store, name, lambda record, actor: record.begin(name, number, "release", actor, reason))
+    _say("release", version, reason, store, url)
 
 
 @app.command()
-def retry(release: Release, reason: Reason = "", store: StoreUrl = None) -> None:
+def retry(release: Release, reason: Reason = "", store: StoreUrl = None, url: Url = None) -> None:
     """Try a version again that was rolled back."""
-    name, version = _parts(release)
-    _say(store, name, lambda record, actor: record.begin(name, version, "retry", actor, reason))
+    _say("retry", release, reason, store, url)
 
 
 @app.command()
-def undo(application: Application, reason: Reason = "", store: StoreUrl = None) -> None:
-    """Go back to the version that was stable before; what is under way is aborted."""
-    _say(store, application, lambda record, actor: record.undo(application, actor, reason))
-
-
-def _parts(selection: str) -> tuple[str, str | None]:
-    name, _, version = selection.partition("/")
-    return name, version or None
-
-
-def _order(selection: str, order: Order, reason: str, url: str | None) -> None:
-    name, version = _parts(selection)
-    _say(url, name, lambda record, actor: record.give_order(name, version, order, actor, reason))
-
-
-def _answer(
-    application: str, word: Literal["adopt", "revert"], reason: str, url: str | None
+def undo(
+    application: Application, reason: Reason = "", store: StoreUrl = None, url: Url = None
 ) -> None:
-    _say(
-        url,
-        application,
-        lambda record, actor: record.give_answer(application, word, actor, reason),
-    )
+    """Go back to the version that was stable before; what is under way is aborted."""
+    _say("undo", application, reason, store, url)
 
 
-def _say(url: str | None, application: str, give: Callable[["Store", str], str]) -> None:
+def _say(  # noqa: PLR0913 - an order has this many parts
+    verb: Asking,
+    selection: str,
+    reason: str,
+    store: str | None,
+    url: str | None,
+    *,
+    override: bool = False,
+) -> None:
+    name, _, version = selection.partition("/")
     with in_words():
-        record = opened(url)
-        try:
-            said = give(record, getpass.getuser())
-        finally:
-            record.close()
-    sys.stdout.write(f"{said}\n")
-    ring(application)
+        asked = Asked(
+            verb=verb,
+            application=name,
+            version=version or None,
+            actor=actor(),
+            reason=reason,
+            override=override,
+        )
+        said = given(asked, store, url)
+    say(said)
+
+
+def given(asked: Asked, store: str | None, url: str | None) -> str:
+    """Give an order by the way that was chosen; what will be done, in a sentence."""
+    daemon = daemon_of(store, url)
+    if daemon is not None:
+        return daemon.order(asked)
+    from controller.record.hearing import unheard  # noqa: PLC0415 - asking a daemon needs no store
+
+    record = opened(store)
+    try:
+        said = obey(record, asked)
+        nobody = unheard(record, asked.application)
+    finally:
+        record.close()
+    if nobody is not None:
+        complain(f"note: {nobody}")
+    else:
+        ring(asked.application)
+    return said

@@ -1,5 +1,6 @@
 """Acting: each call was journalled before it is sent, is sent once, and is absolute."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -7,7 +8,7 @@ import structlog
 from controller.daemon.backoff import Backoff
 from controller.record.budget import Budget
 from controller.record.store import Store
-from controller.workspace.errors import Unreachable, WorkspaceError
+from controller.workspace.errors import Unreachable, WorkspaceError, met
 from controller.workspace.registry import Registry
 from controller.workspace.serving import Endpoints, ServingSettings
 from states.plan import (
@@ -28,6 +29,10 @@ STAGING = (CreateStaging, RemoveStaging)
 log = structlog.get_logger()
 
 
+def _uncounted(_: str, __: str) -> None:
+    pass
+
+
 @dataclass
 class Actor:
     """The hands of one application."""
@@ -42,6 +47,8 @@ class Actor:
     staging_backoff: Backoff
     staging: ServingSettings | None = None
     """How a version is served on the staging endpoint; None: as on the application's own."""
+    counted: Callable[[str, str], None] = _uncounted
+    """Told the kind of each call, and what came of it."""
 
     def affordable(self, application: Application, calls: tuple[Call, ...]) -> tuple[Call, ...]:
         """The calls to commit and send now; while sending to their endpoint fails, they wait."""
@@ -57,6 +64,7 @@ class Actor:
         try:
             self._send(application, call)
         except WorkspaceError as error:
+            self.counted(call.kind, met(error))
             log.warning(
                 "call.failed",
                 application=application.name,
@@ -70,6 +78,7 @@ class Actor:
             if error.outcome != "open":
                 self.store.settle_call(number, error.outcome, str(error))
             return
+        self.counted(call.kind, "done")
         self._backoff(call).succeeded()
         self.store.settle_call(number, "done", "the workspace took it")
 

@@ -45,6 +45,8 @@ class Backoff:
     draw: Draw = _OWN
     clock: Callable[[], float] = time.monotonic
     """Seconds, of a clock that never jumps."""
+    quiet: bool = False
+    """Whoever uses it tells of it by itself."""
     failures: int = 0
     _until: float = field(default=0.0, init=False)
     _since: float = field(default=0.0, init=False)
@@ -59,7 +61,7 @@ class Backoff:
             wait = max(wait, min(max(float(asked), FIRST_S), MOST_S))
         self._since = self.clock()
         self._until = self._since + wait
-        if self.failures == TOLD_AT:
+        if self.failures == TOLD_AT and not self.quiet:
             log.warning(
                 "workspace.backoff",
                 because=f"{self.what} failed {TOLD_AT} times in a row: it is tried less and less "
@@ -68,7 +70,7 @@ class Backoff:
 
     def succeeded(self) -> None:
         """Wait no more."""
-        if self.failures >= TOLD_AT:
+        if self.failures >= TOLD_AT and not self.quiet:
             log.info("workspace.recovered", because=f"{self.what} succeeds", failures=self.failures)
         self.failures, self._until = 0, 0.0
 

@@ -13,16 +13,17 @@ from types import FrameType
 
 import structlog
 
+from controller.daemon.instruments import Instruments
 from controller.daemon.lanes import Passes, Runs
 from controller.daemon.tenure import Tenure
 from controller.daemon.tick import Tick
 from controller.daemon.watchdog import Watchdog
 from controller.record.errors import RecordError
+from controller.record.lines import HEARTBEAT_EVERY
 from controller.record.printer import Printer
 from controller.record.store import Store
 from states.plan import Event
 
-HEARTBEAT = timedelta(minutes=5)
 DRAIN_S = 30.0
 """Longest wait for passes under way when the daemon is asked to end."""
 RESCUE_S = 5.0
@@ -50,6 +51,7 @@ class Daemon:
         tenure: Tenure | None = None,
         *,
         begin: Callable[[], None] = _nothing,
+        instruments: Instruments | None = None,
     ) -> None:
         """`begin` is called at the begin of each beat."""
         self._begin = begin
@@ -57,7 +59,8 @@ class Daemon:
         self._printer = printer
         self._applications = passes
         self.tenure = tenure or Tenure(passes.keys())
-        self.passes = Passes(passes, store, tenure=self.tenure)
+        counting = instruments or Instruments()
+        self.passes = Passes(passes, store, tenure=self.tenure, instruments=counting)
         self.watchdog = Watchdog(poll, self.passes.longest_s)
         self._tick = Tick(poll)
         self._over = threading.Event()
@@ -105,6 +108,11 @@ class Daemon:
         else:
             self.watchdog.beaten()
 
+    @property
+    def ending(self) -> bool:
+        """It was asked to end, and begins no pass any more."""
+        return self._over.is_set()
+
     def ring(self, names: Collection[str]) -> Collection[str]:
         """Look at applications at once; these are those of them that are looked after here."""
         rung = self.passes.ring(names)
@@ -140,7 +148,10 @@ class Daemon:
 
     def _tell_state(self) -> None:
         now = time.monotonic()
-        due = self._heartbeat_at is None or now - self._heartbeat_at >= HEARTBEAT.total_seconds()
+        due = (
+            self._heartbeat_at is None
+            or now - self._heartbeat_at >= HEARTBEAT_EVERY.total_seconds()
+        )
         if not due or (self._told is not None and not self._told.done()):
             return
         self._heartbeat_at = now

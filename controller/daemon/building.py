@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from controller.daemon.act import Actor
 from controller.daemon.backoff import Backoff
 from controller.daemon.beat import Daemon
 from controller.daemon.collect import Collector
 from controller.daemon.golden_table import GoldenReader
+from controller.daemon.instruments import Instruments
 from controller.daemon.leaps import Leaps, steady
 from controller.daemon.observe import Observer
 from controller.daemon.passes import Pass
@@ -46,11 +48,15 @@ def built(  # noqa: PLR0913, PLR0917 - what a daemon is made of
     process: ProcessSettings,
     readiness: Readiness,
     tenure: Tenure,
-) -> Daemon:
-    """The daemon, connected; `Unconfigured` where no credentials are found."""
+) -> tuple[Daemon, "Shared"]:
+    """The daemon, connected, and its parts; `Unconfigured` where no credentials are found."""
     shared = Shared(warehouse, store)
     passes = passes_of(applications, shared, store, printer, process, readiness, tenure)
-    return Daemon(store, printer, passes, process.poll, tenure, begin=shared.listing.renew)
+    begin, instruments = shared.listing.renew, shared.instruments
+    daemon = Daemon(
+        store, printer, passes, process.poll, tenure, begin=begin, instruments=instruments
+    )
+    return daemon, shared
 
 
 class Shared:
@@ -64,6 +70,7 @@ class Shared:
         self.statements = Statements(self.client, warehouse)
         self.recorded = RecordedRequests(self.client, warehouse, self.table)
         self.budget = Budget(shared=store.shared)
+        self.instruments = Instruments()
 
 
 def passes_of(  # noqa: PLR0913, PLR0917 - what passes are made of
@@ -120,6 +127,7 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         listing=listing,
         aborted=lambda: name in store.urgent(),
         seen=readiness.seen,
+        counted=partial(shared.instruments.called, "read"),
     )
     sending = Backoff(f"sending to {settings.endpoint}")
     actor = Actor(
@@ -131,6 +139,7 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         sending,
         Backoff(f"sending to {settings.endpoint}'s staging endpoint"),
         staging=_staging(settings),
+        counted=partial(shared.instruments.called, "write"),
     )
     examples = Examples(shared.client, shared.warehouse, counted)
     return Pass(

@@ -14,10 +14,14 @@ from datetime import timedelta
 from pathlib import Path
 
 from controller import settings as configuration
+from controller.daemon.courier import couriers
+from controller.daemon.instruments import Instruments
 from controller.daemon.main import warehouse_of
 from controller.daemon.passes import Pass
 from controller.daemon.readiness import Readiness
+from controller.daemon.receivers import senders
 from controller.daemon.tenure import Tenure
+from controller.notify import NotifySettings
 from controller.record.errors import OrderRefused, StoreHeld
 from controller.record.leases import Leases
 from controller.record.printer import Printer
@@ -41,7 +45,12 @@ class Done:
     sentence: str
 
 
-def run(config: Path, process: ProcessSettings, after: timedelta) -> Done:
+def run(
+    config: Path,
+    process: ProcessSettings,
+    after: timedelta,
+    notify: NotifySettings | None = None,
+) -> Done:
     """Look once, and stay until those who are sent home have arrived, or `PATIENCE` is over."""
     loaded, warehouse = configuration.load(config), warehouse_of(process)
     store = Store(process.store, create=False)
@@ -51,7 +60,7 @@ def run(config: Path, process: ProcessSettings, after: timedelta) -> Done:
             return Done(WELL, f"nothing to do: no release was left alone for {duration(after)}")
         try:
             with store.hold_lock():
-                return _take_over(loaded, warehouse, store, process, forsaken)
+                return _take_over(loaded, warehouse, store, process, forsaken, notify)
         except StoreHeld as held:
             return Done(NEEDS_PERSON, f"{', '.join(forsaken)}: nobody looks, and yet {held}")
     finally:
@@ -73,12 +82,13 @@ def _forsaken(store: Store, after: timedelta) -> dict[str, Release]:
     return found
 
 
-def _take_over(
+def _take_over(  # noqa: PLR0913, PLR0917 - all that the job is given
     loaded: configuration.Configuration,
     warehouse: str,
     store: Store,
     process: ProcessSettings,
     forsaken: Mapping[str, Release],
+    notify: NotifySettings | None,
 ) -> Done:
     # The workspace's clients take seconds to import: where nothing is to be done they are not.
     from controller.daemon.building import Shared, passes_of  # noqa: PLC0415
@@ -93,12 +103,21 @@ def _take_over(
     tenure = Tenure(mine.keys(), leases if store.shared else None)
     printer = Printer(store, tenure.prints if store.shared else lambda: True)
     tenure.begin(tuple)
+    telling = (
+        couriers(notify, senders(notify), store, printer.ours, Instruments()) if notify else None
+    )
     try:
+        if telling is not None:
+            # Who was never told of anything is told from here on.
+            telling.once()
         parts = Readiness(store, process.poll), tenure
         passes = passes_of(mine, Shared(warehouse, store), store, printer, process, *parts)
         for name in mine:
             _order(store, name)
-        return _see_home(passes, store, process.poll)
+        done = _see_home(passes, store, process.poll)
+        if telling is not None:
+            telling.once()
+        return done
     finally:
         tenure.end()
 

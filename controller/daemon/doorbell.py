@@ -6,7 +6,6 @@ said in them is believed of no one: it only chooses whose next pass comes at onc
 suffices, so that a ring that is lost costs half a minute.
 """
 
-import asyncio
 import re
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -18,18 +17,17 @@ import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from controller.daemon.http import read
 from controller.signing import DELIVERY, PATH, SIGNATURE, TIMESTAMP, signature
 
 SKEW_S = 300
 """How far a delivery's time may be from ours, either way."""
 MOST = 10_000
 """Deliveries that are remembered: they come to an end after ten minutes at most."""
-READ_S = 10.0
-"""Longest that a body may take to come."""
 TOLD_EVERY_S = 60.0
 """Between two lines of the log about what was refused: anybody may knock."""
 MODELS = ("registered_model", "model_version")
@@ -90,8 +88,9 @@ class Doorbell:
         return Route(PATH, self._rung, methods=["POST"])
 
     async def _rung(self, request: Request) -> Response:
+        """Look at applications at once; the delivery is signed as MLflow signs its webhooks."""
         try:
-            names = self._meant(request, await _read(request))
+            names = self._meant(request, await read(request))
         except HTTPException as refused:
             self._tell(refused.detail)
             raise
@@ -173,14 +172,6 @@ class Doorbell:
             return
         log.warning("doorbell.refused", because=because, refused=self._refused)
         self._told_at, self._refused = now, 0
-
-
-async def _read(request: Request) -> bytes:
-    try:
-        async with asyncio.timeout(READ_S):
-            return await request.body()
-    except (TimeoutError, ClientDisconnect) as error:
-        raise HTTPException(408, f"the body did not come within {READ_S:.0f} s") from error
 
 
 def _one(request: Request, header: str) -> str:

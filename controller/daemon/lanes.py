@@ -8,10 +8,11 @@ from typing import Protocol
 
 import structlog
 
+from controller.daemon.instruments import Instruments, Outcome
 from controller.daemon.quarantine import Quarantine
 from controller.daemon.rings import Rings
 from controller.daemon.tenure import Tenure
-from controller.record.errors import RecordError, Unreadable
+from controller.record.errors import RecordError, StoreUnusable, Unreadable
 from controller.record.store import Store
 from states.release import Spec
 
@@ -56,11 +57,14 @@ class Passes:
     store: Store
     clock: Callable[[], float] = time.monotonic
     tenure: Tenure = field(default_factory=lambda: Tenure(()))
+    instruments: Instruments = field(default_factory=Instruments)
     _flights: dict[str, _Flight] = field(default_factory=dict, init=False)
     _started: dict[str, float] = field(default_factory=dict, init=False)
     _quarantine: Quarantine = field(init=False)
     _rings: Rings = field(init=False)
     _rescued_at: float = field(default=float("-inf"), init=False)
+    _unstored: dict[str, str] = field(default_factory=dict, init=False)
+    """By application, why its last pass could not use the store."""
 
     def __post_init__(self) -> None:
         self._ordinary = ThreadPoolExecutor(WORKERS, thread_name_prefix="pass")
@@ -124,6 +128,15 @@ class Passes:
         flights = list(self._flights.items())
         return frozenset(name for name, one in flights if not one.future.done())
 
+    def trouble(self) -> str | None:
+        """Why passes cannot use the store; None once those that could not have gone through."""
+        known = list(self._unstored.items())
+        return next((why for name, why in known if name in self.tenure), None)
+
+    def quarantined(self) -> frozenset[str]:
+        """The applications whose passes fail so often that they are tried at a slow pace only."""
+        return self._quarantine.held
+
     def end(self, within_s: float) -> int:
         """Start nothing more, and wait for what is under way: how many passes are cut off."""
         for lane in (self._ordinary, self._rescue):
@@ -138,6 +151,7 @@ class Passes:
             urgent = self.store.urgent()
             return [name for name in urgent if name in self.passes and name in self.tenure]
         except RecordError as error:
+            self.instruments.store_failed()
             log.error("store.failed", because=str(error))
             return []
 
@@ -157,21 +171,30 @@ class Passes:
     def _guarded(self, name: str, flight: _Flight) -> None:
         """One application's trouble must not stop the others; a later beat tries again."""
         flight.began = self.clock()
-        one = self.passes[name]
+        outcome = self._ran(name)
+        self.instruments.passed(name, outcome, self.clock() - flight.began)
+
+    def _ran(self, name: str) -> Outcome:
         try:
-            one.run()
+            self.passes[name].run()
         except Unreadable as error:
             log.error("store.failed", application=name, because=str(error))
             self._quarantine.failed(name, error)
+            return "store_failed"
         except RecordError as error:
             log.error("store.failed", application=name, because=str(error))
+            if isinstance(error, StoreUnusable):
+                self._unstored[name] = str(error)
+            return "store_failed"
         except Exception as error:
             log.exception("pass.failed", application=name)
             why = self._quarantine.failed(name, error)
             if why is not None:
                 self._hold(name, why)
-        else:
-            self._quarantine.succeeded(name)
+            return "failed"
+        self._quarantine.succeeded(name)
+        self._unstored.pop(name, None)
+        return "done"
 
     def _hold(self, name: str, why: str) -> None:
         try:

@@ -22,7 +22,7 @@ from controller.daemon.overtaking import Overtaken, unless
 from controller.daemon.past import Past
 from controller.daemon.replaying import Replayer, is_time
 from controller.daemon.sight import Sight
-from controller.workspace.errors import Unreachable, WorkspaceError
+from controller.workspace.errors import Unreachable, WorkspaceError, met
 from controller.workspace.inputs import Inputs, unknown
 from controller.workspace.listing import Listing
 from controller.workspace.metrics import Traffic
@@ -59,6 +59,10 @@ def _nobody_asks() -> None:
     pass
 
 
+def _uncounted(_: str, __: str) -> None:
+    pass
+
+
 @dataclass
 class Observer:
     """The eyes of one application."""
@@ -82,6 +86,8 @@ class Observer:
     """Whether the record has an abort of the live release by now: asked while a look is slow."""
     seen: Callable[[], None] = _nobody_asks
     """Told whenever the workspace has told of the endpoint."""
+    counted: Callable[[str, str], None] = _uncounted
+    """Told what was looked at, and what came of it."""
     backoff: Callable[[str], Backoff] = Backoff
     scraped_at: datetime | None = None
     looked_at: datetime | None = None
@@ -239,10 +245,12 @@ class Observer:
         try:
             seen = look()
         except WorkspaceError as error:
+            self.counted(what, met(error))
             if isinstance(error, Unreachable):
                 backoff.failed(error)
             self._say_once(application, what, str(error))
             return None
+        self.counted(what, "done")
         backoff.succeeded()
         if self.troubles.pop(what, None):
             log.info("workspace.seen", application=application.name, what=what)

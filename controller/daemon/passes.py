@@ -182,10 +182,14 @@ class Pass:
         A lease that lapsed, and was taken again meanwhile, has another epoch: much may be left of
         it, and yet others had the time to send.
         """
-        if self.tenure.may_send() and self.tenure.lease(self.name) == lease:
-            self.actor.send(application, call, number)
-            return
         told = "too little of the lease is left: whoever has it next looks, and sends it if need be"
+        if self.tenure.may_send() and self.tenure.lease(self.name) == lease:
+            if application.going_home or self.name not in self.store.urgent():
+                self.actor.send(application, call, number)
+                return
+            # What is sent now would be undone, and on the platform it would be in the way of that.
+            told = "an abort was ordered since it was written down: the next look sends users home"
+            self.store.settle_call(number, "unsent", told)
         log.warning("call.unsent", application=self.name, target=call.target, because=told)
 
 

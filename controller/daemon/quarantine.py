@@ -25,6 +25,11 @@ class Quarantine:
         """How often in a row the passes of each application failed; absent: the last did not."""
         return self._failures
 
+    @property
+    def held(self) -> frozenset[str]:
+        """The applications that are tried at the slow pace only."""
+        return frozenset(name for name, one in list(self._failures.items()) if one >= PERMITTED)
+
     def may_try(self, name: str) -> bool:
         """Whether it is time for an ordinary pass; rollbacks do not ask."""
         if self._failures.get(name, 0) < PERMITTED:

@@ -12,13 +12,19 @@ from controller.record.store import Store
 class Readiness:
     """The store answers, and the workspace has told of an endpoint lately.
 
-    The configuration is loaded before anything can ask.
+    The configuration is loaded before anything can ask. A replica that others leave nothing to look
+    after is ready to take over.
     """
 
     def __init__(
-        self, store: Store, pace: timedelta, clock: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        pace: timedelta,
+        clock: Callable[[], float] = time.monotonic,
+        idle: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._store, self._clock = store, clock
+        """`idle` tells whether there is nothing to look after."""
+        self._store, self._clock, self._idle = store, clock, idle
         self._patience_s = MISSED * pace.total_seconds() + MARGIN_S
         self._seen_at: float | None = None
 
@@ -32,6 +38,8 @@ class Readiness:
             self._store.now()
         except RecordError as error:
             return f"store: {error}"
+        if self._idle():
+            return None
         if self._seen_at is None:
             return "workspace: no look at it has succeeded yet"
         unseen_s = self._clock() - self._seen_at

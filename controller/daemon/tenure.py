@@ -47,6 +47,22 @@ class Tenure:
         """What a commit of this application has to prove; None where nothing is leased."""
         return self._held.get(name)
 
+    @property
+    def idle(self) -> bool:
+        """Whether other replicas look after everything."""
+        return self._leases is not None and not self._held.keys() - {PRINTER}
+
+    def epochs(self) -> Mapping[str, int | None]:
+        """By application, and for the log, the epoch of its lease; None: another's, or free.
+
+        0 where nothing is leased, and everything is ours.
+        """
+        if self._leases is None:
+            return dict.fromkeys((*self._names, PRINTER), 0)
+        held = self._held
+        names = (*self._names, PRINTER)
+        return {name: held[name].epoch if name in held else None for name in names}
+
     def prints(self) -> bool:
         """Whether the log is ours to print."""
         return PRINTER in self

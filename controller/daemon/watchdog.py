@@ -31,9 +31,14 @@ class Watchdog:
         """A beat ended."""
         self._beaten_at = self._clock()
 
+    @property
+    def silent_s(self) -> float:
+        """Seconds since a beat ended."""
+        return self._clock() - self._beaten_at
+
     def trouble(self) -> str | None:
         """What is wrong, in a sentence for operators; None while all is well."""
-        silent_s = self._clock() - self._beaten_at
+        silent_s = self.silent_s
         if silent_s > self._patience_s:
             return f"no beat ended for {silent_s:.0f} s: nothing is looked at; restart the daemon"
         longest_s = self._longest_s()

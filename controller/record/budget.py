@@ -54,6 +54,10 @@ class Budget:
         fitting = (number for number in range(len(calls), 0, -1) if _writes(calls[:number]) <= left)
         return calls[: next(fitting, 0)] if back else ()
 
+    def left(self, connection: Connection) -> int:
+        """How many writes there is room for now, those kept for rollbacks among them."""
+        return max(BUDGET - self._spent(connection), 0)
+
     def sent(self, calls: Sequence[Call]) -> None:
         """Count calls that were granted, now that they are written down."""
         self._sent.extend([self._clock()] * _writes(calls))

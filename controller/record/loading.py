@@ -182,33 +182,13 @@ def now(connection: Connection) -> int:
 
 
 def _release_rows(connection: Connection, application: Application) -> Sequence[RowMapping]:
-    newest = (
-        select(RELEASES.c.version, func.max(RELEASES.c.attempt).label("attempt"))
-        .where(RELEASES.c.application == application.name)
-        .group_by(RELEASES.c.version)
-        .order_by(cast(RELEASES.c.version, BigInteger).desc())
-        .limit(RECENT_VERSIONS)
-        .subquery()
-    )
-    recent = and_(RELEASES.c.version == newest.c.version, RELEASES.c.attempt == newest.c.attempt)
     named = (application.stable, application.former, application.unproven)
     serving = [version for version in named if version]
     if application.change is not None and application.change.serving is not None:
         # A person may adopt any of them, however old: as one more attempt.
         serving += [one.version for one in application.change.serving.shares.values()]
-    matters = or_(
-        newest.c.version.is_not(None),
-        RELEASES.c.live,
-        RELEASES.c.retained,
-        RELEASES.c.state == State.REGISTERED.value,
-        RELEASES.c.version.in_(serving),
-    )
-    query = (
-        select(RELEASES)
-        .outerjoin(newest, recent)
-        .where(RELEASES.c.application == application.name, matters)
-    )
-    return connection.execute(query).mappings().all()
+    given = {"name": application.name, "serving": serving}
+    return connection.execute(_RELEASES, given).mappings().all()
 
 
 def _left_behind(connection: Connection, name: str) -> int:
@@ -216,26 +196,12 @@ def _left_behind(connection: Connection, name: str) -> int:
 
     It joins the watermark, or a version that is known, but not loaded, would look new for ever.
     """
-    version = cast(RELEASES.c.version, BigInteger)
-    query = (
-        select(version)
-        .where(RELEASES.c.application == name)
-        .distinct()
-        .order_by(version.desc())
-        .offset(RECENT_VERSIONS)
-        .limit(1)
-    )
-    return int(connection.execute(query).scalar() or 0)
+    return int(connection.execute(_LEFT_BEHIND, {"name": name}).scalar() or 0)
 
 
 def _blocks(connection: Connection, ids: Sequence[int], known: Blocks) -> Blocks:
     """Each release's blocks; only those are read that were not read before."""
-    counted = (
-        select(BLOCKS.c.release, func.count())
-        .where(BLOCKS.c.release.in_(ids))
-        .group_by(BLOCKS.c.release)
-    )
-    counts = dict(connection.execute(counted).tuples().all())
+    counts = dict(connection.execute(_COUNTED, {"ids": ids}).tuples().all())
     read = {id_: known.get(id_, ()) for id_ in ids}
     fresh: dict[int, list[Block]] = defaultdict(list)
     behind = [
@@ -290,4 +256,43 @@ _MINUTES = (
     select(MINUTES.c.ends_at, MINUTES.c.requests, MINUTES.c.errors)
     .where(MINUTES.c.application == bindparam("name"), MINUTES.c.ends_at > bindparam("at"))
     .order_by(MINUTES.c.ends_at)
+)
+_VERSION = cast(RELEASES.c.version, BigInteger)
+_LEFT_BEHIND = (
+    select(_VERSION)
+    .where(RELEASES.c.application == bindparam("name"))
+    .distinct()
+    .order_by(_VERSION.desc())
+    .offset(RECENT_VERSIONS)
+    .limit(1)
+)
+_COUNTED = (
+    select(BLOCKS.c.release, func.count())
+    .where(BLOCKS.c.release.in_(bindparam("ids", expanding=True)))
+    .group_by(BLOCKS.c.release)
+)
+_NEWEST = (
+    select(RELEASES.c.version, func.max(RELEASES.c.attempt).label("attempt"))
+    .where(RELEASES.c.application == bindparam("name"))
+    .group_by(RELEASES.c.version)
+    .order_by(_VERSION.desc())
+    .limit(RECENT_VERSIONS)
+    .subquery()
+)
+_RELEASES = (
+    select(RELEASES)
+    .outerjoin(
+        _NEWEST,
+        and_(RELEASES.c.version == _NEWEST.c.version, RELEASES.c.attempt == _NEWEST.c.attempt),
+    )
+    .where(
+        RELEASES.c.application == bindparam("name"),
+        or_(
+            _NEWEST.c.version.is_not(None),
+            RELEASES.c.live,
+            RELEASES.c.retained,
+            RELEASES.c.state == State.REGISTERED.value,
+            RELEASES.c.version.in_(bindparam("serving", expanding=True)),
+        ),
+    )
 )

@@ -12,7 +12,7 @@ from structlog.processors import ExceptionRenderer, add_log_level
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from controller.record.lines import STATUS, ordered
+from controller.record.lines import FACTS, STATUS, ordered
 from controller.record.redaction import clean, printable
 from states.status import rfc3339
 
@@ -23,7 +23,7 @@ QUIET = ("alembic", "apscheduler", "databricks.sdk", "mlflow", "urllib3")
 
 _NOT_IN_TEXT = {
     *STATUS,
-    *("timestamp", "level", "event", "seq", "live", "unproven", "application_hold"),
+    *("timestamp", "level", "event", "seq", *FACTS),
     *("state_because", "as_of_seq", "releases", "exception"),
 }
 

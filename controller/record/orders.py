@@ -7,6 +7,7 @@ from sqlalchemy import Connection, select, update
 
 from controller.places import meant
 from controller.record import codec
+from controller.record.asking import Via
 from controller.record.errors import OrderRefused
 from controller.record.loading import Known, Loaded, load_application, mark
 from controller.record.schema import APPLICATIONS, RELEASES
@@ -18,13 +19,7 @@ from states.machine import State
 from states.plan import Event
 from states.release import Application, Order, Release
 from states.setup import Setup, Wish
-
-_DONE = {
-    Order.RUN: "goes on",
-    Order.PAUSE: "is paused: its exposure does not rise until `headgate resume`",
-    Order.ABORT: "is aborted: it goes back with the next look",
-}
-
+from states.verbs import TYPED, order_refusal, ordered
 
 _ANSWERED = {
     "adopt": "is adopted as it was found, with the next look",
@@ -39,14 +34,20 @@ def give(  # noqa: PLR0913, PLR0917 - an order has this many parts
     order: Order,
     actor: str,
     reason: str,
+    via: Via = "store",
 ) -> str:
     """Write an order down within the caller's transaction, and say what was done."""
     loaded = locked(connection, application)
     release = chosen(loaded.application, version)
+    said = f"{release.key} {ordered(release, order)}"
+    if release.order is order is not Order.RUN:
+        return f"{said} (it was ordered before)"
+    why = order_refusal(release, order)
+    if why is not None:
+        raise OrderRefused(why)
     if release.order is order:
-        return f"{release.key} {_DONE[order]} (it was ordered before)"
-    ordered = replace(release, order=order)
-    changed = loaded.application.with_release(ordered)
+        return said
+    changed = loaded.application.with_release(replace(release, order=order))
     overtake(connection, application)
     seen = loaded.releases[mark(release)]
     connection.execute(update(RELEASES).where(RELEASES.c.id == seen.id).values(order_=order.value))
@@ -54,18 +55,28 @@ def give(  # noqa: PLR0913, PLR0917 - an order has this many parts
         name="order.given",
         release=mark(release),
         because=reason or f"{actor} ordered {order.value}",
-        fields={"actor": actor, "reason": reason},
+        fields=told_by(actor, via, reason, TYPED[order]),
     )
     append(connection, [event_row(event, changed)])
-    return f"{release.key} {_DONE[order]}"
+    return said
 
 
-def answer(
+def told_by(actor: str, via: Via, reason: str, verb: str) -> dict[str, object]:
+    """Who ordered what, by which way, and why: what every order's event has.
+
+    By the store the actor is the operating system's user; by HTTP a name that the token's holder
+    claims.
+    """
+    return {"actor": actor, "via": via, "reason": reason, "verb": verb}
+
+
+def answer(  # noqa: PLR0913, PLR0917 - as above
     connection: Connection,
     application: str,
     word: Literal["adopt", "revert"],
     actor: str,
     reason: str,
+    via: Via = "store",
 ) -> str:
     """Write down a person's answer to the change that is shown now, and say what will be done.
 
@@ -82,7 +93,7 @@ def answer(
     said = f"{application}: {'; '.join(known.change.difference)}: {_ANSWERED[word]}"
     if known.answer == given:
         return f"{said} (it was answered before)"
-    told = {"answer": word, "difference": list(known.change.difference)}
+    told = {"difference": list(known.change.difference)}
     _write_word(
         connection,
         known,
@@ -90,7 +101,7 @@ def answer(
         Event(
             name="order.given",
             because=reason or f"{actor} ordered {word}",
-            fields={"actor": actor, "reason": reason, **told},
+            fields={**told_by(actor, via, reason, word), "answer": word, **told},
         ),
     )
     return said
@@ -105,7 +116,14 @@ def overtake(connection: Connection, application: str) -> None:
     )
 
 
-def wish(connection: Connection, application: str, setup: Setup, actor: str, reason: str) -> str:
+def wish(  # noqa: PLR0913, PLR0917 - as above
+    connection: Connection,
+    application: str,
+    setup: Setup,
+    actor: str,
+    reason: str,
+    via: Via = "store",
+) -> str:
     """Write down that the running version is to be set up as configured; what will be done.
 
     The daemon does it if its own configuration says the same.
@@ -129,7 +147,7 @@ def wish(connection: Connection, application: str, setup: Setup, actor: str, rea
         Event(
             name="order.given",
             because=reason or f"{actor} ordered apply",
-            fields={"actor": actor, "reason": reason, **told},
+            fields={**told_by(actor, via, reason, "apply"), **told},
         ),
     )
     return said

@@ -14,7 +14,11 @@ _VALUES = re.compile(
     re.IGNORECASE,
 )
 
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a1-\u2027\u2030-\u2065\u2070-\ud7ff\uf900-\ufeff]")
+# Marks of direction and what has no width are not shown either: they hide what a name is.
+_UNPRINTABLE = re.compile(
+    r"[^\x20-\x7e\u00a1-\u00ac\u00ae-\u061b\u061d-\u180d\u180f-\u200a\u2010-\u2027"
+    r"\u2030-\u205f\u2070-\ud7ff\uf900-\ufefe]"
+)
 
 
 def printable(text: str) -> str:

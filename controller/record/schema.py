@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "0004"
+VERSION = "0005"
 """The schema that this code reads and writes: the last migration."""
 
 SEQ = "seq"
@@ -177,4 +177,12 @@ LEASES = Table(
     Column("application", Text, primary_key=True),
     Column("replica", Text),
     Column("epoch", BigInteger, nullable=False),
+)
+
+RECEIVERS = Table(
+    "receivers",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("told", JSON, nullable=False),
 )

@@ -1,6 +1,6 @@
 """The store: what was decided, written down in one transaction before anything is done."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from typing import Literal
 from sqlalchemy import Connection, or_, select, update
 
 from controller.record import words
+from controller.record.asking import Via
 from controller.record.budget import Budget
 from controller.record.errors import OrderRefused, StoreUnusable, Unreadable
 from controller.record.leases import Lease, prove
@@ -161,15 +162,48 @@ class Store:
         with self.reading() as connection:
             return tuple(connection.execute(query.order_by(RELEASES.c.application)).scalars())
 
-    def states(self) -> list[Line]:
+    def states(self, names: Collection[str] | None = None, *, every: bool = False) -> list[Line]:
         """Every application's heartbeat at one moment: what `status` is read from.
 
-        One whose record cannot be understood has a sentence in place of its releases.
+        One whose record cannot be understood has a sentence in place of its releases. `names`: of
+        these alone. `every`: with all releases that matter still, and not only the shown ones.
         """
+        seq, found = self._at_once(names)
+        return [
+            unreadable_state(name, one, seq)
+            if isinstance(one, str)
+            else application_state(one.application, seq, every=every)
+            for name, one in found.items()
+        ]
+
+    def everything(self) -> dict[str, Loaded | str]:
+        """Every application at one moment, by name; a sentence for one that cannot be understood.
+
+        Without minutes, and quick: what has not changed since it was last read is not read again.
+        """
+        return self._at_once()[1]
+
+    def _at_once(self, names: Collection[str] | None = None) -> tuple[int, dict[str, Loaded | str]]:
+        query = select(APPLICATIONS.c.name, APPLICATIONS.c.row).order_by(APPLICATIONS.c.name)
         with self.reading() as connection:
-            query = select(APPLICATIONS.c.name).order_by(APPLICATIONS.c.name)
-            names = connection.execute(query).scalars().all()
-            return [_state(connection, name) for name in names]
+            seq = counter(connection, SEQ)
+            rows = connection.execute(query).tuples().all()
+            wanted = [one for one in rows if names is None or one[0] in names]
+            return seq, {name: self._glanced(connection, name, row) for name, row in wanted}
+
+    def _glanced(self, connection: Connection, name: str, row: int) -> Loaded | str:
+        """An application as of its row; whoever changes anything of it raises that."""
+        known = self._known.get(name, Known())
+        if known.loaded is not None and known.loaded.row == row:
+            return known.loaded
+        try:
+            with understood(name):
+                loaded, self._known[name] = load_application(
+                    connection, name, None, known, whole=False
+                )
+        except Unreadable as error:
+            return str(error)
+        return loaded
 
     def commit(
         self,
@@ -218,8 +252,15 @@ class Store:
         with self.writing() as connection:
             assert connection.execute(change).rowcount == 1, f"there is no call {call}"
 
-    def give_order(
-        self, application: str, version: str | None, order: Order, actor: str, reason: str
+    def give_order(  # noqa: PLR0913 - an order has this many parts
+        self,
+        application: str,
+        version: str | None,
+        order: Order,
+        actor: str,
+        reason: str,
+        *,
+        via: Via = "store",
     ) -> str:
         """Write an operator's order down; the sentence tells what was done.
 
@@ -227,10 +268,16 @@ class Store:
         order twice is giving it once. `OrderRefused`, where there is nothing to order.
         """
         with self.writing() as connection:
-            return give(connection, application, version, order, actor, reason)
+            return give(connection, application, version, order, actor, reason, via)
 
     def give_answer(
-        self, application: str, word: Literal["adopt", "revert"], actor: str, reason: str
+        self,
+        application: str,
+        word: Literal["adopt", "revert"],
+        actor: str,
+        reason: str,
+        *,
+        via: Via = "store",
     ) -> str:
         """Write down a person's answer to a change by others; the sentence tells what was done.
 
@@ -238,17 +285,25 @@ class Store:
         answered, or the answer cannot be done.
         """
         with self.writing() as connection:
-            return answer(connection, application, word, actor, reason)
+            return answer(connection, application, word, actor, reason, via)
 
-    def approve(self, application: str, version: str | None, actor: str, reason: str) -> str:
+    def approve(
+        self,
+        application: str,
+        version: str | None,
+        actor: str,
+        reason: str,
+        *,
+        via: Via = "store",
+    ) -> str:
         """Write down a person's approval of what a release asks; the sentence tells what was done.
 
         Approving twice is approving once. `OrderRefused`, where nothing waits for it.
         """
         with self.writing() as connection:
-            return words.approve(connection, application, version, actor, reason)
+            return words.approve(connection, application, version, actor, reason, via)
 
-    def promote(
+    def promote(  # noqa: PLR0913 - as above
         self,
         application: str,
         version: str | None,
@@ -256,21 +311,24 @@ class Store:
         reason: str,
         *,
         override: bool = False,
+        via: Via = "store",
     ) -> str:
         """Write down that the next step is to be opened, or the bake ended, now.
 
         `OrderRefused`, where there is no next step, or it lacks proof and nothing overrides that.
         """
         with self.writing() as connection:
-            return words.promote(connection, application, version, actor, reason, override)
+            return words.promote(connection, application, version, actor, reason, override, via)
 
-    def begin(
+    def begin(  # noqa: PLR0913 - as above
         self,
         application: str,
         version: str | None,
         verb: Literal["release", "retry"],
         actor: str,
         reason: str,
+        *,
+        via: Via = "store",
     ) -> str:
         """Write down another attempt at a version; without one, at what was rolled back last.
 
@@ -278,26 +336,28 @@ class Store:
         """
         with self.writing() as connection:
             if verb == "retry":
-                return words.retry(connection, application, version, actor, reason)
+                return words.retry(connection, application, version, actor, reason, via)
             if version is None:
                 raise OrderRefused(f"name the version to release: {application}/VERSION")
-            return words.begin(connection, application, version, verb, actor, reason)
+            return words.begin(connection, application, version, verb, actor, reason, via)
 
-    def undo(self, application: str, actor: str, reason: str) -> str:
+    def undo(self, application: str, actor: str, reason: str, *, via: Via = "store") -> str:
         """Write down that users go back to the version that was stable before.
 
         `OrderRefused`, where none is known, or users are on their way home already.
         """
         with self.writing() as connection:
-            return words.undo(connection, application, actor, reason)
+            return words.undo(connection, application, actor, reason, via)
 
-    def give_wish(self, application: str, setup: Setup, actor: str, reason: str) -> str:
+    def give_wish(
+        self, application: str, setup: Setup, actor: str, reason: str, *, via: Via = "store"
+    ) -> str:
         """Write down that the running version is to be set up so; the sentence tells what was done.
 
         `OrderRefused`, while a release is under way or anything is held, or before the first.
         """
         with self.writing() as connection:
-            return wish(connection, application, setup, actor, reason)
+            return wish(connection, application, setup, actor, reason, via)
 
     def note(self, event: Event) -> int:
         """Journal something about the daemon itself, that belongs to no application."""
@@ -305,11 +365,18 @@ class Store:
         with self.writing() as connection:
             return append(connection, [event_row(event, None)])[0]
 
-    def journal(self, after: int = 0, application: str | None = None) -> Iterator[Line]:
-        """The journal as log lines, in order, from the row that follows `after`."""
+    def journal(
+        self, after: int = 0, application: str | None = None, release: str | None = None
+    ) -> Iterator[Line]:
+        """The journal as log lines, in order, from the row that follows `after`.
+
+        Of one application, or of one release of it, if they are named.
+        """
         query = select(JOURNAL).order_by(JOURNAL.c.seq).limit(PAGE)
         if application is not None:
             query = query.where(JOURNAL.c.application == application)
+        if release is not None:
+            query = query.where(JOURNAL.c.release == release)
         while True:
             with self.reading() as connection:
                 found = connection.execute(query.where(JOURNAL.c.seq > after)).mappings().all()
@@ -317,6 +384,18 @@ class Store:
             if len(found) < PAGE:
                 return
             after = found[-1]["seq"]
+
+    def recent(self, application: str, count: int, *, without: str) -> list[Line]:
+        """An application's last lines, the newest first, but for one kind of event."""
+        query = (
+            select(JOURNAL)
+            .where(JOURNAL.c.application == application, JOURNAL.c.event != without)
+            .order_by(JOURNAL.c.seq.desc())
+            .limit(count)
+        )
+        with self.reading() as connection:
+            found = connection.execute(query).mappings().all()
+        return [rendered(dict(row)) for row in found]
 
     def last_seq(self) -> int:
         """The number of the last journal row; 0 while there is none."""
@@ -390,15 +469,6 @@ class Store:
                 raise
             self.forget()
             self.place.prepare(create=False)
-
-
-def _state(connection: Connection, name: str) -> Line:
-    try:
-        with understood(name):
-            one, _ = load_application(connection, name, None, Known())
-    except Unreadable as error:
-        return unreadable_state(name, str(error), counter(connection, SEQ))
-    return application_state(one.application, one.as_of_seq)
 
 
 @contextmanager

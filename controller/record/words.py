@@ -6,14 +6,14 @@ own, which the next pass finds waiting.
 """
 
 from dataclasses import replace
-from typing import Literal
 
 from sqlalchemy import Connection, insert, select, update
 
 from controller.record import codec
+from controller.record.asking import Via
 from controller.record.errors import OrderRefused
 from controller.record.loading import Loaded, mark
-from controller.record.orders import chosen, give, locked, overtake
+from controller.record.orders import chosen, give, locked, overtake, told_by
 from controller.record.schema import RELEASES
 from controller.record.writing import append, event_row
 from states.consent import Verb, Word
@@ -29,9 +29,17 @@ from states.verbs import (
     unproven,
 )
 
+LONGEST = 18
+"""Most digits of a version: a database compares them as 64 bits."""
 
-def approve(
-    connection: Connection, application: str, version: str | None, actor: str, reason: str
+
+def approve(  # noqa: PLR0913, PLR0917 - an order has this many parts
+    connection: Connection,
+    application: str,
+    version: str | None,
+    actor: str,
+    reason: str,
+    via: Via = "store",
 ) -> str:
     """Write down that a person lets a release past what it asks, and say what will be done."""
     loaded = locked(connection, application)
@@ -40,9 +48,11 @@ def approve(
     if why is not None:
         raise OrderRefused(why)
     assert release.ask is not None, "else there is nothing to approve"
-    said = f"{release.key} is approved: {release.ask}; it goes on with the next look"
+    paused = release.order is Order.PAUSE
+    then = "it goes on after `headgate resume`" if paused else "it goes on with the next look"
+    said = f"{release.key} is approved: {release.ask}; {then}"
     word = Word(verb="approve", finding=release.ask, seq=0, actor=actor)
-    return _written(connection, loaded, release, word, reason, said)
+    return _written(connection, loaded, release, word, said, told_by(actor, via, reason, word.verb))
 
 
 def promote(  # noqa: PLR0913, PLR0917 - an order has this many parts
@@ -52,6 +62,7 @@ def promote(  # noqa: PLR0913, PLR0917 - an order has this many parts
     actor: str,
     reason: str,
     override: bool,  # noqa: FBT001 - as the option
+    via: Via = "store",
 ) -> str:
     """Write down that a person wants the next step opened, or the bake ended, now."""
     loaded = locked(connection, application)
@@ -64,17 +75,27 @@ def promote(  # noqa: PLR0913, PLR0917 - an order has this many parts
     said = f"{release.key} goes on with the next look{told}"
     finding = position(release)
     word = Word(verb="promote", finding=finding, seq=0, actor=actor, override=override)
-    return _written(connection, loaded, release, word, reason, said, overrides=past)
+    given = told_by(actor, via, reason, word.verb)
+    return _written(
+        connection, loaded, release, word, said, given | ({"overrides": past} if past else {})
+    )
 
 
 def begin(  # noqa: PLR0913, PLR0917 - an order has this many parts
-    connection: Connection, application: str, version: str, verb: Verb, actor: str, reason: str
+    connection: Connection,
+    application: str,
+    version: str,
+    verb: Verb,
+    actor: str,
+    reason: str,
+    via: Via = "store",
 ) -> str:
     """Write down another attempt at a version, which begins before those that come by themselves.
 
     One that waits by itself is replaced by it.
     """
-    if not (version.isascii() and version.isdigit()) or version != str(int(version)):
+    whole = version.isascii() and version.isdigit() and len(version) <= LONGEST
+    if not whole or version != str(int(version)):
         raise OrderRefused(f"{version} is no version: name it by its number, {application}/7")
     loaded = locked(connection, application)
     known = loaded.application
@@ -105,22 +126,31 @@ def begin(  # noqa: PLR0913, PLR0917 - an order has this many parts
     connection.execute(insert(RELEASES).values(**codec.release_row(release), row=1))
     overtake(connection, application)
     known = known.with_release(release)
-    given: dict[str, object] = {"actor": actor, "reason": reason, "verb": verb}
     events = [
-        _given(release, verb, given, reason, actor),
+        _given(release, told_by(actor, via, reason, verb)),
         Event(name="release.registered", release=mark(release), because=because),
     ]
     if waiting is not None:
         told = f"replaced by attempt {release.attempt}, which {actor} asked for"
-        events.insert(0, Event(name="order.given", release=mark(waiting), because=told))
+        fields = told_by(actor, via, reason, "abort")
+        events.insert(
+            0, Event(name="order.given", release=mark(waiting), because=told, fields=fields)
+        )
     append(connection, [event_row(event, known) for event in events])
     live = known.live
     after = f"; it waits until {live.key} has ended" if live is not None else ""
+    if not after and known.hold is not None:
+        after = f"; it waits for something else first: {known.hold}"
     return f"{key} is released, as attempt {release.attempt}{after}"
 
 
-def retry(
-    connection: Connection, application: str, version: str | None, actor: str, reason: str
+def retry(  # noqa: PLR0913, PLR0917 - an order has this many parts
+    connection: Connection,
+    application: str,
+    version: str | None,
+    actor: str,
+    reason: str,
+    via: Via = "store",
 ) -> str:
     """Write down another attempt at a version that was rolled back; by default the last such."""
     if version is None:
@@ -131,10 +161,12 @@ def retry(
         if not failed:
             raise OrderRefused(f"no release of {application} was rolled back: name a version")
         version = max(failed, key=lambda one: (one.since, int(one.version))).version
-    return begin(connection, application, version, "retry", actor, reason)
+    return begin(connection, application, version, "retry", actor, reason, via)
 
 
-def undo(connection: Connection, application: str, actor: str, reason: str) -> str:
+def undo(
+    connection: Connection, application: str, actor: str, reason: str, via: Via = "store"
+) -> str:
     """Take users back to the version that was stable before.
 
     A release that is under way is aborted: its users go back by one change of traffic. A version
@@ -145,10 +177,12 @@ def undo(connection: Connection, application: str, actor: str, reason: str) -> s
     if why is not None:
         raise OrderRefused(why)
     if known.live is not None:
-        said = give(connection, application, known.live.version, Order.ABORT, actor, reason)
-        return f"{said}; version {known.live.pinned and known.live.pinned.baseline} keeps the users"
+        version, pinned = known.live.version, known.live.pinned
+        said = give(connection, application, version, Order.ABORT, actor, reason, via)
+        keeps = pinned.incumbent if pinned is not None else None
+        return f"{said}; version {keeps} keeps the users" if keeps is not None else said
     assert known.former is not None, "else there is nothing to go back to"
-    said = begin(connection, application, known.former, "undo", actor, reason)
+    said = begin(connection, application, known.former, "undo", actor, reason, via)
     return (
         f"{said}: it takes all users back from version {known.stable} once it is ready and its "
         "golden queries pass"
@@ -160,17 +194,14 @@ def _written(  # noqa: PLR0913, PLR0917 - as above
     loaded: Loaded,
     release: Release,
     word: Word,
-    reason: str,
     said: str,
-    **fields: object,
+    given: dict[str, object],
 ) -> str:
     """Journal a word, and add it to the release's, bound to the row that tells of it."""
     same = (word.verb, word.finding, word.override)
     if any((one.verb, one.finding, one.override) == same for one in release.words):
         return f"{said} (it was ordered before)"
-    given = {name: value for name, value in fields.items() if value}
-    given |= {"actor": word.actor, "reason": reason, "verb": word.verb, "on": word.finding}
-    event = _given(release, word.verb, given, reason, word.actor)
+    event = _given(release, given | {"on": word.finding})
     [seq] = append(connection, [event_row(event, loaded.application)])
     words = codec.words_text((*release.words, replace(word, seq=seq)))
     seen = loaded.releases[mark(release)]
@@ -179,15 +210,9 @@ def _written(  # noqa: PLR0913, PLR0917 - as above
     return said
 
 
-def _given(
-    release: Release,
-    verb: Verb | Literal["approve", "promote"],
-    fields: dict[str, object],
-    reason: str,
-    actor: str,
-) -> Event:
-    because = reason or f"{actor} ordered {verb}"
-    return Event(name="order.given", release=mark(release), because=because, fields=fields)
+def _given(release: Release, given: dict[str, object]) -> Event:
+    because = str(given["reason"]) or f"{given['actor']} ordered {given['verb']}"
+    return Event(name="order.given", release=mark(release), because=because, fields=given)
 
 
 def _newest(

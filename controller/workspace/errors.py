@@ -45,6 +45,11 @@ class Unconfigured(WorkspaceError):  # noqa: N818
     outcome = "refused"
 
 
+def met(error: WorkspaceError) -> str:
+    """What a call met with, in one word that counts can be kept by."""
+    return "unsent" if error.outcome == "unsent" else type(error).__name__.lower()
+
+
 def outcome(error: BaseException | None) -> Outcome:
     """What came of a mutation that ended so; None is a call that returned."""
     if error is None:

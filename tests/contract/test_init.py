@@ -31,6 +31,10 @@ def endpoint(running: Sandbox, model: str) -> Iterator[str]:
         )
         Endpoints(client).serve(made, serving(model, v1=10, v2=90), settings)
         settled(Endpoints(client), made)
+        # Other tests of this model may have left theirs.
+        known = client.registered_models.get(model, include_aliases=True).aliases
+        for alias in known or ():
+            client.registered_models.delete_alias(model, str(alias.alias_name))
         client.registered_models.set_alias(model, "champion", 2)
         yield made
         client.registered_models.delete_alias(model, "champion")

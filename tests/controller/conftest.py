@@ -11,3 +11,9 @@ from tests.controller.postgres import Postgres, started
 def postgres() -> Iterator[Postgres]:
     with started() as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def unwrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers are compared as a pipe has them, whatever the terminal of the tests is."""
+    monkeypatch.delenv("COLUMNS", raising=False)

@@ -4,6 +4,7 @@ import itertools
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import pytest
 from deploy.sandbox.launch import Sandbox
 from tests.controller.postgres import Postgres, started
 from tests.end_to_end import forks
-from tests.end_to_end.stage import Course, Daemon, Showing, Workspace
+from tests.end_to_end.stage import Course, Daemon, Showing, Workspace, eventually
 
 _SAVE = """
 import sys, mlflow.pyfunc
@@ -111,9 +112,18 @@ def shared(
         one.ready()
     split = courses["split"] = Course(workspace, "split").open().ready()
     split.register()
-    workspace.serve(split.endpoint, split.model, {"1": 50, "2": 50}, new=False)
+    halves = {"1": 50, "2": 50}
+    workspace.serve(split.endpoint, split.model, halves, new=False)
+    eventually(lambda: split.split == halves, "the split is in force")
     folder = tmp_path_factory.mktemp("shared")
-    with Daemon(folder, list(courses.values()), **workspace.environment) as daemon:
+    token = folder / "token"
+    token.write_text("0123456789abcdef-a-token")
+    token.chmod(0o600)
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        address = f"127.0.0.1:{found.getsockname()[1]}"
+    environment = {"HEADGATE_HTTP": address, "HEADGATE_TOKEN_FILE": str(token)}
+    known = environment | workspace.environment
+    with Daemon(folder, list(courses.values()), **known) as daemon:
         for name in SHARED:
             daemon.until("release.registered", application=name)
         yield daemon, courses

@@ -20,6 +20,7 @@ from tests.end_to_end.stage import (
     Repeating,
     eventually,
 )
+from tests.published import assert_as_published
 
 LONGEST_LIFE_S = 3.0
 """A release takes a few seconds: lives end anywhere in it."""
@@ -93,6 +94,7 @@ class Lives:
             text = log.read_bytes()
             whole = text[: text.rfind(b"\n") + 1].splitlines()
             found += [json.loads(line) for line in whole]
+        assert_as_published(found)
         return found
 
     def told(self, event: str, **fields: object) -> list[Line]:

@@ -21,6 +21,7 @@ import requests
 import yaml
 
 from tests.end_to_end.forks import Fork
+from tests.published import assert_as_published
 
 Line = dict[str, Any]
 CATALOG = "/api/2.1/unity-catalog/models"
@@ -460,13 +461,15 @@ class Daemon:
 
     @property
     def lines(self) -> list[Line]:
-        """Its log so far, all its lives together."""
+        """Its log so far, all its lives together; every line is as published."""
         with self.log.open("rb") as log:
             log.seek(self._read)
             fresh = log.read()
         whole = fresh[: fresh.rfind(b"\n") + 1]
         self._read += len(whole)
-        self._lines += [json.loads(line) for line in whole.splitlines()]
+        told = [json.loads(line) for line in whole.splitlines()]
+        assert_as_published(told)
+        self._lines += told
         return self._lines
 
     def told(self, event: str, **fields: object) -> list[Line]:

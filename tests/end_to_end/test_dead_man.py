@@ -2,9 +2,11 @@
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.controller.daemon.test_courier import listening
 from tests.end_to_end.stage import Course, Daemon, Said, eventually, headgate
 
 pytestmark = [
@@ -14,11 +16,11 @@ pytestmark = [
 
 
 def on_trial(
-    course: Callable[..., Course], daemon: Callable[..., Daemon], dead_man: str
+    course: Callable[..., Course], daemon: Callable[..., Daemon], dead_man: str, **environment: str
 ) -> tuple[Course, Daemon]:
     """A release that stays at its first step, and its daemon."""
     one = course(rollout={"min_step": "10m", "dead_man": dead_man}).open().ready()
-    head = daemon(one).start()
+    head = daemon(one, **environment).start()
     head.until("release.registered", version="1")
     one.register()
     head.until("release.settled", version="2", state="Canary")
@@ -32,12 +34,22 @@ def job(head: Daemon, after: str) -> Said:
 
 
 def test_users_on_trial_go_home_once_nobody_looks_after_them(
-    course: Callable[..., Course], daemon: Callable[..., Daemon]
+    course: Callable[..., Course], daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
-    one, head = on_trial(course, daemon, "stable")
+    with listening() as ear:
+        receivers = tmp_path / "receivers.yaml"
+        receivers.write_text(f"receivers: {{oncall: {{url: '{ear.url}', severity: error}}}}")
+        receivers.chmod(0o600)
+        one, head = on_trial(course, daemon, "stable", HEADGATE_NOTIFY_FILE=str(receivers))
+        sent_home(one, head)
+        assert ear.titles == [f"Headgate: {one.name}/2 rolled back"], "by whoever did it, and once"
+
+
+def sent_home(one: Course, head: Daemon) -> None:
     lives = job(head, "1h")
     assert (lives.code, lives.out) == (0, "nothing to do: no release was left alone for 1 h\n")
     head.process.send_signal(signal.SIGSTOP)
+    eventually(lambda: job(head, "1s").code, "it hangs for more than a second")
     hangs = job(head, "1s")
     head.process.send_signal(signal.SIGCONT)
     assert hangs.code == 3

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.stage import Showing, eventually, headgate
+from tests.published import assert_as_published
 
 pytestmark = [
     pytest.mark.end_to_end,
@@ -20,9 +21,9 @@ def test_the_demo_shows_four_versions_and_leaves_nothing_behind(demo: Showing) -
     told.pop("", None)
     assert told == {"1": "Retired", "2": "Production", "3": "RolledBack", "4": "RolledBack"}
     assert demo.leftovers == []
-    numbers = [
-        line["seq"] for line in map(json.loads, demo.log.read_text().splitlines()) if "seq" in line
-    ]
+    lines = [json.loads(line) for line in demo.log.read_text().splitlines()]
+    assert_as_published(lines)
+    numbers = [line["seq"] for line in lines if "seq" in line]
     assert numbers == list(range(1, len(numbers) + 1))
     said = headgate("explain", "rag-chatbot/3", "--logs", demo.log)
     assert said.code == 0

@@ -66,8 +66,22 @@ def test_a_paused_release_stays_where_it_is_until_it_is_resumed(shared: Shared) 
         assert told["order"] == "pause"
         assert told["next"] == "waits for `headgate resume`"
         assert splits.exposures == [0, 20]
-        assert headgate("resume", "paused", "--store", head.url).code == 0
+        # From a machine that has no store, through the daemon.
+        remote = {
+            "HEADGATE_URL": f"http://{head.environment['HEADGATE_HTTP']}",
+            "HEADGATE_TOKEN_FILE": head.environment["HEADGATE_TOKEN_FILE"],
+            "LOGNAME": "anna",
+        }
+        resumed = headgate("resume", "paused", "--reason", "back", **remote)
+        assert (resumed.code, resumed.out) == (0, "paused/2 goes on\n"), resumed.err
         head.until("release.confirmed", application="paused", version="2")
+    by_store, by_http = head.told("order.given", application="paused")
+    assert (by_store["via"], by_store["reason"]) == ("store", "lunch")
+    assert [by_http[one] for one in ("via", "actor", "verb", "reason")] == [
+        *("http", "anna", "resume", "back"),
+    ]
+    told = headgate("history", "paused", **remote).out
+    assert "anna (over HTTP, as the token's holder says) ordered resume" in told
     assert splits.exposures == [0, 20, 50, 100]
     assert set(users.statuses) == {200}
     assert (one.split["2"], one.alias) == (100, "2")

@@ -33,6 +33,7 @@ REFUSALS = {
     "another program's database": (6, "is a database of another program"),
     "a second daemon": (6, "one daemon works on one store"),
     "a port that is taken": (2, "name another port, or `off`"),
+    "a receiver that nobody can reach": (2, "receivers.oncall.url: apprise knows no such address"),
     "an open address without a token": (2, "name a file with one in HEADGATE_TOKEN_FILE"),
     "a full disk": (6, "check the disk and the space left on it"),
     "a read-only directory": (6, "cannot be created (Permission denied)"),
@@ -90,6 +91,10 @@ def begun(
     busy = socket.create_server(("127.0.0.1", 0))
     port = busy.getsockname()[1]
     found["a port that is taken"] = daemon(HEADGATE_HTTP=f"127.0.0.1:{port}")
+    receivers = here / "receivers.yaml"
+    receivers.write_text("receivers: {oncall: {url: 'nonsense://oncall'}}")
+    receivers.chmod(0o600)
+    found["a receiver that nobody can reach"] = daemon(HEADGATE_NOTIFY_FILE=str(receivers))
     found["an open address without a token"] = daemon(HEADGATE_HTTP="0.0.0.0:8350")
     found["a full disk"] = daemon(*NO_ROOM)
     found["a read-only directory"] = daemon(*ordinary, store="closed/headgate.db")

@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 import structlog
 
-from controller.console.reading import Book
+from controller.console.reading import fold
 from controller.daemon import observe, passes
 from controller.daemon.overtaking import Overtaken
 from controller.record.store import Store
@@ -25,6 +25,7 @@ from states.plan import Plan
 from states.reconcile import reconcile
 from states.release import Application, Release
 from states.world import World
+from tests.published import assert_as_published
 from tests.simulation import fate
 from tests.simulation.draws import Draws
 from tests.simulation.fate import Begin
@@ -277,11 +278,12 @@ class _Run:
 
     def _log_tells_the_state(self) -> None:
         """Folding all lines gives the state table exactly (S11)."""
-        rows = {int(line["seq"]): line for line in self.store.journal()}
-        told = {one["release"]: one for one in Book(rows, []).statuses()}
+        lines = list(self.store.journal())
+        assert_as_published(lines)
+        told = {(one["release"], one["attempt"]): one for one in fold(lines).statuses(all_=True)}
         states = [one for app in self.store.states() for one in app["releases"]]
         for known in states:
-            of_log = told[known["release"]]
+            of_log = told[known["release"], known["attempt"]]
             for name in ("state", "settled", "step", "weight", "order", "hold", "stable"):
                 assert of_log[name] == known[name], f"{known['release']}: {name} by log and store"
 

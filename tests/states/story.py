@@ -42,6 +42,7 @@ from states.world import (
     Size,
     World,
 )
+from tests.published import assert_as_published, lines_of
 from tests.states.answers import Answers
 
 MODEL = "main.ml_models.rag_chatbot"
@@ -169,6 +170,7 @@ class Story:
         for _ in range(times):
             self.now += timedelta(seconds=after)
             plan = reconcile(self.application, self.world())
+            assert_as_published(lines_of(plan))
             self.application = self._remember(plan)
             self.events += plan.events
             self.calls += plan.calls

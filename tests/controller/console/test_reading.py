@@ -13,7 +13,9 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from controller.console import cli, render
+from controller.console import cli, render, tree
+from controller.console.glance import arranged, glances
+from controller.console.logs import read_lines
 from controller.console.reading import (
     LogMixed,
     LogTooLate,
@@ -21,7 +23,6 @@ from controller.console.reading import (
     UnreadableLog,
     exit_code,
     fold,
-    read_lines,
 )
 from controller.record.lines import Line, application_state
 from controller.record.store import Store
@@ -31,6 +32,7 @@ from states.release import Order, Spec
 from states.status import Status
 from states.world import Absent
 from tests.controller.record.making import of_the_table
+from tests.published import assert_as_published
 from tests.states.story import SPEC, Story
 
 APP = "rag-chatbot"
@@ -53,7 +55,7 @@ class Recorded(Story):
 
         for _ in range(times):
             self.now += timedelta(seconds=after)
-            loaded = self.store.load(APP, self.spec)
+            loaded = self.store.load(self.application.name, self.spec)
             self.application = loaded.application
             plan = reconcile(loaded.application, self.world())
             committed = self.store.commit(loaded, plan, plan.calls)
@@ -67,12 +69,14 @@ class Recorded(Story):
 
     def order(self, order: Order) -> None:
         """The operator's word, by the store."""
-        self.store.give_order(APP, None, order, "ann", "because")
+        self.store.give_order(self.application.name, None, order, "ann", "because")
 
     @property
     def lines(self) -> list[Line]:
-        """The journal so far."""
-        return list(self.store.journal())
+        """The journal so far, every line of it as published."""
+        found = list(self.store.journal())
+        assert_as_published(found)
+        return found
 
 
 @pytest.fixture
@@ -195,7 +199,11 @@ def test_the_log_tells_at_every_moment_what_the_tables_tell(
             looks(after=after)
             book = fold(story.lines)
             assert book.statuses(APP) == of_the_table(story.store, APP)
-            assert fold(story.store.states()).statuses(APP) == of_the_table(story.store, APP)
+            by_store = glances(fold(story.store.states()))
+            assert by_store == glances(book)
+            assert [one for told in by_store for one in reversed(told.releases)] == of_the_table(
+                story.store, APP
+            )
         return SimpleNamespace()
 
     story.look = compared  # type: ignore[method-assign]
@@ -461,12 +469,11 @@ def test_the_status_for_eyes_says_state_settled_and_hold(story: Recorded) -> Non
     story.until("Canary")
     told = fold(story.lines).statuses()
     held = replace_hold(told)
-    text = printed(lambda console: render.print_statuses(console, held, {}, story.now))
+    text = printed(lambda console: tree.page(console, arranged(held, {}), story.now).show(console))
     assert "rag-chatbot/2  Canary, step 1 of 4, 5 % of users" in text
-    assert "not settled yet" in text
-    assert "hold     nobody knows (a person must act)" in text
+    assert "not settled yet, for 0 s" in text
+    assert "hold      nobody knows (a person must act)" in text
     assert "rag-chatbot/1  Production, 95 % of users" in text
-    assert "0 s ago" in text
     assert "\x1b" not in text
 
 
@@ -487,7 +494,8 @@ def test_every_story_can_be_shown(
     book = fold(story.lines)
 
     def show(console: Console) -> None:
-        render.print_statuses(console, book.statuses(all_=True), {APP: "why"}, story.now)
+        told = arranged(book.statuses(all_=True), {APP: "why"}, book)
+        tree.page(console, told, story.now).show(console)
         render.print_explanation(console, book.explain(APP), story.now)
         render.print_history(console, book.history())
 
@@ -501,5 +509,5 @@ def test_what_others_wrote_cannot_steer_a_terminal(story: Recorded) -> None:
     nasty = replace(story.application, hold="[red]x\x1b[2J\u202e")
     (beat,) = [application_state(nasty, 9)]
     told = fold([beat]).statuses()
-    text = printed(lambda console: render.print_statuses(console, told, {}, story.now))
+    text = printed(lambda console: tree.page(console, arranged(told, {}), story.now).show(console))
     assert "[red]x\\u001b[2J\\u202e" in text

@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from controller.console.cli import app
-from controller.console.reading import fold, read_lines
+from controller.console.logs import read_lines
+from controller.console.reading import fold
 from controller.console.recompute import NotJudgeable, recompute
 from controller.record.lines import Line
 from policies.fuse import Minute
@@ -231,15 +232,25 @@ def test_explain_tells_the_last_verdict_of_each_guard_in_its_own_words(house: Ho
         assert line["because"] in shown
 
 
-def test_the_tree_shows_what_each_guard_of_a_canary_said_last(house: House) -> None:
+def test_the_tree_shows_what_each_guard_of_a_canary_says_by_now(house: House) -> None:
     house.outside.story.register(2)
     _until(house, "Canary")
-    house.passes(3)
-    verdicts = fold(lines(house)).explain(RELEASE).verdicts
-    shown = CliRunner().invoke(app, ["status", "--logs", _written(house)]).output
-    assert {verdict["guard"] for verdict in verdicts} == {"errors", "truth"}
-    for verdict in verdicts:
-        assert f"{verdict['verdict']}: {verdict['because']}" in shown
+    shown, told = [], []
+    for times in (2, 1):
+        house.passes(times)
+        asked = ["status", "--logs", _written(house)]
+        shown.append(CliRunner().invoke(app, asked).output)
+        told.append([line for line in lines(house) if line["event"] == "gate.verdict"])
+    first = {verdict["guard"]: verdict["because"] for verdict in told[0]}
+    assert set(first) == {"errors", "truth"}
+    for guard, because in first.items():
+        assert f"wait {guard}" in shown[0]
+        assert because.split(";")[0] in shown[0]
+    assert "step 2 of 4" in shown[-1]
+    for verdict in told[-1][2:]:
+        assert verdict["verdict"] == "PASS"
+        assert verdict["because"] in shown[-1], "why it is here"
+    assert shown[-1].count("candidate not counted yet: within") == 2, "of the new step, nothing yet"
 
 
 def _written(house: House) -> str:

@@ -12,11 +12,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from controller.console.account import Account, account
-from controller.console.charts import Point, Series, plot
 from controller.console.cli import app
-from controller.console.dossier import document
-from controller.console.page import element, page
 from controller.console.reading import UnreadableLog, fold
+from controller.pages.charts import Point, Series, plot
+from controller.pages.page import element, page
+from controller.pages.release import document
 from controller.record.lines import Line
 from states.release import Order
 from tests.controller.console.test_reading import Recorded

@@ -92,6 +92,17 @@ def test_everything_else_wants_the_token() -> None:
         assert (told.status_code, told.text) == (200, "4")
 
 
+def test_below_api_all_is_answered_as_it_is_without_it() -> None:
+    with served(Checks()) as url:
+        for path in ("healthz", "readyz"):
+            assert requests.get(f"{url}/api/{path}", timeout=10).json() == {"status": "ok"}
+        assert requests.post(f"{url}/api/echo", data=b"123", timeout=10).status_code == 401
+        told = requests.post(f"{url}/api/echo", data=b"123", headers=BEARER, timeout=10)
+        assert told.text == "3"
+        for path in ("api", "api/api/healthz", "apis/healthz"):
+            assert requests.get(f"{url}/{path}", timeout=10).status_code == 401, path
+
+
 def test_without_a_token_nothing_but_the_probes_is_answered() -> None:
     with served(Checks(), token=None) as url:
         answer = get(f"{url}/echo", headers={"Authorization": "Bearer None"})
@@ -232,6 +243,15 @@ def test_the_daemon_is_ready_once_store_and_workspace_were_seen(tmp_path: Path) 
     store.close()
     (tmp_path / "headgate.db").write_bytes(b"not a database " * 1000)
     assert str(ready.trouble()).startswith("store: the store ")
+
+
+def test_a_replica_that_others_leave_nothing_to_is_ready_to_take_over(tmp_path: Path) -> None:
+    store, idle = Store(f"sqlite:///{tmp_path / 'headgate.db'}"), [True]
+    ready = Readiness(store, timedelta(seconds=30), idle=lambda: idle[0])
+    assert ready.trouble() is None
+    idle[0] = False
+    assert ready.trouble() == "workspace: no look at it has succeeded yet"
+    store.close()
 
 
 def test_the_settings_of_http_are_read_from_the_environment(tmp_path: Path) -> None:

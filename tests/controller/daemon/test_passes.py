@@ -1,6 +1,6 @@
 """One pass on a real store, with a small world outside; what crashes and operators do to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,17 +11,19 @@ from structlog.testing import capture_logs
 
 from controller.daemon.lanes import Passes
 from controller.daemon.quarantine import PACE_S, PERMITTED
-from controller.record.budget import BUDGET, RESERVE, WINDOW
+from controller.record.budget import BUDGET, RESERVE, WINDOW, Budget
 from controller.record.errors import Unreadable
+from controller.record.loading import Loaded
 from controller.record.schema import APPLICATIONS, CALLS
-from controller.record.store import Store
+from controller.record.store import Committed, Store
 from controller.record.times import micros
 from controller.workspace.errors import Refused, Unreachable
+from controller.workspace.serving import ServingSettings
 from policies.fuse import Minute
 from states.desired import desired
-from states.plan import Plan, Serve
+from states.plan import Call, Plan, Serve
 from states.release import Application, Order
-from states.world import Absent, World
+from states.world import Absent, Serving, Size, World
 from tests.controller.house import NAME, House, opened
 from tests.controller.record.making import written_since
 from tests.states.story import SPEC
@@ -52,6 +54,94 @@ def test_an_abort_that_lands_in_the_middle_of_a_pass_wins(house: House) -> None:
     newest = house.application().newest("2")
     assert newest is not None
     assert newest.state == "RolledBack"
+
+
+def raises(house: House, serving: Serving) -> bool:
+    """Whether what is to be served gives more users to the candidate, which has some."""
+    return serving.weight("rag_chatbot-v2") > house.outside.story.weight(2) > 0
+
+
+def until_called(house: House, orders: list[str]) -> None:
+    """Look until the order was given."""
+    for _ in range(100):
+        house.passes()
+        if orders:
+            return
+    raise AssertionError("no step opened")
+
+
+def test_an_abort_between_commit_and_send_lets_nothing_out_that_raises(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.passes()
+    house.outside.story.register(2)
+    commit, orders, sent = house.store.commit, list[str](), list[int]()
+
+    def committed(
+        loaded: Loaded, plan: Plan, calls: Sequence[Call], *, lease: None, budget: Budget
+    ) -> Committed:
+        done = commit(loaded, plan, calls, lease, budget)
+        if any(isinstance(one, Serve) and raises(house, one.serving) for one in calls):
+            monkeypatch.undo()
+            orders.append(house.store.give_order(NAME, "2", Order.ABORT, "anna", "", via="http"))
+            sent.append(len(house.outside.sent))
+        return done
+
+    monkeypatch.setattr(house.store, "commit", committed)
+    with capture_logs() as logs:
+        until_called(house, orders)
+    assert [len(house.outside.sent)] == sent, "it was written down, and is not sent"
+    [unsent] = [line for line in logs if line["event"] == "call.unsent"]
+    assert "an abort was ordered since it was written down" in unsent["because"]
+    house.passes(1, after=0)
+    assert house.outside.story.weight(2) == 0, "one look later its users are home"
+    assert house.application().attempts[-1].outcome == "done"
+    newest = house.application().newest("2")
+    assert newest is not None
+    assert newest.state == "RolledBack"
+
+
+def test_an_abort_that_comes_while_a_raise_is_sent_is_the_next_thing_that_is_done(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.passes()
+    house.outside.story.register(2)
+    serve, orders = house.outside.serve, list[str]()
+
+    def served(
+        name: str, serving: Serving, settings: ServingSettings, sizes: Mapping[str, Size]
+    ) -> None:
+        if raises(house, serving):
+            monkeypatch.undo()
+            orders.append(house.store.give_order(NAME, "2", Order.ABORT, "anna", ""))
+        serve(name, serving, settings, sizes)
+
+    monkeypatch.setattr(house.outside, "serve", served)
+    until_called(house, orders)
+    assert house.outside.story.weight(2) > 0, "it was on its way already"
+    house.passes(1, after=0)
+    assert house.outside.story.weight(2) == 0
+    house.passes(20)
+    assert house.outside.story.weight(2) == 0, "nothing raises it any more"
+
+
+def test_one_who_put_stable_to_100_by_hand_while_no_daemon_ran_has_aborted(house: House) -> None:
+    house.passes()
+    house.outside.story.register(2)
+    house.until("Canary")
+    house.passes(2)
+    sent = len(house.outside.sent)
+    house.clock[0] += timedelta(hours=1)
+    house.ticks[0] += 3600
+    house.outside.story.edit(v1=100, v2=0)
+    house.passes(3)
+    newest = house.application().newest("2")
+    assert newest is not None
+    assert (newest.state, newest.settled) == ("RolledBack", True)
+    assert "its weight was lowered by someone else, to 0 % of" in newest.because
+    house.passes(30)
+    assert house.outside.story.weight(2) == 0
+    assert not [one for one in house.outside.sent[sent:] if one.startswith("serve")]
 
 
 def test_a_crash_between_commit_and_call_costs_time_and_nothing_else(house: House) -> None:
@@ -337,3 +427,21 @@ def test_what_is_remembered_of_a_commit_is_what_another_process_reads(house: Hou
         live = read.application.live
         states.add(live.state if live is not None else None)
     assert len(states) > 3
+
+
+def test_a_version_that_does_not_exist_waits_for_a_person_and_an_abort_ends_it(
+    house: House,
+) -> None:
+    house.passes()
+    house.store.begin(NAME, "77", "release", "anna", "a slip of the finger")
+    house.passes(3)
+    waiting = house.application().newest("77")
+    assert waiting is not None
+    assert waiting.needs_person
+    assert waiting.hold == "version 77 is not listed: abort it, unless it is to come"
+    house.store.give_order(NAME, "77", Order.ABORT, "anna", "")
+    house.passes()
+    ended = house.application().newest("77")
+    assert ended is not None
+    assert (ended.state, ended.because) == ("Retired", "aborted before it began")
+    assert not [one for one in house.outside.sent if one.startswith("serve")]

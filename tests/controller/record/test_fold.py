@@ -59,7 +59,9 @@ class Recorded(Wild):
         live = self.application.live or self.waiting
         if live is not None:
             order = (Order.RUN, Order.PAUSE, Order.ABORT)[number % 3]
-            self.store.give_order(NAME, live.version, order, "ann", "as luck has it")
+            # What makes no sense is refused, and changes nothing.
+            with suppress(OrderRefused):
+                self.store.give_order(NAME, live.version, order, "ann", "as luck has it")
 
     def _do_answer(self, number: int) -> None:
         # What cannot be done is refused, and changes nothing.

@@ -3,19 +3,20 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from xml.etree.ElementTree import Element
 
-from controller.console.page import element
+from controller.pages.page import element
 
 WIDTH, HEIGHT = 560, 240
-LEFT, RIGHT, TOP, BOTTOM = 66, 12, 30, 26
+LEFT, RIGHT, TOP, BOTTOM = 80, 12, 30, 26
 TICKS = 4
 """Parts that the upward axis is cut into, at most."""
 APART = 62
 """Least room for a label of the other axis."""
 DASHES = ("", "6 3", "2 3", "8 3 2 3")
 COLOURS = ("a", "b", "c", "d")
-LEGEND = 120
+LEGEND = 125
 MARKS_FOR = 60
 """With more points than this, marks would only hide the line."""
 
@@ -56,17 +57,23 @@ class _Scale:
         return HEIGHT - BOTTOM - min(1.0, value / self.top) * (HEIGHT - TOP - BOTTOM)
 
 
-def plot(
+def plot(  # noqa: PLR0913 - its axes
     title: str,
     series: Sequence[Series],
     *,
     across: Callable[[float], str],
     upwards: Callable[[float], str],
     most: float | None = None,
+    ticks: Sequence[float] = (),
+    titled: bool = False,
 ) -> Element:
     """Lines over one axis, from zero up to `most`, or to a round number above all values.
 
-    `across` and `upwards` write what stands at the two axes.
+    An interval that reaches beyond is cut off there.
+
+    `across` and `upwards` write what stands at the two axes: at `ticks` across, or, where there are
+    none, at the points. `titled`: the heading above it says
+    the same as its title, which is not shown then.
     """
     points = [one for line in series for one in line.points]
     drawing = element(
@@ -79,22 +86,27 @@ def plot(
     )
     if not points:
         drawing.append(_text(LEFT, HEIGHT / 2, "nothing was counted"))
-        return _figure(drawing, title)
-    highest = max(one.high if one.high is not None else one.value for one in points)
-    step, top = _round(most if most is not None else highest)
+        return _figure(drawing, None if titled else title)
+    step, top = _round(most if most is not None else _highest(points))
     places = [one.at for one in points]
+    marked = [at for at in ticks if min(places) <= at <= max(places)]
     scale = _Scale(min(places), max(places), top)
     drawing.extend(_upward(scale, step, upwards))
-    drawing.extend(_across(scale, sorted(set(places)), across))
+    drawing.extend(_across(scale, marked or sorted(set(places)), across))
     for number, line in enumerate(series):
         drawing.append(_line(scale, line, number))
         drawing.extend(_key(line, number))
-    return _figure(drawing, title)
+    return _figure(drawing, None if titled else title)
 
 
-def _figure(drawing: Element, title: str) -> Element:
-    """Where the screen is narrow it scrolls, and keeps a size that can be read."""
-    return element("figure", element("figcaption", title), drawing, tabindex="0")
+def _highest(points: Sequence[Point]) -> float:
+    """All values, and the intervals that are like most of them: of few requests one may be huge."""
+    usual = [one.high for one in points if one.high is not None]
+    return max([*(one.value for one in points), *([median(usual)] if usual else [])])
+
+
+def _figure(drawing: Element, title: str | None) -> Element:
+    return element("figure", element("figcaption", title) if title else None, drawing)
 
 
 def _round(highest: float) -> tuple[float, float]:
@@ -121,13 +133,15 @@ def _upward(scale: _Scale, step: float, words: Callable[[float], str]) -> list[E
 def _across(scale: _Scale, places: list[float], words: Callable[[float], str]) -> list[Element]:
     """Labels below, as many of the places as have room."""
     found: list[Element] = []
-    free = -math.inf
+    free, last = -math.inf, ""
     for at in places:
-        x = scale.x(at)
-        if x - free < APART:
+        x, told = scale.x(at), words(at)
+        anchor = "start" if x < LEFT + APART / 2 else "end" if x > WIDTH - APART / 2 else "middle"
+        # One that ends at its place takes all of its room before it.
+        if x - free < APART * (1.4 if anchor == "end" else 1) or told == last:
             continue
-        anchor = "start" if x < LEFT + APART / 2 else "end" if x > WIDTH - APART else "middle"
-        found.append(_text(x, HEIGHT - 8, words(at), anchor=anchor))
+        last = told
+        found.append(_text(x, HEIGHT - 8, told, anchor=anchor))
         free = x + (APART / 2 if anchor == "start" else 0)
     return found
 

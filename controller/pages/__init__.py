@@ -1,0 +1,1 @@
+"""What people read in a browser: `headgate report --html`, and the daemon's own pages."""
