@@ -66,8 +66,8 @@ class Container:
         end = time.monotonic() + within_s
         while not holds(lines := self.lines()):
             if self._state("Status") != "running" or time.monotonic() > end:
-                told = self._engine.tried("podman", "logs", "--tail", "20", NAME)
-                raise NotSoError(f"{what}: not in {within_s:g} s\n{told.stdout}{told.stderr}")
+                told = [f"{one['event']}: {one.get('because')}" for one in lines[-10:]]
+                raise NotSoError("\n  ".join([f"{what}: not in {within_s:g} s", *told]))
             time.sleep(0.2)
         del lines
 
@@ -143,7 +143,7 @@ def company(sandbox: Sandbox, folder: Path) -> Iterator[Callable[[str], None]]:
     """Users who ask the endpoint as long as the block lasts; how to register a version."""
     told = {**os.environ, "DATABRICKS_HOST": sandbox.host, "DATABRICKS_TOKEN": sandbox.token}
     outcomes, words = folder / "users.jsonl", folder / "company.log"
-    asking = ("--endpoint", ENDPOINT, "--rate", "60", "--threads", "8", "--for", "300")
+    asking = ("--endpoint", ENDPOINT, "--rate", "60", "--threads", "8", "--for", "600")
     with words.open("w") as log, contextlib.ExitStack() as stack:
 
         def start(part: str, *arguments: object) -> subprocess.Popen[str]:
