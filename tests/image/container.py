@@ -69,7 +69,6 @@ class Container:
                 told = [f"{one['event']}: {one.get('because')}" for one in lines[-10:]]
                 raise NotSoError("\n  ".join([f"{what}: not in {within_s:g} s", *told]))
             time.sleep(0.2)
-        del lines
 
     def status(self) -> dict[str, str]:
         """What the kernel tells of its first process."""
