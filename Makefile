@@ -80,6 +80,14 @@ mutate: $(READY)  ## Mutation score of policies/ and states/, with every survivo
 compat: $(READY)  ## The newest clients, and MLflow 2, against the sandbox; needs a package registry.
 	@$(BIN)/python -m tests.compat.run
 
+.PHONY: image-check
+image-check: $(READY)  ## The container image, built and run; needs root, apt's buildah podman runc mmdebstrap.
+	@$(BIN)/python -m tests.image.check
+
+.PHONY: compose-check
+compose-check: $(READY)  ## deploy/compose.yaml by podman-compose; also needs containernetworking-plugins.
+	@$(BIN)/python -m tests.image.compose
+
 PROMTOOL ?= promtool
 .PHONY: alerts-check
 alerts-check:  ## Alert rules parse, fire on trouble and on nothing else; needs promtool (Debian: prometheus).

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from controller.address import USUAL, host_and_port
 from controller.golden import MOST
 from controller.places import lines, meant, refusal, sentences, twice
 from controller.private import owners_text
@@ -362,23 +363,23 @@ class HttpSettings:
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Self | None:
         """The settings of this process, or a sentence that names the variable; None for `off`."""
-        address = environ.get("HEADGATE_HTTP", f"{cls.host}:{cls.port}")
+        address = environ.get("HEADGATE_HTTP", USUAL)
         token_file = environ.get("HEADGATE_TOKEN_FILE") or None
         if address == "off":
             return None
-        host, _, port = address.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
-        if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the highest port
+        parts = host_and_port(address)
+        if parts is None:
             raise SettingsError(
-                f"HEADGATE_HTTP={address}: write a host and a port, like 127.0.0.1:8350, or `off`"
+                f"HEADGATE_HTTP={address}: write a host and a port, like {USUAL}, or `off`"
             )
+        host, port = parts
         if token_file is None and host not in LOOPBACK:
             raise SettingsError(
                 f"HEADGATE_HTTP={address}: who can reach this address must show a token: name a "
                 "file with one in HEADGATE_TOKEN_FILE, or listen on 127.0.0.1"
             )
         token, secret = secret_of("HEADGATE_TOKEN_FILE", environ), secret_of(SECRET_FILE, environ)
-        return cls(host=host, port=int(port), token=token, secret=secret)
+        return cls(host=host, port=port, token=token, secret=secret)
 
 
 @dataclass(frozen=True, kw_only=True)

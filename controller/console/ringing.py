@@ -7,12 +7,11 @@ import urllib.error
 import urllib.request
 from uuid import uuid4
 
+from controller.address import nearby
 from controller.settings import HttpSettings, SettingsError
 from controller.signing import DELIVERY, PATH, SIGNATURE, TIMESTAMP, signature
 
 PATIENCE_S = 2.0
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a daemon may listen
-"""Addresses to listen on that nobody can be reached at, and this machine's own."""
 
 
 def ring(application: str) -> None:
@@ -27,7 +26,7 @@ def ring(application: str) -> None:
         return
     if daemon is None or daemon.secret is None:
         return
-    host = ANYWHERE.get(daemon.host, daemon.host)
+    host = nearby(daemon.host)
     place = f"[{host}]" if ":" in host else host
     body = json.dumps({"applications": [application]}).encode()
     delivery, sent = str(uuid4()), str(int(time.time()))

@@ -1,0 +1,1 @@
+"""The images, built and run on this machine as others would run them: `make image-check`."""
