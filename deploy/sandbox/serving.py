@@ -105,6 +105,8 @@ class Serving:
         handlers: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
             ("POST", PREFIX, self._create),
             ("GET", PREFIX, self._list),
+            # As MLflow's deployments client asks, whoever follows redirects or not.
+            ("GET", PREFIX + "/", self._list),
             ("GET", one, self._get),
             ("DELETE", one, self._delete),
             ("PUT", one + "/config", self._put_config),
