@@ -125,23 +125,27 @@ def test_a_question_reaches_chat_and_responses_models_in_the_form_that_mlflow_re
         import mlflow.tracing  # noqa: PLC0415
         from mlflow.pyfunc.scoring_server import invocations  # noqa: PLC0415
 
-        # Their traces would be sent from a thread, to whatever workspace a later test names.
+        # Their traces would be sent from a thread, to whatever workspace a later test names. Not
+        # for longer: MLflow 3.17 waits for itself when it logs a model while tracing is disabled.
         mlflow.tracing.disable()
-        for kind, form in (("chat", "messages"), ("responses", "input")):
-            folder = tmp_path / kind
-            mlflow.pyfunc.save_model(
-                str(folder), python_model=str(HERE / f"{kind}.py"), pip_requirements=["mlflow"]
-            )
-            described = yaml.safe_load((folder / "MLmodel").read_text())
-            inputs = Inputs.read(described["signature"])
-            assert inputs is not None
-            body = request_of("hello", "", inputs)
-            assert body == {form: [{"role": "user", "content": "hello"}]}
-            assert malformed(body) is None
-            assert misfit(body, inputs) is None
-            model = mlflow.pyfunc.load_model(str(folder))
-            answer = invocations(  # type: ignore[no-untyped-call]
-                json.dumps(body), "application/json", model, model.metadata.get_input_schema()
-            )
-            assert answer.status == 200, answer.response
-            assert "you said hello" in answer.response
+        try:
+            for kind, form in (("chat", "messages"), ("responses", "input")):
+                folder = tmp_path / kind
+                mlflow.pyfunc.save_model(
+                    str(folder), python_model=str(HERE / f"{kind}.py"), pip_requirements=["mlflow"]
+                )
+                described = yaml.safe_load((folder / "MLmodel").read_text())
+                inputs = Inputs.read(described["signature"])
+                assert inputs is not None
+                body = request_of("hello", "", inputs)
+                assert body == {form: [{"role": "user", "content": "hello"}]}
+                assert malformed(body) is None
+                assert misfit(body, inputs) is None
+                model = mlflow.pyfunc.load_model(str(folder))
+                answer = invocations(  # type: ignore[no-untyped-call]
+                    json.dumps(body), "application/json", model, model.metadata.get_input_schema()
+                )
+                assert answer.status == 200, answer.response
+                assert "you said hello" in answer.response
+        finally:
+            mlflow.tracing.enable()
