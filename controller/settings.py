@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from controller.address import USUAL, host_and_port
+from controller.address import USUAL, host_and_port, is_loopback
 from controller.golden import MOST
 from controller.places import lines, meant, refusal, sentences, twice
 from controller.private import owners_text
@@ -344,7 +344,6 @@ def parsed(path: Path, text: str) -> tuple[yaml.Node | None, Any]:
         raise SettingsError(f"{path}: {error}: put what is text into quotes") from error
 
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TOKEN_LENGTH = 16
 """Fewest characters of a token: shorter ones can be guessed."""
 SECRET_FILE = "HEADGATE_WEBHOOK_SECRET_FILE"  # noqa: S105 - the name of a variable
@@ -373,7 +372,7 @@ class HttpSettings:
                 f"HEADGATE_HTTP={address}: write a host and a port, like {USUAL}, or `off`"
             )
         host, port = parts
-        if token_file is None and host not in LOOPBACK:
+        if token_file is None and not is_loopback(host):
             raise SettingsError(
                 f"HEADGATE_HTTP={address}: who can reach this address must show a token: name a "
                 "file with one in HEADGATE_TOKEN_FILE, or listen on 127.0.0.1"

@@ -9,11 +9,12 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
+from controller.address import is_loopback
 from controller.record.asking import JOURNAL, ORDERS, Asked
 from controller.record.errors import OrderRefused, StoreUnusable
 from controller.record.lines import Line
 from controller.record.redaction import printable
-from controller.settings import LOOPBACK, RemoteSettings
+from controller.settings import RemoteSettings
 
 PATIENCE_S = 20.0
 """Longest wait for an answer: the store itself waits five seconds for a lock."""
@@ -34,7 +35,7 @@ class Daemon:
         self._settings = settings
         # A token goes to the daemon that was named, and to nobody whom that one names.
         handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
-        if urlsplit(settings.url).hostname in LOOPBACK:
+        if is_loopback(urlsplit(settings.url).hostname or ""):
             handlers.append(urllib.request.ProxyHandler({}))
         self._opener = urllib.request.build_opener(*handlers)
 

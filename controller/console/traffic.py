@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from controller.address import is_loopback
 from controller.console.tables import WIDE
 from controller.pages.charts import DASHES, Point, Series, plot
 from controller.pages.page import element, page, pairs, section, table
@@ -92,7 +93,7 @@ class Traffic:
 def read(name: str, settings: ApplicationSettings, process: ProcessSettings, days: int) -> Traffic:
     """Ask the endpoint's inference table; raises the workspace's errors and `SettingsError`."""
     # The workspace's clients take seconds to import, and reading a log needs none.
-    from controller.workspace.client import connect, is_loopback  # noqa: PLC0415
+    from controller.workspace.client import connect  # noqa: PLC0415
     from controller.workspace.days import Days  # noqa: PLC0415
     from controller.workspace.serving import Endpoints  # noqa: PLC0415
     from states.world import Endpoint  # noqa: PLC0415

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import structlog
 
 from controller.daemon.backoff import Backoff
+from controller.daemon.instruments import uncounted
 from controller.record.budget import Budget
 from controller.record.store import Store
 from controller.workspace.errors import Unreachable, WorkspaceError, met
@@ -29,10 +30,6 @@ STAGING = (CreateStaging, RemoveStaging)
 log = structlog.get_logger()
 
 
-def _uncounted(_: str, __: str) -> None:
-    pass
-
-
 @dataclass
 class Actor:
     """The hands of one application."""
@@ -47,7 +44,7 @@ class Actor:
     staging_backoff: Backoff
     staging: ServingSettings | None = None
     """How a version is served on the staging endpoint; None: as on the application's own."""
-    counted: Callable[[str, str], None] = _uncounted
+    counted: Callable[[str, str], None] = uncounted
     """Told the kind of each call, and what came of it."""
 
     def affordable(self, application: Application, calls: tuple[Call, ...]) -> tuple[Call, ...]:

@@ -25,6 +25,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from controller.address import names_loopback
 from controller.daemon.openapi import Described, described
 from controller.daemon.openapi import route as openapi
 from controller.settings import HttpSettings, SettingsError
@@ -40,8 +41,6 @@ LOCAL = ("/metrics",)
 """What is also answered where no token is set: then nobody but this machine's users can ask."""
 PAGES = ("/", "/app/")
 """What people read: the first page, and whatever is below the other."""
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-"""What a browser on this machine calls it. A name that another site gave it is none of these."""
 BODY_BYTES = 64 * 1024
 """Longest body that is read: a webhook has a few kilobytes."""
 AT_ONCE = 64
@@ -181,7 +180,8 @@ class _Guard:
         so that it opens what is read, and never what acts.
         """  # noqa: D205 - one sentence
         if self._token is None:
-            return None if _local(headers.get(b"host", b"")) else _error(403, ELSEWHERE)
+            host = headers.get(b"host", b"").decode("latin-1")
+            return None if names_loopback(host) else _error(403, ELSEWHERE)
         kind, _, value = headers.get(b"authorization", b"").partition(b" ")
         given = {b"bearer": value.strip(), b"basic": _password(value)}.get(kind.lower(), b"")
         if self._is_token(given):
@@ -197,12 +197,6 @@ class _Guard:
 def _is_page(path: str) -> bool:
     first, below = PAGES
     return path == first or path.startswith(below)
-
-
-def _local(host: bytes) -> bool:
-    """The request names this machine as itself, at whatever port (a tunnel has its own)."""
-    name, _, port = host.decode("latin-1").rpartition(":")
-    return (name if name and port.isdigit() else host.decode("latin-1")) in LOOPBACK_NAMES
 
 
 def _password(value: bytes) -> bytes:

@@ -18,6 +18,7 @@ import structlog
 from controller.daemon.backoff import Backoff
 from controller.daemon.collect import Collector
 from controller.daemon.golden_table import GoldenReader
+from controller.daemon.instruments import uncounted
 from controller.daemon.overtaking import Overtaken, unless
 from controller.daemon.past import Past
 from controller.daemon.replaying import Replayer, is_time
@@ -59,10 +60,6 @@ def _nobody_asks() -> None:
     pass
 
 
-def _uncounted(_: str, __: str) -> None:
-    pass
-
-
 @dataclass
 class Observer:
     """The eyes of one application."""
@@ -86,7 +83,7 @@ class Observer:
     """Whether the record has an abort of the live release by now: asked while a look is slow."""
     seen: Callable[[], None] = _nobody_asks
     """Told whenever the workspace has told of the endpoint."""
-    counted: Callable[[str, str], None] = _uncounted
+    counted: Callable[[str, str], None] = uncounted
     """Told what was looked at, and what came of it."""
     backoff: Callable[[str], Backoff] = Backoff
     scraped_at: datetime | None = None

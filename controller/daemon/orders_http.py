@@ -8,7 +8,6 @@ lost the answer to one looks at the history first.
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from ipaddress import ip_address
 from itertools import islice
 from typing import Annotated
 
@@ -21,12 +20,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from controller.address import is_loopback, names_loopback
 from controller.daemon.http import read
 from controller.daemon.openapi import Described, described
 from controller.record.asking import JOURNAL, ORDERS, Asked, Asking, obey
 from controller.record.errors import OrderRefused, RecordError
 from controller.record.store import Store
-from controller.settings import LOOPBACK
 from states.setup import Setup
 from states.world import Size, Variables
 
@@ -182,21 +181,10 @@ class Orders:
         headers = request.headers
         if "origin" in headers or "sec-fetch-site" in headers:
             raise HTTPException(403, "not for web pages: use `headgate`, or another program")
-        if self.host in LOOPBACK and not _here(headers.get("host", "")):
+        if is_loopback(self.host) and not names_loopback(headers.get("host", "")):
             raise HTTPException(
                 403, "this daemon listens on this machine alone: ask it as 127.0.0.1 or localhost"
             )
-
-
-def _here(host: str) -> bool:
-    """Whether a `Host` is an address, or this machine: no name that others could give it."""
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    name = name.removeprefix("[").removesuffix("]")
-    try:
-        ip_address(name)
-    except ValueError:
-        return name.lower() == "localhost"
-    return True
 
 
 def _parsed(body: bytes) -> OrderBody:

@@ -7,7 +7,6 @@ the workspace for a token of the database instance NAME, or of projects/P/branch
 Both hold for whoever opens the store: the daemon, and every command.
 """
 
-import ipaddress
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Final
 from psycopg import pq
 from sqlalchemy import URL
 
+from controller.address import is_loopback
 from controller.places import near
 from controller.private import owners_text
 from controller.record.errors import StoreUnusable
@@ -111,12 +111,7 @@ def _hosts(url: URL, defaults: dict[str, str]) -> Iterator[str]:
 
 
 def _here(host: str) -> bool:
-    if not host or host.startswith(("/", "@")) or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return not host or host.startswith(("/", "@")) or is_loopback(host)
 
 
 def _knows_authorities(url: URL, defaults: dict[str, str]) -> bool:

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import NotFound
 
+from controller.address import is_loopback
 from controller.workspace import counting, markers
-from controller.workspace.client import is_loopback, translated
+from controller.workspace.client import translated
 from controller.workspace.counting import Paths
 from controller.workspace.errors import Refused, Unreachable
 from controller.workspace.names import identifier, segment

@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import requests
@@ -28,6 +27,7 @@ from databricks.sdk.errors import (
 )
 from databricks.sdk.errors.base import DatabricksError
 
+from controller.address import is_loopback
 from controller.record.redaction import hide
 from controller.workspace.errors import (
     Denied,
@@ -154,16 +154,6 @@ class _Bounded(CredentialsStrategy):
                 "Headgate must, and may leave: give a service principal's DATABRICKS_CLIENT_ID and "
                 "DATABRICKS_CLIENT_SECRET, or workload identity, or set HEADGATE_ALLOW_PAT=yes"
             )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this very machine: what answers there stands for Databricks."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False  # a name, as every real workspace has
 
 
 def _sign_in_error(error: ValueError) -> Exception:

@@ -103,7 +103,7 @@ class Container:
         left = {one.name for one in volume.iterdir()}
         if strange := left - STORE:
             yield f"its volume holds {sorted(strange)}"
-        if shared := list(Path(f"/proc/{self.pid}/root/dev/shm").iterdir()):
+        if shared := list(Path("/proc", str(self.pid), "root", "dev", "shm").iterdir()):
             yield f"its shared memory holds {shared}"
         logs = self._engine.tried("podman", "logs", NAME)
         if READ_ONLY in logs.stdout + logs.stderr:
