@@ -3,6 +3,7 @@
 A line itself is read again when an answer needs it: a log may be larger than the memory.
 """
 
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -61,15 +62,15 @@ class Table:
         self.seqs[number] = _GONE
 
 
-class Index:
+class Index(ABC):
     """The journal lines and heartbeats of a log."""
 
     def __init__(self) -> None:
         self.rows, self.beats = Table(), Table()
 
+    @abstractmethod
     def fetch(self, place: int) -> Line | None:
         """The line at a place; None where it turns out to be damaged."""
-        raise NotImplementedError
 
     def same(self, one: int, other: int) -> bool:
         """The lines at two places are the same, and not damaged."""

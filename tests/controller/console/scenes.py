@@ -16,6 +16,13 @@ from tests.states.story import SPEC, START
 Scene = Callable[[Recorded], None]
 
 
+def brought(story: Recorded, state: str) -> None:
+    """Its second version, to a state."""
+    story.look(times=2)
+    story.register(2)
+    story.until(state)
+
+
 def registered_and_held(story: Recorded) -> None:
     frozen = Freeze(begins=START, ends=START + timedelta(days=1), reason="quarter's end")
     story.spec = replace(SPEC, admission=Rules(freezes=(frozen,)))
@@ -32,15 +39,11 @@ def provisioning(story: Recorded) -> None:
 
 
 def testing(story: Recorded) -> None:
-    story.look(times=2)
-    story.register(2)
-    story.until("Testing")
+    brought(story, "Testing")
 
 
 def healthy(story: Recorded) -> None:
-    story.look(times=2)
-    story.register(2)
-    story.until("Canary")
+    brought(story, "Canary")
     for _ in range(20):
         story.look()
         if story.live.step == 3:
@@ -53,16 +56,12 @@ def healthy(story: Recorded) -> None:
 def insufficient(story: Recorded) -> None:
     story.requests_per_look, story.pace = 60, 2.0
     story.error_rates = {"1": 0.01, "2": 0.01}
-    story.look(times=2)
-    story.register(2)
-    story.until("Canary")
+    brought(story, "Canary")
     story.look(times=10)
 
 
 def blinded(story: Recorded) -> None:
-    story.look(times=2)
-    story.register(2)
-    story.until("Canary")
+    brought(story, "Canary")
     story.look(times=2)
     story.table_speaks = False
     story.look(after=600, times=11)
@@ -82,9 +81,7 @@ def blown_fuse(story: Recorded) -> None:
 
 
 def baking(story: Recorded) -> None:
-    story.look(times=2)
-    story.register(2)
-    story.until("Canary")
+    brought(story, "Canary")
     for _ in range(40):
         story.look()
         if story.live.baking and story.live.settled:
@@ -93,9 +90,7 @@ def baking(story: Recorded) -> None:
 
 
 def watched(story: Recorded) -> None:
-    story.look(times=2)
-    story.register(2)
-    story.until("Production")
+    brought(story, "Production")
     story.look(times=3)
 
 
@@ -105,9 +100,7 @@ def confirmed(story: Recorded) -> None:
 
 
 def paused(story: Recorded) -> None:
-    story.look(times=2)
-    story.register(2)
-    story.until("Canary")
+    brought(story, "Canary")
     story.order(Order.PAUSE)
     story.look(times=2)
 
@@ -125,9 +118,7 @@ def no_stable(story: Recorded) -> None:
 
 
 def without_a_way_back(story: Recorded) -> None:
-    story.look(times=2)
-    story.register(2)
-    story.until("Canary")
+    brought(story, "Canary")
     assert isinstance(story.endpoint, Endpoint)
     story.requests_per_look = 60
     story.endpoint = replace(story.endpoint, ready=frozenset({"rag_chatbot-v2"}))
