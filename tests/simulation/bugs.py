@@ -25,9 +25,9 @@ from controller.record.printer import Printer
 from controller.record.schema import APPLICATIONS, COUNTERS, LEASES, RELEASES, SEQ
 from controller.record.store import Committed
 from controller.workspace.errors import WorkspaceError
-from policies.judge import no_worse
+from policies.judge import no_worse, of_source
 from policies.verdict import Outcome, Verdict
-from states import canary, climb, home, reconcile, rehearsal, staging, supervise, wishes
+from states import canary, climb, home, reconcile, rehearsal, shutting, staging, supervise, wishes
 from states.desired import desired, desired_alias
 from states.machine import State
 from states.plan import Call, MoveAlias, Plan, Serve
@@ -163,7 +163,8 @@ def no_data_is_a_pass() -> Patches:
 
     def passes(guard: Any, blocks: Sequence[Any], **how: Any) -> Verdict:  # noqa: ANN401
         verdict = no_worse(guard, tuple(blocks), **how)
-        return verdict if blocks else replace(verdict, outcome=Outcome.PASS)
+        counted = sum(block.candidate.requests for block in of_source(guard, blocks))
+        return verdict if counted else replace(verdict, outcome=Outcome.PASS)
 
     with patch.object(canary, "no_worse", passes):
         yield
@@ -306,7 +307,7 @@ def users_for_what_is_not_ready() -> Patches:
     def ready(turn: Turn, _: Release) -> bool:
         return home.converged(turn)
 
-    with patch.object(climb, "ready_for", ready), patch.object(canary, "ready_for", ready):
+    with patch.object(climb, "ready_for", ready), patch.object(shutting, "ready_for", ready):
         yield
 
 

@@ -84,6 +84,12 @@ def test_a_death_at_any_place_changes_nothing_but_time(part: int) -> None:
     assert met, "no point was met"
 
 
+@pytest.mark.parametrize("name", bugs.BUGS)
+def test_a_bug_can_be_put_in_where_the_code_is_now(name: str) -> None:
+    with bugs.BUGS[name]():
+        pass
+
+
 @pytest.mark.parametrize(
     ("name", "first"),
     # From this seed on it takes few: those before take a minute.
