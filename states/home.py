@@ -9,7 +9,7 @@ from states.post_mortem import tell_post_mortem
 from states.release import Release
 from states.span import Span
 from states.turn import Turn
-from states.world import Endpoint
+from states.world import Endpoint, Serving
 
 ESCALATIONS = (timedelta(minutes=2), timedelta(minutes=10), timedelta(minutes=30))
 """Stays in RolledBack, not yet home, at which a person is called; louder each time."""
@@ -97,6 +97,7 @@ def roll_back(turn: Turn, release: Release, because: str) -> Release:
 def come_home(turn: Turn, release: Release) -> None:
     """Settle a rollback once the traffic, and the alias, were seen where they belong."""
     own_up(turn)
+    _give_up_what_is_gone(turn)
     release = turn.application.live or release
     named = desired_alias(turn.application)
     at_home = converged(turn) if desired(turn.application) else _idle(turn.endpoint)
@@ -114,13 +115,32 @@ def come_home(turn: Turn, release: Release) -> None:
         turn.hold(settled, why, needs_person=True)
 
 
+def _give_up_what_is_gone(turn: Turn) -> None:
+    """Ask for no entity at 0 % that is not there: if it cannot be built, nobody would come home."""
+    application, endpoint = turn.application, turn.endpoint
+    if endpoint is None or application.change is not None or endpoint.updating or in_doubt(turn):
+        return
+    there = endpoint.serving.shares
+    kept = {name: one for name, one in application.carried.shares.items() if name in there}
+    turn.record(carried=Serving(kept))
+    for release in application.releases:
+        kept_a_while = release.ended_at is not None and release.version != application.incumbent
+        if kept_a_while and application.entity(release.version) not in there:
+            turn.put(release, removed=True)
+
+
 def in_doubt(turn: Turn) -> bool:
     """The endpoint may serve what was last asked for, and not yet show it: this look may be older.
 
     A stale answer has the configuration version of before that call; nothing else tells it apart.
     """
     application, endpoint = turn.application, turn.endpoint
-    if endpoint is None or application.asked in (None, str(desired(application))):
+    wanted, live = desired(application), application.live
+    if endpoint is None or application.asked in (None, str(wanted)):
+        return False
+    gone = live is not None and application.entity(live.version) in endpoint.failed
+    if wanted is None and gone and not endpoint.updating:
+        # On the way home of a first release nothing is asked for, so that no later answer comes.
         return False
     return endpoint.config_version <= application.asked_over
 

@@ -182,9 +182,11 @@ class Pass:
         A lease that lapsed, and was taken again meanwhile, has another epoch: much may be left of
         it, and yet others had the time to send.
         """
+        overtaken = not application.going_home and self.name in self.store.urgent()
         told = "too little of the lease is left: whoever has it next looks, and sends it if need be"
+        # Asked last: whatever is asked of the store may have taken longer than the lease has left.
         if self.tenure.may_send() and self.tenure.lease(self.name) == lease:
-            if application.going_home or self.name not in self.store.urgent():
+            if not overtaken:
                 self.actor.send(application, call, number)
                 return
             # What is sent now would be undone, and on the platform it would be in the way of that.

@@ -9,6 +9,7 @@ from controller.record.errors import OrderRefused
 from controller.record.store import Store
 from states.desired import desired, desired_alias
 from states.machine import State
+from states.outcome import untold
 from states.release import Application, Order, Release, Spec
 from states.world import Absent, Endpoint, Serving
 from tests.simulation.draws import Draws
@@ -294,7 +295,8 @@ class Outside:
     def _speak_to(self, application: Application) -> None:
         """Give each release that waits for a person the order, or the word, that it waits for."""
         for release in application.releases:
-            waits = release.state is State.REGISTERED or release.live
+            home = release.state is State.ROLLED_BACK  # no word changes that
+            waits = release.state is State.REGISTERED or (release.live and not home)
             gone = int(release.version) not in self.platform.versions
             if waits and gone and release.version != application.stable:
                 self.store.give_order(NAME, release.version, Order.ABORT, "operator", "it is gone")
@@ -333,6 +335,8 @@ def at_rest(application: Application) -> bool:
         return False
     waiting = [one for one in application.releases if one.state is State.REGISTERED]
     if (live := application.live) is not None:
+        if live.state is State.ROLLED_BACK and not live.settled:
+            return False  # It goes on by itself, however loudly it says that it takes long.
         # A hold that needs nobody is one that ends by itself.
         return (live.hold is not None and live.needs_person) or live.order is Order.PAUSE
     return all(one.hold is not None or one.order is Order.PAUSE for one in waiting)
@@ -343,10 +347,14 @@ def _old(application: Application) -> list[Release]:
 
 
 def home(application: Application, platform: Platform) -> bool:
-    """Endpoint and alias are as wanted, or a sentence says why not."""
+    """Endpoint and alias are as wanted, or a sentence says why not; nothing is under way there."""
+    now = platform.endpoint
+    if isinstance(now, Endpoint) and now.updating:
+        return False
     if application.hold is not None:
         return True
+    if untold(application).keys() & set(map(str, platform.versions)):
+        return False  # A tag that was refused is asked for again ten minutes later.
     wanted, named = desired(application), desired_alias(application)
-    now = platform.endpoint
-    served = now.serving if isinstance(now, Endpoint) and not now.updating else None
+    served = now.serving if isinstance(now, Endpoint) else None
     return wanted in (None, served) and named in (None, platform.alias)

@@ -365,7 +365,12 @@ def _sentence(error: Exception) -> str:
     return f"{type(error).__name__}: {told}"
 
 
-ASKED_FOR = ("aborted by the operator", "lowered by someone else", "deleted, and that was adopted")
+ASKED_FOR = (
+    "aborted by the operator",
+    "lowered by someone else",
+    "given its users by hand, and adopted",
+    "deleted, and that was adopted",
+)
 EXPLAINED = {
     "Databricks could not": ("build_fails", "version_gone"),
     "not ready after": ("stuck", "slow_update", "unready", "version_gone"),

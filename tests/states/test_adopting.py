@@ -107,6 +107,20 @@ def test_an_endpoint_created_again_has_nothing_that_may_not_be_built_any_more() 
     rests(story)
 
 
+def test_what_cannot_be_built_any_more_keeps_nobody_from_home() -> None:
+    story = at("going home")
+    # As after a `revert` of its removal: it is wanted, and not there, and no update succeeds.
+    story.application = replace(story.application, carried=serving(v7=0))
+    story.obeys, sent = False, len(story.calls)
+    story.look(after=120, times=3)
+    story.obeys = True
+    story.look(after=120, times=3)
+    asked = [call.serving for call in story.calls[sent:] if isinstance(call, Serve)]
+    assert asked[0] == serving(v1=100, v2=0, v7=0), "it is tried once"
+    assert asked[-1] == served(story) == serving(v1=100, v2=0)
+    rests(story)
+
+
 def test_an_endpoint_created_again_gives_no_users_to_a_version_that_is_not_ready() -> None:
     story = at("third step")
     story.endpoint, sent = Absent(), len(story.calls)

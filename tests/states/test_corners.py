@@ -262,6 +262,19 @@ def test_without_an_alias_of_ours_no_alias_is_moved() -> None:
     assert story.alias is None
 
 
+def test_a_first_version_that_cannot_be_deployed_asks_for_another_one() -> None:
+    story = Story(endpoint=Absent(), alias=Absent())
+    story.versions.clear()
+    story.undeployable = frozenset({"1"})
+    story.look()
+    story.register(1)
+    story.look(after=60, times=40)
+    release = story.application.newest("1")
+    assert release is not None
+    assert (release.state, release.settled) == ("RolledBack", True)
+    assert release.hold == "there is nothing to go back to: register a mended version"
+
+
 def test_a_failure_that_lingers_from_an_earlier_release_blames_not_the_next(story: Story) -> None:
     story.register(2)
     story.undeployable = frozenset({"2"})

@@ -199,6 +199,24 @@ def test_a_call_of_a_lease_that_lapsed_is_not_sent_under_the_one_that_was_taken_
     assert not house.outside.sent, "and not sent"
 
 
+def test_a_lease_that_runs_out_while_the_store_is_asked_for_an_abort_sends_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, stopwatch = leased(house)
+    house.passes(2)
+    house.outside.story.register(2)
+    urgent = house.store.urgent
+
+    def slow() -> tuple[str, ...]:
+        stopwatch[0] += 300
+        return urgent()
+
+    monkeypatch.setattr(house.store, "urgent", slow)
+    house.passes(2)
+    assert house.application().attempts[-1].outcome == "open", "it was written down"
+    assert not house.outside.sent, "and not sent"
+
+
 def test_a_leap_of_the_clock_while_another_looked_after_it_is_not_counted_again(
     house: House,
 ) -> None:
