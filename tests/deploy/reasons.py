@@ -134,16 +134,6 @@ class Reader:
                 self.found.add("".join(self._piece(one, place) for one in pieces))
             case ast.BinOp(left=left, op=ast.Add(), right=right):
                 self.found.add("".join(self._piece(one, place) for one in (left, right)))
-            case ast.BoolOp(values=values):
-                for one in values:
-                    self.read(one, place, parts)
-            case ast.IfExp(body=body, orelse=other):
-                self.read(body, place, parts)
-                self.read(other, place, parts)
-            case ast.Tuple(elts=elements) if parts:
-                self.read(elements[parts[0]], place, parts[1:])
-            case ast.Subscript(value=value, slice=ast.Constant(value=int(number))):
-                self.read(value, place, (number, *parts))
             case ast.Name(id=name):
                 self._named(name, place, parts)
             case ast.Call(func=ast.Name(id=name)):
@@ -151,7 +141,8 @@ class Reader:
                 if called is not None:
                     self.returned(called, parts)
             case _:
-                pass
+                for one, further in _inner(node, parts):
+                    self.read(one, place, further)
 
     def returned(self, place: Place, parts: Parts) -> None:
         """Follow what a function returns."""
@@ -195,6 +186,19 @@ class Reader:
             constant = _constant(name, place.module)
             if constant is not None:
                 self.read(constant, place, parts)
+
+
+def _inner(node: ast.expr, parts: Parts) -> Iterator[tuple[ast.expr, Parts]]:
+    """What an expression may be, or the part of it that is meant."""
+    match node:
+        case ast.BoolOp(values=values):
+            yield from ((one, parts) for one in values)
+        case ast.IfExp(body=body, orelse=other):
+            yield from ((body, parts), (other, parts))
+        case ast.Tuple(elts=elements) if parts:
+            yield elements[parts[0]], parts[1:]
+        case ast.Subscript(value=value, slice=ast.Constant(value=int(number))):
+            yield value, (number, *parts)
 
 
 def _assigned(name: str, function: ast.FunctionDef) -> Iterator[tuple[ast.expr, Parts]]:
