@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 HOLE = "…"
-FEWEST = 3
+FEWEST = 2
 """Words that a sentence has at least; what has fewer is a part of one."""
 WHY = {"hold": 1, "hold_application": 0}
 """Methods of a turn that hold, and which of their arguments is the sentence."""
