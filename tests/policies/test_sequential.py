@@ -1,6 +1,7 @@
 """The engine against its formulas written out, and what must not be in it."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise, product
 from random import Random
