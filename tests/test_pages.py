@@ -1,6 +1,7 @@
 """Every page that people write: its blocks are marked, and whatever it names is there."""
 
 import ast
+import builtins
 import re
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from typer.main import get_command
 
 from controller.console.cli import app
+from controller.record.events import EVENTS
+from controller.record.schema import METADATA
 from controller.variables import VARIABLES
 from tests.markdown import ROOT, Page, pages
 
@@ -18,6 +21,7 @@ THIS = Path(__file__)
 MAKE = re.compile(r"^(?P<target>[a-z-]+):", re.MULTILINE)
 CODE = re.compile(r"`([^`\n]+)`")
 ROOMS = ("controller", "states", "policies", "tests", "deploy")
+NAME = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*")
 VARIABLE = re.compile(r"\bHEADGATE_[A-Z_]*[A-Z]\b")
 OF_COMPOSE = {"HEADGATE_USER"}
 """What deploy/compose.yaml asks for: no setting of the daemon's."""
@@ -98,6 +102,22 @@ def _lines(page: Page) -> list[str]:
     """The lines of the blocks that a shell takes."""
     shell = [block.text for block in page.blocks if block.kind in ("sh", "console")]
     return [line.removeprefix("$ ").strip() for text in shell for line in text.splitlines()]
+
+
+def test_every_name_of_the_code_that_the_architecture_tells_of_is_there() -> None:
+    files = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+    defines = {name for path in files for name in defined(path)}
+    columns = {column.name for table in METADATA.tables.values() for column in table.columns}
+    known = {
+        *defines,
+        *(name.rpartition(".")[2] for name in defines),
+        *(path.name for path in files),
+        *(*columns, *METADATA.tables, *EVENTS, *VARIABLES, *dir(builtins)),
+    }
+    page = Page.of("deploy/guide/architecture.md")
+    told = [one for one in CODE.findall(page.prose) if NAME.fullmatch(one)]
+    assert len(told) > 50
+    assert [one for one in told if one not in known] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)

@@ -23,6 +23,7 @@ ENDS = {
     "… of … golden queries failed twice": "it is rolled back",
     "…, and stable answers them: …": "it is rolled back",
     "…: …; asking once more": "it is asked once more",
+    "its registration is …": "it waits, and nothing is held",
     "it has no signature: log the model with one and register it anew": "it is refused",
     "its registration failed: register it anew": "it is refused",
     "skipped: it carries the tag …": "it is refused",
