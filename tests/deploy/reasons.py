@@ -197,6 +197,8 @@ def _inner(node: ast.expr, parts: Parts) -> Iterator[tuple[ast.expr, Parts]]:
             yield from ((body, parts), (other, parts))
         case ast.Tuple(elts=elements) if parts:
             yield elements[parts[0]], parts[1:]
+        case ast.Call(func=ast.Attribute(attr="join"), args=[ast.Tuple(elts=elements)]):
+            yield from ((one, ()) for one in elements)
         case ast.Subscript(value=value, slice=ast.Constant(value=int(number))):
             yield value, (number, *parts)
 
