@@ -106,6 +106,15 @@ def test_an_empty_answer_is_an_error_to_argo_and_the_fifth_in_sequence_ends_the_
     assert found == [Phase.RUNNING] * 9 + [Phase.ERROR]
 
 
+def test_an_argo_analysis_that_is_stopped_before_it_has_measured_holds_nothing_up() -> None:
+    """analysis.go, assessRunStatus: without a measurement, "instructed to stop" is Successful.
+
+    Here the steps take four minutes, and the first measurement would come after five.
+    """
+    brief = documented(lag_s=0, seed=0, steps=(0.25, 0.5), step_s=120.0)
+    assert ends(brief, minutes(*[(100, 100)] * 4)) == [None] * 3 + [End.PROMOTED]
+
+
 def test_argo_rolls_back_four_bad_minutes_and_a_minute_without_requests_is_bad() -> None:
     bad = minutes((100, 6), (100, 5), (0, 0), (100, 9), (100, 0), (100, 6))
     assert ends(Argo(lag_s=0, seed=0), bad) == [None] * 5 + [End.ROLLED_BACK]
