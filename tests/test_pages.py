@@ -81,6 +81,7 @@ def test_no_two_blocks_run_as_the_same() -> None:
 def test_every_link_leads_somewhere(page: Page) -> None:
     for link in page.links():
         assert link.path.exists(), link
+        assert link.path.is_relative_to(ROOT), link
         if link.name is None:
             continue
         there = defined(link.path) if link.path.suffix == ".py" else Page(link.path).anchors

@@ -1,6 +1,7 @@
 """The guide's page for who is on call: every alert, and every reason to hold, has its place."""
 
 import re
+from functools import cache
 
 from controller.console.keys import keys
 from controller.record.events import EVENTS
@@ -45,10 +46,14 @@ def rows() -> list[list[str]]:
     return [cell.split("<br>") for cell in cells if cell not in ("hold", "---")]
 
 
+@cache
+def fragment_as_pattern(fragment: str) -> re.Pattern[str]:
+    return re.compile(".*".join(re.escape(one.strip()) for one in fragment.split(HOLE)))
+
+
 def fits(fragment: str, sentence: str) -> bool:
     """Whether a fragment is in a sentence; both have holes."""
-    pieces = [re.escape(one.strip()) for one in fragment.split(HOLE)]
-    return re.search(".*".join(pieces), sentence) is not None
+    return fragment_as_pattern(fragment).search(sentence) is not None
 
 
 def test_every_sentence_that_holds_a_release_has_its_place() -> None:
