@@ -69,7 +69,7 @@ def status(application: Application, release: Release) -> Status:
         needs_person=release.needs_person or (hold is not None and hold == application.hold),
         ask=release.ask,
         rollback=rollback(application, release),
-        earliest=_earliest(application, release, hold),
+        earliest=_earliest(release, hold),
         evidence_span=release.spans[-1].number if release.spans else 0,
     )
 
@@ -133,25 +133,41 @@ def _next(release: Release, hold: str | None) -> str | None:
             return ON_STAGING if release.on_staging else NEXT[release.state]
 
 
-def _earliest(application: Application, release: Release, hold: str | None) -> str | None:
+def _earliest(release: Release, hold: str | None) -> str | None:
     """When the stay on a step, the bake or the watch is over; None while nothing runs to its end.
 
-    What the counting source tells is late, so that what is `next` comes a while after that.
+    What the counting source tells is late, so that what is `next` comes a while after that. It
+    rests on what the log tells of too, so that both say the same.
     """
     stays = release.state in (State.CANARY, State.PRODUCTION) and release.live and release.settled
-    looked_at = application.looked_at
     if hold is not None or release.order is not Order.RUN or release.shut or not stays:
         return None
-    if looked_at is None:
-        return None
     assert release.pinned is not None, "a live release has a pinned plan"
-    rollout = release.pinned.rollout
-    alone = not release.baking and release.state is State.CANARY
-    whole = rollout.bake if release.state is State.CANARY else rollout.watch
-    stay = max(rollout.settle, rollout.min_step) if alone else whole
-    over = looked_at + stay - release.on_step
-    told_of = alone or (release.baking and release.pinned.proven) or not deciding_sources(release)
-    return rfc3339(over if told_of else max(over, release.spans[-1].starts_at + stay))
+    rollout, begun = release.pinned.rollout, _settled_at(release)
+    if begun is None:
+        return None
+    watched = release.state is State.PRODUCTION
+    if not watched and not release.baking:
+        return rfc3339(max(begun, begun - rollout.settle + rollout.min_step))
+    if deciding_sources(release) and not (release.baking and release.pinned.proven):
+        # They are to have spoken of the whole of it.
+        begun = release.spans[-1].starts_at
+    elif not watched:
+        begun -= rollout.settle
+    return rfc3339(begun + (rollout.watch if watched else rollout.bake))
+
+
+def _settled_at(release: Release) -> datetime | None:
+    """From when on what is counted is of what settled last; a cut of the evidence changes nothing.
+
+    None of a release that an earlier Headgate wrote down without it.
+    """
+    begun = None
+    for span in reversed(release.spans):
+        if not span.settled or span.starts_at < release.since:
+            break
+        begun = span.starts_at
+    return begun
 
 
 def _tests(release: Release) -> str:
