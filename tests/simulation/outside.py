@@ -343,7 +343,7 @@ def _waits(live: Release, looked_at: datetime) -> bool:
     """A live release waits for a person: it would go on by itself for nothing but their word."""
     if live.state is State.ROLLED_BACK and not live.settled:
         return False  # It goes on by itself, however loudly it says that it takes long.
-    if live.spans and blindness(live, looked_at) is not None:
+    if live.spans and not live.shut and blindness(live, looked_at) is not None:
         return False  # In a healed world its source comes to speak again.
     # A hold that needs nobody is one that ends by itself.
     return (live.hold is not None and live.needs_person) or live.order is Order.PAUSE
