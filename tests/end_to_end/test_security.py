@@ -2,6 +2,7 @@
 
 import re
 import signal
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 
 from deploy.sandbox.workspace import Settings
 from tests.contract.recorder import Recorder, recording
+from tests.controller.record.ways import authority
 from tests.end_to_end.stage import Course, Daemon, Users, Workspace, begin, eventually, headgate
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(120)]
@@ -252,12 +254,18 @@ def test_an_argument_is_no_place_for_a_password(tmp_path: Path) -> None:
 
 
 def test_a_persons_token_does_not_run_the_daemon(
-    course: Callable[..., Course], daemon: Callable[..., Daemon]
+    course: Callable[..., Course], daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
     head = daemon(course())
-    with recording() as elsewhere:
-        # An address of this very machine that does not say so, as a real workspace's.
-        there = {"DATABRICKS_HOST": elsewhere.host.replace("127.0.0.1", "0.0.0.0")}  # noqa: S104
+    # An address of this very machine that does not say so, as a real workspace's.
+    certificate, key = authority(tmp_path, "0.0.0.0")  # noqa: S104
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    with recording(tls=tls) as elsewhere:
+        there = {
+            "DATABRICKS_HOST": elsewhere.host.replace("127.0.0.1", "0.0.0.0"),  # noqa: S104
+            "REQUESTS_CA_BUNDLE": str(certificate),
+        }
         told = {**head.environment, **there}
         said = headgate("run", "--config", head.config, **told)
         assert said.code == 2

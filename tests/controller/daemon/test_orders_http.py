@@ -357,6 +357,7 @@ def test_apply_shows_what_the_endpoint_tells_and_the_daemon_decides(
         ({"HEADGATE_URL": "ftp://x"}, 2, "write a daemon's address, like http://127.0.0.1:8350"),
         ({"HEADGATE_URL": "http://me:pass@host"}, 2, "HEADGATE_URL=...: write a daemon's address"),
         ({"HEADGATE_URL": "http://127.0.0.1:1"}, 5, "no daemon answers at http://127.0.0.1:1"),
+        ({"HEADGATE_ALLOW_HTTP": "perhaps"}, 2, "HEADGATE_ALLOW_HTTP=perhaps: say yes or no"),
     ],
 )
 def test_a_daemon_that_cannot_be_asked_is_a_sentence_and_a_code(
@@ -365,6 +366,23 @@ def test_a_daemon_that_cannot_be_asked_is_a_sentence_and_a_code(
     told = door.type("abort", "rag/4", **environ)
     assert (told.exit_code, sentence in told.stderr) == (code, True), told.stderr
     assert "me:pass" not in told.stderr
+
+
+def test_a_token_is_shown_to_another_machine_over_tls_alone_unless_that_is_allowed(
+    door: Door,
+) -> None:
+    """An address of this very machine that does not say so, as a daemon's elsewhere."""
+    away = {"HEADGATE_URL": door.url.replace("127.0.0.1", "0.0.0.0")}  # noqa: S104
+    for environ in (away, {**away, "HEADGATE_ALLOW_HTTP": "no"}):
+        told = door.type("pause", "rag/4", **environ)
+        assert told.exit_code == 2
+        assert "everybody on the way there could read the token" in told.stderr
+        assert "set HEADGATE_ALLOW_HTTP=yes" in told.stderr
+    allowed = door.type("pause", "rag/4", **away, HEADGATE_ALLOW_HTTP="yes")
+    assert allowed.exit_code == 5
+    assert "refuses: " in allowed.stderr, "it was asked, and knows none but names of this machine"
+    safe = door.type("status", "rag/4", HEADGATE_URL="https://127.0.0.1:1")
+    assert (safe.exit_code, "no daemon answers" in safe.stderr) == (5, True)
 
 
 def test_a_token_that_is_refused_is_told_without_being_told(door: Door, tmp_path: Path) -> None:
