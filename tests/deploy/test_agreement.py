@@ -10,7 +10,8 @@ import yaml
 
 from controller import health
 from controller.address import USUAL, host_and_port
-from controller.record.opening import File, place_of
+from controller.record.opening import place_of
+from controller.record.sqlite import File
 from tests.deploy.manifests import FORMS, KUBERNETES, RENDERED, ROOT, Form, form, kustomization
 from tests.deploy.test_container import JOINED, SERVICES, lineage
 from tests.image import facts
