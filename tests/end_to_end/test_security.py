@@ -1,6 +1,5 @@
 """What the page on security promises: no secret told, and no right used that it does not name."""
 
-import re
 import signal
 import ssl
 from collections.abc import Callable, Iterator
@@ -17,19 +16,9 @@ from deploy.sandbox.workspace import Settings
 from tests.contract.recorder import Recorder, recording
 from tests.controller.record.ways import authority
 from tests.end_to_end.stage import Course, Daemon, Users, Workspace, begin, eventually, headgate
+from tests.rights import CALLS, PRINCIPAL
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(120)]
-
-PAGE = (Path(__file__).parents[2] / "SECURITY.md").read_text(encoding="utf-8")
-ROW = re.compile(r"^\| `(?P<call>[A-Z]+ [^`]+)` \|[^|]*\|[^|]*\| (?P<by>[a-z-]+) \|$", re.MULTILINE)
-CALLS = {row["call"]: row["by"] for row in ROW.finditer(PAGE)}
-"""Each call of the page's table, and what shows it."""
-PRINCIPAL = {
-    "DATABRICKS_TOKEN": "",
-    "DATABRICKS_CLIENT_ID": Settings.client_id,
-    "DATABRICKS_CLIENT_SECRET": Settings.client_secret,
-}
-"""The service principal, in place of the user."""
 
 
 @dataclass
