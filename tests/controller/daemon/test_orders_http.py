@@ -13,15 +13,18 @@ import pytest
 import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client.registry import CollectorRegistry
 from sqlalchemy import delete
 from starlette.routing import Route
 from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
 from controller.console.cli import app as headgate
+from controller.daemon.exposition import route as metrics
 from controller.daemon.http import BODY_BYTES, OPEN, Server, application
 from controller.daemon.openapi import document
 from controller.daemon.orders_http import PAGE, OrderBody, Orders
+from controller.daemon.site import Site
 from controller.record.schema import APPLICATIONS, RELEASES
 from controller.record.store import Store
 from controller.record.writing import append, event_row
@@ -473,6 +476,23 @@ def test_the_document_of_the_interface_tells_every_route_and_every_key(door: Doo
     assert schema["properties"].keys() == OrderBody.model_fields.keys()
     assert schema["additionalProperties"] is False
     assert "done twice is done once" in order["description"]
+
+
+def test_the_document_tells_of_pages_and_metrics_what_opens_them_and_what_they_answer(
+    door: Door,
+) -> None:
+    told = document([*Site(door.store).routes, metrics(CollectorRegistry())], OPEN)
+    release = told["paths"]["/app/{name}/{version}"]["get"]
+    placed = [(one["name"], one["in"], one["required"]) for one in release["parameters"]]
+    assert placed == [("name", "path", True), ("version", "path", True)]
+    assert release["security"] == [{"token": []}, {"login": []}]
+    assert told["components"]["securitySchemes"].keys() == {"token", "login"}
+    assert release["responses"]["2XX"]["content"].keys() == {"text/html"}
+    assert release["responses"]["default"]["content"].keys() == {"application/json", "text/html"}
+    scraped = told["paths"]["/metrics"]["get"]
+    kinds = scraped["responses"]["2XX"]["content"].keys()
+    assert kinds == {"text/plain", "application/openmetrics-text"}
+    assert scraped["security"] == [{"token": []}]
 
 
 def test_a_route_that_says_nothing_of_itself_is_told_by_its_name() -> None:
