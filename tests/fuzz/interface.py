@@ -90,6 +90,10 @@ class Sent:
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
 
+    def __repr__(self) -> str:
+        """Its first bytes: enough to know it by."""
+        return repr(self.raw[:300])
+
     @property
     def raw(self) -> bytes:
         """Its bytes; the server closes what it has answered."""
@@ -121,7 +125,8 @@ class Answered:
     @property
     def unread(self) -> bool:
         """Whether the server itself refused it as no HTTP, before the application."""
-        return self.status == REFUSED and b"Invalid HTTP request received." in self.body
+        kind = self.headers.get(b"content-type", b"")
+        return self.status == REFUSED and kind.startswith(b"text/plain")
 
 
 def ask(port: int, sent: Sent) -> Answered:
