@@ -41,10 +41,12 @@ LEASE_S = 3.0
 CLIMB = [0, 20, 50, 100]
 STAY = "6s"
 """Least stay on a step: today's daemon has joined before the earlier one is over with the first."""
+RELEASE_S = 2 * PATIENCE_S
+"""Longest wait for an earlier version, which may want more evidence for a step than today's."""
 HELD = 6
 """The exit code for a store that another holds."""
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(420)
 
 
 @dataclass
@@ -99,7 +101,8 @@ class Earlier:
                 for line in self.lines
             )
 
-        eventually(told, f"{event} {fields} of the earlier version: {self.lines[-1:]}")
+        what = f"{event} {fields} of the earlier version: {self.lines[-1:]}"
+        eventually(told, what, RELEASE_S)
 
 
 @dataclass
