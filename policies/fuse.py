@@ -11,7 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial, reduce
 
-from policies.onearm import each_over, excess_after, highest_rate, unexceeded, worst_stretch
+from policies.onearm import (
+    each_over,
+    excess_after,
+    highest_rate,
+    unexceeded,
+    without_lulls,
+    worst_stretch,
+)
 from policies.verdict import Outcome, Verdict
 from policies.wealth import Wealth, binary
 from policies.words import percent
@@ -132,6 +139,7 @@ def _patient(minutes: Sequence[Minute], setting: Fuse) -> tuple[float | None, ..
 
 def _held_back(gains: Sequence[float]) -> float | None:
     """The most that a bet may win by a minute, for its worst stretch not to blow a fuse."""
+    gains = without_lulls(gains)
     if worst_stretch(gains, math.inf) <= BLOWS:
         return None
     low, high = 0.0, BLOWS

@@ -68,6 +68,21 @@ def _stakes(permitted: float) -> list[float]:
     return [(rate - permitted) / (permitted * (1 - permitted)) for rate in rates]
 
 
+def without_lulls(gains: Iterable[float]) -> list[float]:
+    """The same for `worst_stretch`, and shorter: blocks in a row that win nothing are one.
+
+    It asks for what is left of what was won, or nothing; losses in a row leave the same as their
+    sum.
+    """
+    found = [0.0]
+    for gain in gains:
+        if gain <= 0 and found[-1] <= 0:
+            found[-1] += gain
+        else:
+            found.append(gain)
+    return found
+
+
 def worst_stretch(gains: Iterable[float], most: float) -> float:
     """The most that a bet would have won over any stretch of blocks, at most so much by a block."""
     won = worst = 0.0

@@ -109,6 +109,7 @@ def come_home(turn: Turn, release: Release) -> None:
     base = turn.application.incumbent
     told = f"version {base} has 100 % of users" if base else "no version serves"
     settled = turn.settle(release, told)
+    turn.record(asked_over=-1)  # What came of the last call is known: the next release rests on it.
     tell_post_mortem(turn, settled)
     if turn.application.stable is None:
         why = "there is nothing to go back to: register a mended version"

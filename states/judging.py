@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from policies.criteria import criteria
@@ -117,17 +117,19 @@ def observed_harm(release: Release) -> list[Verdict]:
 
 def alarm_of(turn: Turn, release: Release) -> Verdict | None:
     """What shuts the gate without blaming anybody: a blind source, or the blown fuse."""
+    return blindness(release, turn.world.now) or fuse_of(release)
+
+
+def blindness(release: Release, now: datetime) -> Verdict | None:
+    """BLIND where a source that something waits for is broken; None while all can be believed."""
     assert release.pinned is not None, "a live release has a pinned plan"
-    verdict = unbelieved(
+    return unbelieved(
         release.sources,
         release.blocks,
         release.spans[-1].number,
-        _silences(turn, release),
+        _silences(release, now),
         release.pinned.max_lag,
     )
-    if verdict is not None:
-        return verdict
-    return fuse_of(release)
 
 
 def fuse_of(release: Release) -> Verdict | None:
@@ -148,11 +150,11 @@ def explained(release: Release) -> bool:
     return all(mark is not None and mark >= newest for mark in marks)
 
 
-def _silences(turn: Turn, release: Release) -> dict[str, timedelta]:
+def _silences(release: Release, now: datetime) -> dict[str, timedelta]:
     """How long each source that something waits for has told nothing."""
     begun = release.spans[0].starts_at
     return {
-        source: turn.world.now - (release.watermarks.get(source) or begun)
+        source: now - (release.watermarks.get(source) or begun)
         for source in deciding_sources(release)
     }
 
@@ -161,7 +163,7 @@ def _rests_on(turn: Turn, release: Release, verdict: Verdict) -> dict[str, objec
     """What an alarm rests on besides blocks: times, or the endpoint's minutes."""
     assert release.pinned is not None, "a live release has a pinned plan"
     if verdict.outcome is Outcome.BLIND:
-        silences = _silences(turn, release)
+        silences = _silences(release, turn.world.now)
         return {
             "span": release.spans[-1].number,
             "silences": {name: one.total_seconds() for name, one in silences.items()},

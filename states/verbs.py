@@ -6,7 +6,7 @@ from states.canary import SUSPECTED
 from states.climb import MASKED
 from states.consent import Verb
 from states.gates import HELD, SHUT
-from states.judging import glimpsed, guards_of, lag_of, obstacle, suspected
+from states.judging import blindness, glimpsed, guards_of, lag_of, obstacle, suspected
 from states.machine import State
 from states.quarantine import quarantined
 from states.release import Application, Order, Release
@@ -96,7 +96,15 @@ def _immovable(application: Application, release: Release) -> str | None:
         return application.hold
     if release.ask is not None or release.hold == MASKED or quarantined(release):
         return f"it waits for something else: {release.hold}"
-    return HELD if release.signs.hold else None
+    return HELD if release.signs.hold else _unwatched(application, release)
+
+
+def _unwatched(application: Application, release: Release) -> str | None:
+    """A word given now would wait until somebody could see the version fail."""
+    if release.state is not State.CANARY or not release.spans or application.looked_at is None:
+        return None
+    blind = blindness(release, application.looked_at)
+    return None if blind is None else f"nobody would see it fail: {blind.because}"
 
 
 def _nowhere(release: Release, *, override: bool) -> str | None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,21 +12,11 @@ import pytest
 from controller.settings import load
 from states.machine import diagram
 from tests.controller.house import House, opened
+from tests.markdown import ROOT, Page
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCK = re.compile(
-    r"<!-- (?P<how>run|shown): (?P<what>[^>]+) -->\n```(?P<kind>\w+)\n(?P<text>.*?)```", re.DOTALL
-)
-BLOCKS = {match["what"]: match for match in BLOCK.finditer(README)}
-LINK = re.compile(r"\]\((?!http)(?P<path>[^)#]+)(?:#(?P<name>\w+))?\)")
-
-
-def block(what: str, kind: str) -> str:
-    found = BLOCKS[what]
-    assert found["how"] == "run"
-    assert found["kind"] == kind
-    return found["text"]
+README = Page.of("README.md")
+LOGS = Page.of("deploy/logs/README.md")
+block = README.block
 
 
 @pytest.fixture
@@ -53,10 +42,6 @@ def _watch(house: House, version: str, state: str) -> None:
         if newest is not None and newest.state == state and not newest.live:
             return
     raise AssertionError(f"{version} never {state}")
-
-
-def test_every_block_runs_here_or_says_why_it_is_only_shown() -> None:
-    assert README.count("```") == 2 * len(BLOCKS)
 
 
 def test_the_least_configuration_is_valid(tmp_path: Path) -> None:
@@ -95,12 +80,11 @@ def test_the_log_alone_answers_the_questions_of_the_readme(log: Path) -> None:
 
 
 def test_a_release_that_goes_wrong_is_told_by_one_command_from_the_log_alone(log: Path) -> None:
-    pages = (README, (ROOT / "deploy" / "logs" / "README.md").read_text(encoding="utf-8"))
     shown = [
-        match["text"]
-        for page in pages
-        for match in BLOCK.finditer(page)
-        if match["what"] == "a release goes wrong, told by the log of the same story"
+        one.text
+        for page in (README, LOGS)
+        for one in page.blocks
+        if one.what == "a release goes wrong, told by the log of the same story"
     ]
     assert shown, "somewhere a reader sees it"
     for text in shown:
@@ -133,18 +117,3 @@ def _run(script: str, folder: Path) -> str:
     )
     assert answer.returncode == 0, answer.stderr
     return answer.stdout
-
-
-def test_every_link_leads_somewhere_and_every_promise_to_its_test() -> None:
-    for match in LINK.finditer(README):
-        path = ROOT / match["path"]
-        assert path.exists(), match[0]
-        if match["name"]:
-            assert f"def {match['name']}(" in path.read_text(encoding="utf-8"), match[0]
-
-
-def test_every_make_target_of_the_readme_exists() -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in set(re.findall(r"`?make ([a-z-]+)", README)):
-        if target != "are":
-            assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

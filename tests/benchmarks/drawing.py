@@ -16,6 +16,8 @@ STYLES = {
     "Argo, documented": ("#e8a0aa", "s"),
     "Flagger": ("#3066be", "^"),
     "Kayenta": ("#8f6593", "D"),
+    "SageMaker, 1 min": ("#c98b1b", "v"),
+    "SageMaker, guide": ("#e6c88a", "v"),
     "z-test": ("#999999", "x"),
 }
 

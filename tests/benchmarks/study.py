@@ -10,14 +10,17 @@ from tests.benchmarks.measures import summary
 from tests.benchmarks.peers.argo import Argo, documented
 from tests.benchmarks.peers.flagger import Flagger
 from tests.benchmarks.peers.kayenta import Kayenta
+from tests.benchmarks.peers.sagemaker import SageMaker, guide
 from tests.benchmarks.peers.ztest import RepeatedZ
 from tests.benchmarks.protocol import Make
 
-ARGO, ARGO_DOCS, FLAGGER, KAYENTA, Z = (
+ARGO, ARGO_DOCS, FLAGGER, KAYENTA, SAGEMAKER, SAGEMAKER_GUIDE, Z = (
     "Argo, 1 min",
     "Argo, documented",
     "Flagger",
     "Kayenta",
+    "SageMaker, 1 min",
+    "SageMaker, guide",
     "z-test",
 )
 PEERS: dict[str, Make] = {
@@ -25,6 +28,8 @@ PEERS: dict[str, Make] = {
     ARGO_DOCS: documented,
     FLAGGER: Flagger,
     KAYENTA: Kayenta,
+    SAGEMAKER: SageMaker,
+    SAGEMAKER_GUIDE: guide,
     Z: RepeatedZ,
 }
 

@@ -1,6 +1,7 @@
 """The peers' rules, on cases worked by hand from their sources (named in each peer's module)."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,6 +20,15 @@ from tests.benchmarks.peers.kayenta import (
     score,
     shift,
 )
+from tests.benchmarks.peers.sagemaker import (
+    Alarm,
+    Missing,
+    SageMaker,
+    State,
+    canary,
+    guide,
+    linear,
+)
 from tests.benchmarks.peers.ztest import RepeatedZ, z_score
 from tests.benchmarks.protocol import NONE_MS, Counts, End, Floats, Make, System, Window
 from tests.benchmarks.traces import Effect, constant
@@ -28,6 +38,8 @@ PEERS: dict[str, Make] = {
     "Argo, documented": documented,
     "Flagger": Flagger,
     "Kayenta": Kayenta,
+    "SageMaker": SageMaker,
+    "SageMaker, guide": guide,
     "z-test": RepeatedZ,
 }
 
@@ -92,6 +104,15 @@ def test_an_empty_answer_is_an_error_to_argo_and_the_fifth_in_sequence_ends_the_
     metric = SuccessRate(0.95, 3)
     found = [metric.measure(one) for one in (None, None, None, None, 1.0, *[None] * 5)]
     assert found == [Phase.RUNNING] * 9 + [Phase.ERROR]
+
+
+def test_an_argo_analysis_that_is_stopped_before_it_has_measured_holds_nothing_up() -> None:
+    """analysis.go, assessRunStatus: without a measurement, "instructed to stop" is Successful.
+
+    Here the steps take four minutes, and the first measurement would come after five.
+    """
+    brief = documented(lag_s=0, seed=0, steps=(0.25, 0.5), step_s=120.0)
+    assert ends(brief, minutes(*[(100, 100)] * 4)) == [None] * 3 + [End.PROMOTED]
 
 
 def test_argo_rolls_back_four_bad_minutes_and_a_minute_without_requests_is_bad() -> None:
@@ -259,6 +280,105 @@ def test_kayentas_score_leaves_nodata_out_until_half_of_the_metrics_have_it() ->
     assert score(one_of_three[1:]).verdict == "Fail"
     required = [(Label.PASS, plain), (Label.PASS, plain), (Label.NODATA_FAIL, plain)]
     assert tuple(score(required)) == (66.67, "Fail")
+
+
+# SageMaker's guardrails, and the CloudWatch alarm that they ask
+
+POINTS = {"0": False, "X": True, "-": None}
+STATES = {"ok": State.OK, "rings": State.ALARM, "unknown": State.INSUFFICIENT_DATA}
+TREATED = (Missing.MISSING, Missing.IGNORE, Missing.BREACHING, Missing.NOT_BREACHING)
+
+
+@pytest.mark.parametrize(
+    ("datapoints", "seen", "found"),
+    [
+        (3, "0-X-X", "ok ok ok ok"),
+        (3, "0----", "ok ok ok ok"),
+        (3, "-----", "unknown kept rings ok"),
+        (3, "0XX-X", "rings rings rings rings"),
+        (3, "----X", "unknown kept rings ok"),
+        (3, "X----", "rings kept rings ok"),
+        (2, "0-X-X", "rings rings rings rings"),
+        (2, "00X0X", "rings rings rings rings"),
+        (2, "0-X--", "ok ok rings ok"),
+        (2, "----0", "ok ok rings ok"),
+        (2, "----X", "unknown kept rings ok"),
+        # "Avoiding premature transitions": as old as the datapoints that it takes.
+        (3, "--X--", "rings kept rings ok"),
+        (2, "---X-", "rings kept rings ok"),
+    ],
+)
+def test_a_cloudwatch_alarm_treats_missing_data_as_the_tables_of_its_guide_say(
+    datapoints: int, seen: str, found: str
+) -> None:
+    """AlarmThatSendsEmail.md: 3 of 3 and 2 of 3 periods, of 5 datapoints, treated in four ways."""
+    for treated, expected in zip(TREATED, found.split(), strict=True):
+        for before in State:
+            alarm = Alarm(3, datapoints, treated)
+            for point in seen[:-1]:
+                alarm.take(POINTS[point])
+            alarm.state = before
+            assert alarm.take(POINTS[seen[-1]]) is STATES.get(expected, before), treated
+
+
+def test_an_alarm_of_three_periods_rings_in_the_fifth_minute_of_its_guides_figure() -> None:
+    """Its first figure: above the threshold in periods 3 to 5, and again in the 9th alone."""
+    alarm = Alarm(3, 3, Missing.MISSING)
+    states = [alarm.take(POINTS[point]) for point in "00XXX000X0"]
+    assert [place for place, state in enumerate(states, start=1) if state is State.ALARM] == [5]
+
+
+def test_sagemaker_rolls_back_with_the_first_minute_above_its_threshold() -> None:
+    """One of one minute, above 1 %: 1 of 100 is not above."""
+    found = ends(SageMaker(lag_s=0, seed=0), minutes((100, 0), (100, 1), (100, 2)))
+    assert found == [None, None, End.ROLLED_BACK]
+
+
+def test_the_guides_alarm_needs_two_of_its_ten_minutes_above_the_threshold() -> None:
+    """Period 600, EvaluationPeriods 2: nothing is said before minute 20, however bad it is."""
+    assert ends(guide(lag_s=0, seed=0), minutes(*[(100, 100)] * 20)) == [None] * 19 + [
+        End.ROLLED_BACK
+    ]
+    spared = minutes(*[(100, 100)] * 10, *[(100, 0)] * 10)
+    assert End.ROLLED_BACK not in ends(guide(lag_s=0, seed=0), spared)
+
+
+def test_the_guides_threshold_of_1_is_never_exceeded_by_an_average_of_zeros_and_ones() -> None:
+    """Threshold 1, GreaterThanThreshold, on a metric that is 1 or 0 for each request."""
+    literally = guide(lag_s=0, seed=0, threshold=1.0)
+    assert End.ROLLED_BACK not in ends(literally, minutes(*[(100, 100)] * 29))
+
+
+def test_sagemaker_shifts_all_traffic_to_a_fleet_that_nobody_has_measured() -> None:
+    """No requests, no datapoint; missing data that do not breach leave the alarm OK."""
+    idle = minutes(*[(0, 0)] * 20)
+    fleet = partial(SageMaker, lag_s=0, seed=0, steps=canary(0.05))
+    assert ends(fleet(), idle) == [None] * 19 + [End.PROMOTED]
+    assert ends(fleet(missing=Missing.BREACHING), idle)[0] is End.ROLLED_BACK
+
+
+def test_an_old_fleet_that_errs_ends_sagemakers_deployment_where_the_alarm_has_both() -> None:
+    """deployment-guardrails-configuration.md says so of its first example."""
+    window = Window(0.0, 60.0, 0.05, Counts(50, 0, 50, 0), Counts(950, 15, 950, 15))
+    assert SageMaker(lag_s=0, seed=0, both=True).look(60.0, [window], []).end is End.ROLLED_BACK
+    assert SageMaker(lag_s=0, seed=0).look(60.0, [window], []).end is None
+
+
+def test_sagemaker_bakes_each_shift_the_last_one_too() -> None:
+    """A fifth at a time with 5 minutes each is the guide's linear example: 25 minutes."""
+    system = SageMaker(lag_s=0, seed=0, steps=linear(0.2), bake_s=300.0)
+    found = [system.look(one.end_s, [one], []) for one in minutes(*[(100, 0)] * 25)]
+    assert [one.weight for one in found[::5]] == [0.2, 0.4, 0.6, 0.8, 1.0]
+    assert [one.end for one in found[-2:]] == [None, End.PROMOTED]
+
+
+def test_sagemakers_canary_is_half_at_most_and_its_linear_steps_are_10_to_50_percent() -> None:
+    assert canary(0.5) == (0.5, 1.0)
+    assert linear(0.5) == (0.5, 1.0)
+    assert linear(0.3) == (0.3, 0.6, 0.9, 1.0)
+    for policy, size in ((canary, 0.51), (linear, 0.05), (linear, 0.51)):
+        with pytest.raises(ValueError, match=str(size)):
+            policy(size)
 
 
 # The repeated z-test

@@ -10,12 +10,14 @@ import yaml
 
 from controller.console.keys import keys, schema
 from controller.settings import SettingsError, load
+from tests.markdown import ROOT, pages
 
-ROOT = Path(__file__).parents[2]
 VALID = jsonschema_rs.validator_for(schema())
 BLOCKS = [
-    part.split("```")[0]
-    for part in (ROOT / "README.md").read_text(encoding="utf-8").split("```yaml\n")[1:]
+    block.text
+    for page in pages()
+    for block in page.blocks
+    if block.kind == "yaml" and block.text.startswith("applications:")
 ]
 BASE: dict[str, Any] = {"model": "a.b.c", "endpoint": "e", "tests": [{"query": "What?"}]}
 

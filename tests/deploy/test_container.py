@@ -178,13 +178,3 @@ def test_beyond_its_container_the_daemon_of_the_try_out_wants_a_token(tmp_path: 
     assert settings is not None
     assert settings.host == environ["HEADGATE_HTTP"].removesuffix(":8350")
     assert settings.token == "0123456789abcdef"
-
-
-def test_every_block_of_the_page_says_who_ran_it_and_every_link_leads_somewhere() -> None:
-    page = (ROOT / "deploy/README.md").read_text(encoding="utf-8")
-    marked = re.findall(r"<!-- (?:run|shown): [^>]+ -->\n```sh\n", page)
-    assert page.count("```") == 2 * len(marked)
-    for link in re.findall(r"\]\(([^)#]+)\)", page):
-        assert (ROOT / "deploy" / link).exists(), link
-    for target in re.findall(r"`make ([a-z-]+)`", page):
-        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target

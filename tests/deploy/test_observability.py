@@ -11,8 +11,10 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from controller.settings import HttpSettings
 from tests.controller.daemon.test_exposition import scraped
 from tests.controller.house import opened
+from tests.markdown import Page
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "headgate.rules.yaml"
@@ -129,7 +131,7 @@ def test_every_alert_says_what_is_wrong_what_to_do_and_how_soon() -> None:
     assert len(set(names)) == len(names)
     for one in alerts():
         assert one["labels"]["severity"] in {"page", "ticket", "info"}, one
-        assert one["annotations"].keys() == {"summary", "action"}, one
+        assert one["annotations"].keys() == {"summary", "action", "runbook"}, one
         assert all(len(text) > 20 for text in one["annotations"].values()), one
 
 
@@ -139,6 +141,15 @@ def test_every_alert_is_tried_by_make_alerts_check() -> None:
         assert f'"{one["alert"]}"' in told, f"{one['alert']} never fires in {RULES_TEST.name}"
     shown = LIST.read_text()
     assert [one["alert"] for one in alerts() if f"`{one['alert']}`" not in shown] == []
+
+
+def test_prometheus_is_told_where_the_daemon_listens_and_where_the_rules_are() -> None:
+    told = yaml.safe_load(Page(LIST).block("Prometheus' configuration", "yaml"))
+    [job] = told["scrape_configs"]
+    [static] = job["static_configs"]
+    assert [one.rpartition(":")[2] for one in static["targets"]] == [str(HttpSettings().port)]
+    assert job["authorization"].keys() == {"credentials_file"}
+    assert [LIST.with_name(one) for one in told["rule_files"]] == [RULES]
 
 
 def test_the_dashboard_has_its_panels_apart_and_takes_its_source_from_a_variable() -> None:

@@ -2,28 +2,15 @@
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.end_to_end.stage import ENDPOINTS, Daemon, Workspace, eventually
+from tests.markdown import Page
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(120)]
-README = Path(__file__).parents[2] / "README.md"
-BLOCK = re.compile(r"<!-- run: the guide's whole script -->\n```yaml\n(.*?)```", re.DOTALL)
-SCRIPT = """\
-applications:
-  rag-chatbot:
-    model: main.ml_models.rag_chatbot
-    endpoint: rag-chatbot-endpoint
-    admission: {required_tags: [git_sha, training_date]}
-    serving: {workload_size: Small, scale_to_zero: false, environment: none}
-    staging: {}
-    tests: [{query: "What is Delta Lake?", expect: {answer_contains: [ACID]}}]
-    replay: {safe_to_repeat: true}
-    guards: {latency: {limit: 5s}}
-"""
+README = Page.of("README.md")
 QUICK = {
     "rollout": {"settle": "0s", "min_step": "100ms", "bake": "300ms", "watch": "300ms"},
     "evidence": {"every": "200ms"},
@@ -33,11 +20,6 @@ SET_TAG = "/api/2.0/mlflow/unity-catalog/model-versions/set-tag"
 TAGS = {"git_sha": "0a1b2c3", "training_date": "2026-11-01"}
 
 
-def script() -> str:
-    found = BLOCK.search(README.read_text(encoding="utf-8"))
-    return found[1] if found else SCRIPT
-
-
 def endpoints(workspace: Workspace) -> set[str]:
     return {one["name"] for one in workspace.call("GET", ENDPOINTS)["endpoints"]}
 
@@ -45,7 +27,7 @@ def endpoints(workspace: Workspace) -> set[str]:
 def test_the_guides_whole_script_is_ten_lines_and_brings_a_version_to_production(
     workspace: Workspace, daemon: Callable[..., Daemon]
 ) -> None:
-    text = script()
+    text = README.block("the guide's whole script", "yaml")
     assert len(text.splitlines()) == 10
     wanted = yaml.safe_load(text)
     [(name, one)] = wanted["applications"].items()

@@ -20,6 +20,7 @@ from policies.onearm import (
     excess,
     gains_over,
     highest_rate,
+    without_lulls,
     worst_stretch,
 )
 from policies.outlook import requests_needed
@@ -353,3 +354,15 @@ def test_the_worst_stretch_is_the_one_that_wins_the_most_with_no_block_winning_t
     gains = [-1.0, 0.25, 0.5, -2.0, 0.5, -0.25, 0.125]
     assert worst_stretch(gains, math.inf) == 0.75
     assert worst_stretch(gains, 0.25) == 0.5
+
+
+@given(
+    gains=st.lists(st.integers(min_value=-8, max_value=8).map(lambda eighths: eighths / 8)),
+    most=st.sampled_from([0.0, 0.25, 1.0, math.inf]),
+)
+def test_the_worst_stretch_is_the_same_where_losses_in_a_row_are_one(
+    gains: list[float], most: float
+) -> None:
+    shorter = without_lulls(gains)
+    assert worst_stretch(shorter, most) == worst_stretch(gains, most)
+    assert not any(one <= 0 and two <= 0 for one, two in pairwise(shorter))

@@ -247,6 +247,8 @@ class Promises:
         self.unsent[actor] = len(calls)
         others = self.under_way - {actor}
         self.situations["commit while another's call is under way"] += bool(others)
+        if any(row.get("from_state") == State.REGISTERED.value for row in rows):
+            self.asked.clear()  # Another attempt asks anew, what an earlier one may have asked too.
         self._resends(calls)
         self._no_way_up(plan.application, calls)
         for row in rows:

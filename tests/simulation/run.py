@@ -212,7 +212,8 @@ class _Run:
             if quiet and at_rest(application) and at_home:
                 # A pass that was under way may have had something left to send.
                 self._look_around(limit, looks=1)
-                if sum(self.promises.sends.values()) == calls:
+                still = sum(self.promises.sends.values()) == calls
+                if still and at_rest(self.outside.application()):
                     return
         application = self.outside.application()
         raise AssertionError(f"a healed world does not come to rest: {self._told(application)}")
@@ -376,6 +377,7 @@ EXPLAINED = {
     "not ready after": ("stuck", "slow_update", "unready", "version_gone"),
     "deleted from the registry": ("version_gone",),
     "golden queries failed": ("answers_astray", "staging_gone", "staging_theirs"),
+    "not through its tests after": ("unready",),
     "not through its tests on staging": ("stuck", "slow_update", "version_gone"),
 }
 """By words of a rollback's reason, the faults that truly make a good version fail so."""

@@ -188,6 +188,13 @@ def _anew(story: Story) -> None:
     )
 
 
+def deployed_by_a_job(story: Story) -> None:
+    """What the template of Databricks' deployment jobs does: one entity, the new version."""
+    if 2 not in story.versions:
+        story.register(2)
+    serve(story, {"rag_chatbot-2": Share(model=MODEL, version="2", weight=100)})
+
+
 def _resized(story: Story) -> None:
     story.room = 64
 

@@ -531,6 +531,21 @@ def test_promote_opens_a_gate_that_was_shut_only_by_override() -> None:
     assert one.live.step == 1
 
 
+def test_no_word_opens_a_gate_while_nobody_would_see_the_version_fail() -> None:
+    one = story()
+    one.register(2)
+    one.until("Canary")
+    one.table_speaks = False
+    while not (one.live.shut and one.live.settled):
+        one.look()
+    assert "has told nothing for" in (one.live.because or "")
+    why = promote_refusal(one.application, one.live, override=True) or ""
+    assert "nobody would see it fail: the inference table has told nothing for" in why
+    one.table_speaks = True
+    one.look()
+    assert promote_refusal(one.application, one.live, override=True) is None
+
+
 @pytest.mark.parametrize("why", [MASKED, f"{QUARANTINED}it failed"])
 def test_no_word_goes_past_what_makes_a_comparison_blind_or_a_pass_fail(why: str) -> None:
     one = story()

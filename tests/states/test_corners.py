@@ -275,6 +275,24 @@ def test_a_first_version_that_cannot_be_deployed_asks_for_another_one() -> None:
     assert release.hold == "there is nothing to go back to: register a mended version"
 
 
+def test_a_release_after_a_first_one_that_could_not_be_deployed_comes_home_too() -> None:
+    story = Story(endpoint=Absent(), alias=Absent())
+    story.versions.clear()
+    story.undeployable = frozenset({"1"})
+    story.look()
+    story.register(1)
+    story.look(after=60, times=10)
+    staged = replace(SPEC, staging="rag-chatbot-endpoint-staging")
+    story.application = replace(story.application, spec=staged)
+    story.register(2)
+    story.until("Provisioning")
+    story.order(Order.ABORT)
+    story.look(times=10)
+    release = story.application.newest("2")
+    assert release is not None
+    assert (release.state, release.settled) == ("RolledBack", True)
+
+
 def test_a_failure_that_lingers_from_an_earlier_release_blames_not_the_next(story: Story) -> None:
     story.register(2)
     story.undeployable = frozenset({"2"})

@@ -14,7 +14,7 @@ from states.release import Order
 from states.status import shown, status
 from states.world import Endpoint, Serving
 from tests.states.story import Story
-from tests.states.strangers import EDITS, STATES, THEIRS, at, expected, move
+from tests.states.strangers import EDITS, STATES, THEIRS, at, deployed_by_a_job, expected, move
 
 ALL = list(product(STATES, EDITS))
 
@@ -234,3 +234,17 @@ def test_closing_keeps_the_users_that_somebody_gave_to_another_model() -> None:
         "rag_chatbot-v1": 80, "rag_chatbot-v2": 0, "theirs": 20,
     }  # fmt: skip
     assert closed(story.application, now) is None
+
+
+@pytest.mark.parametrize("state", ["none live", "waiting", "provisioning", "testing", "first step"])
+def test_a_deployment_job_that_deploys_by_itself_is_shown_whenever_it_runs(state: str) -> None:
+    """Its version has all users by then, and they stay there until a person has answered."""
+    story = at(state)
+    deployed_by_a_job(story)
+    for _ in range(6):
+        assert story.look().calls == ()
+    told = changes(story)
+    assert len(told) == 1
+    assert "(version 2 of main.ml_models.rag_chatbot) was added at 100 %" in told[0].because
+    assert "rag_chatbot-v1 was removed" in told[0].because
+    assert story.alias == "1"
