@@ -32,6 +32,8 @@ HOST = "other.example"
 MOVED, REFUSED, FAILED = 300, 400, 500
 PATIENCE_S = 20.0
 WELCOME = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r]*\r\n")
+FRAMING = (b"Content-Length", b"Transfer-Encoding")
+"""What says how long a body is."""
 INTERIM = re.compile(rb"\AHTTP/1\.1 1\d\d [^\r]*\r\n\r\n")
 """`100 Continue`, before the answer."""
 LOGIN = b"Basic " + b64encode(b"ann:" + TOKEN.encode())
@@ -102,6 +104,12 @@ class Sent:
         return self.method + b" " + self.target + b" HTTP/1.1\r\n" + lines + b"\r\n" + self.body
 
     @property
+    def whole(self) -> bool:
+        """Whether its body is as long as it says, so that nobody waits for the rest."""
+        told = [value for name, value in self.headers if name in FRAMING]
+        return told in ([], [str(len(self.body)).encode()])
+
+    @property
     def may_read(self) -> bool:
         """Whether it shows the token in some way, so that it may be told what is kept."""
         return any(name == b"Authorization" and value in SHOWN for name, value in self.headers)
@@ -136,6 +144,8 @@ def ask(port: int, sent: Sent) -> Answered:
         # Who is refused before he has said everything is hung up on.
         with suppress(ConnectionError):
             wire.sendall(sent.raw)
+            if not sent.whole:
+                wire.shutdown(socket.SHUT_WR)
         with suppress(ConnectionError):
             while data := wire.recv(65536):
                 got += data
@@ -248,6 +258,6 @@ def requests(draw: st.DrawFn) -> Sent:
         headers += draw(st.lists(_DAMAGE, max_size=2))
         headers = headers[draw(st.integers(0, 1)) :]
     body = draw(_BODIES)
-    if not {name for name, _ in headers} & {b"Content-Length", b"Transfer-Encoding"}:
+    if not {name for name, _ in headers} & {*FRAMING}:
         headers.append((b"Content-Length", str(len(body)).encode()))
     return Sent(method, draw(_TARGETS) + draw(_QUERIES), tuple(headers), body)
