@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from hypothesis import strategies as st
@@ -96,6 +97,9 @@ class Sent:
         """Its first bytes: enough to know it by."""
         return repr(self.raw[:300])
 
+    def _repr_pretty_(self, printer: Any, _: bool) -> None:  # noqa: ANN401, FBT001 - Hypothesis's
+        printer.text(repr(self))
+
     @property
     def raw(self) -> bytes:
         """Its bytes; the server closes what it has answered."""
@@ -142,7 +146,7 @@ def ask(port: int, sent: Sent) -> Answered:
     got = b""
     with closing(socket.create_connection(("127.0.0.1", port), PATIENCE_S)) as wire:
         # Who is refused before he has said everything is hung up on.
-        with suppress(ConnectionError):
+        with suppress(OSError):
             wire.sendall(sent.raw)
             if not sent.whole:
                 wire.shutdown(socket.SHUT_WR)
@@ -154,7 +158,9 @@ def ask(port: int, sent: Sent) -> Answered:
     if found is None:
         assert got == b"", got[:200]
         return Answered(None, {}, b"")
-    head, _, body = got.partition(b"\r\n\r\n")
+    head, end, body = got.partition(b"\r\n\r\n")
+    if not end:
+        return Answered(None, {}, b"")
     pairs = (line.partition(b": ") for line in head.split(b"\r\n")[1:])
     return Answered(int(found[1]), {name.lower(): value for name, _, value in pairs}, body)
 
