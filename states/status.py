@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import TypedDict
 
+from states.judging import deciding_sources
 from states.machine import State
 from states.release import Application, Order, Release
 from states.way_back import rollback
@@ -135,7 +136,8 @@ def _next(release: Release, hold: str | None) -> str | None:
 def _earliest(release: Release, hold: str | None) -> str | None:
     """When the stay on a step, the bake or the watch is over; None while nothing runs to its end.
 
-    What the counting source tells is late, so that what is `next` comes a while after that.
+    What the counting source tells is late, so that what is `next` comes a while after that. It
+    rests on what the log tells of too, so that both say the same.
     """
     stays = release.state in (State.CANARY, State.PRODUCTION) and release.live and release.settled
     if hold is not None or release.order is not Order.RUN or release.shut or not stays:
@@ -144,11 +146,15 @@ def _earliest(release: Release, hold: str | None) -> str | None:
     rollout, begun = release.pinned.rollout, _settled_at(release)
     if begun is None:
         return None
-    if release.state is State.PRODUCTION:
-        return rfc3339(begun + rollout.watch)
-    if release.baking:
-        return rfc3339(begun + rollout.bake)
-    return rfc3339(max(begun, begun - rollout.settle + rollout.min_step))
+    watched = release.state is State.PRODUCTION
+    if not watched and not release.baking:
+        return rfc3339(max(begun, begun - rollout.settle + rollout.min_step))
+    if deciding_sources(release) and not (release.baking and release.pinned.proven):
+        # They are to have spoken of the whole of it.
+        begun = release.spans[-1].starts_at
+    elif not watched:
+        begun -= rollout.settle
+    return rfc3339(begun + (rollout.watch if watched else rollout.bake))
 
 
 def _settled_at(release: Release) -> datetime | None:
@@ -158,7 +164,7 @@ def _settled_at(release: Release) -> datetime | None:
     """
     begun = None
     for span in reversed(release.spans):
-        if not span.settled:
+        if not span.settled or span.starts_at < release.since:
             break
         begun = span.starts_at
     return begun

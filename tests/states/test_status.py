@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
 from states.machine import State
 from states.release import Order, Release
 from states.status import shown, status
+from tests.states.story import QUICK, Story
 from tests.states.test_desired import PINNED, STABLE, TRIED, with_trial
 
 NEXT = [
@@ -92,3 +94,25 @@ def test_the_status_says_version_attempt_and_time_in_full() -> None:
     assert (told["attempt"], told["step"], told["steps"]) == (3, 2, list(PINNED.rollout.steps))
     assert (told["weight"], told["weight_seen"], told["stable"]) == (25, 5, "1")
     assert told["since"] == "2026-11-23T12:00:00.000000Z"
+
+
+def test_the_earliest_end_of_each_stay_is_when_it_ends_for_a_good_version() -> None:
+    story = Story()
+    story.look()
+    story.register(2)
+    due: dict[tuple[State, int], datetime] = {}
+    ended: dict[tuple[State, int], datetime] = {}
+    story.until("Provisioning")
+    while story.application.live is not None:
+        release = story.live
+        told = status(story.application, release)["earliest"]
+        story.look()
+        ended[release.state, release.step] = story.now
+        if told is not None:
+            at = datetime.fromisoformat(told)
+            assert due.setdefault((release.state, release.step), at) == at, "as it was told first"
+    assert len(due) == len(QUICK.steps) + 1
+    late = {stay: ended[stay] - at for stay, at in due.items()}
+    assert min(late.values()) >= timedelta(), late
+    by_time_alone = [after for (_, step), after in late.items() if step == len(QUICK.steps)]
+    assert by_time_alone == [timedelta(), timedelta()], "bake and watch, to the look"
