@@ -88,6 +88,11 @@ image-check: $(READY)  ## The container image, built and run; needs root, apt's 
 compose-check: $(READY)  ## deploy/compose.yaml by podman-compose; also needs containernetworking-plugins.
 	@$(BIN)/python -m tests.image.compose
 
+.PHONY: upgrade-check
+upgrade-check: $(READY)  ## REV=COMMIT rolled up to this version and back on one PostgreSQL; needs git's history.
+	@$(BIN)/python -m tests.upgrade.history $(REV)
+	@REV=$(REV) $(BIN)/python -m pytest -q -s tests/upgrade/drive.py
+
 PROMTOOL ?= promtool
 .PHONY: alerts-check
 alerts-check:  ## Alert rules parse, fire on trouble and on nothing else; needs promtool (Debian: prometheus).

@@ -406,6 +406,14 @@ class RemoteSettings:
                 f"{named}...: write a daemon's address, like http://127.0.0.1:8350; the token is "
                 "in a file that HEADGATE_TOKEN_FILE names"
             )
+        allowed = _yes("HEADGATE_ALLOW_HTTP", environ)
+        if parts.scheme == "http" and not allowed and not is_loopback(parts.hostname or ""):
+            raise SettingsError(
+                f"{named}{url}: everybody on the way there could read the token, which gives every "
+                "order: write https:// and put TLS in front of the daemon, or reach it through a "
+                "tunnel from this machine (`kubectl port-forward`, `ssh -L`); on a network that "
+                "nobody else is on, set HEADGATE_ALLOW_HTTP=yes"
+            )
         token = secret_of("HEADGATE_TOKEN_FILE", environ)
         if token is None:
             raise SettingsError(
@@ -464,9 +472,6 @@ class ProcessSettings:
         mode = LOG_MODES.get(log)
         if mode is None:
             raise SettingsError(f"HEADGATE_LOG={log}: say json, text or auto")
-        allowed = environ.get("HEADGATE_ALLOW_PAT", "no")
-        if allowed not in {"yes", "no"}:
-            raise SettingsError(f"HEADGATE_ALLOW_PAT={allowed}: say yes or no")
         store = environ.get("HEADGATE_STORE", cls.store)
         hide(password_of(store), environ.get("PGPASSWORD"))
         return cls(
@@ -475,8 +480,16 @@ class ProcessSettings:
             log=mode,
             warehouse=environ.get("DATABRICKS_WAREHOUSE_ID") or None,
             lease=_lease(lease),
-            pat=allowed == "yes",
+            pat=_yes("HEADGATE_ALLOW_PAT", environ),
         )
+
+
+def _yes(variable: str, environ: Mapping[str, str]) -> bool:
+    """Whether a variable allows what is refused by default."""
+    said = environ.get(variable, "no")
+    if said not in {"yes", "no"}:
+        raise SettingsError(f"{variable}={said}: say yes or no")
+    return said == "yes"
 
 
 def password_of(store: str) -> str | None:

@@ -52,7 +52,8 @@ VARIABLES: Mapping[str, Variable] = {
     "HEADGATE_URL": Variable(
         "",
         "The daemon that orders go to, and that is read from, instead of the store: "
-        "`http://host:8350`. It wants the token of HEADGATE_TOKEN_FILE.",
+        "`https://host`, or `http://127.0.0.1:8350` on this machine. It wants the token of "
+        "HEADGATE_TOKEN_FILE.",
     ),
     "HEADGATE_TOKEN_FILE": Variable(
         "", "A file with the token that whoever asks over HTTP must show; for its owner only."
@@ -71,12 +72,18 @@ VARIABLES: Mapping[str, Variable] = {
     "DATABRICKS_HOST": Variable(
         "",
         "The workspace. It, and the credentials, are those of Databricks' unified authentication: "
-        "DATABRICKS_CLIENT_ID with DATABRICKS_CLIENT_SECRET, DATABRICKS_TOKEN, or a profile.",
+        "DATABRICKS_CLIENT_ID with DATABRICKS_CLIENT_SECRET, DATABRICKS_TOKEN, or a profile. It "
+        "begins with https://, unless it is a sandbox on this machine.",
     ),
     "HEADGATE_ALLOW_PAT": Variable(
         "no",
         "`yes`: the daemon may sign in as a person, with a personal access token or `databricks "
         "auth login`. Otherwise it runs as a service principal, or on a sandbox on this machine.",
+    ),
+    "HEADGATE_ALLOW_HTTP": Variable(
+        "no",
+        "`yes`: commands may show their token to a daemon on another machine over plain http, as "
+        "between the pods of a cluster. Otherwise HEADGATE_URL begins with https://.",
     ),
 }
 """In the order in which the reference has them."""

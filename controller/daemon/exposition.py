@@ -24,6 +24,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from controller.daemon.beat import Daemon
+from controller.daemon.openapi import Described, described
 from controller.record.budget import BUDGET, Budget
 from controller.record.census import Census, census
 from controller.record.errors import RecordError
@@ -156,7 +157,9 @@ class Exposition(Collector):
 def route(registry: CollectorRegistry) -> Route:
     """Where it is scraped, in the text format of Prometheus or in OpenMetrics."""
 
+    @described(Described(kinds=("text/plain", "application/openmetrics-text")))
     def metrics(request: Request) -> Response:
+        """The record and this process's work as Prometheus reads them, or OpenMetrics."""
         encode, kind = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"Content-Type": kind})
 

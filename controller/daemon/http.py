@@ -12,11 +12,12 @@ import socket
 import threading
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hmac import compare_digest
 from typing import Literal
 
 import uvicorn
+from h11 import LocalProtocolError
 from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -48,6 +49,8 @@ AT_ONCE = 64
 READ_S = 10.0
 """Longest that a body may take to come."""
 KEEP_ALIVE_S, END_S = 5, 5.0
+OVER_S = 1.0
+"""Within what time a connection that was ended is known to be."""
 READING = ("GET", "HEAD")
 LOGIN = "log in with any name, and the daemon's token as the password"
 ELSEWHERE = (
@@ -143,7 +146,7 @@ class _Guard:
             scope = {**scope, "path": scope["path"].removeprefix(APPS)}
         refusal = self._refusal(scope)
         if refusal is not None:
-            await refusal(scope, receive, _secured(send))
+            await refusal(scope, receive, _secured(receive, send))
             return
         read = 0
 
@@ -155,7 +158,7 @@ class _Guard:
                 raise HTTPException(413, f"a body has at most {BODY_BYTES} bytes")
             return message
 
-        await self._inner(scope, bounded, _secured(send))
+        await self._inner(scope, bounded, _secured(receive, send))
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = dict(scope["headers"])
@@ -207,7 +210,7 @@ def _password(value: bytes) -> bytes:
         return b""
 
 
-def _secured(send: Send) -> Send:
+def _secured(receive: Receive, send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             own = {name.lower() for name, _ in message["headers"]}
@@ -219,9 +222,25 @@ def _secured(send: Send) -> Send:
                     if name.lower().encode() not in own
                 ),
             ]
-        await send(message)
+        try:
+            await send(message)
+        except LocalProtocolError:
+            # A body that is none is refused by the server itself, while we answer its beginning:
+            # whoever sent it could fill the log with errors.
+            if not await _over(receive):
+                raise
 
     return sending
+
+
+async def _over(receive: Receive) -> bool:
+    """Whether nobody is there any more to be answered."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(OVER_S):
+            while (await receive())["type"] != "http.disconnect":
+                """What is left of the body."""
+            return True
+    return False
 
 
 class Server:

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 PATH = "/openapi.json"
-JSON = "application/json"
+JSON, HTML = "application/json", "text/html"
 _REF = "#/components/schemas/{model}"
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -31,10 +31,14 @@ class Error(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """What a route takes and answers, where that is JSON of a known form."""
+    """What a route takes and answers: JSON of a known form, or text of some kinds."""
 
     body: type[BaseModel] | None = None
     answer: type[BaseModel] | None = None
+    kinds: tuple[str, ...] = ()
+    """Media types of what it answers, where that is not JSON."""
+    page: bool = False
+    """It is HTML for people, to whom a browser's login opens it too, as does the token."""
     refusal: type[BaseModel] = Error
     query: Mapping[str, str] = field(default_factory=dict)
     """Its parameters, and what each means."""
@@ -81,7 +85,14 @@ def document(routes: Iterable[BaseRoute], open_: Iterable[str]) -> dict[str, Any
         "paths": paths,
         "components": {
             "schemas": schemas["$defs"],
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "login": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "any name, and the token as the password",
+                },
+            },
         },
     }
 
@@ -94,22 +105,29 @@ def _what(one: Route) -> Described:
 def _operation(one: Route, *, free: bool) -> dict[str, Any]:
     what, doc = _what(one), getdoc(one.endpoint) or one.name
     summary, _, description = doc.partition("\n\n")
-    answer = {} if what.answer is None else {"content": _json(what.answer)}
+    kinds: dict[str, Any] = {kind: {} for kind in (HTML,) * what.page + what.kinds}
+    answer = kinds if what.answer is None else _json(what.answer)
+    refusal = {**_json(what.refusal), **({HTML: {}} if what.page else {})}
     told: dict[str, Any] = {
         "summary": " ".join(summary.split()),
-        "security": [] if free else [{"token": []}],
+        "security": [] if free else [{"token": []}, *([{"login": []}] if what.page else [])],
         "responses": {
-            "2XX": {"description": "as asked", **answer},
-            "default": {"description": "refused, or failed", "content": _json(what.refusal)},
+            "2XX": {"description": "as asked", **({"content": answer} if answer else {})},
+            "default": {"description": "refused, or failed", "content": refusal},
         },
     }
     if description:
         told["description"] = " ".join(description.split())
-    if what.query:
-        told["parameters"] = [
-            {"name": name, "in": "query", "description": means, "schema": {"type": "string"}}
-            for name, means in what.query.items()
-        ]
+    text = {"schema": {"type": "string"}}
+    placed = [
+        {"name": name, "in": "path", "required": True, **text} for name in one.param_convertors
+    ]
+    asked = [
+        {"name": name, "in": "query", "description": means, **text}
+        for name, means in what.query.items()
+    ]
+    if placed or asked:
+        told["parameters"] = [*placed, *asked]
     if what.body is not None:
         told["requestBody"] = {"required": True, "content": _json(what.body)}
     return told

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from controller.daemon.openapi import Described, described
 from controller.record.errors import RecordError
 from controller.record.lines import application_state
 from controller.record.loading import Loaded
@@ -56,6 +57,7 @@ class Site:
             Route("/app/{name}/{version}", self._release),
         ]
 
+    @described(Described(page=True))
     def _overview(self, _: Request) -> Response:
         """All applications, as a page for people."""
         from controller.pages.overview import glance, overview, unreadable  # noqa: PLC0415
@@ -69,6 +71,7 @@ class Site:
 
         return self._answer((), made)
 
+    @described(Described(page=True))
     def _application(self, request: Request) -> Response:
         """One application with its releases, as a page for people."""
         from controller.pages.overview import application_page  # noqa: PLC0415
@@ -82,6 +85,7 @@ class Site:
 
         return self._answer((name,), made)
 
+    @described(Described(page=True))
     def _release(self, request: Request) -> Response:
         """One release with its counts and its timeline, as a page for people."""
         name, version = request.path_params["name"], request.path_params["version"]

@@ -20,6 +20,8 @@ MODES = ("json", "text", "auto")
 
 QUIET = ("alembic", "apscheduler", "databricks.sdk", "mlflow", "urllib3")
 """Libraries that are heard from a warning on: below it they tell of requests, and of tokens."""
+STRANGERS = "uvicorn"
+"""Warns of every request that is none, or one too many: who has no token must not fill the log."""
 
 _NOT_IN_TEXT = {
     *STATUS,
@@ -63,6 +65,7 @@ def configure_logging(mode: str = "auto", stream: TextIO | None = None) -> None:
     root.setLevel(logging.INFO)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(STRANGERS).setLevel(logging.ERROR)
 
 
 def text_line(line: Mapping[str, Any]) -> str:

@@ -189,7 +189,8 @@ def connect(*, deadline_s: float = 10, pat: bool = True) -> WorkspaceClient:
     Without `pat` a personal access token is `Unconfigured`, unless it is for this very machine.
 
     Every call makes one HTTP attempt and gives up when the workspace is silent for `deadline_s`.
-    An unreachable workspace is no error here, but at the first call; missing credentials are.
+    An unreachable workspace is no error here, but at the first call; missing credentials are, and
+    an address to which they would go unencrypted.
     """
     credentials = _Bounded(deadline_s, pat=pat)
     hide(*(os.environ.get(name) for name in SECRETS))
@@ -206,12 +207,24 @@ def connect(*, deadline_s: float = 10, pat: bool = True) -> WorkspaceClient:
         raise _unconfigured() from error
     if not config.host:
         raise _unconfigured()
+    _encrypted(config.host)
     # Not swallowed: the first call signs in again and reports what it meets then.
     with suppress(Unreachable, Denied):
         credentials.headers()
     client = WorkspaceClient(config=config)
     _settle_environment(client, config.host)
     return client
+
+
+def _encrypted(host: str) -> None:
+    """Whether credentials go to a host as nobody on the way can read them, or not beyond here."""
+    place = urlsplit(host)
+    if place.scheme != "https" and not is_loopback(place.hostname or ""):
+        raise Unconfigured(
+            f"the workspace's address begins with {place.scheme}://, over which everybody on the "
+            "way could read the credentials: write https:// in DATABRICKS_HOST, or in the profile "
+            "of `databricks auth login`; plain http is for a sandbox on this machine"
+        )
 
 
 def _settle_environment(client: WorkspaceClient, host: str) -> None:

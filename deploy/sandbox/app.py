@@ -64,6 +64,7 @@ class Gate:
         self.app = app
         self.identity = Identity(workspace)
         self.faults, self.privileges = workspace.faults, workspace.privileges
+        self.permissions = workspace.serving.permissions
         self.client_id = workspace.settings.client_id
         self.log = log
         self.connections = connections
@@ -108,8 +109,9 @@ class Gate:
         try:
             if not scope["path"].startswith(_OPEN):
                 scope["principal"] = self.identity.principal(_authorization(scope))
-                if scope["principal"] == self.client_id:
+                if scope["principal"] == self.client_id and self.privileges.restrict:
                     self.privileges.check(scope["method"], scope["path"])
+                    self.permissions.check(self.client_id, scope["method"], scope["path"])
             await self.app(scope, receive, noted)
         except ApiError as refusal:
             await refusal.response()(scope, receive, noted)

@@ -1,15 +1,18 @@
 """Who may do what with an endpoint, as the Permissions API shows and sets it: by the endpoint's id.
 
-The sandbox keeps these lists and enforces none of them.
+The sandbox holds nobody to these lists but the service principal, while its calls are on a list
+(`privileges`). Which level a call needs is Databricks' table of serving endpoint ACLs: who may view
+gets and lists it, who may query asks it, and who may manage does the rest.
 """
 
+import re
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from deploy.sandbox.wire import Json, invalid, missing, read_json, reply
+from deploy.sandbox.wire import ApiError, Json, invalid, missing, read_json, reply
 
 if TYPE_CHECKING:
     from deploy.sandbox.endpoints import Record
@@ -20,6 +23,15 @@ LEVELS = {
     "CAN_QUERY": "Can query the serving endpoint",
     "CAN_VIEW": "Can view the serving endpoint",
 }
+_RANKS = ("CAN_VIEW", "CAN_QUERY", "CAN_MANAGE")
+"""Each includes those before it."""
+_NEEDS = (
+    (re.compile(r"GET /api/2\.0/serving-endpoints/(?P<name>[^/]+)"), "CAN_VIEW"),
+    (re.compile(r"POST /serving-endpoints/(?P<name>[^/]+)/.*"), "CAN_QUERY"),
+    (re.compile(r"(?:PUT|PATCH|DELETE) /api/2\.0/serving-endpoints/(?P<name>[^/]+).*"), _RANKS[-1]),
+    (re.compile(r"[A-Z]+ /api/2\.0/permissions/serving-endpoints/(?P<id>[^/]+).*"), _RANKS[-1]),
+)
+"""What is documented; the level that metrics need, for one, is not."""
 _KINDS = ("user_name", "group_name", "service_principal_name")
 _BASE = "/api/2.0/permissions/serving-endpoints/{id}"
 _ROOT = "/serving-endpoints/"
@@ -40,6 +52,19 @@ class Permissions:
             Route(_BASE, self._update, methods=["PATCH"]),
             Route(_BASE + "/permissionLevels", self._levels, methods=["GET"]),
         ]
+
+    def check(self, principal: str, method: str, path: str) -> None:
+        """Refuse what needs more than the principal's level on the endpoint that it is about."""
+        for pattern, level in _NEEDS:
+            found = pattern.fullmatch(f"{method} {path}")
+            if found is None:
+                continue
+            kind, wanted = next(iter(found.groupdict().items()))
+            for endpoint in self._serving.endpoints.values():
+                record = endpoint.record
+                if getattr(record, kind) == wanted and not allows(record, principal, level):
+                    told = f"{principal} does not have {level} on the endpoint {record.name}."
+                    raise ApiError(403, "PERMISSION_DENIED", told)
 
     async def _get(self, request: Request) -> Response:
         return _shown(self._find(request))
@@ -71,6 +96,15 @@ class Permissions:
     def _kept(self, record: "Record") -> Response:
         self._serving.keep(record)
         return _shown(record)
+
+
+def allows(record: "Record", principal: str, level: str) -> bool:
+    """Whether a service principal has a level on an endpoint, itself or as one of all users."""
+    if record.creator == principal:
+        return True
+    held = (f"service_principal_name:{principal}", "group_name:users")
+    enough = _RANKS[_RANKS.index(level) :]
+    return any(record.grants.get(one) in enough for one in held)
 
 
 def _read(body: Json) -> dict[str, str]:

@@ -19,6 +19,11 @@ class Privileges:
         self._calls: dict[str, re.Pattern[str]] | None = None
         self._used: dict[str, int] = {}
 
+    @property
+    def restrict(self) -> bool:
+        """Whether there is a list."""
+        return self._calls is not None
+
     def check(self, method: str, path: str) -> None:
         """Refuse a call of the service principal that is not on the list."""
         if self._calls is None:

@@ -24,7 +24,7 @@ from deploy.sandbox.endpoints import (
 from deploy.sandbox.fleet import Fleet
 from deploy.sandbox.inference import Inference
 from deploy.sandbox.metrics import Group, Meter, Resources, Window, exposition, together
-from deploy.sandbox.permissions import Permissions
+from deploy.sandbox.permissions import Permissions, allows
 from deploy.sandbox.rollout import IN_PROGRESS, UPDATE_CANCELED, Rollout, next_version
 from deploy.sandbox.router import Router
 from deploy.sandbox.units import ABORTED, CREATING, FAILED, READY, Unit, read_log
@@ -184,8 +184,15 @@ class Serving:
         self.rollout.begin(endpoint, config, principal)
         return reply(self._detail(endpoint))
 
-    async def _list(self, _request: Request) -> Response:
-        shown = [self._detail(self.endpoints[name]) for name in sorted(self.endpoints)]
+    async def _list(self, request: Request) -> Response:
+        principal = str(request.scope["principal"])
+        held = self.workspace.privileges.restrict
+        held = held and principal == self.workspace.settings.client_id
+        shown = [
+            self._detail(self.endpoints[name])
+            for name in sorted(self.endpoints)
+            if not held or allows(self.endpoints[name].record, principal, "CAN_VIEW")
+        ]
         # The list has neither what is pending nor where the data plane is.
         return reply({"endpoints": [_listed(one) for one in shown]})
 

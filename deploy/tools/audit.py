@@ -12,7 +12,13 @@ import tempfile
 from pathlib import Path
 
 _PACKAGE = re.compile(r"^(?P<name>[A-Za-z0-9_.-]+)(?:\[[^]]*\])?==", re.MULTILINE)
+_SPEAKER = re.compile(r"^[A-Z]+:[\w.]+:")
+"""Which of the tool's own parts speaks."""
 LONGEST_S = 600
+REMEDY = (
+    "run it again where the Python Package Index answers with its advisories, which a mirror of "
+    "packages need not have"
+)
 
 
 def packages(lock: Path) -> set[str]:
@@ -40,13 +46,17 @@ def audited(tool: str, lock: Path) -> int:
             timeout=LONGEST_S,
             check=False,
         )
+    wanted = packages(lock)
     try:
         told = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError, TypeError):
         why = (done.stderr.strip().splitlines() or ["no answer"])[-1]
-        sys.stdout.write(f"{lock}: not audited, the database of vulnerabilities is silent: {why}\n")
+        sys.stdout.write(
+            f"{lock}: not audited, the database of vulnerabilities is silent: "
+            f"{_SPEAKER.sub('', why)}\n  nothing is known of its {len(wanted)} packages: {REMEDY}\n"
+        )
         return 3
-    names, wanted = {normal(one["name"]) for one in told if "vulns" in one}, packages(lock)
+    names = {normal(one["name"]) for one in told if "vulns" in one}
     ill = [
         (one["name"], one["version"], fault["id"]) for one in told for fault in one.get("vulns", ())
     ]
@@ -54,9 +64,10 @@ def audited(tool: str, lock: Path) -> int:
         f"{lock}: {len(names)} of {len(wanted)} packages audited, {len(ill)} vulnerabilities\n"
     )
     sys.stdout.writelines(f"  {name} {version}: {fault}\n" for name, version, fault in ill)
-    left_out = wanted - names
-    sys.stdout.writelines(f"  not audited: {name}\n" for name in sorted(left_out))
-    return 1 if ill or left_out else 0
+    left_out, strange = sorted(wanted - names), sorted(names - wanted)
+    sys.stdout.writelines(f"  not audited: {name}\n" for name in left_out)
+    sys.stdout.writelines(f"  audited, and not in the lock: {name}\n" for name in strange)
+    return 1 if ill or left_out or strange else 0
 
 
 def main() -> None:

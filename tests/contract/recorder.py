@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -137,12 +138,15 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def recording() -> Iterator[Recorder]:
-    """A recorder on a port of its own."""
+def recording(*, tls: ssl.SSLContext | None = None) -> Iterator[Recorder]:
+    """A recorder on a port of its own, over TLS where there is something to prove its name with."""
     recorder = Recorder()
     handler = type("Own", (Handler,), {"recorder": recorder})
     server = _Server(("127.0.0.1", 0), handler)
     recorder.host = f"http://127.0.0.1:{server.server_address[1]}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        recorder.host = recorder.host.replace("http", "https")
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy.engine import make_url
 
+from controller.record.dialling import FromFile, dialling
 from controller.settings import HttpSettings
 from controller.variables import VARIABLES
 
@@ -144,6 +146,26 @@ def test_the_secrets_of_the_try_out_are_files_outside_history() -> None:
         for one in COMPOSE["secrets"].values()
     )
     assert "deploy/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_the_databases_password_is_a_file_for_both_who_need_it_and_stands_nowhere_else() -> None:
+    """Neither a variable of a process nor the address of the record has it."""
+    store = make_url(SERVICES["daemon"]["environment"]["HEADGATE_STORE"])
+    file = "/run/secrets/postgres-password"
+    assert dialling(store).password == FromFile(Path(file))
+    assert (store.host, store.password) == ("127.0.0.1", None)
+    database = SERVICES["postgres"]["environment"]
+    assert database["POSTGRES_PASSWORD_FILE"] == file
+    assert (database["POSTGRES_USER"], database["POSTGRES_DB"]) == (store.username, store.database)
+    for name in ("daemon", "postgres"):
+        assert "postgres-password" in SERVICES[name]["secrets"]
+        assert not [one for one in SERVICES[name]["environment"] if one.endswith("PASSWORD")]
+    used = {secret for service in SERVICES.values() for secret in service.get("secrets", [])}
+    assert used == COMPOSE["secrets"].keys()
+    made = re.findall(r"> secrets/(\S+)", (ROOT / "deploy/README.md").read_text(encoding="utf-8"))
+    assert {f"./secrets/{one}" for one in made} == {
+        one["file"] for one in COMPOSE["secrets"].values()
+    }
 
 
 def test_beyond_its_container_the_daemon_of_the_try_out_wants_a_token(tmp_path: Path) -> None:

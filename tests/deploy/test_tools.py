@@ -15,10 +15,13 @@ LOCK = ROOT / "requirements-uv.lock"
 
 
 def tool(folder: Path, dependencies: list[Mapping[str, object]] | None) -> str:
-    """Something that answers as pip-audit does; nothing at all, for None."""
+    """Something that answers as pip-audit does; with a complaint and nothing else, for None."""
     path = folder / "pip-audit"
     told = "" if dependencies is None else json.dumps({"dependencies": dependencies})
-    path.write_text(f"#!{sys.executable} -S\nprint({told!r})\n")
+    said = "ERROR:pip_audit._cli:uv is not found" if dependencies is None else ""
+    path.write_text(
+        f"#!{sys.executable} -S\nimport sys\nprint({told!r})\nprint({said!r}, file=sys.stderr)\n"
+    )
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return str(path)
 
@@ -30,7 +33,13 @@ def tool(folder: Path, dependencies: list[Mapping[str, object]] | None) -> str:
         ([{"name": "uv", "version": "1", "vulns": [{"id": "CVE-1"}]}], 1, "uv 1: CVE-1"),
         ([{"name": "uv", "skip_reason": "not found"}], 1, "not audited: uv"),
         ([], 1, "not audited: uv"),
+        ([{"name": one, "version": "1", "vulns": []} for one in ("uv", "ux")], 1, "lock: ux"),
         (None, 3, "the database of vulnerabilities is silent"),
+        (
+            None,
+            3,
+            "silent: uv is not found\n  nothing is known of its 1 packages: run it again where",
+        ),
     ],
 )
 def test_what_is_audited_is_counted_against_the_lock(

@@ -1,7 +1,7 @@
 """What the page on security promises: no secret told, and no right used that it does not name."""
 
-import re
 import signal
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +14,11 @@ import yaml
 
 from deploy.sandbox.workspace import Settings
 from tests.contract.recorder import Recorder, recording
+from tests.controller.record.ways import authority
 from tests.end_to_end.stage import Course, Daemon, Users, Workspace, begin, eventually, headgate
+from tests.rights import CALLS, PRINCIPAL
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(120)]
-
-PAGE = (Path(__file__).parents[2] / "SECURITY.md").read_text(encoding="utf-8")
-ROW = re.compile(r"^\| `(?P<call>[A-Z]+ [^`]+)` \|[^|]*\|[^|]*\| (?P<by>[a-z-]+) \|$", re.MULTILINE)
-CALLS = {row["call"]: row["by"] for row in ROW.finditer(PAGE)}
-"""Each call of the page's table, and what shows it."""
-PRINCIPAL = {
-    "DATABRICKS_TOKEN": "",
-    "DATABRICKS_CLIENT_ID": Settings.client_id,
-    "DATABRICKS_CLIENT_SECRET": Settings.client_secret,
-}
-"""The service principal, in place of the user."""
 
 
 @dataclass
@@ -252,12 +243,18 @@ def test_an_argument_is_no_place_for_a_password(tmp_path: Path) -> None:
 
 
 def test_a_persons_token_does_not_run_the_daemon(
-    course: Callable[..., Course], daemon: Callable[..., Daemon]
+    course: Callable[..., Course], daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
     head = daemon(course())
-    with recording() as elsewhere:
-        # An address of this very machine that does not say so, as a real workspace's.
-        there = {"DATABRICKS_HOST": elsewhere.host.replace("127.0.0.1", "0.0.0.0")}  # noqa: S104
+    # An address of this very machine that does not say so, as a real workspace's.
+    certificate, key = authority(tmp_path, "0.0.0.0")  # noqa: S104
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    with recording(tls=tls) as elsewhere:
+        there = {
+            "DATABRICKS_HOST": elsewhere.host.replace("127.0.0.1", "0.0.0.0"),  # noqa: S104
+            "REQUESTS_CA_BUNDLE": str(certificate),
+        }
         told = {**head.environment, **there}
         said = headgate("run", "--config", head.config, **told)
         assert said.code == 2

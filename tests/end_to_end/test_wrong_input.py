@@ -29,6 +29,7 @@ REFUSALS = {
     "no configuration file": (2, "nowhere.yaml: cannot be read: No such file or directory"),
     "no warehouse": (2, "DATABRICKS_WAREHOUSE_ID is not set"),
     "no credentials": (2, "set DATABRICKS_HOST with DATABRICKS_TOKEN"),
+    "a workspace in clear": (2, "write https:// in DATABRICKS_HOST"),
     "a text for a store": (6, "it is not a Headgate store: name another file in HEADGATE_STORE"),
     "another program's database": (6, "is a database of another program"),
     "a second daemon": (6, "one daemon works on one store"),
@@ -85,6 +86,7 @@ def begun(
     found["no configuration file"] = daemon(config="nowhere.yaml")
     found["no warehouse"] = daemon(DATABRICKS_WAREHOUSE_ID=None)
     found["no credentials"] = daemon(DATABRICKS_HOST=None, DATABRICKS_TOKEN=None)
+    found["a workspace in clear"] = daemon(DATABRICKS_HOST="http://workspace.invalid")
     found["a text for a store"] = daemon(store="text.db")
     found["another program's database"] = daemon(store="other.db")
     found["a second daemon"] = daemon(HEADGATE_STORE=shared[0].url)

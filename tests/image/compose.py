@@ -57,12 +57,7 @@ class Composed:
         kept, user = PROJECT / "secrets", int(USER.partition(":")[0])
         kept.mkdir(parents=True, mode=0o700)
         os.chown(kept, user, user)
-        password = secrets.token_hex(32)
-        told = {
-            "token": self.token,
-            "postgres-password": password,
-            "pgpass": f"*:*:*:headgate:{password}",
-        }
+        told = {"token": self.token, "postgres-password": secrets.token_hex(32)}
         for name, secret in told.items():
             file = kept / name
             file.touch(mode=0o600)

@@ -13,15 +13,18 @@ import pytest
 import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client.registry import CollectorRegistry
 from sqlalchemy import delete
 from starlette.routing import Route
 from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
 from controller.console.cli import app as headgate
+from controller.daemon.exposition import route as metrics
 from controller.daemon.http import BODY_BYTES, OPEN, Server, application
 from controller.daemon.openapi import document
 from controller.daemon.orders_http import PAGE, OrderBody, Orders
+from controller.daemon.site import Site
 from controller.record.schema import APPLICATIONS, RELEASES
 from controller.record.store import Store
 from controller.record.writing import append, event_row
@@ -357,6 +360,7 @@ def test_apply_shows_what_the_endpoint_tells_and_the_daemon_decides(
         ({"HEADGATE_URL": "ftp://x"}, 2, "write a daemon's address, like http://127.0.0.1:8350"),
         ({"HEADGATE_URL": "http://me:pass@host"}, 2, "HEADGATE_URL=...: write a daemon's address"),
         ({"HEADGATE_URL": "http://127.0.0.1:1"}, 5, "no daemon answers at http://127.0.0.1:1"),
+        ({"HEADGATE_ALLOW_HTTP": "perhaps"}, 2, "HEADGATE_ALLOW_HTTP=perhaps: say yes or no"),
     ],
 )
 def test_a_daemon_that_cannot_be_asked_is_a_sentence_and_a_code(
@@ -365,6 +369,23 @@ def test_a_daemon_that_cannot_be_asked_is_a_sentence_and_a_code(
     told = door.type("abort", "rag/4", **environ)
     assert (told.exit_code, sentence in told.stderr) == (code, True), told.stderr
     assert "me:pass" not in told.stderr
+
+
+def test_a_token_is_shown_to_another_machine_over_tls_alone_unless_that_is_allowed(
+    door: Door,
+) -> None:
+    """An address of this very machine that does not say so, as a daemon's elsewhere."""
+    away = {"HEADGATE_URL": door.url.replace("127.0.0.1", "0.0.0.0")}  # noqa: S104
+    for environ in (away, {**away, "HEADGATE_ALLOW_HTTP": "no"}):
+        told = door.type("pause", "rag/4", **environ)
+        assert told.exit_code == 2
+        assert "everybody on the way there could read the token" in told.stderr
+        assert "set HEADGATE_ALLOW_HTTP=yes" in told.stderr
+    allowed = door.type("pause", "rag/4", **away, HEADGATE_ALLOW_HTTP="yes")
+    assert allowed.exit_code == 5
+    assert "refuses: " in allowed.stderr, "it was asked, and knows none but names of this machine"
+    safe = door.type("status", "rag/4", HEADGATE_URL="https://127.0.0.1:1")
+    assert (safe.exit_code, "no daemon answers" in safe.stderr) == (5, True)
 
 
 def test_a_token_that_is_refused_is_told_without_being_told(door: Door, tmp_path: Path) -> None:
@@ -455,6 +476,23 @@ def test_the_document_of_the_interface_tells_every_route_and_every_key(door: Doo
     assert schema["properties"].keys() == OrderBody.model_fields.keys()
     assert schema["additionalProperties"] is False
     assert "done twice is done once" in order["description"]
+
+
+def test_the_document_tells_of_pages_and_metrics_what_opens_them_and_what_they_answer(
+    door: Door,
+) -> None:
+    told = document([*Site(door.store).routes, metrics(CollectorRegistry())], OPEN)
+    release = told["paths"]["/app/{name}/{version}"]["get"]
+    placed = [(one["name"], one["in"], one["required"]) for one in release["parameters"]]
+    assert placed == [("name", "path", True), ("version", "path", True)]
+    assert release["security"] == [{"token": []}, {"login": []}]
+    assert told["components"]["securitySchemes"].keys() == {"token", "login"}
+    assert release["responses"]["2XX"]["content"].keys() == {"text/html"}
+    assert release["responses"]["default"]["content"].keys() == {"application/json", "text/html"}
+    scraped = told["paths"]["/metrics"]["get"]
+    kinds = scraped["responses"]["2XX"]["content"].keys()
+    assert kinds == {"text/plain", "application/openmetrics-text"}
+    assert scraped["security"] == [{"token": []}]
 
 
 def test_a_route_that_says_nothing_of_itself_is_told_by_its_name() -> None:

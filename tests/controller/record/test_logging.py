@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import structlog
 
-from controller.record.logging import configure_logging
+from controller.record.logging import STRANGERS, configure_logging
 
 LINES = 300
 
@@ -28,6 +28,7 @@ def _as_it_was() -> Iterator[None]:
     handlers, level = root.handlers, root.level
     yield
     root.handlers, root.level = handlers, level
+    logging.getLogger(STRANGERS).setLevel(logging.NOTSET)
     structlog.configure(**before)
 
 
@@ -48,3 +49,13 @@ def test_lines_of_threads_and_of_libraries_never_run_into_one_another() -> None:
     told = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert len(told) == LINES
     assert {one["event"] for one in told} == {"workspace.unseen", "a warning of a library"}
+
+
+def test_what_strangers_send_is_not_told_and_a_failure_of_the_server_is() -> None:
+    stream = io.StringIO()
+    configure_logging("json", stream)
+    server = logging.getLogger("uvicorn.error")
+    server.warning("Invalid HTTP request received.")
+    assert stream.getvalue() == ""
+    server.error("Exception in ASGI application")
+    assert json.loads(stream.getvalue())["level"] == "error"
