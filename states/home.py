@@ -62,13 +62,14 @@ def add_span(
 ) -> Release:
     """Cut the evidence here: from now on (or after `delay`) it speaks of another weight.
 
-    What was counted under a pause is cut off with it.
+    What was counted under a pause is cut off with it, and so is the time of a look that settles it.
     """
+    seen_at = turn.world.now + turn.world.took if settled else turn.world.now
     span = Span(
         number=len(release.spans) + 1,
         step=release.step,
         weight=release.weight,
-        starts_at=turn.world.now + delay,
+        starts_at=seen_at + delay,
         settled=settled,
     )
     return turn.put(release, spans=(*release.spans, span), paused=False)

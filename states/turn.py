@@ -100,7 +100,9 @@ class Turn:
         assert not self.unseen, "nothing settles unseen"
         serving = self.endpoint.serving if self.endpoint is not None else Serving()
         seen = serving.weight(self.application.entity(release.version))
-        settled = self.put(release, settled=True, weight_seen=seen, **changes)
+        # What a slow look saw at its end may have come true only then: no stay begins before that.
+        stay = release.on_step - self.world.took
+        settled = self.put(release, settled=True, weight_seen=seen, on_step=stay, **changes)
         self.tell("release.settled", settled, because)
         return settled
 

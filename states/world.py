@@ -190,6 +190,8 @@ class World:
 
     now: datetime
     """The store's time, UTC."""
+    took: timedelta = timedelta()
+    """How long the look took, from before `now` was read until all was seen."""
     poll: timedelta = timedelta(seconds=30)
     """The pace of looks: a longer gap was downtime, and adds no more than two of it."""
     endpoint: Endpoint | Absent | None = None

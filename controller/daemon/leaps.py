@@ -55,6 +55,12 @@ class Leaps:
         self._last = _Reading(loaded.now, before + took / 2, took)
         return loaded
 
+    def since_read(self) -> timedelta:
+        """How long ago it was, at most, that the record's clock was read."""
+        if self.steady is None or self._last is None:
+            return timedelta()
+        return timedelta(seconds=self.steady() - self._last.ticks + self._last.took / 2)
+
     def by(self) -> timedelta:
         """How far the record's clock had leapt when it was read; nothing if it only went on."""
         one, other = self._agreed, self._last

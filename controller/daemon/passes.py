@@ -163,7 +163,8 @@ class Pass:
         # What is decided is decided by all that there is to know.
         if application.live is None:
             loaded, application = self._load(whole=True)
-        return loaded, reconcile(application, self.observer.look(application, loaded.now))
+        world = self.observer.look(application, loaded.now)
+        return loaded, reconcile(application, replace(world, took=self.leaps.since_read()))
 
     def _take_over(self, lease: Lease | None) -> None:
         """Another replica may have looked after the application, on a clock that was set."""

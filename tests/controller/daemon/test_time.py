@@ -98,6 +98,30 @@ def test_a_look_that_takes_long_is_no_leap_of_the_clock(house: House) -> None:
     assert "clock.leapt" not in {line["event"] for line in logs}
 
 
+def test_a_stay_begins_when_a_slow_look_that_settled_the_step_was_over(house: House) -> None:
+    def slow() -> None:
+        live = house.application().live
+        if live is not None and not live.settled:
+            house.ticks[0] += 55
+            house.clock[0] += timedelta(seconds=55)
+
+    house.outside.meanwhile = slow
+    begun: dict[tuple[str, int], float] = {}
+    for _ in range(400):
+        house.passes(after=PACE)
+        live = house.application().live
+        if live is None:
+            break
+        if live.state is State.CANARY and live.settled:
+            begun.setdefault((live.state.value, live.step), house.ticks[0])
+        for step in range(1, live.step):
+            # The look that ended the stay is over too, and it was a quick one.
+            stayed = house.ticks[0] - begun.pop(("Canary", step), -1000)
+            assert stayed >= QUICK.min_step.total_seconds(), f"step {step} lasted {stayed:g} s"
+    assert live is None
+    assert list(begun) == [("Canary", len(QUICK.steps))]
+
+
 @pytest.mark.parametrize("jump", JUMPS, ids=str)
 def test_no_jump_makes_a_deadline_pass(house: House, jump: timedelta) -> None:
     house.outside.story.golden_fails = frozenset({"1", "2"})
