@@ -69,6 +69,14 @@ class Keeper:
             self.wire.wait(KEEP_S * self.replica.pace)
 
 
+class _Racing(Leaps):
+    """Without leases, replicas stand for nothing but a race: none may move the others' times."""
+
+    def by(self) -> timedelta:
+        """Whatever another one wrote is no leap."""
+        return timedelta()
+
+
 @dataclass
 class Replica:
     """What one process is made of; only the workspace's clients are not the real ones."""
@@ -138,8 +146,7 @@ class Replica:
         )
         record.hands = lambda: actor
         tenure = self._kept() if self.by_lease else Tenure(())
-        # Without leases, replicas stand for nothing but a race: none of them may move times along.
-        leaps = Leaps(self._steady if self.by_lease or self.alone else None)
+        leaps = (Leaps if self.by_lease or self.alone else _Racing)(self._steady)
         return Pass(
             NAME, self.spec, record, Printer(record, tenure.prints), observer, actor, leaps, tenure
         )
