@@ -87,6 +87,8 @@ def false_rollbacks(plan: Plan) -> Study:
     bound = [row["rolled_back_at_most"] for row in mine]
     study.expect("constant, bursty, drifting: at most 0.5 %", share, per_cent(0.5))
     study.expect("... with an upper 95 % bound of at most 1 %", bound, per_cent(1.0))
+    pooled = [sum(share) / len(share)] if share else []
+    study.expect("... all of them together: at most 0.5 %", pooled, per_cent(0.5))
     for name, how, most in ((TO_THE_END, "dispersion", 2.0), (BY_SESSION, "session", 1.0)):
         rows = study.of(system=name, world="retry clusters")
         clustered = [row["rolled_back"] for row in rows]

@@ -4,6 +4,7 @@ Few releases of each kind: only what is so in nearly every release is said here.
 page are those of `make bench-judging`.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from statistics import median
 
@@ -23,8 +24,8 @@ RAMP_S = STEP_S * len(STEPS)
 SEEDS = range(12)
 
 
-def releases(make: Make, case: Case) -> list[Outcome]:
-    return [release(make(lag_s=case.lag_s, seed=seed), case, seed) for seed in SEEDS]
+def releases(make: Make, case: Case, seeds: Sequence[int] = SEEDS) -> list[Outcome]:
+    return [release(make(lag_s=case.lag_s, seed=seed), case, seed) for seed in seeds]
 
 
 def after_silence(system: System) -> Decision:

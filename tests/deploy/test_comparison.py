@@ -93,11 +93,11 @@ def test_the_figures_are_those_of_the_readme() -> None:
 def test_what_an_alarm_exposes_is_what_the_page_says(
     column: int, alarm: Make, errors: float
 ) -> None:
-    """Twelve releases' median; it hardly varies, for the alarm rings with a period."""
+    """By some of the benchmark's own; the median hardly varies, for alarms ring with a period."""
     case = Case(constant(100.0), Effect(extra=errors - 0.005), horizon_s=RAMP_S)
     begins = f"{errors:.0%}".replace("%", " % errors, 100 requests/s")
     found = next(row for row in rows(section("Measured")) if row[0].startswith(begins))
-    exposed = median(one.exposed for one in releases(alarm, case))
+    exposed = median(one.exposed for one in releases(alarm, case, range(1_000_000, 1_000_050)))
     assert exposed == pytest.approx(float(found[column].replace(",", "")), rel=0.03)
 
 

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 from typing import Literal
 
 from controller.record.errors import OrderRefused
 from controller.record.store import Store
 from states.desired import desired, desired_alias
-from states.judging import blindness
 from states.machine import State
 from states.outcome import untold
 from states.release import Application, Order, Release, Spec
@@ -324,6 +322,10 @@ class Outside:
         return True
 
 
+SILENT, LACKING = "has told nothing for", " lacks "
+"""What is said of a source that does not speak, and of one that leaves something out."""
+
+
 def at_rest(application: Application) -> bool:
     """Every release has ended and is cleared away, or waits for a person and says why."""
     if application.hold is not None:
@@ -332,18 +334,18 @@ def at_rest(application: Application) -> bool:
     if upkeep.applying is not None or (wish is not None and wish.number > upkeep.applied):
         return False
     if (live := application.live) is not None:
-        return _waits(live, application.looked_at or live.since)
+        return _waits(live)
     if any(one.ended_at and not one.removed for one in _old(application)):
         return False
     waiting = [one for one in application.releases if one.state is State.REGISTERED]
     return all(one.hold is not None or one.order is Order.PAUSE for one in waiting)
 
 
-def _waits(live: Release, looked_at: datetime) -> bool:
+def _waits(live: Release) -> bool:
     """A live release waits for a person: it would go on by itself for nothing but their word."""
     if live.state is State.ROLLED_BACK and not live.settled:
         return False  # It goes on by itself, however loudly it says that it takes long.
-    if live.spans and not live.shut and blindness(live, looked_at) is not None:
+    if not live.shut and SILENT in (live.hold or ""):
         return False  # In a healed world its source comes to speak again.
     # A hold that needs nobody is one that ends by itself.
     return (live.hold is not None and live.needs_person) or live.order is Order.PAUSE

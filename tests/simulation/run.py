@@ -29,7 +29,7 @@ from tests.published import assert_as_published
 from tests.simulation import fate
 from tests.simulation.draws import Draws
 from tests.simulation.fate import Begin
-from tests.simulation.outside import Outside, at_rest, home
+from tests.simulation.outside import LACKING, Outside, at_rest, home
 from tests.simulation.platform import Clock, Platform
 from tests.simulation.promises import Promises
 from tests.simulation.record import copied
@@ -242,8 +242,9 @@ class _Run:
             for one in self.replicas:
                 one.pace = SLOWLY
         self._look_around(self.stage.now + HEALING_S)
-        if on_trial is not None and self._went_home(on_trial):
-            # A person is asked, and yet harm that shows sends them home.
+        if on_trial is not None and (self._went_home(on_trial) or self._goes_on(on_trial)):
+            # A person is asked, and yet harm that shows sends them home; or what was lacking is
+            # made up by what has come since.
             self._come_to_rest()
             self._stay()
             return
@@ -255,6 +256,11 @@ class _Run:
         assert self._tidy(application), f"{self.platform.staging} is left behind: {told}"
         if application.hold is None:
             assert self.platform.endpoint == world, told
+
+    def _goes_on(self, live: Release) -> bool:
+        """Whether a release that was held for what its source lacked is held for that no more."""
+        now = self.outside.application().newest(live.version)
+        return LACKING in (live.hold or "") and now is not None and now.hold != live.hold
 
     def _went_home(self, live: Release) -> bool:
         """Whether a release that had users has lost them for good since."""
