@@ -121,6 +121,7 @@ def daemon(python: Path, config: Path, host: str, folder: Path, poll: str) -> It
         "HEADGATE_POLL": poll,
         "HEADGATE_LOG": "json",
         "HEADGATE_HTTP": "off",
+        "MALLOC_ARENA_MAX": "1",
         "PYTHONPATH": str(ROOT),
     }
     with log.open("w") as out:
