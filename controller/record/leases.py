@@ -13,7 +13,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    not_,
+    select,
+    text,
+    update,
+)
 
 from controller.record.errors import LeaseLost, StoreHeld
 from controller.record.loading import now
@@ -126,6 +138,7 @@ class Leases:
             if self.replica not in living:
                 return {}
             rows = _rows(connection, wanted)
+            _end(connection, {holder for holder, _ in rows.values() if holder} - living, self._ttl)
             mine = {name for name, (holder, _) in rows.items() if holder == self.replica}
             free = [name for name, (holder, _) in rows.items() if holder not in living]
             fair = math.ceil((len(wanted) - 1) / len(living))
@@ -218,10 +231,22 @@ def _living(connection: Connection, ttl: int) -> set[str]:
     A time further off than anybody sets it was set before the clock was set back. Who lives moves
     it within seconds; who died would be waited for until the clock has caught up, maybe for a day.
     """
-    query = select(REPLICAS.c.name).where(
-        REPLICAS.c.until > func.headgate_now(), REPLICAS.c.until <= func.headgate_now() + 2 * ttl
-    )
-    return set(connection.execute(query).scalars())
+    return set(connection.execute(select(REPLICAS.c.name).where(_alive(ttl))).scalars())
+
+
+def _alive(ttl: int) -> ColumnElement[bool]:
+    at = func.headgate_now()
+    return and_(REPLICAS.c.until > at, REPLICAS.c.until <= at + 2 * ttl)
+
+
+def _end(connection: Connection, lapsed: Collection[str], ttl: int) -> None:
+    """Strike off holders that lapsed, before anything of theirs is taken.
+
+    On a clock that is set back they would live again, and send until they look who holds what. A
+    renewal at the same time comes first, and is left alone, or finds nothing to renew.
+    """
+    if lapsed:
+        connection.execute(delete(REPLICAS).where(REPLICAS.c.name.in_(lapsed), not_(_alive(ttl))))
 
 
 def _rows(connection: Connection, names: Sequence[str]) -> dict[str, tuple[str | None, int]]:

@@ -278,3 +278,18 @@ def test_a_clock_that_is_set_back_keeps_nobody_dead_alive(home: Home) -> None:
     two = replica(home, "two")
     assert set(two.share()) == set(NAMES), "what one had until tomorrow is taken over"
     assert replica(home, "one").share() == {}, "and its namesake may start at once"
+
+
+def test_whoever_was_taken_over_does_not_live_again_on_a_clock_that_is_set_back(
+    home: Home,
+) -> None:
+    one, two = replica(home, "one"), replica(home, "two")
+    held = one.share()
+    assert held
+    home.clock.turn(seconds=31)
+    assert two.leases.renew() is False
+    assert two.leases.renew()
+    assert set(two.share()) == set(NAMES)
+    home.clock.turn(seconds=-20)
+    assert not one.leases.renew(), "it would send what it believes to hold"
+    assert one.leases.left_s == 0
