@@ -101,6 +101,12 @@ class Replica:
     """Polls between two passes; the campaign slows down once nothing is left to do."""
     troubles: list[str] = field(default_factory=list)
 
+    @property
+    def stalled(self) -> bool:
+        """It, or the thread that keeps its leases, hangs: a fault that was before is not over."""
+        wires = [self.wire, *([self.keeper.wire] if self.keeper is not None else [])]
+        return any(one.stalled_until > one.stage.now for one in wires)
+
     def live(self) -> None:
         """Start, work, die, and start again."""
         while not self.ended:

@@ -203,6 +203,7 @@ class _Run:
     def _come_to_rest(self) -> None:
         """Go on until nothing is under way, and every replica has looked at that."""
         limit = self.stage.now + HEALING_S
+        self.stage.run(lambda: not any(one.stalled for one in self.replicas), limit=limit)
         while self.stage.now < limit:
             calls = sum(self.promises.sends.values())
             self._look_around(limit)
