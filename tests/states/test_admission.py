@@ -7,14 +7,16 @@ import pytest
 
 from policies.admission import HOLD_TAG, SKIP_TAG, Column, Rules
 from policies.calendar import Freeze, Window
+from policies.guards import ErrorGuard, Guards
 from states.climb import MASKED
 from states.consent import Signs, Verb, Word
 from states.gates import position
+from states.judging import UNPROVABLE
 from states.machine import State
 from states.quarantine import QUARANTINED
 from states.release import Order, Release
 from states.verbs import approve_refusal, begin_refusal, promote_refusal, undo_refusal, unproven
-from states.world import Absent, ModelVersion
+from states.world import Absent, Endpoint, ModelVersion
 from tests.states.story import SPEC, START, Story
 
 FRIDAY = datetime(2026, 11, 27, 16, 30, tzinfo=UTC)
@@ -458,6 +460,32 @@ def test_promote_opens_the_next_step_without_proof_only_by_override_and_only_one
     assert "promoted by ann, past what is not shown" in one.live.because
     one.look(times=20)
     assert one.live.step == 2, "the word was for one step"
+
+
+@pytest.mark.parametrize("lacking", ["a source of errors", "a guard that decides"])
+def test_a_word_that_opens_what_nothing_can_prove_opens_one_step_and_no_more(lacking: str) -> None:
+    one = story()
+    assert isinstance(one.endpoint, Endpoint)
+    if lacking == "a source of errors":
+        one.endpoint = replace(one.endpoint, inference_table=None, capture_off=True)
+    else:
+        observing = Guards(errors=ErrorGuard(observe=True))
+        one.application = replace(
+            one.application, spec=replace(one.application.spec, guards=observing)
+        )
+    one.register(2)
+    one.until("Testing")
+    one.look(times=2)
+    assert one.live.needs_person
+    say(one, one.live, verb="promote", override=True)
+    one.look(times=60)
+    assert one.live.step == 1
+    assert one.live.hold == UNPROVABLE
+    assert one.live.needs_person
+    assert UNPROVABLE in (promote_refusal(one.application, one.live, override=False) or "")
+    say(one, one.live, verb="promote", override=True)
+    one.look(times=60)
+    assert one.live.step == 2, "each step that nothing proves is opened by a word of its own"
 
 
 def test_promote_does_not_wait_for_the_least_stay_where_all_is_shown() -> None:
