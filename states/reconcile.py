@@ -19,6 +19,7 @@ from states.machine import State
 from states.plan import Call, Plan
 from states.release import Application, Order, Release
 from states.staging import remember_asked, see_staging
+from states.subject import know_subject, leave_alone, strayed
 from states.supervise import supervise
 from states.turn import Turn
 from states.way_back import note_way_back
@@ -32,7 +33,11 @@ STALE_FOR = timedelta(minutes=10)
 def reconcile(application: Application, world: World) -> Plan:
     """One look: the next record, what became true, and what to send."""
     application = not_ahead(application, world.now)
+    stray = strayed(application)
+    if stray is not None:
+        return leave_alone(application, world, stray)
     turn = Turn(application, world, _trusted(application, world))
+    know_subject(turn)
     _take_in(turn)
     if _made_by_others(turn):
         turn.record(adopted=False, ours=False)

@@ -183,6 +183,10 @@ class Application:
 
     name: str
     spec: Spec
+    of_model: str | None = None
+    """The model whose versions these are, whatever the configuration names by now."""
+    of_endpoint: str | None = None
+    """The endpoint that was last looked after."""
     adopted: bool = False
     stable: str | None = None
     former: str | None = None

@@ -19,6 +19,7 @@ from states.machine import State
 from states.plan import Event
 from states.release import Application, Order, Release
 from states.setup import Setup, Wish
+from states.subject import strayed
 from states.verbs import TYPED, order_refusal, ordered
 
 _ANSWERED = {
@@ -177,6 +178,9 @@ def locked(connection: Connection, application: str) -> Loaded:
         names = tuple(found.scalars())
         told = meant(application, names, "there is") if names else ""
         raise OrderRefused(f"there is no application {application} in this store{told}")
+    stray = strayed(loaded.application)
+    if stray is not None:
+        raise OrderRefused(f"nothing that is ordered of {application} would be done: {stray}")
     return loaded
 
 
