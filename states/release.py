@@ -275,6 +275,11 @@ class Application:
         return self.live is not None and self.live.state is State.ROLLED_BACK
 
     @property
+    def taking_back(self) -> bool:
+        """Users are taken from the live release: it goes home, or its gate is shut."""
+        return self.going_home or (self.live is not None and self.live.shut)
+
+    @property
     def incumbent(self) -> str | None:
         """The version that serves while no release is live."""
         return self.stable or self.unproven
