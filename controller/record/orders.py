@@ -41,6 +41,8 @@ def give(  # noqa: PLR0913, PLR0917 - an order has this many parts
     loaded = locked(connection, application)
     release = chosen(loaded.application, version)
     said = f"{release.key} {ordered(release, order)}"
+    if order is Order.RUN:
+        said += waits_for(loaded.application)
     if release.order is order is not Order.RUN:
         return f"{said} (it was ordered before)"
     why = order_refusal(release, order)
@@ -60,6 +62,13 @@ def give(  # noqa: PLR0913, PLR0917 - an order has this many parts
     )
     append(connection, [event_row(event, changed)])
     return said
+
+
+def waits_for(application: Application) -> str:
+    """What the application as a whole waits for first, to be added to an answer; else nothing."""
+    if application.hold is None:
+        return ""
+    return f"; it waits for something else first: {application.hold}"
 
 
 def told_by(actor: str, via: Via, reason: str, verb: str) -> dict[str, object]:

@@ -8,6 +8,7 @@ import pytest
 from policies.admission import HOLD_TAG, SKIP_TAG, Column, Rules
 from policies.calendar import Freeze, Window
 from policies.guards import ErrorGuard, Guards
+from policies.replay import Replay
 from states.climb import MASKED
 from states.consent import Signs, Verb, Word
 from states.gates import position
@@ -15,8 +16,15 @@ from states.judging import UNPROVABLE
 from states.machine import State
 from states.quarantine import QUARANTINED
 from states.release import Order, Release
-from states.verbs import approve_refusal, begin_refusal, promote_refusal, undo_refusal, unproven
-from states.world import Absent, Endpoint, ModelVersion
+from states.verbs import (
+    approve_refusal,
+    begin_refusal,
+    ordered,
+    promote_refusal,
+    undo_refusal,
+    unproven,
+)
+from states.world import Absent, Endpoint, GoldenTable, ModelVersion
 from tests.states.story import SPEC, START, Story
 
 FRIDAY = datetime(2026, 11, 27, 16, 30, tzinfo=UTC)
@@ -572,6 +580,98 @@ def test_no_word_opens_a_gate_while_nobody_would_see_the_version_fail() -> None:
     one.table_speaks = True
     one.look()
     assert promote_refusal(one.application, one.live, override=True) is None
+
+
+def test_no_word_goes_past_golden_queries_that_nobody_has_read_or_asked() -> None:
+    one = story()
+    one.application = replace(
+        one.application, spec=replace(one.application.spec, tests_table="main.ml_models.golden")
+    )
+    one.golden = GoldenTable(trouble="main.ml_models.golden cannot be read: grant SELECT on it")
+    one.register(2)
+    one.until("Testing")
+    one.look()
+    assert "grant SELECT" in (one.live.hold or "")
+    why = promote_refusal(one.application, one.live, override=True) or ""
+    assert "its golden queries are not read yet: main.ml_models.golden cannot be read" in why
+    say(one, one.live, verb="promote", override=True)
+    one.look(times=5)
+    assert one.live.state == "Testing", "as it says: no word would be obeyed"
+
+
+def test_no_word_goes_past_a_replay_that_has_yet_to_be_done() -> None:
+    one = story()
+    one.application = replace(one.application, spec=replace(one.application.spec, replay=Replay()))
+    assert isinstance(one.endpoint, Endpoint)
+    one.endpoint = replace(one.endpoint, fallback=True)
+    one.register(2)
+    one.until("Testing")
+    one.look(times=3)
+    why = promote_refusal(one.application, one.live, override=True) or ""
+    assert "recorded requests are still to be replayed: AI Gateway's fallback hides" in why
+    say(one, one.live, verb="promote", override=True)
+    one.look(times=5)
+    assert one.live.state == "Testing", "as it says: no word would be obeyed"
+
+
+def test_a_word_goes_past_an_environment_in_which_golden_queries_fail() -> None:
+    one = story()
+    one.golden_fails = frozenset({"1", "2"})
+    one.register(2)
+    one.until("Testing")
+    one.look(times=2)
+    assert promote_refusal(one.application, one.live, override=True) is None
+    say(one, one.live, verb="promote", override=True)
+    one.until("Canary")
+
+
+def test_no_word_opens_a_version_that_the_registry_does_not_list() -> None:
+    one = story()
+    one.register(2)
+    one.until("Canary")
+    missed = replace(one.live, unlisted=True)
+    assert "registry's list" in (promote_refusal(one.application, missed, override=True) or "")
+
+
+def test_a_paused_bake_is_approved_once_it_goes_on_since_it_begins_anew() -> None:
+    one = story(approval="before_production")
+    one.register(2)
+    one.until("Canary")
+    while one.live.ask is None:
+        one.look()
+    one.order(Order.PAUSE)
+    one.look()
+    assert "its bake begins anew with `headgate resume`" in (approve_refusal(one.live) or "")
+    say(one, one.live)
+    one.order(Order.RUN)
+    one.look(times=20)
+    assert one.live.state == "Canary", "as it says: a word on the bake before would be void"
+    assert approve_refusal(one.live) is None
+    say(one, one.live)
+    one.until("Production")
+
+
+def test_before_the_first_users_an_approval_holds_over_a_pause() -> None:
+    one = story(approval="before_canary")
+    one.register(2)
+    one.until("Testing")
+    while one.live.ask is None:
+        one.look()
+    one.order(Order.PAUSE)
+    one.look()
+    assert approve_refusal(one.live) is None
+    say(one, one.live)
+    one.order(Order.RUN)
+    one.until("Canary")
+
+
+def test_resume_does_not_say_that_it_goes_on_while_something_else_holds() -> None:
+    held = Release(
+        application="rag-chatbot", version="2", state=State.TESTING, since=START,
+        order=Order.PAUSE, hold="waits for approval of the first users",
+    )  # fmt: skip
+    assert ordered(held, Order.RUN).endswith("is held: waits for approval of the first users")
+    assert ordered(replace(held, hold=None), Order.RUN) == "goes on"
 
 
 @pytest.mark.parametrize("why", [MASKED, f"{QUARANTINED}it failed"])
