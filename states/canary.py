@@ -38,6 +38,7 @@ from states.judging import (
 from states.machine import Trigger
 from states.release import Order, Release
 from states.shutting import reopen, retreat
+from states.stuck import heed_stuck, stuck
 from states.turn import Turn
 
 SUSPECTED = "all was shown that was asked for, yet harm is more likely than not by what was counted"
@@ -51,11 +52,13 @@ def canary(turn: Turn, release: Release) -> None:
         release = _resume(turn, release)
     release = _reset_fuse(turn, release)
     assert release.pinned is not None, "a live release has a pinned plan"
-    alarm = alarm_of(turn, release)
+    release, alarm = heed_stuck(turn, release), alarm_of(turn, release)
     if alarm is not None:
         retreat(turn, release, alarm)
     elif release.shut:
         reopen(turn, release)
+    elif stuck(turn, release) is not None:
+        return
     elif not release.settled:
         if undisturbed(turn):
             settled = turn.settle(release, f"{release.weight} % seen on the endpoint")
@@ -70,6 +73,9 @@ def production(turn: Turn, release: Release) -> None:
     """Settle on traffic and alias both seen; confirm when the watch has ended without harm."""
     assert release.pinned is not None, "a live release has a pinned plan"
     if go_back_on_harm(turn, release):
+        return
+    release = heed_stuck(turn, release)
+    if stuck(turn, release) is not None:
         return
     if not release.settled:
         named = desired_alias(turn.application)

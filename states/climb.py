@@ -12,7 +12,15 @@ from policies.words import duration
 from states.canary import canary, go_back_on_harm, production
 from states.desired import desired
 from states.gates import by_word, consent, first_users_gate, hold_at, overridden
-from states.home import add_span, come_home, converged, lost, ready_for, roll_back, undersized
+from states.home import (
+    add_span,
+    come_home,
+    converged,
+    lost,
+    ready_for,
+    roll_back,
+    undersized,
+)
 from states.judging import bench, guards_of, lag_of, pace_of, pin_guards, sources
 from states.machine import State, Trigger
 from states.quarantine import quarantined
@@ -21,6 +29,7 @@ from states.release import Order, Release
 from states.replaying import replayed, undecided_rolls_back, unproven
 from states.resending import FRESH
 from states.rounds import told_round, with_table
+from states.stuck import heed_stuck, held_up
 from states.turn import Turn
 from states.world import Endpoint
 
@@ -41,11 +50,13 @@ def go_on(turn: Turn, release: Release) -> None:
     state = release.state
     if turn.unseen or _in_quarantine(turn, release):
         return
+    if state in (State.PROVISIONING, State.TESTING):
+        release = _heed_unready(turn, release)
     if state is State.PROVISIONING:
         _provisioning(turn, release)
     elif state is State.ROLLED_BACK:
         come_home(turn, release)
-    elif turn.endpoint is None:
+    elif turn.endpoint is None or (state is State.TESTING and held_up(release)):
         return
     elif state is State.TESTING:
         _testing(turn, release)
@@ -81,6 +92,17 @@ def _heed_deleted(turn: Turn, release: Release) -> Release:
     if missing and release.hold is None:
         return turn.hold(release, why)
     return turn.free(release) if release.hold == why and not missing else release
+
+
+def _heed_unready(turn: Turn, release: Release) -> Release:
+    """Hold while what keeps a version from going on is only that stable is not ready.
+
+    Its deadlines are for what Databricks makes of it, and not of the one that has the users.
+    """
+    endpoint, entity = turn.endpoint, turn.application.entity(release.version)
+    if release.on_staging or endpoint is None or entity not in endpoint.ready:
+        return release
+    return heed_stuck(turn, release)
 
 
 def _heed_masked(turn: Turn, release: Release) -> Release:

@@ -13,6 +13,7 @@ from states.machine import State
 from states.quarantine import quarantined
 from states.release import Application, Order, Release
 from states.replaying import unreplayed
+from states.stuck import held_up
 
 UNTOLD = "nothing has counted yet what a step would need at least of its bake"
 
@@ -115,7 +116,8 @@ def _immovable(application: Application, release: Release) -> str | None:
         return "it is paused: `headgate resume` it first"
     if application.hold is not None:
         return application.hold
-    if release.ask is not None or release.hold == MASKED or quarantined(release):
+    other = release.hold == MASKED or quarantined(release) or held_up(release)
+    if release.ask is not None or other:
         return f"it waits for something else: {release.hold}"
     return HELD if release.signs.hold else _unwatched(application, release)
 
