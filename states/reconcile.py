@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from policies.fuse import DAY, KEPT, Minute
-from states.applying import apply
+from states.applying import apply, edited
 from states.blocks import told
 from states.climb import go_on
 from states.gates import read_signs
@@ -107,7 +107,8 @@ def _take_in(turn: Turn) -> None:
     live = turn.application.live
     if live is None:
         return
-    waits = live.order is Order.RUN and live.hold is None and application.change is None
+    asked = live.hold is not None or application.change is not None or edited(application)
+    waits = live.order is Order.RUN and not asked
     homeward = live.state is State.ROLLED_BACK
     stays = elapsed if live.settled else timedelta()
     live = turn.put(
