@@ -9,6 +9,7 @@ from policies.golden import Finding
 from policies.golden import judge as judge_golden
 from policies.guards import CAPACITY, ERRORS, TOKENS
 from policies.words import duration
+from states.attempt import MEMORY
 from states.canary import canary, go_back_on_harm, production
 from states.desired import desired
 from states.gates import by_word, consent, first_users_gate, hold_at, overridden
@@ -17,6 +18,7 @@ from states.home import (
     come_home,
     converged,
     lost,
+    overdue,
     ready_for,
     roll_back,
     undersized,
@@ -126,7 +128,7 @@ def _provisioning(turn: Turn, release: Release) -> None:
         )
     elif endpoint is None:
         return
-    elif entity in endpoint.failed and not endpoint.updating:
+    elif entity in endpoint.failed and not endpoint.updating and _tried(turn, release):
         because = f"Databricks could not deploy {entity}: its build and service logs say why"
         roll_back(turn, release, because)
     elif endpoint.update_failed and not endpoint.updating and _taken(turn, endpoint):
@@ -135,6 +137,20 @@ def _provisioning(turn: Turn, release: Release) -> None:
     elif converged(turn) and entity in endpoint.ready and not undersized(turn):
         settled = turn.settle(release, f"{entity} is ready")
         turn.move(settled, Trigger.PROVISIONED, f"{entity} is ready", settled=True)
+
+
+def _tried(turn: Turn, release: Release) -> bool:
+    """The endpoint was asked for it in this attempt: until then, what failed is an earlier one."""
+    application, wanted, now = turn.application, desired(turn.application), turn.world.now
+    if turn.endpoint is not None and turn.endpoint.pending == wanted:
+        return True
+    asked = [
+        one
+        for one in application.attempts
+        if (one.kind, one.target) == ("serve", str(wanted)) and one.at >= release.since
+    ]
+    told = any(one.outcome != "refused" and now - one.at >= FRESH for one in asked)
+    return told or release.in_state >= MEMORY  # calls are not remembered for longer
 
 
 def _taken(turn: Turn, endpoint: Endpoint) -> bool:
@@ -170,7 +186,7 @@ def _testing(turn: Turn, release: Release) -> None:
     if finding is Finding.FAIL:
         roll_back(turn, release, because)
     elif finding is Finding.ENVIRONMENT and not overridden(release):
-        turn.hold(release, because)
+        turn.hold(release, because, needs_person=overdue(turn, release))
     elif finding is Finding.PASS:
         tried = replayed(turn, release)
         if tried is not None:
@@ -261,7 +277,10 @@ def _not_openable(turn: Turn, release: Release) -> tuple[str, bool] | None:
         told = f"no source counts errors per version: enable {name}'s AI Gateway inference table"
         return told, True
     if turn.endpoint.inference_table is not None and release.history is None:
-        return "stable's last day is not known yet: the inference table is asked for it", False
+        late, told = overdue(turn, release), "the inference table is asked for it"
+        if late:
+            told += ", in vain for long: the log says what the warehouse answers (workspace.unseen)"
+        return f"stable's last day is not known yet: {told}", late
     if all(one.observe for one in guards_of(release)):
         return NOTHING_DECIDES, True
     return None

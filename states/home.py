@@ -64,6 +64,15 @@ def ready_for(turn: Turn, release: Release) -> bool:
     return converged(turn) and endpoint is not None and entity in endpoint.ready
 
 
+def overdue(turn: Turn, release: Release) -> bool:
+    """So long in its state, held or not, that a person is asked about what may pass by itself.
+
+    A hold stops deadlines, so that nothing else would end it.
+    """
+    limit = release.pinned.testing_deadline if release.pinned else None
+    return limit is not None and turn.world.now - release.since >= limit
+
+
 def undersized(turn: Turn) -> bool:
     """The version that is being provisioned is on the endpoint already, and smaller than asked."""
     endpoint, live = turn.endpoint, turn.application.live

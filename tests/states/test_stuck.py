@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from states.release import Release
 from states.stuck import MEND_IT
 from states.verbs import promote_refusal
 from states.world import Endpoint
@@ -129,3 +130,48 @@ def test_a_gate_that_was_shut_for_the_second_time_stays_a_persons_to_open() -> N
     one.look(times=20)
     assert one.live.hold == asked
     assert one.live.shut
+
+
+@pytest.mark.parametrize("what", ["history", "environment", "table", "staging"])
+def test_what_may_pass_by_itself_asks_a_person_once_it_has_lasted_too_long(what: str) -> None:
+    one = Story()
+    table, staging = "main.ml_models.golden", "rag-chatbot-staging"
+    stated = {"table": {"tests_table": table}, "staging": {"staging": staging}}.get(what, {})
+    one.application = replace(one.application, spec=replace(SPEC, **stated))  # type: ignore[arg-type]
+    if what == "history":
+        one.history = None
+    if what in ("environment", "staging"):
+        one.golden_fails = frozenset({"1", "2"})
+    one.look()
+    one.register(2)
+    while one.application.live is None or one.live.hold is None:
+        one.look()
+    assert not one.live.needs_person
+    one.look(times=130)
+    assert one.live.needs_person
+    assert one.names().count("release.held") == 2, "once, and once more as a person is asked"
+
+
+def test_a_failure_of_an_earlier_attempt_is_no_failure_of_this_one() -> None:
+    one = Story()
+    one.look()
+    one.register(2)
+    one.undeployable = frozenset({"2"})
+    one.until("RolledBack")
+    one.look(times=3)
+    failed = frozenset({"rag_chatbot-v2"})
+    assert isinstance(one.endpoint, Endpoint)
+    one.endpoint = replace(one.endpoint, update_failed=True, failed=failed)
+    again = Release(
+        application="rag-chatbot", version="2", attempt=2, since=one.now, ordered="retry"
+    )
+    one.application = one.application.with_release(again)
+    one.obeys = False
+    one.look()
+    refused = [replace(each, outcome="refused") for each in one.application.attempts]
+    one.application = replace(one.application, attempts=tuple(refused))
+    one.look()
+    assert one.live.state == "Provisioning", "nothing was tried yet"
+    one.look(times=3)
+    assert one.release is not None
+    assert one.release.state == "RolledBack", "it was asked for, and has failed again"
