@@ -8,6 +8,7 @@ from policies.forecast import pin
 from policies.golden import Finding
 from policies.golden import judge as judge_golden
 from policies.guards import CAPACITY, ERRORS, TOKENS
+from policies.rollout import WHOLE
 from policies.words import duration
 from states.attempt import MEMORY
 from states.canary import canary, go_back_on_harm, production
@@ -268,10 +269,10 @@ def _judged(release: Release) -> str:
 def _not_openable(turn: Turn, release: Release) -> tuple[str, bool] | None:
     """Why a comparison would be blind on this endpoint, and whether a person must act."""
     assert turn.endpoint is not None, "checked by go_on"
-    if release.steps == (100,):
-        return None
-    if turn.endpoint.fallback:
+    if turn.masked(release):
         return MASKED, True
+    if release.steps == (WHOLE,):
+        return None
     if ERRORS not in sources(turn.application, turn.endpoint, labelled=turn.world.labelled):
         name = turn.application.spec.endpoint
         told = f"no source counts errors per version: enable {name}'s AI Gateway inference table"
