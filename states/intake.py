@@ -191,10 +191,16 @@ def _consider(turn: Turn, release: Release) -> None:
         why = f"version {release.version} is not listed: abort it, unless it is to come"
         turn.hold(release, why, needs_person=True)
         return
-    required = () if release.ordered == "undo" else spec.admission.required_tags
-    finding, because = admit(
-        version.status, version.tags, required, has_signature=version.has_signature
-    )
+    if release.ordered == "undo":
+        # Users had it, whatever its files tell by now: to serve again it needs to be READY.
+        finding, because = admit(version.status, version.tags or {}, (), has_signature=True)
+    else:
+        finding, because = admit(
+            version.status,
+            version.tags,
+            spec.admission.required_tags,
+            has_signature=version.has_signature,
+        )
     if finding is Admission.REFUSE:
         turn.move(release, Trigger.REFUSE, because)
         return

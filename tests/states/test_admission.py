@@ -435,6 +435,18 @@ def test_undo_takes_all_users_back_at_once_when_the_earlier_version_passes_its_t
     assert one.application.former == "2"
 
 
+def test_undo_waits_for_nothing_but_what_the_version_needs_to_serve() -> None:
+    one = story()
+    one.register(2)
+    confirm(one, 2)
+    assert isinstance(one.endpoint, Endpoint)
+    one.endpoint = replace(one.endpoint, fallback=True)
+    one.versions[1] = replace(one.versions[1], has_signature=False)
+    one.look()
+    ask_for(one, 1, "undo")
+    confirm(one, 1)
+
+
 def test_undo_does_not_go_back_to_what_fails_its_tests() -> None:
     one = story()
     one.register(2)
