@@ -220,10 +220,13 @@ def covered(release: Release, stay: timedelta) -> bool:
 
 
 def glimpsed(release: Release) -> bool:
-    """Of a bake, every deciding source has told at least as much as any step would need."""
+    """Of a bake, every deciding source has told at least as much as any step would need.
+
+    Where there is none, it has lasted as long as a step would have to.
+    """
     assert release.pinned is not None, "a live release has a pinned plan"
-    rollout = release.pinned.rollout
-    return covered(release, min(rollout.min_step, rollout.bake))
+    least = min(release.pinned.rollout.min_step, release.pinned.rollout.bake)
+    return release.on_step >= least and covered(release, least)
 
 
 def journal(turn: Turn, release: Release, verdict: Verdict, **inputs: object) -> Release:

@@ -543,6 +543,21 @@ def test_promote_ends_the_bake() -> None:
     assert one.live.state is State.PRODUCTION
 
 
+def test_where_nothing_counts_a_bake_is_not_ended_before_it_has_lasted_at_all() -> None:
+    one = Story(endpoint=Absent(), alias=Absent())
+    one.until("Testing")
+    assert isinstance(one.endpoint, Endpoint)
+    one.endpoint = replace(one.endpoint, inference_table=None, capture_off=True)
+    one.until("Canary")
+    while not one.live.settled:
+        one.look()
+    assert not one.live.sources
+    why = promote_refusal(one.application, one.live, override=False) or ""
+    assert "nothing has counted yet" in why
+    one.look(times=2)
+    assert promote_refusal(one.application, one.live, override=False) is None
+
+
 def test_no_word_silences_harm() -> None:
     one = story()
     one.register(2)
