@@ -50,9 +50,9 @@ def canary(turn: Turn, release: Release) -> None:
         return
     if release.paused and release.order is Order.RUN:
         release = _resume(turn, release)
-    release = _reset_fuse(turn, release)
+    release = heed_stuck(turn, _reset_fuse(turn, release))
     assert release.pinned is not None, "a live release has a pinned plan"
-    release, alarm = heed_stuck(turn, release), alarm_of(turn, release)
+    alarm = alarm_of(turn, release)
     if alarm is not None:
         retreat(turn, release, alarm)
     elif release.shut:
@@ -71,10 +71,10 @@ def canary(turn: Turn, release: Release) -> None:
 
 def production(turn: Turn, release: Release) -> None:
     """Settle on traffic and alias both seen; confirm when the watch has ended without harm."""
-    assert release.pinned is not None, "a live release has a pinned plan"
     if go_back_on_harm(turn, release):
         return
     release = heed_stuck(turn, release)
+    assert release.pinned is not None, "a live release has a pinned plan"
     if stuck(turn, release) is not None:
         return
     if not release.settled:
