@@ -168,8 +168,12 @@ def _clear_away(turn: Turn) -> None:
 
 def _remember_order(turn: Turn) -> None:
     live = turn.application.live
-    if live is not None and live.order is Order.PAUSE:
-        turn.put(live, paused=True)
+    if live is None:
+        return
+    if live.order is Order.PAUSE and not live.paused:
+        turn.put(live, paused=True, pauses=live.pauses + 1)
+    elif live.order is Order.RUN and live.state is not State.CANARY:
+        turn.put(live, paused=False)
 
 
 def _remember_asked(turn: Turn, calls: tuple[Call, ...]) -> None:

@@ -110,6 +110,8 @@ class Release:
     """By guard, how what answers carry is counted; pinned with the history."""
     paused: bool = False
     """The order was `pause` at the last look: resuming starts the step's safety anew."""
+    pauses: int = 0
+    """How many there were: a word to go on that was given before one does not count after it."""
     fuse: Fuse | None = None
     """Set when the present step was opened; None where the endpoint had no history."""
     minutes: tuple[Minute, ...] = ()

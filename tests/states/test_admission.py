@@ -543,6 +543,27 @@ def test_promote_ends_the_bake() -> None:
     assert one.live.state is State.PRODUCTION
 
 
+@pytest.mark.parametrize("state", ["Testing", "Canary"])
+def test_a_word_from_before_a_pause_opens_nothing_after_it(state: str) -> None:
+    one = story()
+    one.table_speaks = False
+    if state == "Testing":
+        one.golden_fails = frozenset({"1", "2"})
+    one.register(2)
+    one.until(state)
+    one.look(times=2)
+    say(one, one.live, verb="promote", override=True)
+    for _ in range(2):
+        one.order(Order.PAUSE)
+        one.look(times=3)
+        one.order(Order.RUN)
+        one.look(times=5)
+    assert (one.live.state, one.live.step) == (state, int(state == "Canary"))
+    say(one, one.live, verb="promote", override=True)
+    one.look(times=2)
+    assert one.live.step == 1 + int(state == "Canary")
+
+
 def test_where_nothing_counts_a_bake_is_not_ended_before_it_has_lasted_at_all() -> None:
     one = Story(endpoint=Absent(), alias=Absent())
     one.until("Testing")
