@@ -13,7 +13,7 @@ from states.blocks import told
 from states.climb import go_on
 from states.gates import read_signs
 from states.home import converged, own_up
-from states.intake import adopt, begin, mark_tagged, note_granted, notice
+from states.intake import adopt, begin, heed_aborted, mark_tagged, note_granted, notice
 from states.leap import not_ahead
 from states.machine import State
 from states.plan import Call, Plan
@@ -55,6 +55,7 @@ def reconcile(application: Application, world: World) -> Plan:
         go_on(turn, live)
     if turn.application.adopted:
         apply(turn)
+        heed_aborted(turn)
         if turn.application.upkeep.applying is None:
             begin(turn)
             _clear_away(turn)

@@ -514,3 +514,14 @@ def test_whatever_was_edited_users_are_taken_home(way: str) -> None:
         )
     made.look(times=2)
     assert made.weight(2) == 0
+
+
+def test_what_is_aborted_while_something_is_applied_does_not_wait_for_that() -> None:
+    made = applied(variables=TUNED)
+    made.register(2)
+    made.look()
+    assert made.application.upkeep.applying is not None
+    made.order(Order.ABORT)
+    made.look()
+    assert made.release is not None
+    assert made.release.state is State.RETIRED
