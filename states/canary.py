@@ -19,7 +19,7 @@ from states.gates import (
     overridden,
     promoted,
 )
-from states.home import add_span, converged, roll_back, undisturbed
+from states.home import add_span, converged, overdue, roll_back, undisturbed
 from states.judging import (
     alarm_of,
     covered,
@@ -78,11 +78,7 @@ def production(turn: Turn, release: Release) -> None:
     if stuck(turn, release) is not None:
         return
     if not release.settled:
-        named = desired_alias(turn.application)
-        if undisturbed(turn) and named in (None, turn.world.alias):
-            alias = turn.application.spec.alias
-            told = f"100 % and alias {alias} seen" if alias else "100 % seen"
-            add_span(turn, turn.settle(release, told), settled=True)
+        _settle_last(turn, release)
         return
     alarm, watch = alarm_of(turn, release), release.pinned.rollout.watch
     if alarm is not None:
@@ -96,6 +92,17 @@ def production(turn: Turn, release: Release) -> None:
     release = turn.free(release)
     if watched and turn.may_advance(release) and converged(turn):
         _confirm(turn, release)
+
+
+def _settle_last(turn: Turn, release: Release) -> None:
+    """Settle once the traffic and the alias were both seen; ask, where nobody can see the alias."""
+    named, alias = desired_alias(turn.application), turn.application.spec.alias
+    if undisturbed(turn) and named in (None, turn.world.alias):
+        told = f"100 % and alias {alias} seen" if alias else "100 % seen"
+        add_span(turn, turn.settle(release, told), settled=True)
+    elif alias is not None and turn.world.alias is None and overdue(turn, release):
+        told = f"alias {alias} cannot be read, and is not moved unseen: the log says why"
+        turn.hold(release, f"{told} (workspace.unseen)", needs_person=True)
 
 
 def _reset_fuse(turn: Turn, release: Release) -> Release:

@@ -138,8 +138,20 @@ def come_home(turn: Turn, release: Release) -> None:
     turn.record(asked_over=-1)  # What came of the last call is known: the next release rests on it.
     tell_post_mortem(turn, settled)
     if turn.application.stable is None:
-        why = "there is nothing to go back to: register a mended version"
+        why = f"there is nothing to go back to: register a mended version{_astray(turn, settled)}"
         turn.hold(settled, why, needs_person=True)
+
+
+def _astray(turn: Turn, release: Release) -> str:
+    """That the alias is left at a version without users, where no other is proven to name."""
+    if turn.application.spec.alias is None or turn.world.alias != release.version:
+        return ""
+    if release.version == turn.application.incumbent:
+        return ""
+    return (
+        f"; alias {turn.application.spec.alias} still names version {release.version}, which has "
+        "no users: point it where its readers should look"
+    )
 
 
 def _give_up_what_is_gone(turn: Turn) -> None:

@@ -7,7 +7,7 @@ import pytest
 from states.release import Release
 from states.stuck import MEND_IT
 from states.verbs import promote_refusal
-from states.world import Endpoint
+from states.world import Absent, Endpoint
 from tests.states.story import QUICK, SPEC, Story
 
 
@@ -176,3 +176,32 @@ def test_a_failure_of_an_earlier_attempt_is_no_failure_of_this_one() -> None:
     assert one.release is not None
     states.append(one.release.state)
     assert states == ["Provisioning", "RolledBack"], "it fails once it was asked for again"
+
+
+def test_an_alias_that_nobody_can_read_asks_a_person() -> None:
+    one = begun("Production")
+    one.alias = None
+    one.look(times=130)
+    assert "alias production cannot be read" in (one.live.hold or "")
+    assert one.live.needs_person
+    one.alias = "1"
+    one.look(times=3)
+    assert one.live.settled
+    assert one.live.hold is None
+    assert one.alias == "2"
+
+
+def test_an_alias_that_is_left_at_a_version_without_users_is_told() -> None:
+    one = Story(endpoint=Absent(), alias=Absent(), golden_fails=frozenset({"1"}))
+    one.until("RolledBack")
+    one.look(times=3)
+    one.register(2)
+    one.until("Production")
+    one.look(times=2)
+    assert one.alias == "2"
+    one.error_rates = {"2": 0.6}
+    one.until("RolledBack")
+    one.look(times=3)
+    assert (one.weight(1), one.weight(2)) == (100, 0)
+    assert one.release is not None
+    assert "alias production still names version 2" in (one.release.hold or "")
