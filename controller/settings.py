@@ -280,7 +280,9 @@ class Configuration(Strict):
         for name, one in self.applications.items():
             if not NAME.match(name):
                 raise ValueError(f"application {name!r}: use 1 to 63 letters, digits, - and _")
-            for thing in (("endpoint", one.endpoint), ("model and alias", one.model, one.alias)):
+            named = ("model and alias", one.model, one.alias)
+            # Of an application without an alias nothing is moved that another could move, too.
+            for thing in (("endpoint", one.endpoint), *([] if one.alias == "none" else [named])):
                 if thing in owners:
                     raise ValueError(f"{name} and {owners[thing]} share one {thing[0]}: {thing[1]}")
                 owners[thing] = name

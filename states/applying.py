@@ -77,10 +77,13 @@ def edited(application: Application) -> str | None:
     Every change of an endpoint replaces the variables of all its versions.
     """
     given, wanted = application.upkeep.variables, application.spec.setup.variables
-    if given is None or given == wanted or application.incumbent is None:
+    live = application.live
+    if given == wanted or application.incumbent is None:
         return None
-    if application.live is not None and application.live.state not in BEFORE_ALL:
+    if live is not None and live.state not in BEFORE_ALL:
         return None  # no more changes of the endpoint, or home, which nothing may stop
+    if given is None:
+        return undeclared(application) if live is not None else None
     return (
         f"{EDITED} since the running version was given its variables, which any "
         f"change would replace: put them back, or let `headgate apply {application.name}` do it "

@@ -19,7 +19,7 @@ from states.gates import (
     overridden,
     promoted,
 )
-from states.home import add_span, converged, roll_back, undisturbed
+from states.home import add_span, converged, overdue, roll_back, undisturbed
 from states.judging import (
     alarm_of,
     covered,
@@ -38,6 +38,7 @@ from states.judging import (
 from states.machine import Trigger
 from states.release import Order, Release
 from states.shutting import reopen, retreat
+from states.stuck import heed_stuck, stuck
 from states.turn import Turn
 
 SUSPECTED = "all was shown that was asked for, yet harm is more likely than not by what was counted"
@@ -49,13 +50,15 @@ def canary(turn: Turn, release: Release) -> None:
         return
     if release.paused and release.order is Order.RUN:
         release = _resume(turn, release)
-    release = _reset_fuse(turn, release)
+    release = heed_stuck(turn, _reset_fuse(turn, release))
     assert release.pinned is not None, "a live release has a pinned plan"
     alarm = alarm_of(turn, release)
     if alarm is not None:
         retreat(turn, release, alarm)
     elif release.shut:
         reopen(turn, release)
+    elif stuck(turn, release) is not None:
+        return
     elif not release.settled:
         if undisturbed(turn):
             settled = turn.settle(release, f"{release.weight} % seen on the endpoint")
@@ -68,15 +71,14 @@ def canary(turn: Turn, release: Release) -> None:
 
 def production(turn: Turn, release: Release) -> None:
     """Settle on traffic and alias both seen; confirm when the watch has ended without harm."""
-    assert release.pinned is not None, "a live release has a pinned plan"
     if go_back_on_harm(turn, release):
         return
+    release = heed_stuck(turn, release)
+    assert release.pinned is not None, "a live release has a pinned plan"
+    if stuck(turn, release) is not None:
+        return
     if not release.settled:
-        named = desired_alias(turn.application)
-        if undisturbed(turn) and named in (None, turn.world.alias):
-            alias = turn.application.spec.alias
-            told = f"100 % and alias {alias} seen" if alias else "100 % seen"
-            add_span(turn, turn.settle(release, told), settled=True)
+        _settle_last(turn, release)
         return
     alarm, watch = alarm_of(turn, release), release.pinned.rollout.watch
     if alarm is not None:
@@ -90,6 +92,17 @@ def production(turn: Turn, release: Release) -> None:
     release = turn.free(release)
     if watched and turn.may_advance(release) and converged(turn):
         _confirm(turn, release)
+
+
+def _settle_last(turn: Turn, release: Release) -> None:
+    """Settle once the traffic and the alias were both seen; ask, where nobody can see the alias."""
+    named, alias = desired_alias(turn.application), turn.application.spec.alias
+    if undisturbed(turn) and named in (None, turn.world.alias):
+        told = f"100 % and alias {alias} seen" if alias else "100 % seen"
+        add_span(turn, turn.settle(release, told), settled=True)
+    elif alias is not None and turn.world.alias is None and overdue(turn, release):
+        told = f"alias {alias} cannot be read, and is not moved unseen: the log says why"
+        turn.hold(release, f"{told} (workspace.unseen)", needs_person=True)
 
 
 def _reset_fuse(turn: Turn, release: Release) -> Release:

@@ -8,11 +8,22 @@ from policies.forecast import pin
 from policies.golden import Finding
 from policies.golden import judge as judge_golden
 from policies.guards import CAPACITY, ERRORS, TOKENS
+from policies.rollout import WHOLE
 from policies.words import duration
+from states.attempt import MEMORY
 from states.canary import canary, go_back_on_harm, production
 from states.desired import desired
 from states.gates import by_word, consent, first_users_gate, hold_at, overridden
-from states.home import add_span, come_home, converged, lost, ready_for, roll_back, undersized
+from states.home import (
+    add_span,
+    come_home,
+    converged,
+    lost,
+    overdue,
+    ready_for,
+    roll_back,
+    undersized,
+)
 from states.judging import bench, guards_of, lag_of, pace_of, pin_guards, sources
 from states.machine import State, Trigger
 from states.quarantine import quarantined
@@ -21,6 +32,7 @@ from states.release import Order, Release
 from states.replaying import replayed, undecided_rolls_back, unproven
 from states.resending import FRESH
 from states.rounds import told_round, with_table
+from states.stuck import heed_stuck, held_up
 from states.turn import Turn
 from states.world import Endpoint
 
@@ -41,11 +53,13 @@ def go_on(turn: Turn, release: Release) -> None:
     state = release.state
     if turn.unseen or _in_quarantine(turn, release):
         return
+    if state in (State.PROVISIONING, State.TESTING):
+        release = _heed_unready(turn, release)
     if state is State.PROVISIONING:
         _provisioning(turn, release)
     elif state is State.ROLLED_BACK:
         come_home(turn, release)
-    elif turn.endpoint is None:
+    elif turn.endpoint is None or (state is State.TESTING and held_up(release)):
         return
     elif state is State.TESTING:
         _testing(turn, release)
@@ -83,6 +97,17 @@ def _heed_deleted(turn: Turn, release: Release) -> Release:
     return turn.free(release) if release.hold == why and not missing else release
 
 
+def _heed_unready(turn: Turn, release: Release) -> Release:
+    """Hold while what keeps a version from going on is only that stable is not ready.
+
+    Its deadlines are for what Databricks makes of it, and not of the one that has the users.
+    """
+    endpoint, entity = turn.endpoint, turn.application.entity(release.version)
+    if release.on_staging or endpoint is None or entity not in endpoint.ready:
+        return release
+    return heed_stuck(turn, release)
+
+
 def _heed_masked(turn: Turn, release: Release) -> Release:
     """Say why nothing goes on under a fallback that a person wants to stay on."""
     application = turn.application
@@ -104,7 +129,7 @@ def _provisioning(turn: Turn, release: Release) -> None:
         )
     elif endpoint is None:
         return
-    elif entity in endpoint.failed and not endpoint.updating:
+    elif entity in endpoint.failed and not endpoint.updating and _tried(turn, release):
         because = f"Databricks could not deploy {entity}: its build and service logs say why"
         roll_back(turn, release, because)
     elif endpoint.update_failed and not endpoint.updating and _taken(turn, endpoint):
@@ -113,6 +138,20 @@ def _provisioning(turn: Turn, release: Release) -> None:
     elif converged(turn) and entity in endpoint.ready and not undersized(turn):
         settled = turn.settle(release, f"{entity} is ready")
         turn.move(settled, Trigger.PROVISIONED, f"{entity} is ready", settled=True)
+
+
+def _tried(turn: Turn, release: Release) -> bool:
+    """The endpoint was asked for it in this attempt: until then, what failed is an earlier one."""
+    application, wanted, now = turn.application, desired(turn.application), turn.world.now
+    if turn.endpoint is not None and turn.endpoint.pending == wanted:
+        return True
+    asked = [
+        one
+        for one in application.attempts
+        if (one.kind, one.target) == ("serve", str(wanted)) and one.at >= release.since
+    ]
+    told = any(one.outcome != "refused" and now - one.at >= FRESH for one in asked)
+    return told or release.in_state >= MEMORY  # calls are not remembered for longer
 
 
 def _taken(turn: Turn, endpoint: Endpoint) -> bool:
@@ -148,7 +187,7 @@ def _testing(turn: Turn, release: Release) -> None:
     if finding is Finding.FAIL:
         roll_back(turn, release, because)
     elif finding is Finding.ENVIRONMENT and not overridden(release):
-        turn.hold(release, because)
+        turn.hold(release, because, needs_person=overdue(turn, release))
     elif finding is Finding.PASS:
         tried = replayed(turn, release)
         if tried is not None:
@@ -230,16 +269,19 @@ def _judged(release: Release) -> str:
 def _not_openable(turn: Turn, release: Release) -> tuple[str, bool] | None:
     """Why a comparison would be blind on this endpoint, and whether a person must act."""
     assert turn.endpoint is not None, "checked by go_on"
-    if release.steps == (100,):
-        return None
-    if turn.endpoint.fallback:
+    if turn.masked(release):
         return MASKED, True
+    if release.steps == (WHOLE,):
+        return None
     if ERRORS not in sources(turn.application, turn.endpoint, labelled=turn.world.labelled):
         name = turn.application.spec.endpoint
         told = f"no source counts errors per version: enable {name}'s AI Gateway inference table"
         return told, True
     if turn.endpoint.inference_table is not None and release.history is None:
-        return "stable's last day is not known yet: the inference table is asked for it", False
+        late, told = overdue(turn, release), "the inference table is asked for it"
+        if late:
+            told += ", in vain for long: the log says what the warehouse answers (workspace.unseen)"
+        return f"stable's last day is not known yet: {told}", late
     if all(one.observe for one in guards_of(release)):
         return NOTHING_DECIDES, True
     return None

@@ -66,9 +66,13 @@ def word_on(release: Release, verb: str, finding: str) -> Word | None:
 
 
 def position(release: Release) -> str:
-    """What `promote` is about: an attempt's place on its way, so that it opens no second step."""
+    """What `promote` is about: an attempt's place on its way, so that it opens no second step.
+
+    Who pauses it has had second thoughts: what was said before is said again, or not.
+    """
     shut_now = ", shut" if release.shut else ""
-    return f"{release.state} at step {release.step}, {release.retreats} retreats{shut_now}"
+    paused = f", paused {release.pauses} times" if release.pauses else ""
+    return f"{release.state} at step {release.step}, {release.retreats} retreats{shut_now}{paused}"
 
 
 def promoted(release: Release) -> Word | None:

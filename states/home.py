@@ -24,6 +24,23 @@ def converged(turn: Turn) -> bool:
     return endpoint.serving == wanted and weighed <= endpoint.ready
 
 
+def unready(turn: Turn) -> str | None:
+    """That all is served as wanted, but for a version with users that is not ready; else None."""
+    endpoint, application = turn.endpoint, turn.application
+    wanted = desired(application)
+    if endpoint is None or wanted is None or endpoint.updating or endpoint.serving != wanted:
+        return None
+    down = [
+        share
+        for name, share in sorted(wanted.shares.items())
+        if share.weight and name not in endpoint.ready
+    ]
+    if not down:
+        return None
+    told = f"version {down[0].version} has {down[0].weight} % of users"
+    return f"{told}, and is not ready on {application.spec.endpoint}"
+
+
 def undisturbed(turn: Turn) -> bool:
     """Converged, and nothing is shown as changed by others: what is counted now is of this step."""
     live = turn.application.live
@@ -45,6 +62,15 @@ def ready_for(turn: Turn, release: Release) -> bool:
     endpoint = turn.endpoint
     entity = turn.application.entity(release.version)
     return converged(turn) and endpoint is not None and entity in endpoint.ready
+
+
+def overdue(turn: Turn, release: Release) -> bool:
+    """So long in its state, held or not, that a person is asked about what may pass by itself.
+
+    A hold stops deadlines, so that nothing else would end it.
+    """
+    limit = release.pinned.testing_deadline if release.pinned else None
+    return limit is not None and turn.world.now - release.since >= limit
 
 
 def undersized(turn: Turn) -> bool:
@@ -113,8 +139,20 @@ def come_home(turn: Turn, release: Release) -> None:
     turn.record(asked_over=-1)  # What came of the last call is known: the next release rests on it.
     tell_post_mortem(turn, settled)
     if turn.application.stable is None:
-        why = "there is nothing to go back to: register a mended version"
+        why = f"there is nothing to go back to: register a mended version{_astray(turn, settled)}"
         turn.hold(settled, why, needs_person=True)
+
+
+def _astray(turn: Turn, release: Release) -> str:
+    """That the alias is left at a version without users, where no other is proven to name."""
+    if turn.application.spec.alias is None or turn.world.alias != release.version:
+        return ""
+    if release.version == turn.application.incumbent:
+        return ""
+    return (
+        f"; alias {turn.application.spec.alias} still names version {release.version}, which has "
+        "no users: point it where its readers should look"
+    )
 
 
 def _give_up_what_is_gone(turn: Turn) -> None:
@@ -159,10 +197,23 @@ def _escalate(turn: Turn, release: Release) -> None:
     passed = [limit for limit in ESCALATIONS if release.in_state >= limit]
     if not passed:
         return
-    busy = endpoint is not None and endpoint.updating
-    reason = "Databricks is still updating the endpoint" if busy else "it is sent again and again"
-    why = f"not home after {duration(passed[-1])}: {reason}; put stable to 100 % by hand"
+    why = f"not home after {duration(passed[-1])}: {_away(turn)}"
     turn.hold(release, why, needs_person=True, level="error")
+
+
+def _away(turn: Turn) -> str:
+    """What keeps users from home, and what a person can do about it."""
+    endpoint, application = turn.endpoint, turn.application
+    by_hand = "put stable to 100 % by hand"
+    if endpoint is not None and endpoint.updating:
+        return f"Databricks is still updating the endpoint; {by_hand}"
+    down = unready(turn)
+    if down is not None:
+        return f"{down}: mend it, or give the users another version by hand"
+    named, alias = desired_alias(application), application.spec.alias
+    if converged(turn) and not in_doubt(turn) and named is not None:
+        return f"alias {alias} was not seen at version {named}; point it there by hand"
+    return f"it is sent again and again; {by_hand}"
 
 
 def own_up(turn: Turn) -> None:

@@ -142,14 +142,19 @@ def note_granted(turn: Turn) -> None:
     turn.tell("endpoint.permitted", turn.shown, told)
 
 
+def heed_aborted(turn: Turn) -> None:
+    """Retire what was aborted while it waited, whatever it waits for."""
+    for release in turn.application.releases:
+        if release.state is State.REGISTERED and release.order is Order.ABORT:
+            turn.move(release, Trigger.REFUSE, "aborted before it began")
+
+
 def begin(turn: Turn) -> None:
     """Admit what is first in line while nothing is live; what was overtaken is superseded."""
     waiting = [one for one in turn.application.releases if one.state is State.REGISTERED]
     every, first = turn.application.spec.admission.order == "every", None
     for release in sorted(waiting, key=partial(_place, every=every)):
-        if release.order is Order.ABORT:
-            turn.move(release, Trigger.REFUSE, "aborted before it began")
-        elif _overtaken(turn.application, release):
+        if _overtaken(turn.application, release):
             newer = turn.application.live or turn.application.newest(turn.application.stable)
             assert newer is not None, "nothing overtakes without being known"
             turn.move(release, Trigger.SUPERSEDE, f"overtaken by version {newer.version}")
@@ -191,10 +196,16 @@ def _consider(turn: Turn, release: Release) -> None:
         why = f"version {release.version} is not listed: abort it, unless it is to come"
         turn.hold(release, why, needs_person=True)
         return
-    required = () if release.ordered == "undo" else spec.admission.required_tags
-    finding, because = admit(
-        version.status, version.tags, required, has_signature=version.has_signature
-    )
+    if release.ordered == "undo":
+        # Users had it, whatever its files tell by now: to serve again it needs to be READY.
+        finding, because = admit(version.status, version.tags or {}, (), has_signature=True)
+    else:
+        finding, because = admit(
+            version.status,
+            version.tags,
+            spec.admission.required_tags,
+            has_signature=version.has_signature,
+        )
     if finding is Admission.REFUSE:
         turn.move(release, Trigger.REFUSE, because)
         return

@@ -20,6 +20,10 @@ from states.world import Endpoint, World
 
 TABLE, METRICS = "inference_table", "metrics"
 DAY_S = 86_400
+UNPROVABLE = (
+    "nothing that decides counted errors by version when it was opened, so that no step can be "
+    "opened on proof: `headgate promote --override` opens one, or abort it"
+)
 
 
 def sources(application: Application, endpoint: Endpoint, *, labelled: bool) -> dict[str, str]:
@@ -187,6 +191,9 @@ def setting_told(setting: Fuse) -> dict[str, object]:
 def obstacle(release: Release) -> tuple[str, bool] | None:
     """Why the climb waits although nobody is to blame, and whether it waits for a person."""
     assert release.pinned is not None, "a live release has a pinned plan"
+    if ERRORS not in release.sources or not deciding_sources(release):
+        # A person opened it all the same: with nobody to ask, every guard would be content.
+        return UNPROVABLE, True
     guards = release.pinned.guards
     errors = tuple(one for one in release.blocks if one.source == release.sources.get(ERRORS))
     why = environment(guards.errors, errors)
@@ -213,10 +220,13 @@ def covered(release: Release, stay: timedelta) -> bool:
 
 
 def glimpsed(release: Release) -> bool:
-    """Of a bake, every deciding source has told at least as much as any step would need."""
+    """Of a bake, every deciding source has told at least as much as any step would need.
+
+    Where there is none, it has lasted as long as a step would have to.
+    """
     assert release.pinned is not None, "a live release has a pinned plan"
-    rollout = release.pinned.rollout
-    return covered(release, min(rollout.min_step, rollout.bake))
+    least = min(release.pinned.rollout.min_step, release.pinned.rollout.bake)
+    return release.on_step >= least and covered(release, least)
 
 
 def journal(turn: Turn, release: Release, verdict: Verdict, **inputs: object) -> Release:

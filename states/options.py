@@ -12,6 +12,7 @@ from states.machine import State
 from states.quarantine import QUARANTINED
 from states.release import Order
 from states.status import Status
+from states.stuck import MEND_IT
 
 OVERRIDE = "promote --override"
 UNDER_WAY = (State.PROVISIONING, State.TESTING, State.CANARY, State.PRODUCTION)
@@ -54,7 +55,8 @@ def _rising(
     held = facts.get("application_hold") is not None
     if told["ask"] is not None and not held:
         return ["approve", "pause", "abort"]
-    stuck = held or (told["hold"] or "").startswith((MASKED, QUARANTINED, HELD))
+    hold = told["hold"] or ""
+    stuck = held or hold.startswith((MASKED, QUARANTINED, HELD)) or hold.endswith(MEND_IT)
     promotes = [] if stuck else _promotes(told, state, looks)
     return [*promotes, "pause", "abort"]
 

@@ -8,17 +8,18 @@ from dataclasses import replace
 from datetime import timedelta
 
 from policies.fuse import DAY, KEPT, Minute
-from states.applying import apply
+from states.applying import apply, edited
 from states.blocks import told
 from states.climb import go_on
 from states.gates import read_signs
 from states.home import converged, own_up
-from states.intake import adopt, begin, mark_tagged, note_granted, notice
+from states.intake import adopt, begin, heed_aborted, mark_tagged, note_granted, notice
 from states.leap import not_ahead
 from states.machine import State
 from states.plan import Call, Plan
 from states.release import Application, Order, Release
 from states.staging import remember_asked, see_staging
+from states.subject import know_subject, leave_alone, strayed
 from states.supervise import supervise
 from states.turn import Turn
 from states.way_back import note_way_back
@@ -32,7 +33,11 @@ STALE_FOR = timedelta(minutes=10)
 def reconcile(application: Application, world: World) -> Plan:
     """One look: the next record, what became true, and what to send."""
     application = not_ahead(application, world.now)
+    stray = strayed(application)
+    if stray is not None:
+        return leave_alone(application, world, stray)
     turn = Turn(application, world, _trusted(application, world))
+    know_subject(turn)
     _take_in(turn)
     if _made_by_others(turn):
         turn.record(adopted=False, ours=False)
@@ -50,6 +55,7 @@ def reconcile(application: Application, world: World) -> Plan:
         go_on(turn, live)
     if turn.application.adopted:
         apply(turn)
+        heed_aborted(turn)
         if turn.application.upkeep.applying is None:
             begin(turn)
             _clear_away(turn)
@@ -102,7 +108,8 @@ def _take_in(turn: Turn) -> None:
     live = turn.application.live
     if live is None:
         return
-    waits = live.order is Order.RUN and live.hold is None and application.change is None
+    asked = live.hold is not None or application.change is not None or edited(application)
+    waits = live.order is Order.RUN and not asked
     homeward = live.state is State.ROLLED_BACK
     stays = elapsed if live.settled else timedelta()
     live = turn.put(
@@ -162,8 +169,12 @@ def _clear_away(turn: Turn) -> None:
 
 def _remember_order(turn: Turn) -> None:
     live = turn.application.live
-    if live is not None and live.order is Order.PAUSE:
-        turn.put(live, paused=True)
+    if live is None:
+        return
+    if live.order is Order.PAUSE and not live.paused:
+        turn.put(live, paused=True, pauses=live.pauses + 1)
+    elif live.order is Order.RUN and live.state is not State.CANARY:
+        turn.put(live, paused=False)
 
 
 def _remember_asked(turn: Turn, calls: tuple[Call, ...]) -> None:

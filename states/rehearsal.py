@@ -10,7 +10,7 @@ from datetime import timedelta
 from policies.golden import Finding
 from policies.golden import judge as judge_golden
 from policies.words import duration
-from states.home import roll_back
+from states.home import overdue, roll_back
 from states.plan import CreateStaging, RemoveStaging
 from states.release import Order, Release
 from states.resending import WINDOW
@@ -87,7 +87,7 @@ def _pass(turn: Turn, release: Release, because: str) -> None:
 
 def _wait(turn: Turn, release: Release, environment: str | None) -> None:
     """Hold while something stands in the way, and say what."""
-    why, asks = _obstacle(turn, release) or (environment, False)
+    why, asks = _obstacle(turn, release) or (environment, overdue(turn, release))
     if why is None:
         _freed(turn, release)
         return

@@ -110,6 +110,8 @@ class Release:
     """By guard, how what answers carry is counted; pinned with the history."""
     paused: bool = False
     """The order was `pause` at the last look: resuming starts the step's safety anew."""
+    pauses: int = 0
+    """How many there were: a word to go on that was given before one does not count after it."""
     fuse: Fuse | None = None
     """Set when the present step was opened; None where the endpoint had no history."""
     minutes: tuple[Minute, ...] = ()
@@ -183,6 +185,10 @@ class Application:
 
     name: str
     spec: Spec
+    of_model: str | None = None
+    """The model whose versions these are, whatever the configuration names by now."""
+    of_endpoint: str | None = None
+    """The endpoint that was last looked after."""
     adopted: bool = False
     stable: str | None = None
     former: str | None = None
@@ -269,6 +275,11 @@ class Application:
     def going_home(self) -> bool:
         """A release was rolled back, and its users were not seen home yet."""
         return self.live is not None and self.live.state is State.ROLLED_BACK
+
+    @property
+    def taking_back(self) -> bool:
+        """Users are taken from the live release: it goes home, or its gate is shut."""
+        return self.going_home or (self.live is not None and self.live.shut)
 
     @property
     def incumbent(self) -> str | None:

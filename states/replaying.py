@@ -23,7 +23,7 @@ def replayed(turn: Turn, release: Release) -> Release | None:
     """The release, once its replay lets it go on; None while it does not, or was its end."""
     assert release.pinned is not None, "a live release has a pinned plan"
     settings, seen = release.pinned.replay, release.replay
-    if settings is None or (seen is not None and seen.outcome is not None):
+    if settings is None or not unreplayed(release):
         return release
     if release.hold is not None and release.hold.endswith(ENVIRONMENT) and release.hold != FAILING:
         release = turn.free(release)  # the golden queries', which pass by now
@@ -45,6 +45,12 @@ def replayed(turn: Turn, release: Release) -> Release | None:
     if found.outcome is Outcome.INSUFFICIENT and not late and (seen.left or seen.drawn is None):
         return None
     return _concluded(turn, release, seen, found)
+
+
+def unreplayed(release: Release) -> bool:
+    """Whether it is still to be replayed what its plan says."""
+    done = release.replay is not None and release.replay.outcome is not None
+    return release.pinned is not None and release.pinned.replay is not None and not done
 
 
 def masked(endpoint: Endpoint | None) -> bool:

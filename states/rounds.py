@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from policies.golden import Finding, Round, judge
+from states.home import overdue
 from states.release import Release
 from states.turn import Turn
 
@@ -35,7 +36,8 @@ def with_table(turn: Turn, release: Release) -> Release | None:
     if table is None:
         return release
     if golden is None:
-        turn.hold(release, f"the golden queries of {table} are not read yet: Headgate asks again")
+        told = f"the golden queries of {table} are not read yet: Headgate asks again"
+        turn.hold(release, told, needs_person=overdue(turn, release))
         return None
     if golden.trouble is not None:
         turn.hold(release, golden.trouble, needs_person=True)

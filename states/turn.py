@@ -160,9 +160,14 @@ class Turn:
         return release.order is Order.RUN and not held and not self.masked(release)
 
     def masked(self, release: Release) -> bool:
-        """AI Gateway's fallback is on: it hides the errors that a version is compared by."""
+        """AI Gateway's fallback is on: it hides the errors that a version is judged by.
+
+        Any other entity answers for one that fails, be it at 0 %. A version that is alone has none,
+        and nobody waits for one that users had before.
+        """
         on = self.endpoint is not None and self.endpoint.fallback
-        return on and release.steps != (WHOLE,)
+        plan = release.pinned
+        return on and plan is not None and plan.incumbent is not None and not plan.proven
 
 
 def wording(why: str) -> str:

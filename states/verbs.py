@@ -1,5 +1,7 @@
 """What a command can do to a release as the record has it: done, or refused with a sentence."""
 
+from policies.golden import Finding
+from policies.golden import judge as judge_golden
 from policies.judge import no_worse
 from policies.verdict import Outcome
 from states.canary import SUSPECTED
@@ -10,6 +12,8 @@ from states.judging import blindness, glimpsed, guards_of, lag_of, obstacle, sus
 from states.machine import State
 from states.quarantine import quarantined
 from states.release import Application, Order, Release
+from states.replaying import unreplayed
+from states.stuck import held_up
 
 UNTOLD = "nothing has counted yet what a step would need at least of its bake"
 
@@ -42,8 +46,7 @@ def ordered(release: Release, order: Order) -> str:
     """What an order will do to a release, once it is looked at next."""
     match order:
         case Order.RUN:
-            never = release.order is Order.RUN
-            return "is not paused, and goes on by itself" if never else "goes on"
+            return _resumed(release)
         case Order.PAUSE:
             return f"is paused: {_PAUSED.get(release.state, RISES)} until `headgate resume`"
         case Order.ABORT if release.state is State.REGISTERED:
@@ -55,6 +58,15 @@ def ordered(release: Release, order: Order) -> str:
             if home is None:
                 return "is aborted, with the next look; there is nothing to go back to"
             return "is aborted: it goes back with the next look"
+
+
+def _resumed(release: Release) -> str:
+    if release.order is Order.RUN:
+        return "is not paused, and goes on by itself"
+    # In Canary whoever resumes has looked at what held it, too.
+    if release.hold is None or release.state is State.CANARY:
+        return "goes on"
+    return f"is not paused any more, and is held: {release.hold}"
 
 
 RISES = "its exposure does not rise"
@@ -69,9 +81,19 @@ def approve_refusal(release: Release) -> str | None:
     if release.order is Order.ABORT:
         return f"cannot approve {release.key}: it is aborted"
     if release.ask is not None:
-        return None
+        return _void_after_pause(release)
     told = f"is held for something else: {release.hold}" if release.hold else _doing(release)
     return f"nothing of {release.key} waits for approval: it {told}"
+
+
+def _void_after_pause(release: Release) -> str | None:
+    """A bake that was paused begins anew, and is asked about then: a word on this one is void."""
+    if release.order is not Order.PAUSE or release.state is not State.CANARY:
+        return None
+    return (
+        f"cannot approve {release.key}: it is paused, and its bake begins anew with `headgate "
+        "resume`, which is what is asked about then"
+    )
 
 
 def promote_refusal(application: Application, release: Release, *, override: bool) -> str | None:
@@ -94,13 +116,16 @@ def _immovable(application: Application, release: Release) -> str | None:
         return "it is paused: `headgate resume` it first"
     if application.hold is not None:
         return application.hold
-    if release.ask is not None or release.hold == MASKED or quarantined(release):
+    other = release.hold == MASKED or quarantined(release) or held_up(release)
+    if release.ask is not None or other:
         return f"it waits for something else: {release.hold}"
     return HELD if release.signs.hold else _unwatched(application, release)
 
 
 def _unwatched(application: Application, release: Release) -> str | None:
-    """A word given now would wait until somebody could see the version fail."""
+    """A word given now would wait until somebody could see the version, and see it fail."""
+    if release.unlisted:
+        return "its version is not in the registry's list: it is looked for once more"
     if release.state is not State.CANARY or not release.spans or application.looked_at is None:
         return None
     blind = blindness(release, application.looked_at)
@@ -114,14 +139,29 @@ def _nowhere(release: Release, *, override: bool) -> str | None:
             return f"it has not begun: {release.hold or 'it waits for its turn'}"
         case State.PROVISIONING:
             return "its served entity is not ready yet"
-        case State.TESTING if release.hold is None:
-            return "its golden queries are being asked: it opens by itself once they pass"
+        case State.TESTING:
+            return _untested(release)
         case State.PRODUCTION:
             return "it has all users and the alias; the watch only keeps the way back ready"
         case State.CANARY if release.shut and not override:
             return f"its gate is shut: {release.because}; it opens again by itself, or `--override`"
         case _:
             return None
+
+
+def _untested(release: Release) -> str | None:
+    """What a version is still to be asked before anything opens, whoever says so."""
+    assert release.pinned is not None, "a live release has a pinned plan"
+    finding, _ = judge_golden(release.rounds)
+    if release.pinned.tests_table is not None:
+        why = "its golden queries are not read yet"
+    elif finding not in (Finding.PASS, Finding.ENVIRONMENT) or release.hold is None:
+        why = "its golden queries are being asked: it opens by itself once they pass"
+    elif finding is Finding.PASS and unreplayed(release):
+        why = "recorded requests are still to be replayed"
+    else:
+        return None
+    return f"{why}: {release.hold}" if release.hold else why
 
 
 def unproven(release: Release) -> list[str]:

@@ -7,6 +7,7 @@ from states.machine import State
 from states.outcome import ROLLED_BACK_TAG, untold
 from states.plan import Call, Capture, MoveAlias, Permit, Serve, SwitchFallbackOff, TagVersion
 from states.quarantine import quarantined
+from states.release import Application
 from states.resending import FIRST_WAIT, LAST_WAIT, RESENDS, WINDOW, spent
 from states.staging import staging_call
 from states.turn import Turn
@@ -47,7 +48,14 @@ def _serve(turn: Turn) -> Serve | None:
         # What others changed stays as it is, but a version that was closed loses its users.
         least = closed(application, endpoint.serving)
         return Serve(least) if least is not None else None
-    return Serve(wanted, sizes)
+    return None if _rides(application) else Serve(wanted, sizes)
+
+
+def _rides(application: Application) -> bool:
+    """A change on the way up would replace variables of the running version by others unwatched."""
+    live = application.live
+    rising = live is not None and live.state in applying.BEFORE_ALL and not live.shut
+    return rising and applying.edited(application) is not None
 
 
 def _sizes(turn: Turn) -> dict[str, Size]:

@@ -49,7 +49,7 @@ class Actor:
 
     def affordable(self, application: Application, calls: tuple[Call, ...]) -> tuple[Call, ...]:
         """The calls to commit and send now; while sending to their endpoint fails, they wait."""
-        urgent = application.going_home
+        urgent = application.taking_back
         return tuple(one for one in calls if self._backoff(one).ready(urgent=urgent))
 
     def _backoff(self, call: Call) -> Backoff:

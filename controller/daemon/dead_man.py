@@ -68,18 +68,27 @@ def run(
 
 
 def _forsaken(store: Store, after: timedelta) -> dict[str, Release]:
-    """The live releases with users that nobody looks after, and whose plan says what to do."""
+    """The live releases that may have users, whom nobody looks after, and whose plan says so."""
     found, now = {}, store.now()
     for name in store.applications():
         application = store.load(name).application
         live, looked_at = application.live, application.looked_at
         if live is None or live.pinned is None or looked_at is None:
             continue
-        exposed = live.state in (State.CANARY, State.PRODUCTION) and live.weight > 0
-        wanted = exposed and live.pinned.rollout.dead_man == "stable" and live.pinned.baseline
-        if wanted and now - looked_at >= after:
+        wanted = live.pinned.rollout.dead_man == "stable" and live.pinned.baseline
+        if wanted and _exposed(live) and now - looked_at >= after:
             found[name] = live
     return found
+
+
+def _exposed(live: Release) -> bool:
+    """Users may be on it: it has a weight, or what takes that away was not seen in effect.
+
+    A daemon may have died between writing down that they go home and sending them.
+    """
+    if live.state is State.ROLLED_BACK:
+        return bool(live.spans)
+    return live.state in (State.CANARY, State.PRODUCTION) and (live.weight > 0 or not live.settled)
 
 
 def _take_over(  # noqa: PLR0913, PLR0917 - all that the job is given
@@ -114,7 +123,7 @@ def _take_over(  # noqa: PLR0913, PLR0917 - all that the job is given
         shared = Shared(warehouse, store, pat=process.pat)
         passes = passes_of(mine, shared, store, printer, process, *parts)
         for name in mine:
-            _order(store, name)
+            _order(store, name, forsaken[name].version)
         done = _see_home(passes, store, process.poll)
         if telling is not None:
             telling.once()
@@ -127,11 +136,11 @@ def _others(leases: Leases) -> int:
     return len(leases.living() - {leases.replica})
 
 
-def _order(store: Store, name: str) -> None:
+def _order(store: Store, name: str, version: str) -> None:
     try:
-        store.give_order(name, None, Order.ABORT, ACTOR, "no daemon has looked for too long")
+        store.give_order(name, version, Order.ABORT, ACTOR, "no daemon has looked for too long")
     except OrderRefused:
-        # It ended meanwhile: then there is nobody to send home, and the pass sees that, too.
+        # It is on its way home already, or ended meanwhile: the pass sees to both.
         return
 
 

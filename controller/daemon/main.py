@@ -1,7 +1,7 @@
 """The daemon's whole life: its store, its configuration, then the daemon itself."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,13 +67,7 @@ def _run(  # noqa: PLR0913, PLR0917 - all that a daemon is given
         store.note(Event(name="config.refused", level="error", because=str(error)))
         refusing.print_new()
         raise
-    store.note(
-        Event(
-            name="config.loaded",
-            because=f"{config.name}: {', '.join(loaded.applications)}",
-            fields={"applications": list(loaded.applications)},
-        )
-    )
+    store.note(told_loaded(store, config.name, tuple(loaded.applications)))
     # The workspace's clients take seconds to import: what is refused is refused before.
     from controller.daemon.building import built  # noqa: PLC0415
 
@@ -97,6 +91,30 @@ def _run(  # noqa: PLR0913, PLR0917 - all that a daemon is given
             app = _pages(http, store, models, daemon, shared, readiness)
             beside.enter_context(server.serving(app))
         return daemon.run()
+
+
+def told_loaded(store: Store, file: str, names: Sequence[str]) -> Event:
+    """What is looked after from now on; and which release is left alone, if one is under way.
+
+    Replicas may be started with other configurations: whether they name it, only people know.
+    """
+    left = [
+        one.application.live.key
+        for name, one in store.everything().items()
+        if name not in names and not isinstance(one, str) and one.application.live is not None
+    ]
+    because = f"{file}: {', '.join(names)}"
+    if left:
+        because += (
+            f"; {', '.join(left)} is under way and not named here: nobody looks after it until it "
+            "is named again, unless another daemon does"
+        )
+    return Event(
+        name="config.loaded",
+        level="warning" if left else "info",
+        because=because,
+        fields={"applications": list(names)},
+    )
 
 
 def _sending(notify: NotifySettings, loaded: configuration.Configuration) -> Mapping[str, Send]:

@@ -19,7 +19,7 @@ KINDS = ("serve", "apply", "gateway", "capture", "create_staging")
 """Calls that create or update an endpoint. Aliases and tags are the registry's, and permissions are
 of an API of their own: they have no such limit, nor has it been told of deleting an endpoint."""
 RESERVE = 10
-"""Of these, kept for rollbacks: the way back must not wait behind the way forward."""
+"""Of these, kept for rollbacks and gates that are shut: closing must not wait behind opening."""
 
 
 class Budget:

@@ -68,9 +68,11 @@ def application_of(row: Stored, spec: Spec | None) -> Application:
     given = row.get("answer")
     word = None if given is None else _WORD.validate_json(given)
     answer, wish = (word, None) if isinstance(word, Answer) else (None, word)
+    # A body of before has not what it is about, which the last commit wrote into the columns.
+    about = {"of_model": row["model"], "of_endpoint": row["endpoint"]}
     # A dataclass among the values is taken as it is; its fields are not validated again.
     return _APPLICATION.validate_python(
-        {**row["body"], "name": row["name"], "spec": spec, "answer": answer, "wish": wish}
+        {**about, **row["body"], "name": row["name"], "spec": spec, "answer": answer, "wish": wish}
     )
 
 

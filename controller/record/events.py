@@ -430,7 +430,8 @@ _EVENTS = (
     Known(name="apply.finished", meaning="The running version is set up as configured."),
     Known(
         name="config.loaded",
-        meaning="The configuration was read.",
+        meaning="The configuration was read; a warning, if it leaves a live release out.",
+        levels=("info", "warning"),
         fields=(field("applications", TEXTS, "what it looks after", always=True),),
     ),
     Known(name="config.refused", meaning="The configuration is wrong.", levels=("error",)),

@@ -19,6 +19,7 @@ from states.machine import State
 from states.plan import Event
 from states.release import Application, Order, Release
 from states.setup import Setup, Wish
+from states.subject import strayed
 from states.verbs import TYPED, order_refusal, ordered
 
 _ANSWERED = {
@@ -40,6 +41,8 @@ def give(  # noqa: PLR0913, PLR0917 - an order has this many parts
     loaded = locked(connection, application)
     release = chosen(loaded.application, version)
     said = f"{release.key} {ordered(release, order)}"
+    if order is Order.RUN:
+        said += waits_for(loaded.application)
     if release.order is order is not Order.RUN:
         return f"{said} (it was ordered before)"
     why = order_refusal(release, order)
@@ -59,6 +62,13 @@ def give(  # noqa: PLR0913, PLR0917 - an order has this many parts
     )
     append(connection, [event_row(event, changed)])
     return said
+
+
+def waits_for(application: Application) -> str:
+    """What the application as a whole waits for first, to be added to an answer; else nothing."""
+    if application.hold is None:
+        return ""
+    return f"; it waits for something else first: {application.hold}"
 
 
 def told_by(actor: str, via: Via, reason: str, verb: str) -> dict[str, object]:
@@ -177,6 +187,9 @@ def locked(connection: Connection, application: str) -> Loaded:
         names = tuple(found.scalars())
         told = meant(application, names, "there is") if names else ""
         raise OrderRefused(f"there is no application {application} in this store{told}")
+    stray = strayed(loaded.application)
+    if stray is not None:
+        raise OrderRefused(f"nothing that is ordered of {application} would be done: {stray}")
     return loaded
 
 

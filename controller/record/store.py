@@ -231,7 +231,7 @@ class Store:
             rows = [event_row(event, plan.application) for event in plan.events]
             seqs = append(connection, rows)
             if budget is not None:
-                back = plan.application.going_home
+                back = plan.application.taking_back
                 calls = budget.granted(connection, calls, back=back)
             sent = write_calls(connection, plan.application, calls, lease)
             self._save_cursor(connection)

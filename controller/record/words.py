@@ -13,7 +13,7 @@ from controller.record import codec
 from controller.record.asking import Via
 from controller.record.errors import OrderRefused
 from controller.record.loading import Loaded, mark
-from controller.record.orders import chosen, give, locked, overtake, told_by
+from controller.record.orders import chosen, give, locked, overtake, told_by, waits_for
 from controller.record.schema import RELEASES
 from controller.record.writing import append, event_row
 from states.consent import Verb, Word
@@ -50,7 +50,7 @@ def approve(  # noqa: PLR0913, PLR0917 - an order has this many parts
     assert release.ask is not None, "else there is nothing to approve"
     paused = release.order is Order.PAUSE
     then = "it goes on after `headgate resume`" if paused else "it goes on with the next look"
-    said = f"{release.key} is approved: {release.ask}; {then}"
+    said = f"{release.key} is approved: {release.ask}; {then}{waits_for(loaded.application)}"
     word = Word(verb="approve", finding=release.ask, seq=0, actor=actor)
     return _written(connection, loaded, release, word, said, told_by(actor, via, reason, word.verb))
 
@@ -138,9 +138,11 @@ def begin(  # noqa: PLR0913, PLR0917 - an order has this many parts
         )
     append(connection, [event_row(event, known) for event in events])
     live = known.live
-    after = f"; it waits until {live.key} has ended" if live is not None else ""
-    if not after and known.hold is not None:
-        after = f"; it waits for something else first: {known.hold}"
+    after = waits_for(known)
+    if live is not None:
+        after = f"; it waits until {live.key} has ended"
+    elif not after and known.upkeep.applying is not None:
+        after = f"; it waits until what is applied to {application} has been watched"
     return f"{key} is released, as attempt {release.attempt}{after}"
 
 

@@ -126,6 +126,16 @@ def test_two_applications_cannot_share_an_endpoint(file: Path) -> None:
     assert "share one endpoint" in refusal(file, LEAST + other)
 
 
+def test_two_applications_on_one_model_cannot_share_an_alias_but_may_both_have_none(
+    file: Path,
+) -> None:
+    other = LEAST.split("\n", 1)[1].replace("rag-chatbot", "twin")
+    assert "share one model and alias" in refusal(file, LEAST + other)
+    line = "    model: main.ml_models.rag_chatbot\n"
+    file.write_text((LEAST + other).replace(line, f"{line}    alias: none\n"))
+    assert set(load(file).applications) == {"rag-chatbot", "twin"}
+
+
 @pytest.mark.parametrize("text", ["", "[]", "applications: {}", "applications:\n  - a\n"])
 def test_a_file_without_applications_is_refused(file: Path, text: str) -> None:
     assert str(file) in refusal(file, text)

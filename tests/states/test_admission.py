@@ -7,14 +7,24 @@ import pytest
 
 from policies.admission import HOLD_TAG, SKIP_TAG, Column, Rules
 from policies.calendar import Freeze, Window
+from policies.guards import ErrorGuard, Guards
+from policies.replay import Replay
 from states.climb import MASKED
 from states.consent import Signs, Verb, Word
 from states.gates import position
+from states.judging import UNPROVABLE
 from states.machine import State
 from states.quarantine import QUARANTINED
 from states.release import Order, Release
-from states.verbs import approve_refusal, begin_refusal, promote_refusal, undo_refusal, unproven
-from states.world import Absent, ModelVersion
+from states.verbs import (
+    approve_refusal,
+    begin_refusal,
+    ordered,
+    promote_refusal,
+    undo_refusal,
+    unproven,
+)
+from states.world import Absent, Endpoint, GoldenTable, ModelVersion
 from tests.states.story import SPEC, START, Story
 
 FRIDAY = datetime(2026, 11, 27, 16, 30, tzinfo=UTC)
@@ -425,6 +435,18 @@ def test_undo_takes_all_users_back_at_once_when_the_earlier_version_passes_its_t
     assert one.application.former == "2"
 
 
+def test_undo_waits_for_nothing_but_what_the_version_needs_to_serve() -> None:
+    one = story()
+    one.register(2)
+    confirm(one, 2)
+    assert isinstance(one.endpoint, Endpoint)
+    one.endpoint = replace(one.endpoint, fallback=True)
+    one.versions[1] = replace(one.versions[1], has_signature=False)
+    one.look()
+    ask_for(one, 1, "undo")
+    confirm(one, 1)
+
+
 def test_undo_does_not_go_back_to_what_fails_its_tests() -> None:
     one = story()
     one.register(2)
@@ -460,6 +482,32 @@ def test_promote_opens_the_next_step_without_proof_only_by_override_and_only_one
     assert one.live.step == 2, "the word was for one step"
 
 
+@pytest.mark.parametrize("lacking", ["a source of errors", "a guard that decides"])
+def test_a_word_that_opens_what_nothing_can_prove_opens_one_step_and_no_more(lacking: str) -> None:
+    one = story()
+    assert isinstance(one.endpoint, Endpoint)
+    if lacking == "a source of errors":
+        one.endpoint = replace(one.endpoint, inference_table=None, capture_off=True)
+    else:
+        observing = Guards(errors=ErrorGuard(observe=True))
+        one.application = replace(
+            one.application, spec=replace(one.application.spec, guards=observing)
+        )
+    one.register(2)
+    one.until("Testing")
+    one.look(times=2)
+    assert one.live.needs_person
+    say(one, one.live, verb="promote", override=True)
+    one.look(times=60)
+    assert one.live.step == 1
+    assert one.live.hold == UNPROVABLE
+    assert one.live.needs_person
+    assert UNPROVABLE in (promote_refusal(one.application, one.live, override=False) or "")
+    say(one, one.live, verb="promote", override=True)
+    one.look(times=60)
+    assert one.live.step == 2, "each step that nothing proves is opened by a word of its own"
+
+
 def test_promote_does_not_wait_for_the_least_stay_where_all_is_shown() -> None:
     one = story()
     one.requests_per_look = 200_000
@@ -493,6 +541,42 @@ def test_promote_ends_the_bake() -> None:
     say(one, one.live, verb="promote")
     one.look(times=2)
     assert one.live.state is State.PRODUCTION
+
+
+@pytest.mark.parametrize("state", ["Testing", "Canary"])
+def test_a_word_from_before_a_pause_opens_nothing_after_it(state: str) -> None:
+    one = story()
+    one.table_speaks = False
+    if state == "Testing":
+        one.golden_fails = frozenset({"1", "2"})
+    one.register(2)
+    one.until(state)
+    one.look(times=2)
+    say(one, one.live, verb="promote", override=True)
+    for _ in range(2):
+        one.order(Order.PAUSE)
+        one.look(times=3)
+        one.order(Order.RUN)
+        one.look(times=5)
+    assert (one.live.state, one.live.step) == (state, int(state == "Canary"))
+    say(one, one.live, verb="promote", override=True)
+    one.look(times=2)
+    assert one.live.step == 1 + int(state == "Canary")
+
+
+def test_where_nothing_counts_a_bake_is_not_ended_before_it_has_lasted_at_all() -> None:
+    one = Story(endpoint=Absent(), alias=Absent())
+    one.until("Testing")
+    assert isinstance(one.endpoint, Endpoint)
+    one.endpoint = replace(one.endpoint, inference_table=None, capture_off=True)
+    one.until("Canary")
+    while not one.live.settled:
+        one.look()
+    assert not one.live.sources
+    why = promote_refusal(one.application, one.live, override=False) or ""
+    assert "nothing has counted yet" in why
+    one.look(times=2)
+    assert promote_refusal(one.application, one.live, override=False) is None
 
 
 def test_no_word_silences_harm() -> None:
@@ -544,6 +628,98 @@ def test_no_word_opens_a_gate_while_nobody_would_see_the_version_fail() -> None:
     one.table_speaks = True
     one.look()
     assert promote_refusal(one.application, one.live, override=True) is None
+
+
+def test_no_word_goes_past_golden_queries_that_nobody_has_read_or_asked() -> None:
+    one = story()
+    one.application = replace(
+        one.application, spec=replace(one.application.spec, tests_table="main.ml_models.golden")
+    )
+    one.golden = GoldenTable(trouble="main.ml_models.golden cannot be read: grant SELECT on it")
+    one.register(2)
+    one.until("Testing")
+    one.look()
+    assert "grant SELECT" in (one.live.hold or "")
+    why = promote_refusal(one.application, one.live, override=True) or ""
+    assert "its golden queries are not read yet: main.ml_models.golden cannot be read" in why
+    say(one, one.live, verb="promote", override=True)
+    one.look(times=5)
+    assert one.live.state == "Testing", "as it says: no word would be obeyed"
+
+
+def test_no_word_goes_past_a_replay_that_has_yet_to_be_done() -> None:
+    one = story()
+    one.application = replace(one.application, spec=replace(one.application.spec, replay=Replay()))
+    assert isinstance(one.endpoint, Endpoint)
+    one.endpoint = replace(one.endpoint, fallback=True)
+    one.register(2)
+    one.until("Testing")
+    one.look(times=3)
+    why = promote_refusal(one.application, one.live, override=True) or ""
+    assert "recorded requests are still to be replayed: AI Gateway's fallback hides" in why
+    say(one, one.live, verb="promote", override=True)
+    one.look(times=5)
+    assert one.live.state == "Testing", "as it says: no word would be obeyed"
+
+
+def test_a_word_goes_past_an_environment_in_which_golden_queries_fail() -> None:
+    one = story()
+    one.golden_fails = frozenset({"1", "2"})
+    one.register(2)
+    one.until("Testing")
+    one.look(times=2)
+    assert promote_refusal(one.application, one.live, override=True) is None
+    say(one, one.live, verb="promote", override=True)
+    one.until("Canary")
+
+
+def test_no_word_opens_a_version_that_the_registry_does_not_list() -> None:
+    one = story()
+    one.register(2)
+    one.until("Canary")
+    missed = replace(one.live, unlisted=True)
+    assert "registry's list" in (promote_refusal(one.application, missed, override=True) or "")
+
+
+def test_a_paused_bake_is_approved_once_it_goes_on_since_it_begins_anew() -> None:
+    one = story(approval="before_production")
+    one.register(2)
+    one.until("Canary")
+    while one.live.ask is None:
+        one.look()
+    one.order(Order.PAUSE)
+    one.look()
+    assert "its bake begins anew with `headgate resume`" in (approve_refusal(one.live) or "")
+    say(one, one.live)
+    one.order(Order.RUN)
+    one.look(times=20)
+    assert one.live.state == "Canary", "as it says: a word on the bake before would be void"
+    assert approve_refusal(one.live) is None
+    say(one, one.live)
+    one.until("Production")
+
+
+def test_before_the_first_users_an_approval_holds_over_a_pause() -> None:
+    one = story(approval="before_canary")
+    one.register(2)
+    one.until("Testing")
+    while one.live.ask is None:
+        one.look()
+    one.order(Order.PAUSE)
+    one.look()
+    assert approve_refusal(one.live) is None
+    say(one, one.live)
+    one.order(Order.RUN)
+    one.until("Canary")
+
+
+def test_resume_does_not_say_that_it_goes_on_while_something_else_holds() -> None:
+    held = Release(
+        application="rag-chatbot", version="2", state=State.TESTING, since=START,
+        order=Order.PAUSE, hold="waits for approval of the first users",
+    )  # fmt: skip
+    assert ordered(held, Order.RUN).endswith("is held: waits for approval of the first users")
+    assert ordered(replace(held, hold=None), Order.RUN) == "goes on"
 
 
 @pytest.mark.parametrize("why", [MASKED, f"{QUARANTINED}it failed"])

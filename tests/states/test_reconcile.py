@@ -262,6 +262,11 @@ def test_what_the_table_tells_of_the_day_keeps_the_steps_where_no_metrics_did(
     assert story.until("Canary").steps == QUICK.steps
 
 
+def fallback(story: Story, *, on: bool) -> None:
+    assert isinstance(story.endpoint, Endpoint)
+    story.endpoint = replace(story.endpoint, fallback=on)
+
+
 def test_fallback_hides_errors_so_no_canary_opens_while_it_is_on(story: Story) -> None:
     assert isinstance(story.endpoint, Endpoint)
     story.endpoint = replace(story.endpoint, fallback=True)
@@ -390,6 +395,29 @@ def test_a_call_that_takes_no_effect_is_sent_three_times_in_ten_minutes_at_most(
     story.register(2)
     story.look(after=10, times=50)
     assert len([call for call in story.calls if isinstance(call, Serve)]) == 3
+
+
+@pytest.mark.parametrize("hold_back", [0, 20])
+def test_behind_a_fallback_a_version_that_gets_all_users_at_once_is_hidden_too(
+    story: Story, hold_back: int
+) -> None:
+    alone = replace(QUICK, steps=(100,), hold_back=hold_back)
+    story.application = replace(story.application, spec=replace(SPEC, rollout=alone))
+    fallback(story, on=True)
+    story.register(2)
+    story.until("Testing")
+    story.look(times=20)
+    assert story.live.state == "Testing"
+    assert "fallback" in (story.live.hold or "")
+    fallback(story, on=False)
+    story.until("Production")
+
+
+def test_a_first_release_has_nobody_who_could_answer_for_it() -> None:
+    story = Story(endpoint=Absent(), alias=Absent())
+    story.until("Testing")
+    fallback(story, on=True)
+    story.until("Production")
 
 
 def test_downtime_shortens_no_stay(story: Story) -> None:

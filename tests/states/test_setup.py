@@ -11,7 +11,7 @@ from states.difference import Answer
 from states.leap import leapt
 from states.machine import State
 from states.plan import Apply, Capture, Permit, Plan, Serve
-from states.release import Application
+from states.release import Application, Order
 from states.setup import Setup, Wish
 from states.world import Absent, Endpoint, Grant, Serving, Share, Size, Variables, World
 from tests.states.oaths import check
@@ -454,3 +454,74 @@ def test_sizes_are_the_same_in_whatever_words_they_are_told() -> None:
     assert not Size(None, 8, 16, "GPU_SMALL").same_as(MEDIUM)
     assert not Size("Large").same_as(MEDIUM)
     assert MODEL in str(SPEC)
+
+
+def serves(made: Story) -> list[Serve]:
+    return [call for call in made.calls if isinstance(call, Serve)]
+
+
+def test_variables_that_were_edited_ride_on_no_call_that_is_sent_again() -> None:
+    made = applied(variables=TUNED)
+    pass_minutes(made, 8, errors=0)
+    made.register(2)
+    made.obeys = False
+    made.look()
+    assert serves(made), "it was asked for, and nobody knows what became of it"
+    configure(made, variables=PLAIN)
+    made.calls.clear()
+    made.look(times=200)
+    assert not serves(made), "the running version would get what nobody has watched"
+    assert made.live.state == "Provisioning", "no deadline runs while a person is asked"
+    assert (held(made) or "").startswith("serving.environment was edited since the")
+    configure(made, variables=TUNED)
+    made.obeys = True
+    made.until("Canary")
+
+
+def test_what_is_not_declared_any_more_is_not_replaced_on_an_endpoint_that_was_found() -> None:
+    made = story()
+    made.application = replace(
+        made.application, spec=replace(made.application.spec, staging="rag-chatbot-staging")
+    )
+    made.register(2)
+    made.look(times=2)
+    assert made.live.on_staging
+    undeclared = replace(made.application.spec, environment_declared=False)
+    made.application = replace(made.application, spec=undeclared)
+    made.look(times=10)
+    assert not serves(made), "the variables of the running version are not known"
+    assert "is not declared" in (held(made) or "")
+    made.application = replace(
+        made.application, spec=replace(undeclared, environment_declared=True)
+    )
+    made.until("Canary")
+
+
+@pytest.mark.parametrize("way", ["abort", "fuse"])
+def test_whatever_was_edited_users_are_taken_home(way: str) -> None:
+    made = applied(variables=TUNED)
+    pass_minutes(made, 8, errors=0)
+    made.register(2)
+    made.until("Canary")
+    made.look(times=2)
+    configure(made, variables=PLAIN)
+    made.look()
+    if way == "abort":
+        made.order(Order.ABORT)
+    else:
+        made.application = made.application.with_release(
+            replace(made.live, shut=True, settled=False)
+        )
+    made.look(times=2)
+    assert made.weight(2) == 0
+
+
+def test_what_is_aborted_while_something_is_applied_does_not_wait_for_that() -> None:
+    made = applied(variables=TUNED)
+    made.register(2)
+    made.look()
+    assert made.application.upkeep.applying is not None
+    made.order(Order.ABORT)
+    made.look()
+    assert made.release is not None
+    assert made.release.state is State.RETIRED

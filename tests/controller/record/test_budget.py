@@ -8,11 +8,12 @@ import pytest
 
 from controller.record.budget import BUDGET, RESERVE, WINDOW, Budget
 from controller.record.store import Store
+from states.machine import State
 from states.plan import MoveAlias, Permit, Serve, SwitchFallbackOff, TagVersion
 from states.release import Spec
 from states.world import Serving
 from tests.controller.record.conftest import Home
-from tests.controller.record.making import plan, send, store_in, written_since
+from tests.controller.record.making import plan, release, send, store_in, written_since
 
 AN_HOUR = timedelta(hours=1)
 REPLICAS, THREADS = 3, 4
@@ -106,3 +107,12 @@ def test_a_frozen_clock_does_not_block_writes_for_ever(tmp_path: Path) -> None:
     time[0] += WINDOW.total_seconds()
     assert send(store, budget) == 1
     store.close()
+
+
+def test_a_gate_that_is_shut_takes_users_back_with_what_is_kept_for_that(home: Home) -> None:
+    store, budget = home.store(), Budget(shared=home.shared)
+    assert sum(send(store, budget) for _ in range(BUDGET)) == BUDGET - RESERVE
+    shut = release("2", State.CANARY, step=2, shut=True, settled=False)
+    loaded = store.load("rag")
+    made = plan(loaded.application, shut)
+    assert len(store.commit(loaded, made, [Serve(Serving())], budget=budget).calls) == 1

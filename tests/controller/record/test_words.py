@@ -177,3 +177,27 @@ def test_undo_on_the_way_home_is_refused(store: Store) -> None:
     write(store, release("4", State.ROLLED_BACK, settled=False))
     with pytest.raises(OrderRefused, match="is on its way home already"):
         store.undo("rag", "ann", "")
+
+
+def test_nothing_is_ordered_of_an_application_whose_record_is_of_another_model(
+    store: Store,
+) -> None:
+    write(store, release("4", State.CANARY))
+    loaded = store.load("rag", SPEC)
+    strayed = replace(loaded.application, of_model="main.ml_models.another")
+    store.commit(loaded, plan(strayed, *strayed.releases))
+    with pytest.raises(OrderRefused, match=r"would be done: the configuration names model"):
+        store.give_order("rag", "4", Order.ABORT, "ann", "")
+    with pytest.raises(OrderRefused, match="would be done"):
+        store.undo("rag", "ann", "")
+
+
+def test_an_answer_says_what_the_application_as_a_whole_waits_for_first(store: Store) -> None:
+    asking(store)
+    loaded = store.load("rag", SPEC)
+    held = replace(loaded.application, hold="changed by someone else")
+    store.commit(loaded, plan(held))
+    first = "; it waits for something else first: changed by someone else"
+    assert store.approve("rag", "4", "ann", "").endswith(first)
+    store.give_order("rag", "4", Order.PAUSE, "ann", "")
+    assert store.give_order("rag", "4", Order.RUN, "ann", "").endswith(first)

@@ -1,0 +1,207 @@
+"""Stories of an endpoint that keeps a release from going on: it is told, and nobody is blamed."""
+
+from dataclasses import replace
+
+import pytest
+
+from states.release import Release
+from states.stuck import MEND_IT
+from states.verbs import promote_refusal
+from states.world import Absent, Endpoint
+from tests.states.story import QUICK, SPEC, Story
+
+
+def begun(state: str) -> Story:
+    one = Story()
+    one.look()
+    one.register(2)
+    one.until(state)
+    return one
+
+
+def down(one: Story, number: int) -> None:
+    """A version is not ready any more."""
+    assert isinstance(one.endpoint, Endpoint)
+    ready = one.endpoint.ready - {f"rag_chatbot-v{number}"}
+    one.endpoint = replace(one.endpoint, ready=ready)
+
+
+def up(one: Story) -> None:
+    """All is ready again."""
+    assert isinstance(one.endpoint, Endpoint)
+    one.endpoint = replace(one.endpoint, ready=frozenset(one.endpoint.serving.shares))
+
+
+@pytest.mark.parametrize("state", ["Provisioning", "Testing"])
+def test_a_version_is_not_blamed_while_only_stable_is_not_ready(state: str) -> None:
+    one = begun("Provisioning")
+    if state == "Testing":
+        one.golden_fails = frozenset({"1", "2"})  # an environment that keeps it there
+        one.until("Testing")
+        one.golden_fails = frozenset()
+    for _ in range(300):
+        down(one, 1)
+        one.look()
+    assert one.live.state == state
+    held = one.live.hold or ""
+    assert held.startswith("version 1 has 100 % of users, and is not ready on rag-chatbot-endpoint")
+    assert one.live.needs_person
+    assert promote_refusal(one.application, one.live, override=True) is not None
+    up(one)
+    one.until("Canary")
+
+
+def test_home_with_a_stable_that_is_not_ready_does_not_ask_for_what_is_so_already() -> None:
+    one = begun("Canary")
+    one.error_rates = {"2": 0.5}
+    one.until("RolledBack")
+    for _ in range(30):
+        down(one, 1)
+        one.look()
+    assert "version 1 has 100 % of users, and is not ready" in (one.live.hold or "")
+    assert "put stable to 100 %" not in (one.live.hold or "")
+
+
+def test_home_with_an_alias_that_does_not_follow_names_the_alias() -> None:
+    one = begun("Production")
+    one.look()
+    assert one.alias == "2"
+    one.error_rates = {"2": 0.5}
+    one.until("RolledBack")
+    for _ in range(30):
+        one.alias = "2"
+        one.look()
+    assert "alias production was not seen at version 1" in (one.live.hold or "")
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_version_on_trial_that_is_not_ready_asks_a_person_instead_of_waiting_for_ever(
+    settled: bool,  # noqa: FBT001 - a case
+) -> None:
+    one = begun("Canary")
+    one.table_speaks = False  # nothing is counted, so that no guard tells of it
+    if settled:
+        one.look(times=2)
+        assert one.live.settled
+    for _ in range(5):
+        one.look()
+        down(one, 2)
+    held = one.live.hold or ""
+    assert held == (
+        f"version 2 has 5 % of users, and is not ready on rag-chatbot-endpoint{MEND_IT}"
+    )
+    assert one.live.needs_person
+    assert one.names().count("release.held") == 1, "said once"
+    one.table_speaks = True
+    up(one)
+    one.until("Production")
+
+
+@pytest.mark.parametrize("state", ["Canary", "Production"])
+def test_an_update_that_never_ends_asks_a_person(state: str) -> None:
+    one = Story()
+    held_back = replace(SPEC, rollout=replace(QUICK, hold_back=10))
+    one.application = replace(one.application, spec=held_back)
+    one.look()
+    one.register(2)
+    one.until("Testing")
+    before = one.endpoint
+    while one.live.state != state:
+        before = one.endpoint
+        one.look()
+    assert isinstance(before, Endpoint)
+    for _ in range(150):
+        one.endpoint = replace(before, updating=True)
+        one.look()
+    assert (one.live.hold or "").startswith("endpoint rag-chatbot-endpoint is still being updated")
+    assert one.live.needs_person
+
+
+def test_a_gate_that_was_shut_for_the_second_time_stays_a_persons_to_open() -> None:
+    one = begun("Canary")
+    one.look(times=2)
+    asked = "the gate was shut for the second time: it was"
+    shut = replace(one.live, shut=True, retreats=2, hold=asked, needs_person=True)
+    one.application = one.application.with_release(shut)
+    for _ in range(5):
+        one.look()
+        down(one, 1)
+    up(one)
+    one.look(times=20)
+    assert one.live.hold == asked
+    assert one.live.shut
+
+
+@pytest.mark.parametrize("what", ["history", "environment", "table", "staging"])
+def test_what_may_pass_by_itself_asks_a_person_once_it_has_lasted_too_long(what: str) -> None:
+    one = Story()
+    table, staging = "main.ml_models.golden", "rag-chatbot-staging"
+    stated = {"table": {"tests_table": table}, "staging": {"staging": staging}}.get(what, {})
+    one.application = replace(one.application, spec=replace(SPEC, **stated))  # type: ignore[arg-type]
+    if what == "history":
+        one.history = None
+    if what in ("environment", "staging"):
+        one.golden_fails = frozenset({"1", "2"})
+    one.look()
+    one.register(2)
+    while one.application.live is None or one.live.hold is None:
+        one.look()
+    first = one.live
+    one.look(times=130)
+    assert (first.needs_person, one.live.needs_person) == (False, True)
+    assert one.names().count("release.held") == 2, "once, and once more as a person is asked"
+
+
+def test_a_failure_of_an_earlier_attempt_is_no_failure_of_this_one() -> None:
+    one = Story()
+    one.look()
+    one.register(2)
+    one.undeployable = frozenset({"2"})
+    one.until("RolledBack")
+    one.look(times=3)
+    failed = frozenset({"rag_chatbot-v2"})
+    assert isinstance(one.endpoint, Endpoint)
+    one.endpoint = replace(one.endpoint, update_failed=True, failed=failed)
+    again = Release(
+        application="rag-chatbot", version="2", attempt=2, since=one.now, ordered="retry"
+    )
+    one.application = one.application.with_release(again)
+    one.obeys = False
+    one.look()
+    refused = [replace(each, outcome="refused") for each in one.application.attempts]
+    one.application = replace(one.application, attempts=tuple(refused))
+    one.look()
+    states = [one.live.state]
+    one.look(times=3)
+    assert one.release is not None
+    states.append(one.release.state)
+    assert states == ["Provisioning", "RolledBack"], "it fails once it was asked for again"
+
+
+def test_an_alias_that_nobody_can_read_asks_a_person() -> None:
+    one = begun("Production")
+    one.alias = None
+    one.look(times=130)
+    assert "alias production cannot be read" in (one.live.hold or "")
+    assert one.live.needs_person
+    one.alias = "1"
+    one.look(times=3)
+    assert one.live.settled
+    assert one.live.hold is None
+    assert one.alias == "2"
+
+
+def test_an_alias_that_is_left_at_a_version_without_users_is_told() -> None:
+    one = Story(endpoint=Absent(), alias=Absent(), golden_fails=frozenset({"1"}))
+    one.until("RolledBack")
+    one.look(times=3)
+    one.register(2)
+    one.until("Production")
+    one.look(times=2)
+    assert one.alias == "2"
+    one.error_rates = {"2": 0.6}
+    one.until("RolledBack")
+    one.look(times=3)
+    assert (one.weight(1), one.weight(2)) == (100, 0)
+    assert one.release is not None
+    assert "alias production still names version 2" in (one.release.hold or "")
