@@ -38,10 +38,17 @@ def _attempt(mark: str) -> str:
     return mark.rpartition("/")[0]
 
 
-def _asking(application: Application) -> set[str]:
-    """The attempts that are remembered, and wanted a staging endpoint."""
-    asked = (one for one in application.releases if one.pinned and one.pinned.staging)
-    return {attempt_of(one) for one in asked}
+def _asked(application: Application, attempt: str) -> bool:
+    """Whether an attempt of a remembered version may have wanted a staging endpoint.
+
+    Of a version's attempts only the newest is remembered: what an earlier one was is not known.
+    """
+    key, _, number = attempt.rpartition("/")
+    for one in application.releases:
+        if one.key == key and number.isdecimal():
+            staged = bool(one.pinned and one.pinned.staging)
+            return int(number) < one.attempt or (int(number) == one.attempt and staged)
+    return False
 
 
 def place(application: Application) -> str | None:
@@ -86,8 +93,11 @@ def remember_asked(turn: Turn, call: CreateStaging) -> None:
     asked = Staged(endpoint=call.endpoint, release=call.release, asked_at=now, asks=call.number)
     if before is not None:
         rounds = before.rounds if before.release == call.release else ()
-        known = _asking(turn.application)
-        ids = {mark: id_ for mark, id_ in before.ids.items() if _attempt(mark) in known}
+        ids = {
+            mark: id_
+            for mark, id_ in before.ids.items()
+            if _asked(turn.application, _attempt(mark))
+        }
         asked = replace(asked, ids=ids, rounds=rounds)
     turn.record(staging=asked)
 
@@ -108,8 +118,7 @@ def ours(application: Application, seen: Endpoint) -> bool:
     known = application.staging
     if known is None or not seen.id or seen.owner != OWNER:
         return False
-    asked = made_for(seen) in _asking(application)
-    return asked and known.ids.get(seen.made_for, seen.id) == seen.id
+    return _asked(application, made_for(seen)) and known.ids.get(seen.made_for, seen.id) == seen.id
 
 
 def _note_there(turn: Turn, known: Staged, seen: Endpoint) -> None:

@@ -8,7 +8,7 @@ import pytest
 from policies.golden import GoldenQuery
 from states.leap import leapt
 from states.plan import CreateStaging, RemoveStaging, Serve
-from states.release import Application, Order
+from states.release import Application, Order, Release
 from states.staging import LINGER
 from states.status import status
 from states.world import Absent, Endpoint, GoldenTable
@@ -353,3 +353,28 @@ def test_what_a_table_asks_is_pinned_before_anything_passes_on_staging(story: St
     pinned = story.until("Canary").pinned
     assert pinned is not None
     assert pinned.tests == (*STAGED.tests, asked)
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["seen", "never seen"])
+def test_what_an_aborted_attempt_left_on_staging_is_removed_for_the_next_one(
+    story: Story, *, seen: bool
+) -> None:
+    on_staging(story)
+    if seen:
+        story.look()
+    story.order(Order.ABORT)
+    story.obeys = False
+    story.look()
+    assert story.release is not None
+    assert story.release.state == "RolledBack"
+    # The loader remembers of each version the newest attempt alone.
+    again = replace(Release(application="rag-chatbot", version="2", since=story.now), attempt=2)
+    others = tuple(one for one in story.application.releases if one.version != "2")
+    story.application = replace(story.application, releases=(*others, again))
+    story.obeys = True
+    made = set[str]()
+    for _ in range(8):
+        story.look()
+        made |= {one.made_for.rpartition("/")[0] for one in story.others.values()}
+    assert "rag-chatbot/2/2" in made, "what the attempt before left is not in its way"
+    assert not told(story, "staging.left")
