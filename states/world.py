@@ -191,7 +191,7 @@ class World:
     now: datetime
     """The store's time, UTC."""
     took: timedelta = timedelta()
-    """How long the look took, from before `now` was read until all was seen."""
+    """From before `now` was read until endpoint and alias were seen."""
     poll: timedelta = timedelta(seconds=30)
     """The pace of looks: a longer gap was downtime, and adds no more than two of it."""
     endpoint: Endpoint | Absent | None = None

@@ -111,6 +111,7 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
     def inputs(version: str) -> Inputs | None:
         return registry.inputs(model, version)
 
+    leaps = Leaps(steady)
     observer = Observer(
         endpoints=endpoints,
         registry=registry,
@@ -127,6 +128,7 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         listing=listing,
         aborted=lambda: name in store.urgent(),
         seen=readiness.seen,
+        since_read=leaps.since_read,
         counted=partial(shared.instruments.called, "read"),
     )
     sending = Backoff(f"sending to {settings.endpoint}")
@@ -142,9 +144,7 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         counted=partial(shared.instruments.called, "write"),
     )
     examples = Examples(shared.client, shared.warehouse, counted)
-    return Pass(
-        name, settings.spec(), store, printer, observer, actor, Leaps(steady), tenure, examples
-    )
+    return Pass(name, settings.spec(), store, printer, observer, actor, leaps, tenure, examples)
 
 
 def paths(settings: ApplicationSettings) -> Paths:

@@ -85,6 +85,8 @@ class Observer:
     """Told whenever the workspace has told of the endpoint."""
     counted: Callable[[str, str], None] = uncounted
     """Told what was looked at, and what came of it."""
+    since_read: Callable[[], timedelta] = timedelta
+    """How long ago the record's clock was read."""
     backoff: Callable[[str], Backoff] = Backoff
     scraped_at: datetime | None = None
     looked_at: datetime | None = None
@@ -168,7 +170,8 @@ class Observer:
             # A workspace that does not tell of an endpoint is not asked for more.
             return world
         self.seen()
-        world = replace(world, alias=self._alias(application, urgent=homeward))
+        alias = self._alias(application, urgent=homeward)
+        world = replace(world, alias=alias, took=self.since_read())
         if homeward and not _at_home(application, world):
             return world
         if live is None or homeward:

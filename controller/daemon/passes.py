@@ -163,8 +163,7 @@ class Pass:
         # What is decided is decided by all that there is to know.
         if application.live is None:
             loaded, application = self._load(whole=True)
-        world = self.observer.look(application, loaded.now)
-        return loaded, reconcile(application, replace(world, took=self.leaps.since_read()))
+        return loaded, reconcile(application, self.observer.look(application, loaded.now))
 
     def _take_over(self, lease: Lease | None) -> None:
         """Another replica may have looked after the application, on a clock that was set."""

@@ -49,6 +49,8 @@ class Outside:
     """How far its own clock is believed to be ahead of the store's."""
     platform: Callable[[], datetime] | None = None
     """Its own clock, which nobody sets; None: the store's."""
+    since_read: Callable[[], timedelta] = timedelta
+    """How long ago the store's clock was read."""
 
     def forget(self) -> None:
         """Another replica takes over: this one's belief about its own clock is measured anew."""
@@ -69,10 +71,9 @@ class Outside:
         if (evidence := world.evidence) is not None:
             marks = {source: mark - self.ahead for source, mark in evidence.watermarks.items()}
             world = replace(world, evidence=replace(evidence, watermarks=marks))
-        world = replace(world, now=now)
         if self.meanwhile is not None:
             self.meanwhile()
-        return world
+        return replace(world, now=now, took=self.since_read())
 
     def _call(self, call: Call) -> None:
         if self.dies:
@@ -167,6 +168,7 @@ def opened(folder: Path) -> Iterator[House]:
     budget = Budget(shared=True)
     actor = Actor(outside, outside, store, settings, budget, unhurried, unhurried)  # type: ignore[arg-type]
     leaps = Leaps(lambda: ticks[0])
+    outside.since_read = leaps.since_read
     one = Pass(NAME, SPEC, store, Printer(store), outside, actor, leaps)  # type: ignore[arg-type]
     yield House(store, outside, clock, one, ticks)
     store.close()

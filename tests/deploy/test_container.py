@@ -172,9 +172,9 @@ def test_beyond_its_container_the_daemon_of_the_try_out_wants_a_token(tmp_path: 
     environ = SERVICES["daemon"]["environment"]
     token = tmp_path / "token"
     token.touch(mode=0o600)
-    token.write_text("0123456789abcdef")
+    token.write_text("0123456789abcdef-a-token")
     assert environ["HEADGATE_TOKEN_FILE"] == "/run/secrets/token"
     settings = HttpSettings.read({**environ, "HEADGATE_TOKEN_FILE": str(token)})
     assert settings is not None
     assert settings.host == environ["HEADGATE_HTTP"].removesuffix(":8350")
-    assert settings.token == "0123456789abcdef"
+    assert settings.token == "0123456789abcdef-a-token"

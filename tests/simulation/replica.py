@@ -127,6 +127,7 @@ class Replica:
         probes = Probes(wire, platform, promises)
         traffic = Traffic(wire, platform, promises)
         table, paths = Table(wire, platform, promises), Paths()
+        leaps = (Leaps if self.by_lease or self.alone else _Racing)(self._steady)
         observer = Observer(
             endpoints=ends,  # type: ignore[arg-type]
             registry=registry,  # type: ignore[arg-type]
@@ -140,6 +141,7 @@ class Replica:
             poll=self.poll,
             aborted=lambda: NAME in record.urgent(),
             backoff=self._backoff,
+            since_read=leaps.since_read,
         )
         actor = Actor(
             ends,  # type: ignore[arg-type]
@@ -152,7 +154,6 @@ class Replica:
         )
         record.hands = lambda: actor
         tenure = self._kept() if self.by_lease else Tenure(())
-        leaps = (Leaps if self.by_lease or self.alone else _Racing)(self._steady)
         return Pass(
             NAME, self.spec, record, Printer(record, tenure.prints), observer, actor, leaps, tenure
         )
