@@ -23,10 +23,19 @@ class Slow(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def _as_it_was() -> Iterator[None]:
-    """Logging is the whole process's: put it back."""
+    """Logging is the whole process's, and a server in a test may have set up its own: put it back.
+
+    The daemon's own server sets up none (`log_config=None`).
+    """
     root, before = logging.getLogger(), structlog.get_config()
     handlers, level = root.handlers, root.level
+    servers = [logging.getLogger(name) for name in (STRANGERS, f"{STRANGERS}.error")]
+    theirs = [(one, one.handlers, one.propagate) for one in servers]
+    for one in servers:
+        one.handlers, one.propagate = [], True
     yield
+    for one, kept, passed_on in theirs:
+        one.handlers, one.propagate = kept, passed_on
     root.handlers, root.level = handlers, level
     logging.getLogger(STRANGERS).setLevel(logging.NOTSET)
     structlog.configure(**before)
