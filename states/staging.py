@@ -44,11 +44,12 @@ def _asked(application: Application, attempt: str) -> bool:
     Of a version's attempts only the newest is remembered: what an earlier one was is not known.
     """
     key, _, number = attempt.rpartition("/")
-    for one in application.releases:
-        if one.key == key and number.isdecimal():
-            staged = bool(one.pinned and one.pinned.staging)
-            return int(number) < one.attempt or (int(number) == one.attempt and staged)
-    return False
+    known = [one for one in application.releases if one.key == key and number.isdecimal()]
+    return any(
+        int(number) < one.attempt
+        or (int(number) == one.attempt and one.pinned is not None and bool(one.pinned.staging))
+        for one in known
+    )
 
 
 def place(application: Application) -> str | None:

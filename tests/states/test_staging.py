@@ -7,6 +7,7 @@ import pytest
 
 from policies.golden import GoldenQuery
 from states.leap import leapt
+from states.machine import State
 from states.plan import CreateStaging, RemoveStaging, Serve
 from states.release import Application, Order, Release
 from states.staging import LINGER
@@ -378,3 +379,20 @@ def test_what_an_aborted_attempt_left_on_staging_is_removed_for_the_next_one(
         made |= {one.made_for.rpartition("/")[0] for one in story.others.values()}
     assert "rag-chatbot/2/2" in made, "what the attempt before left is not in its way"
     assert not told(story, "staging.left")
+
+
+def test_what_a_second_attempt_left_on_staging_is_removed_beside_the_one_that_was_stable(
+    story: Story,
+) -> None:
+    on_staging(story)
+    before = replace(
+        Release(application="rag-chatbot", version="2", since=story.now),
+        attempt=0,
+        state=State.RETIRED,
+        settled=True,
+        removed=True,
+    )
+    story.application = replace(story.application, releases=(before, *story.application.releases))
+    story.order(Order.ABORT)
+    story.look(times=4)
+    assert not story.others
