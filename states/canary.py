@@ -38,7 +38,7 @@ from states.judging import (
 from states.machine import Trigger
 from states.release import Order, Release
 from states.shutting import reopen, retreat
-from states.stuck import heed_stuck, stuck
+from states.stuck import heed_stuck
 from states.turn import Turn
 
 SUSPECTED = "all was shown that was asked for, yet harm is more likely than not by what was counted"
@@ -50,14 +50,14 @@ def canary(turn: Turn, release: Release) -> None:
         return
     if release.paused and release.order is Order.RUN:
         release = _resume(turn, release)
-    release = heed_stuck(turn, _reset_fuse(turn, release))
+    release, waits = heed_stuck(turn, _reset_fuse(turn, release))
     assert release.pinned is not None, "a live release has a pinned plan"
     alarm = alarm_of(turn, release)
     if alarm is not None:
         retreat(turn, release, alarm)
     elif release.shut:
         reopen(turn, release)
-    elif stuck(turn, release) is not None:
+    elif waits:
         return
     elif not release.settled:
         if undisturbed(turn):
@@ -73,9 +73,9 @@ def production(turn: Turn, release: Release) -> None:
     """Settle on traffic and alias both seen; confirm when the watch has ended without harm."""
     if go_back_on_harm(turn, release):
         return
-    release = heed_stuck(turn, release)
+    release, waits = heed_stuck(turn, release)
     assert release.pinned is not None, "a live release has a pinned plan"
-    if stuck(turn, release) is not None:
+    if waits:
         return
     if not release.settled:
         _settle_last(turn, release)

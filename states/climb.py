@@ -105,7 +105,7 @@ def _heed_unready(turn: Turn, release: Release) -> Release:
     endpoint, entity = turn.endpoint, turn.application.entity(release.version)
     if release.on_staging or endpoint is None or entity not in endpoint.ready:
         return release
-    return heed_stuck(turn, release)
+    return heed_stuck(turn, release)[0]
 
 
 def _heed_masked(turn: Turn, release: Release) -> Release:

@@ -9,7 +9,7 @@ from states.post_mortem import tell_post_mortem
 from states.release import Release
 from states.span import Span
 from states.turn import Turn
-from states.world import Endpoint, Serving
+from states.world import Endpoint, Serving, Share
 
 ESCALATIONS = (timedelta(minutes=2), timedelta(minutes=10), timedelta(minutes=30))
 """Stays in RolledBack, not yet home, at which a person is called; louder each time."""
@@ -20,8 +20,13 @@ def converged(turn: Turn) -> bool:
     endpoint, wanted = turn.endpoint, desired(turn.application)
     if endpoint is None or wanted is None or endpoint.updating:
         return False
-    weighed = {name for name, share in wanted.shares.items() if share.weight}
-    return endpoint.serving == wanted and weighed <= endpoint.ready
+    return endpoint.serving == wanted and not _down(endpoint, wanted)
+
+
+def _down(endpoint: Endpoint, wanted: Serving) -> list[Share]:
+    """What is to have users, and is not ready."""
+    shares = sorted(wanted.shares.items())
+    return [share for name, share in shares if share.weight and name not in endpoint.ready]
 
 
 def unready(turn: Turn) -> str | None:
@@ -30,11 +35,7 @@ def unready(turn: Turn) -> str | None:
     wanted = desired(application)
     if endpoint is None or wanted is None or endpoint.updating or endpoint.serving != wanted:
         return None
-    down = [
-        share
-        for name, share in sorted(wanted.shares.items())
-        if share.weight and name not in endpoint.ready
-    ]
+    down = _down(endpoint, wanted)
     if not down:
         return None
     told = f"version {down[0].version} has {down[0].weight} % of users"

@@ -13,7 +13,7 @@ MEND_IT = ": mend it, and the release goes on"
 """How such a hold ends: it is known by that, also after a restart."""
 
 
-def stuck(turn: Turn, release: Release) -> str | None:
+def _stuck(turn: Turn, release: Release) -> str | None:
     """What is wrong with the endpoint, as far as it is not a change by others; else None."""
     assert release.pinned is not None, "a live release has a pinned plan"
     application, endpoint = turn.application, turn.endpoint
@@ -37,11 +37,14 @@ def held_up(release: Release) -> bool:
     return (release.hold or "").endswith(MEND_IT)
 
 
-def heed_stuck(turn: Turn, release: Release) -> Release:
-    """Hold while that is so, unless something else holds already; go on once it is mended."""
-    why = stuck(turn, release)
+def heed_stuck(turn: Turn, release: Release) -> tuple[Release, bool]:
+    """Hold while that is so, unless something else holds already; go on once it is mended.
+
+    The release, and whether it is stuck.
+    """
+    why = _stuck(turn, release)
     if why is None:
-        return turn.free(release) if held_up(release) else release
+        return turn.free(release) if held_up(release) else release, False
     if release.hold is not None and not held_up(release):
-        return release
-    return turn.hold(release, why, needs_person=True)
+        return release, True
+    return turn.hold(release, why, needs_person=True), True

@@ -98,11 +98,7 @@ def told_loaded(store: Store, file: str, names: Sequence[str]) -> Event:
 
     Replicas may be started with other configurations: whether they name it, only people know.
     """
-    left = [
-        one.application.live.key
-        for name, one in store.everything().items()
-        if name not in names and not isinstance(one, str) and one.application.live is not None
-    ]
+    left = [key for name, key in store.under_way().items() if name not in names]
     because = f"{file}: {', '.join(names)}"
     if left:
         because += (

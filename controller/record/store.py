@@ -163,6 +163,13 @@ class Store:
         with self.reading() as connection:
             return tuple(connection.execute(query.order_by(RELEASES.c.application)).scalars())
 
+    def under_way(self) -> dict[str, str]:
+        """The live release of each application that has one, by name."""
+        query = select(RELEASES.c.application, RELEASES.c.version).where(RELEASES.c.live)
+        with self.reading() as connection:
+            found = connection.execute(query.order_by(RELEASES.c.application)).tuples()
+            return {name: f"{name}/{version}" for name, version in found}
+
     def states(self, names: Collection[str] | None = None, *, every: bool = False) -> list[Line]:
         """Every application's heartbeat at one moment: what `status` is read from.
 

@@ -328,6 +328,8 @@ SILENT, LACKING = "has told nothing for", " lacks "
 
 def at_rest(application: Application) -> bool:
     """Every release has ended and is cleared away, or waits for a person and says why."""
+    if application.behind_since is not None:
+        return False  # What is seen looks older than what was: in ten minutes it is believed.
     if application.hold is not None:
         return True
     wish, upkeep = application.wish, application.upkeep

@@ -630,6 +630,14 @@ def test_no_word_opens_a_gate_while_nobody_would_see_the_version_fail() -> None:
     assert promote_refusal(one.application, one.live, override=True) is None
 
 
+def refused_and_not_obeyed(one: Story, why: str) -> None:
+    """An override in Testing is refused with this, and would not be obeyed."""
+    assert why in (promote_refusal(one.application, one.live, override=True) or "")
+    say(one, one.live, verb="promote", override=True)
+    one.look(times=5)
+    assert one.live.state == "Testing", "as it says: no word would be obeyed"
+
+
 def test_no_word_goes_past_golden_queries_that_nobody_has_read_or_asked() -> None:
     one = story()
     one.application = replace(
@@ -640,11 +648,9 @@ def test_no_word_goes_past_golden_queries_that_nobody_has_read_or_asked() -> Non
     one.until("Testing")
     one.look()
     assert "grant SELECT" in (one.live.hold or "")
-    why = promote_refusal(one.application, one.live, override=True) or ""
-    assert "its golden queries are not read yet: main.ml_models.golden cannot be read" in why
-    say(one, one.live, verb="promote", override=True)
-    one.look(times=5)
-    assert one.live.state == "Testing", "as it says: no word would be obeyed"
+    refused_and_not_obeyed(
+        one, "its golden queries are not read yet: main.ml_models.golden cannot be read"
+    )
 
 
 def test_no_word_goes_past_a_replay_that_has_yet_to_be_done() -> None:
@@ -655,11 +661,9 @@ def test_no_word_goes_past_a_replay_that_has_yet_to_be_done() -> None:
     one.register(2)
     one.until("Testing")
     one.look(times=3)
-    why = promote_refusal(one.application, one.live, override=True) or ""
-    assert "recorded requests are still to be replayed: AI Gateway's fallback hides" in why
-    say(one, one.live, verb="promote", override=True)
-    one.look(times=5)
-    assert one.live.state == "Testing", "as it says: no word would be obeyed"
+    refused_and_not_obeyed(
+        one, "recorded requests are still to be replayed: AI Gateway's fallback hides"
+    )
 
 
 def test_a_word_goes_past_an_environment_in_which_golden_queries_fail() -> None:

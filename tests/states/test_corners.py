@@ -262,13 +262,18 @@ def test_without_an_alias_of_ours_no_alias_is_moved() -> None:
     assert story.alias is None
 
 
-def test_a_first_version_that_cannot_be_deployed_asks_for_another_one() -> None:
+def _of_a_first_one_that_cannot_be_deployed(*, looks: int) -> Story:
     story = Story(endpoint=Absent(), alias=Absent())
     story.versions.clear()
     story.undeployable = frozenset({"1"})
     story.look()
     story.register(1)
-    story.look(after=60, times=40)
+    story.look(after=60, times=looks)
+    return story
+
+
+def test_a_first_version_that_cannot_be_deployed_asks_for_another_one() -> None:
+    story = _of_a_first_one_that_cannot_be_deployed(looks=40)
     release = story.application.newest("1")
     assert release is not None
     assert (release.state, release.settled) == ("RolledBack", True)
@@ -276,12 +281,7 @@ def test_a_first_version_that_cannot_be_deployed_asks_for_another_one() -> None:
 
 
 def test_a_release_after_a_first_one_that_could_not_be_deployed_comes_home_too() -> None:
-    story = Story(endpoint=Absent(), alias=Absent())
-    story.versions.clear()
-    story.undeployable = frozenset({"1"})
-    story.look()
-    story.register(1)
-    story.look(after=60, times=10)
+    story = _of_a_first_one_that_cannot_be_deployed(looks=10)
     staged = replace(SPEC, staging="rag-chatbot-endpoint-staging")
     story.application = replace(story.application, spec=staged)
     story.register(2)
