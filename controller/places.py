@@ -13,6 +13,8 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticCustomError
 
+from controller.record.redaction import printable
+
 Place = tuple[str | int, ...]
 """Keys and indexes from the top of the file."""
 
@@ -28,8 +30,9 @@ def refusal(place: Place, sentence: str) -> PydanticCustomError:
 def sentences(
     path: Path, known: Mapping[Place, int], details: Sequence[Any], root: type[BaseModel]
 ) -> str:
-    """What is wrong with a file whose lines are known, one for each complaint of pydantic's."""
-    return "\n".join(_sentence(path, known, detail, root) for detail in _deepest(details))
+    """What is wrong with a file whose lines are known, a line for each complaint of pydantic's."""
+    told = (_sentence(path, known, detail, root) for detail in _deepest(details))
+    return "\n".join(map(printable, told))
 
 
 def lines(node: yaml.Node, at: Place) -> dict[Place, int]:

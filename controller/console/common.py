@@ -78,7 +78,13 @@ def in_words() -> Iterator[None]:
     """Turn what can go wrong into its sentence on stderr, and its exit code."""
     try:
         yield
-    except (SettingsError, OrderRefused, reading.ReadingError) as error:
+    except SettingsError as error:
+        # A file may have several mistakes, each of which is a line.
+        *others, last = str(error).split("\n")
+        for one in others:
+            complain(one)
+        fail(last, USAGE)
+    except (OrderRefused, reading.ReadingError) as error:
         fail(str(error), USAGE)
     except RecordError as error:
         fail(str(error), STORE)

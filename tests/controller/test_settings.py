@@ -116,6 +116,15 @@ def test_a_misspelt_key_below_a_test_is_the_only_complaint(file: Path) -> None:
     assert "did you mean min_sources?" in told
 
 
+def test_each_mistake_is_a_line_and_nothing_that_stands_in_the_file_makes_another(
+    file: Path,
+) -> None:
+    file.write_text(LEAST + '    rolout: {}\n    "a\\nb": {}\n')
+    told = CliRunner().invoke(app, ["validate", "--config", str(file)]).stderr.splitlines()
+    assert [one.split(" ")[1] for one in told] == [f"{file}:8:", f"{file}:9:"]
+    assert all(one.startswith("headgate: ") for one in told)
+
+
 def test_a_model_is_named_in_three_parts(file: Path) -> None:
     told = refusal(file, LEAST.replace("main.ml_models.rag_chatbot", "rag_chatbot"))
     assert "catalog.schema.model" in told
