@@ -37,6 +37,11 @@ def apply(turn: Turn) -> None:
     if wish is not None and wish.number > turn.application.upkeep.applied:
         _take_up(turn, wish)
     one, endpoint = turn.application.upkeep.applying, turn.endpoint
+    if one is not None and one.version != turn.application.incumbent:
+        _record(turn, applying=None)
+        gone = f"version {one.version} serves no more: what was applied to it is watched no further"
+        turn.tell("apply.finished", turn.shown, gone)
+        return
     if one is None or endpoint is None or turn.application.change is not None:
         return
     if one.seen_at is None:

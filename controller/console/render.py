@@ -192,7 +192,7 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
     "order.given": _ordered,
     "order.refused": lambda _: "what was ordered was not done",
     "apply.started": lambda _: "is being applied",
-    "apply.finished": lambda _: "applied",
+    "apply.finished": lambda _: "`apply` is over",
     "endpoint.permitted": lambda _: "permissions were given",
     "release.removed": lambda _: "is taken from the endpoint",
     "daemon.started": lambda _: "the daemon started",

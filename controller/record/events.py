@@ -427,7 +427,10 @@ _EVENTS = (
     ),
     Known(name="order.refused", meaning="What was ordered was not done.", levels=_WARN),
     Known(name="apply.started", meaning="The running version is being set up as configured."),
-    Known(name="apply.finished", meaning="The running version is set up as configured."),
+    Known(
+        name="apply.finished",
+        meaning="The running version is set up as configured, or serves no more.",
+    ),
     Known(
         name="config.loaded",
         meaning="The configuration was read; a warning, if it leaves a live release out.",

@@ -268,6 +268,9 @@ class Probes(Client):
         stable: str | None,
         tests: tuple[GoldenQuery, ...],
     ) -> Round:
+        if self.platform.conditions.holds("queries_unanswered", self.platform.stage.now):
+            self.wire.situations["no answer to golden queries"] += 1
+            raise Unreachable("endpoint: it answers no query")
         astray = self.wire.struck("probe.round", "answers_astray")
         share = there.serving.shares.get(candidate) if isinstance(there, Endpoint) else None
         failed = share is None or share.version in self.platform.untrue

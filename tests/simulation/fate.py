@@ -18,6 +18,7 @@ from tests.states.story import SPEC, version
 
 AT_PLACES = {
     "crash": 0.02,
+    "crash_at_call": 0.1,
     "stall": 0.01,
     "unreachable": 0.2,
     "stale": 0.3,
@@ -63,6 +64,7 @@ IN_TIME = {
     "table_late": 0.1,
     "probes_dead": 0.06,
     "metrics_gone": 0.06,
+    "queries_unanswered": 0.06,
 }
 """Faults that strike at some time, and their highest rates for each `TICK_S`."""
 TICK_S = 20.0
@@ -113,6 +115,7 @@ class Begin:
     gap_s: float = 300.0
     """Between two of them."""
     error_rate: float = 0.0
+    requests_per_s: int = 1000
     labelled: bool = False
     hidden: float = 0.0
     ahead_s: float = 0.0
@@ -135,6 +138,7 @@ def begin(seed: int) -> Begin:
         kinds=tuple(_kind(draws.at(f"begin/kind{one}")) for one in range(many)),
         gap_s=60 + 500 * draws.at("begin/gap"),
         error_rate=(0.0, 0.002, 0.01)[int(3 * draws.at("begin/rate"))],
+        requests_per_s=20 if draws.at("begin/requests") < 0.1 else 1000,
         labelled=draws.at("begin/labelled") < 0.2,
         hidden=0.6 if draws.at("begin/hidden") < 0.1 else 0.0,
         ahead_s=round(10 * draws.at("begin/ahead") - 5, 3),

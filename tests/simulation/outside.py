@@ -76,7 +76,8 @@ class Outside:
 
     def _weights(self, what: str, share: int) -> None:
         stable, other = self._tried()
-        if self.platform.edit(serving(**{stable: 100 - share, other: share})):
+        slowly = self._share("slowly") < 1 / 2
+        if self.platform.edit(serving(**{stable: 100 - share, other: share}), slowly=slowly):
             self._happens("weights edited")
             self.promises.note(f"{what}: {other} at {share} %")
 
@@ -243,13 +244,16 @@ class Outside:
         self._happens(what.replace("_", " "))
 
     def _table_silent(self) -> None:
-        self._lasts("table_silent")
+        self._lasts("table_silent", most=900)
 
     def _probes_dead(self) -> None:
         self._lasts("probes_dead")
 
     def _metrics_gone(self) -> None:
         self._lasts("metrics_gone")
+
+    def _queries_unanswered(self) -> None:
+        self._lasts("queries_unanswered", 60, 900)
 
     def _table_late(self) -> None:
         now = self.platform.stage.now

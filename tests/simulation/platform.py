@@ -256,11 +256,17 @@ class Platform:
         """A staging endpoint is there that a call of ours has made."""
         return isinstance(self.staging, Endpoint) and self.staging.id in self.made
 
-    def edit(self, wanted: Serving) -> bool:
-        """Somebody changes the endpoint by hand, unless an update is under way."""
+    def edit(self, wanted: Serving, *, slowly: bool = False) -> bool:
+        """Somebody changes the endpoint by hand, unless an update is under way.
+
+        That is deployed as any change is, or so fast that nobody sees it under way.
+        """
         now = self.endpoint
         if isinstance(now, Absent) or now.updating:
             return False
+        if slowly:
+            self.put(wanted)
+            return True
         self.show(
             replace(
                 now,

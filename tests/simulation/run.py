@@ -119,6 +119,7 @@ class _Run:
         self.platform = Platform(
             self.stage,
             self.draws,
+            requests_per_s=self.begun.requests_per_s,
             error_rate=self.begun.error_rate,
             ahead_s=self.begun.ahead_s,
             labelled=self.begun.labelled,
@@ -384,7 +385,12 @@ EXPLAINED = {
     "not ready after": ("stuck", "slow_update", "unready", "version_gone"),
     "deleted from the registry": ("version_gone",),
     "golden queries failed": ("answers_astray", "staging_gone", "staging_theirs"),
-    "not through its tests after": ("unready",),
-    "not through its tests on staging": ("stuck", "slow_update", "version_gone"),
+    "not through its tests after": ("unready", "queries_unanswered"),
+    "not through its tests on staging": (
+        "stuck",
+        "slow_update",
+        "version_gone",
+        "queries_unanswered",
+    ),
 }
 """By words of a rollback's reason, the faults that truly make a good version fail so."""

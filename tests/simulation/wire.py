@@ -12,6 +12,9 @@ from tests.simulation.stage import Stage
 
 TIMEOUT_S = 10.0
 """How long a call waits for its answer."""
+ANYWHERE = ("crash", "stall")
+AT_CALLS = (*ANYWHERE, "crash_at_call")
+"""Calls are few among all places, and what a death there leaves behind is the hardest to tell."""
 
 
 class Crash(BaseException):
@@ -43,7 +46,8 @@ class Wire:
 
     def _pass(self, where: str, place: str, least: float, most: float) -> None:
         self.boundaries += 1
-        fault = self.draws.strikes(where, ("crash", "stall"))
+        kinds = AT_CALLS if place.startswith("call.") else ANYWHERE
+        fault = self.draws.strikes(where, kinds)
         if self.passed is not None:
             self.passed.append(f"{where}/{self.draws.number('passed/' + where)}")
         wait = self.draws.between(where, least, most)
@@ -54,7 +58,7 @@ class Wire:
             wait += took
             self.stalled_until = self.stage.now + wait
         self.wait(wait)
-        if fault == "crash":
+        if fault in ("crash", "crash_at_call"):
             self.situations[f"crash {where.removeprefix(self.name + '/')}"] += 1
             raise Crash
 

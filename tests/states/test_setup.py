@@ -525,3 +525,18 @@ def test_what_is_aborted_while_something_is_applied_does_not_wait_for_that() -> 
     made.look()
     assert made.release is not None
     assert made.release.state is State.RETIRED
+
+
+def test_what_was_applied_to_a_version_that_serves_no_more_holds_up_no_release() -> None:
+    made = applied(size=SMALL)
+    made.register(2)
+    made.endpoint = Absent()
+    made.look(times=2)
+    change = made.application.change
+    assert change is not None
+    adopts = Answer(answer="adopt", difference=change.key)
+    made.application = replace(made.application, answer=adopts)
+    made.look(times=3)
+    gone = "version 1 serves no more: what was applied to it is watched no further"
+    assert told(made, "apply.finished") == [gone]
+    made.until("Production")
