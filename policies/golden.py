@@ -55,10 +55,11 @@ class Finding(StrEnum):
     AGAIN = "AGAIN"
 
 
-def judge(rounds: tuple[Round, ...]) -> tuple[Finding, str]:
+def judge(rounds: tuple[Round, ...], *, compared: bool = True) -> tuple[Finding, str]:
     """One clean round passes; the same failure twice, with stable well, fails.
 
-    A query that both versions fail blames neither: the environment is at fault.
+    A query that both versions fail blames neither: the environment is at fault. `compared`: stable
+    was asked as well.
     """
     if not rounds:
         return Finding.AGAIN, "golden queries have not been asked yet"
@@ -73,5 +74,6 @@ def judge(rounds: tuple[Round, ...]) -> tuple[Finding, str]:
     again = own & (set(before.candidate_failed) - set(before.stable_failed)) if before else set()
     if again:
         twice = f"{len(again)} of {last.asked} golden queries failed twice"
-        return Finding.FAIL, f"{twice}, and stable answers them: {last.why}"
+        twice = f"{twice}, and stable answers them" if compared else twice
+        return Finding.FAIL, f"{twice}: {last.why}"
     return Finding.AGAIN, f"{told}: {last.why}; asking once more"

@@ -12,7 +12,8 @@ def told_round(
     turn: Turn, release: Release, rounds: tuple[Round, ...], endpoint: str
 ) -> tuple[Finding, str]:
     """Judge the rounds of a release on an endpoint, and tell of the last one."""
-    finding, because = judge(rounds)
+    compared = release.pinned is not None and release.pinned.baseline is not None
+    finding, because = judge(rounds, compared=compared)
     asked = rounds[-1]
     turn.tell(
         "tests.finished",

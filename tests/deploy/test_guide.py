@@ -24,7 +24,7 @@ ENDS = {
     "100 % and alias … seen": "it is watched",
     "golden queries have not been asked yet": "they are asked at this look",
     "… of … golden queries failed twice": "it is rolled back",
-    "…, and stable answers them: …": "it is rolled back",
+    "…, and stable answers them": "it is rolled back",
     "…: …; asking once more": "it is asked once more",
     "its registration is …": "it waits, and nothing is held",
     "it has no signature: log the model with one and register it anew": "it is refused",

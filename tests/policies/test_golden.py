@@ -27,6 +27,12 @@ def test_one_failure_is_asked_about_again_and_the_same_twice_fails() -> None:
     )
 
 
+def test_where_there_is_no_stable_version_none_is_said_to_answer() -> None:
+    finding, because = judge((asked((1,)), asked((1,))), compared=False)
+    assert finding is Finding.FAIL
+    assert because == "1 of 3 golden queries failed twice: query 1: too slow"
+
+
 def test_another_query_failing_the_second_time_is_asked_about_again() -> None:
     assert judge((asked((1,)), asked((2,))))[0] is Finding.AGAIN
 

@@ -327,7 +327,8 @@ def test_a_first_release_creates_the_endpoint_and_ends_in_production() -> None:
 def test_a_failed_first_release_leaves_the_alias_alone_and_asks_for_a_mended_version() -> None:
     story = Story(endpoint=Absent(), alias=Absent())
     story.golden_fails = frozenset({"1"})
-    story.until("RolledBack")
+    failed = story.until("RolledBack")
+    assert failed.because == "1 of 1 golden queries failed twice: query 1: answer lacks 'ACID'"
     story.look(times=3)
     assert isinstance(story.alias, Absent)
     assert story.release is not None
