@@ -23,7 +23,7 @@ from controller.golden import MOST
 from controller.places import lines, meant, refusal, sentences, twice
 from controller.private import owners_text
 from controller.record.redaction import hide
-from controller.sections.base import NAME, Strict
+from controller.sections.base import NAME, Strict, interned
 from controller.sections.judging import (
     AdmissionSettings,
     EvidenceSettings,
@@ -57,7 +57,7 @@ from policies.guards import (
     widening,
 )
 from policies.rollout import WHOLE, Rollout
-from states.release import Spec
+from states.release import DEADLINE, Spec
 from states.setup import Setup
 
 MODEL_PARTS = 3
@@ -220,21 +220,23 @@ class ApplicationSettings(Strict):
             model=self.model,
             endpoint=self.endpoint,
             alias=None if self.alias == "none" else self.alias,
-            rollout=Rollout(**dict(self.rollout)),
+            rollout=interned(Rollout(**dict(self.rollout))),
             guards=self._guards(),
             tests=tuple(test.golden(self.question) for test in self.stated_tests),
             tests_table=self.tests.table if isinstance(self.tests, TestsSettings) else None,
-            admission=self.admission.rules(),
+            admission=interned(self.admission.rules()),
             staging=self.staging_endpoint,
             queries={name: query.counts for name, query in self.evidence.queries.items()},
             by_session=self.request.session is not None,
-            setup=Setup(
-                size=self.serving.size,
-                scale_to_zero=self.serving.scale_to_zero,
-                variables=self.serving.variables,
-                permissions=tuple(one.grant for one in self.permissions),
-                captures=self.inference_table is not None,
-                usage_tracking=self.serving.usage_tracking,
+            setup=interned(
+                Setup(
+                    size=self.serving.size,
+                    scale_to_zero=self.serving.scale_to_zero,
+                    variables=self.serving.variables,
+                    permissions=tuple(one.grant for one in self.permissions),
+                    captures=self.inference_table is not None,
+                    usage_tracking=self.serving.usage_tracking,
+                )
             ),
             environment_declared=self.serving.environment is not None,
             evidence_every=self.evidence.every,
@@ -247,19 +249,19 @@ class ApplicationSettings(Strict):
         guards = self.guards
         counts_tokens = self.response.tokens is not None
         return Guards(
-            errors=ErrorGuard(**dict(guards.errors)),
-            latency=guards.latency.guard(),
-            answers=AnswerGuard(**dict(guards.answers)),
+            errors=interned(ErrorGuard(**dict(guards.errors))),
+            latency=interned(guards.latency.guard()),
+            answers=interned(AnswerGuard(**dict(guards.answers))),
             tokens=TokenGuard(**dict(guards.tokens)) if counts_tokens else None,
             length=LengthGuard(**dict(guards.length)) if guards.length is not None else None,
-            capacity=CapacityGuard(**dict(guards.capacity)),
+            capacity=interned(CapacityGuard(**dict(guards.capacity))),
             scores={name: ScoreGuard(**dict(guards.score(name))) for name in self._scores()},
         )
 
 
 def _built_within(workload_type: str | None) -> timedelta:
     """How long Databricks may take to build and deploy a version: longer, where it has a GPU."""
-    return GPU_DEADLINE if "GPU" in (workload_type or "") else Spec.provisioning_deadline
+    return GPU_DEADLINE if "GPU" in (workload_type or "") else DEADLINE
 
 
 def _mapping(value: object, *keys: object) -> Mapping[Any, Any]:

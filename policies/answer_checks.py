@@ -11,7 +11,7 @@ from datetime import timedelta
 from policies.languages import NAMES, languages
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Expectation:
     """What an answer must show; without any of these, that there is an answer."""
 

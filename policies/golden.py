@@ -7,7 +7,7 @@ from enum import StrEnum
 from policies.answer_checks import Expectation
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class GoldenQuery(Expectation):
     """One question and what its answer must show."""
 

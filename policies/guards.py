@@ -137,7 +137,7 @@ class CapacityGuard(Guard):
         assert 0 < self.margin < 1, "a margin is a share of requests"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Guards:
     """The guards of a release. None: nothing is configured that it could be counted from."""
 

@@ -24,7 +24,7 @@ class Word:
     """Also past what is not shown yet, and past what holds."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Signs:
     """The tags of a version that speak to Headgate, as they were last seen."""
 

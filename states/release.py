@@ -24,6 +24,8 @@ from states.world import Serving
 
 ENTITY_NAME_LENGTH = 63
 """Databricks' longest served entity name."""
+DEADLINE = timedelta(minutes=60)
+"""Longest that Provisioning may take, and Testing, where nothing else is configured."""
 
 
 class Order(StrEnum):
@@ -34,7 +36,7 @@ class Order(StrEnum):
     ABORT = "abort"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Spec:
     """What the configuration says of an application, today."""
 
@@ -58,12 +60,12 @@ class Spec:
     evidence_every: timedelta = timedelta(minutes=5)
     max_lag: timedelta = timedelta(minutes=90)
     """Older than this, the counting source is broken: Databricks promises an hour."""
-    provisioning_deadline: timedelta = timedelta(minutes=60)
-    testing_deadline: timedelta = timedelta(minutes=60)
+    provisioning_deadline: timedelta = DEADLINE
+    testing_deadline: timedelta = DEADLINE
     replay: Replay | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Release:
     """An attempt to make a version the one that users get."""
 
@@ -179,7 +181,7 @@ class Release:
         return self.state is State.CANARY and self.step == len(self.steps)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Application:
     """One model on one endpoint under one alias, with the releases that still matter."""
 

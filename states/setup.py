@@ -7,7 +7,7 @@ from policies.fuse import Fuse
 from states.world import Grant, Size, Variables
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Setup:
     """What the configuration says of it, today."""
 
@@ -64,7 +64,7 @@ class Applying:
         return f"version {self.version} runs with {self.size}, watched since {since}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Upkeep:
     """What was done of it."""
 

@@ -12,7 +12,7 @@ from policies.guards import History
 from policies.replay import Batch, Drawn
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Share:
     """One served entity's part of an endpoint: which version, and what percentage of traffic."""
 
@@ -21,7 +21,7 @@ class Share:
     weight: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Serving:
     """Who serves what: one type for what is and for what should be, so converged means `==`.
 
@@ -45,7 +45,7 @@ CONCURRENCY = {"Small": (4, 4), "Medium": (8, 16), "Large": (16, 64)}
 `ServedEntityInput.workload_size`)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Size:
     """How big a served entity is: a workload size, or provisioned concurrency, and on what.
 
@@ -82,7 +82,7 @@ class Size:
         return f"{size} on {self.workload_type}{', scales to zero' if self.scale_to_zero else ''}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Variables:
     """The environment variables of an application's entities: what may be told of them."""
 
@@ -105,7 +105,7 @@ class Grant:
         return f"{self.level} for {self.kind} {self.name}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Endpoint:
     """A serving endpoint as seen: what is active, and whether a change is under way."""
 

@@ -30,7 +30,7 @@ STAGING = (CreateStaging, RemoveStaging)
 log = structlog.get_logger()
 
 
-@dataclass
+@dataclass(slots=True)
 class Actor:
     """The hands of one application."""
 

@@ -36,7 +36,7 @@ def drawn(seed: int) -> Draw:
 _OWN = drawn(randbits(64))
 
 
-@dataclass
+@dataclass(slots=True)
 class Backoff:
     """How long one endpoint is left alone: for looking at it, or for sending to it."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 from controller.daemon.act import Actor
 from controller.daemon.backoff import Backoff
@@ -20,13 +20,13 @@ from controller.daemon.tenure import Tenure
 from controller.record.budget import Budget
 from controller.record.printer import Printer
 from controller.record.store import Store
+from controller.sections.base import interned
 from controller.sections.serving import CPU, StagingSettings
 from controller.settings import ApplicationSettings, ProcessSettings
 from controller.workspace import serving
 from controller.workspace.client import connect
 from controller.workspace.examples import Examples
 from controller.workspace.inference import InferenceTable, Paths
-from controller.workspace.inputs import Inputs
 from controller.workspace.listing import Listing
 from controller.workspace.metrics import Traffic
 from controller.workspace.probes import Probes, ResponsePaths
@@ -71,6 +71,11 @@ class Shared:
         self.recorded = RecordedRequests(self.client, warehouse, self.table)
         self.budget = Budget(shared=store.shared)
         self.instruments = Instruments()
+        self.read, self.wrote = (
+            partial(self.instruments.called, "read"),
+            partial(self.instruments.called, "write"),
+        )
+        self.examples = cache(partial(Examples, self.client, warehouse))
 
 
 def passes_of(  # noqa: PLR0913, PLR0917 - what passes are made of
@@ -103,14 +108,10 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
 ) -> Pass:
     endpoints, registry, table = shared.endpoints, shared.registry, shared.table
     found = settings.response
-    response = ResponsePaths.read(found.answer, found.sources, found.tokens)
+    response = interned(ResponsePaths.read(found.answer, found.sources, found.tokens))
     probes = Probes(shared.client, settings.endpoint, name, response=response)
     traffic, counted = shared.traffic, paths(settings)
-    queries, model = settings.evidence.queries, settings.model
-
-    def inputs(version: str) -> Inputs | None:
-        return registry.inputs(model, version)
-
+    queries, inputs = settings.evidence.queries, partial(registry.inputs, settings.model)
     leaps = Leaps(steady)
     observer = Observer(
         endpoints=endpoints,
@@ -129,7 +130,7 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         aborted=lambda: name in store.urgent(),
         seen=readiness.seen,
         since_read=leaps.since_read,
-        counted=partial(shared.instruments.called, "read"),
+        counted=shared.read,
     )
     sending = Backoff(f"sending to {settings.endpoint}")
     actor = Actor(
@@ -141,15 +142,15 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         sending,
         Backoff(f"sending to {settings.endpoint}'s staging endpoint"),
         staging=_staging(settings),
-        counted=partial(shared.instruments.called, "write"),
+        counted=shared.wrote,
     )
-    examples = Examples(shared.client, shared.warehouse, counted)
+    examples = shared.examples(counted)
     return Pass(name, settings.spec(), store, printer, observer, actor, leaps, tenure, examples)
 
 
 def paths(settings: ApplicationSettings) -> Paths:
     """Where SQL finds what is counted of requests and responses."""
-    return Paths(**dict(settings.response), session=settings.request.session)
+    return interned(Paths(**dict(settings.response), session=settings.request.session))
 
 
 def _serving(settings: ApplicationSettings) -> serving.ServingSettings:
@@ -162,7 +163,7 @@ def _serving(settings: ApplicationSettings) -> serving.ServingSettings:
     environment = wanted.environment if isinstance(wanted.environment, dict) else {}
     return serving.ServingSettings(
         model=settings.model,
-        size=wanted.size or Size(scale_to_zero=wanted.scale_to_zero),
+        size=interned(wanted.size or Size(scale_to_zero=wanted.scale_to_zero)),
         environment=environment,
         instance_profile=wanted.instance_profile,
         inference_table=location,
@@ -178,4 +179,4 @@ def _staging(settings: ApplicationSettings) -> serving.ServingSettings:
         workload_type=settings.serving.workload_type or CPU,
         scale_to_zero=wanted.scale_to_zero,
     )
-    return replace(as_served, size=size, inference_table=None)
+    return replace(as_served, size=interned(size), inference_table=None)

@@ -132,7 +132,7 @@ class _Look:
         return stretch(self.live.spans, own[-1].closed_at if own else None, ahead)
 
 
-@dataclass
+@dataclass(slots=True)
 class Collector:
     """One application's evidence, each source asked for at its own pace."""
 

@@ -37,7 +37,7 @@ class Unusable(Exception):  # noqa: N818 - a sentence for the operator
     """A table is not one of golden queries; the sentence names the row and the remedy."""
 
 
-@dataclass
+@dataclass(slots=True)
 class GoldenReader:
     """Reads the table of an application, at the evidence's pace while it cannot be used."""
 

@@ -39,7 +39,7 @@ class Runs(Protocol):
         """Hold the live release until a pass succeeds again."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Flight:
     """A pass that was started."""
 

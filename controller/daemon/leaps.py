@@ -26,7 +26,7 @@ class Dated(Protocol):
 Timed = TypeVar("Timed", bound=Dated)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Reading:
     """Both clocks, read together."""
 
@@ -36,7 +36,7 @@ class _Reading:
     """Seconds from before the record's clock was read to after it: so far they may be apart."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Leaps:
     """What the record's clock should show by now, since both clocks were last read together."""
 

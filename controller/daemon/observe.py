@@ -60,7 +60,7 @@ def _nobody_asks() -> None:
     pass
 
 
-@dataclass
+@dataclass(slots=True)
 class Observer:
     """The eyes of one application."""
 
@@ -97,7 +97,9 @@ class Observer:
     minutes: tuple[Minute, ...] = ()
     troubles: dict[str, str] = field(default_factory=dict)
     backoffs: dict[str, Backoff] = field(default_factory=dict)
-    """By what is looked at."""
+    """By what is looked at, and failed when it last was."""
+
+    sight: Sight = field(init=False)
 
     def __post_init__(self) -> None:
         self.sight = Sight(self.endpoints, self.listing)
@@ -237,24 +239,30 @@ class Observer:
     ) -> Seen | None:
         """Look, or be blind here and say so once; a workspace that fails is not asked each time."""
         backoff = self.backoffs.get(what)
-        if backoff is None:
-            place = application.spec.endpoint if what == "endpoint" else f"{application.name}'s"
-            backoff = self.backoffs[what] = self.backoff(f"looking at {place} {what}")
-        if not backoff.ready(urgent=urgent):
+        if backoff is not None and not backoff.ready(urgent=urgent):
             return None
         try:
             seen = look()
         except WorkspaceError as error:
             self.counted(what, met(error))
             if isinstance(error, Unreachable):
-                backoff.failed(error)
+                self._back_off(application, what, error)
             self._say_once(application, what, str(error))
             return None
         self.counted(what, "done")
-        backoff.succeeded()
+        if backoff is not None:
+            backoff.succeeded()
+            del self.backoffs[what]
         if self.troubles.pop(what, None):
             log.info("workspace.seen", application=application.name, what=what)
         return seen
+
+    def _back_off(self, application: Application, what: str, error: Unreachable) -> None:
+        """Look less often, from the first failure to the next success."""
+        if what not in self.backoffs:
+            place = application.spec.endpoint if what == "endpoint" else f"{application.name}'s"
+            self.backoffs[what] = self.backoff(f"looking at {place} {what}")
+        self.backoffs[what].failed(error)
 
     def _say_once(self, application: Application, what: str, because: str) -> None:
         """Tell a trouble when it begins or changes, not at every look."""

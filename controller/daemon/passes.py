@@ -46,7 +46,7 @@ class Examples(Protocol):
         """What there is of the bad requests; it must give up soon."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Pass:
     """The pass of one application."""
 

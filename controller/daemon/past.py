@@ -20,7 +20,7 @@ class Histories(Protocol):
         """What the last day of one served entity was like."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Past:
     """One application's question about stable's last day, and the answer while it is wanted."""
 

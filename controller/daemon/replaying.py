@@ -57,7 +57,7 @@ def is_time(application: Application, endpoint: Endpoint) -> bool:
     return live.pinned.replay is not None and begun and undisturbed
 
 
-@dataclass
+@dataclass(slots=True)
 class Replayer:
     """The replays of one application."""
 

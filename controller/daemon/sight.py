@@ -7,7 +7,7 @@ from controller.workspace.serving import Endpoints
 from states.world import Absent, Endpoint
 
 
-@dataclass
+@dataclass(slots=True)
 class Sight:
     """One application's endpoint, and how the list showed it right before it was last read."""
 

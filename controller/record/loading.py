@@ -35,7 +35,7 @@ Blocks = dict[int, tuple[Block, ...]]
 """Blocks by the id of their release."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Known:
     """What was read of an application and never changes: it need not be read again."""
 
@@ -46,7 +46,7 @@ class Known:
     """The whole of it, good for as long as the application's row has this version."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
     """A release's row as it was loaded: the fence of the next write."""
 
@@ -57,7 +57,7 @@ class Seen:
     """Fields of another version's."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Loaded:
     """An application as the store had it at one moment."""
 

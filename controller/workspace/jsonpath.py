@@ -14,7 +14,7 @@ class Missing:
 MISSING = Missing()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class JsonPath:
     """A path of names and indexes from the root of a document to one value."""
 

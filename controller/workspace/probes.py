@@ -32,7 +32,7 @@ AT_ONCE = 4
 """Probes under way at the same time; the smallest endpoint takes four requests at a time."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ResponsePaths:
     """Where an application's response has the answer, the sources it rests on, and its tokens."""
 

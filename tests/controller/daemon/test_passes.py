@@ -10,6 +10,7 @@ from sqlalchemy import insert
 from structlog.testing import capture_logs
 
 from controller.daemon.lanes import Passes
+from controller.daemon.passes import Pass
 from controller.daemon.quarantine import PACE_S, PERMITTED
 from controller.record.budget import BUDGET, RESERVE, WINDOW, Budget
 from controller.record.errors import Unreadable
@@ -340,7 +341,7 @@ def test_a_release_in_quarantine_goes_back_and_not_on(
     house.outside.story.register(2)
     house.until("Canary")
     house.one.quarantine("its passes fail")
-    monkeypatch.setattr(house.one, "run", house.one.once)
+    monkeypatch.setattr(Pass, "run", Pass.once)
     before, sent = house.outside.story.weight(2), len(house.outside.sent)
     house.passes(30)
     assert house.outside.story.weight(2) == before
