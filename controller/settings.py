@@ -57,8 +57,8 @@ from policies.guards import (
     widening,
 )
 from policies.rollout import WHOLE, Rollout
-from states.release import DEADLINE, Spec
-from states.setup import Setup
+from states.release import Spec
+from states.setup import DEADLINE, Setup
 
 MODEL_PARTS = 3
 STEEPEST = 7.0

@@ -17,15 +17,13 @@ from states.consent import Signs, Verb, Word
 from states.difference import Answer, Change
 from states.machine import State
 from states.pinned import Pinned
-from states.setup import Setup, Upkeep, Wish
+from states.setup import DEADLINE, Setup, Upkeep, Wish
 from states.span import Span
 from states.staged import Staged
 from states.world import Serving
 
 ENTITY_NAME_LENGTH = 63
 """Databricks' longest served entity name."""
-DEADLINE = timedelta(minutes=60)
-"""Longest that Provisioning may take, and Testing, where nothing else is configured."""
 
 
 class Order(StrEnum):

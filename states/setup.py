@@ -6,6 +6,9 @@ from datetime import datetime, timedelta
 from policies.fuse import Fuse
 from states.world import Grant, Size, Variables
 
+DEADLINE = timedelta(minutes=60)
+"""Longest that Provisioning may take, and Testing, where nothing else is configured."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setup:
