@@ -111,6 +111,9 @@ class File:
                 "journal_mode = DELETE",
                 "synchronous = FULL",
                 "foreign_keys = ON",
+                # In KB, of each connection: where thousands of applications are read in turn, what
+                # more is kept is not found again.
+                "cache_size = -512",
             ):
                 connection.execute(f"PRAGMA {pragma}").close()
 
