@@ -18,10 +18,10 @@ demo: $(READY)  ## Four versions of a RAG model, from registration to production
 	@$(BIN)/headgate demo
 
 test: $(READY)  ## All tests that need wheels only.
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
 
 test-all: $(READY)  ## The same, and the thorough ones that take longer.
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder -m "thorough or not thorough"
+	@$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder -m "thorough or not thorough"
 
 test-browser: $(READY)  ## The daemon's pages in headless Chromium; pictures in build/browser.
 	@$(BIN)/python -m tests.browser.chromium
