@@ -74,8 +74,8 @@ simulate-bugs: $(READY)  ## Which seed finds each bug that is put in on purpose,
 simulate-layers: $(READY)  ## Each layer of safety alone, the others off; and with itself off too.
 	@$(BIN)/python -m tests.simulation layers
 
-mutate: $(READY)  ## Mutation score of policies/ and states/, with every survivor; an hour or two.
-	@$(BIN)/python -m tests.benchmarks.mutation
+mutate: $(READY)  ## Mutation score of policies/ and states/, with every survivor; a day; SAMPLE=300 an hour.
+	@$(BIN)/python -m tests.benchmarks.mutation $(if $(SAMPLE),--sample $(SAMPLE))
 
 compat: $(READY)  ## The newest clients, and MLflow 2, against the sandbox; needs a package registry.
 	@$(BIN)/python -m tests.compat.run
