@@ -18,10 +18,10 @@ demo: $(READY)  ## Four versions of a RAG model, from registration to production
 	@$(BIN)/headgate demo
 
 test: $(READY)  ## All tests that need wheels only.
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
 
 test-all: $(READY)  ## The same, and the thorough ones that take longer.
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder -m "thorough or not thorough"
+	@$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder -m "thorough or not thorough"
 
 test-browser: $(READY)  ## The daemon's pages in headless Chromium; pictures in build/browser.
 	@$(BIN)/python -m tests.browser.chromium
@@ -74,8 +74,8 @@ simulate-bugs: $(READY)  ## Which seed finds each bug that is put in on purpose,
 simulate-layers: $(READY)  ## Each layer of safety alone, the others off; and with itself off too.
 	@$(BIN)/python -m tests.simulation layers
 
-mutate: $(READY)  ## Mutation score of policies/ and states/, with every survivor; an hour or two.
-	@$(BIN)/python -m tests.benchmarks.mutation
+mutate: $(READY)  ## Mutation score of policies/ and states/, with every survivor; a day; SAMPLE=300 an hour.
+	@$(BIN)/python -m tests.benchmarks.mutation $(if $(SAMPLE),--sample $(SAMPLE))
 
 compat: $(READY)  ## The newest clients, and MLflow 2, against the sandbox; needs a package registry.
 	@$(BIN)/python -m tests.compat.run

@@ -11,6 +11,8 @@ SLOWEST_FIRST = ("end_to_end", "deploy", "contract")
 """Folders whose tests share a workspace that takes long to start: each stays with one worker."""
 ALONE = ("test_demo.py", "test_crash.py", "test_kills.py", "test_latency.py", "test_faults.py")
 """The longest stories end to end, which share no daemon: another worker runs them meanwhile."""
+AT_ONCE = 3
+"""How many workers run such tests: two processors hold no more stories in real time."""
 YIELD = 5
 """How much nicer than the slow ones the others are to whoever needs the processor, too."""
 
@@ -24,6 +26,15 @@ class ByFolder(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         if folder not in SLOWEST_FIRST:
             return file
         return f"{folder}, alone" if Path(file).name in ALONE else folder
+
+    def _assign_work_unit(self, node: object) -> None:
+        """One more worker uses what those leave idle: it begins with the others at once."""
+        if self.nodes.index(node) >= AT_ONCE:
+            quick = (scope for scope in self.workqueue if scope.startswith("tests/"))
+            first = next(quick, None)
+            if first is not None:
+                self.workqueue.move_to_end(first, last=False)
+        super()._assign_work_unit(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:

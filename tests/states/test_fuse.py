@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from policies.admission import Rules
+from policies.calendar import Freeze
 from policies.fuse import DAY, Minute
 from states.release import Order
 from states.world import Endpoint
@@ -67,6 +69,21 @@ def test_it_stays_shut_until_the_counts_by_version_tell_of_the_time_before_the_a
     assert "evidence.seen" in story.names()
 
 
+def test_in_a_freeze_it_stays_shut_and_says_so_though_nobody_is_to_blame(story: Story) -> None:
+    storm(story)
+    freeze = Freeze.between(story.now, story.now + timedelta(hours=1), reason="audit")
+    spec = replace(story.application.spec, admission=Rules(freezes=(freeze,)))
+    story.application = replace(story.application, spec=spec)
+    story.table_speaks = True
+    story.look(times=10)
+    assert story.weight(2) == 0
+    assert (story.live.hold or "").startswith("frozen (audit) until ")
+    story.now += timedelta(hours=1)
+    story.look(times=3)
+    assert story.weight(2) == 5
+    assert story.live.hold is None
+
+
 def test_it_reopens_no_sooner_than_its_entity_is_ready_again(story: Story) -> None:
     storm(story)
     assert isinstance(story.endpoint, Endpoint)
@@ -103,6 +120,8 @@ def test_the_second_alarm_asks_a_person(story: Story) -> None:
         storm(story)
     assert story.live.retreats == 2
     assert story.live.needs_person
+    asked = "the gate was shut for the second time: 1,800 of 36,000 requests to the endpoint failed"
+    assert (story.live.hold or "").startswith(asked)
     assert story.weight(2) == 0
 
 
