@@ -84,7 +84,8 @@ def _sent(application: Application) -> set[str]:
     What was asked for to close a version beside somebody's change has that change in it.
     """
     sent = [attempt for attempt in application.attempts if attempt.kind == "serve"]
-    unknown = {attempt.target for attempt in sent if attempt.outcome == "open"}
+    opened = [attempt for attempt in sent if attempt.outcome == "open"]
+    unknown = {attempt.target for attempt in opened if attempt.id not in application.arrived}
     asked = {application.asked} if application.asked else set()
     last = {attempt.target for attempt in sent[-1:]}
     return (unknown | asked | last) - {application.closing}

@@ -22,8 +22,7 @@ from states.span import Span
 from states.staged import Staged
 from states.world import Serving
 
-ENTITY_NAME_LENGTH = 63
-"""Databricks' longest served entity name."""
+ENTITY_NAME_LENGTH = 63  # Databricks' longest
 
 
 class Order(StrEnum):
@@ -250,6 +249,7 @@ class Application:
     releases: tuple[Release, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     """Calls of the last twenty minutes (`MEMORY`), oldest first."""
+    arrived: tuple[int, ...] = ()  # ids of those for a serving state that was seen since
 
     def entity(self, version: str) -> str:
         """The served entity's name: as adopted, else `<model>-v<version>` in 63 characters."""

@@ -129,6 +129,21 @@ def _note_followed(turn: Turn) -> None:
     now = {kind: turn.world.now for kind, followed in right.items() if followed}
     if now:
         turn.record(followed={**application.followed, **now})
+    if right["serve"]:
+        _note_arrived(turn)
+
+
+def _note_arrived(turn: Turn) -> None:
+    """The call that asked for what is served now has come, and does not come again.
+
+    Where it was sent twice, the earlier one may: one arrival is known of.
+    """
+    application, wanted = turn.application, str(desired(turn.application))
+    sent = [one for one in application.attempts if one.outcome != "refused"]
+    asked = [one.id for one in sent if (one.kind, one.target) == ("serve", wanted)]
+    if asked and asked[-1] not in application.arrived:
+        remembered = {one.id for one in sent}.intersection(application.arrived)
+        turn.record(arrived=(*sorted(remembered), asked[-1]))
 
 
 def _go_on(turn: Turn) -> None:

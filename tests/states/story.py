@@ -338,8 +338,8 @@ class Story:
 
     def _remember(self, plan: Plan) -> Application:
         sent = tuple(
-            Attempt(kind=call.kind, target=call.target, at=self.now, outcome="done")
-            for call in plan.calls
+            Attempt(kind=call.kind, target=call.target, at=self.now, outcome="done", id=number)
+            for number, call in enumerate(plan.calls, start=1 + len(self.calls))
         )
         young = tuple(
             one for one in (*plan.application.attempts, *sent) if self.now - one.at < MEMORY

@@ -301,6 +301,27 @@ def test_lowering_a_canary_by_hand_is_taken_as_an_abort(story: Story) -> None:
     assert story.weight(1) == 100
 
 
+@pytest.mark.parametrize("sent", [1, 2])
+def test_users_put_back_by_hand_stay_there_although_the_answer_to_an_old_call_was_lost(
+    story: Story, sent: int
+) -> None:
+    """What was seen in effect does not come late; a call that was sent twice may, once more."""
+    story.register(2)
+    story.until("Canary")
+    story.look()
+    old, *others = [one for one in story.application.attempts if one.target.endswith("v2 0 %")]
+    assert not others
+    lost = tuple(replace(old, outcome="open", id=old.id + 100 * back) for back in range(sent))
+    rest = tuple(one for one in story.application.attempts if one.id != old.id)
+    story.application = replace(story.application, attempts=(*lost, *rest))
+    story.look()
+    assert story.weight(2) == 5
+    story.edit(v1=100, v2=0)
+    story.look()
+    assert story.release is not None
+    assert (story.release.state == "RolledBack") is (sent == 1)
+
+
 def test_a_stale_answer_of_the_platform_is_not_believed(story: Story) -> None:
     story.register(2)
     story.until("Canary")

@@ -77,9 +77,13 @@ class Wild(Story):
         plan = reconcile(self.application, world)
         sent = [
             Attempt(
-                kind=one.kind, target=one.target, at=self.now, outcome=outcomes(self._meet(one))
+                kind=one.kind,
+                target=one.target,
+                at=self.now,
+                outcome=outcomes(self._meet(one)),
+                id=number,
             )
-            for one in plan.calls
+            for number, one in enumerate(plan.calls, start=1 + len(self.calls))
         ]
         kept = [one for one in plan.application.attempts if self.now - one.at < MEMORY]
         self.application = replace(plan.application, attempts=(*kept, *sent))
