@@ -20,7 +20,7 @@ from states.release import Application
 from states.resending import FRESH, LAST_WAIT, spent
 from states.setup import Applying, Upkeep, Wish
 from states.turn import Turn
-from states.world import Endpoint, Size
+from states.world import Endpoint, Serving, Size
 
 EDITED = "serving.environment was edited"
 BEFORE_ALL = (State.PROVISIONING, State.TESTING, State.CANARY)
@@ -154,12 +154,12 @@ def _follow(turn: Turn, one: Applying, endpoint: Endpoint) -> None:
     if taken and endpoint.config_version > one.over and converged(turn) and sized:
         _seen(turn, one, endpoint)
         return
-    at_rest = taken and not endpoint.updating
+    failed = taken and endpoint.failed_to_take(desired(application) or Serving())
     told = bool(tries) and tries[-1].outcome == "done" and turn.world.now - tries[-1].at >= FRESH
     limit = application.spec.provisioning_deadline
     asked = call(turn)
     tired = bool(tries) and turn.world.now - tries[-1].at >= LAST_WAIT
-    if at_rest and endpoint.update_failed and (told or not tries):
+    if failed and (told or not tries):
         _stop(turn, one, "Databricks could not update the endpoint: its event log says why")
     elif turn.world.now - one.asked_at >= limit:
         _stop(turn, one, f"not in effect after {duration(limit)}")

@@ -132,7 +132,7 @@ def _provisioning(turn: Turn, release: Release) -> None:
     elif entity in endpoint.failed and not endpoint.updating and _tried(turn, release):
         because = f"Databricks could not deploy {entity}: its build and service logs say why"
         roll_back(turn, release, because)
-    elif endpoint.update_failed and not endpoint.updating and _taken(turn, endpoint):
+    elif _update_failed(turn, endpoint):
         because = f"Databricks could not update the endpoint with {entity}: its event log says why"
         roll_back(turn, release, because)
     elif converged(turn) and entity in endpoint.ready and not undersized(turn):
@@ -154,15 +154,18 @@ def _tried(turn: Turn, release: Release) -> bool:
     return told or release.in_state >= MEMORY  # calls are not remembered for longer
 
 
-def _taken(turn: Turn, endpoint: Endpoint) -> bool:
-    """What is wanted now was sent, and accepted: a failed update is then ours."""
-    if endpoint.pending is not None and endpoint.pending == desired(turn.application):
+def _update_failed(turn: Turn, endpoint: Endpoint) -> bool:
+    """What is wanted now was sent, and accepted: an update that failed is then ours."""
+    wanted = desired(turn.application)
+    if wanted is None or not endpoint.failed_to_take(wanted):
+        return False
+    if endpoint.pending == wanted:
         return True
     sent = [one for one in turn.application.attempts if one.kind == "serve"]
     if not sent or sent[-1].outcome != "done":
         return False
     fresh = turn.world.now - sent[-1].at < FRESH
-    return sent[-1].target == str(desired(turn.application)) and not fresh
+    return sent[-1].target == str(wanted) and not fresh
 
 
 def _testing(turn: Turn, release: Release) -> None:

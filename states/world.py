@@ -141,6 +141,11 @@ class Endpoint:
     usage_tracking: bool = False
     """AI Gateway counts usage in `system.serving.endpoint_usage`."""
 
+    def failed_to_take(self, wanted: Serving) -> bool:
+        """The last update failed, and was for this, unless all that failed is others' entities."""
+        theirs = bool(self.failed) and self.failed.isdisjoint(wanted.shares)
+        return self.update_failed and not self.updating and not theirs
+
 
 @dataclass(frozen=True)
 class Absent:

@@ -67,6 +67,16 @@ def test_a_failure_of_what_somebody_else_wanted_blames_nobody(story: Story) -> N
     assert story.live.state == "Provisioning"
 
 
+def test_a_failure_that_names_somebody_elses_entity_alone_blames_nobody(story: Story) -> None:
+    fail(story, failed=frozenset({"by-hand-v9"}))
+    story.look(after=11)
+    assert story.live.state == "Provisioning"
+    assert str(story.calls[-1].target) == str(desired(story.application)), "it is asked for again"
+    fail(story, failed=frozenset({"by-hand-v9", "rag_chatbot-v1"}))
+    story.look(after=11)
+    assert story.live.state == "RolledBack", "one that is wanted failed too"
+
+
 @pytest.mark.parametrize("outcome", ["open", "refused"])
 def test_a_failure_after_a_call_that_was_not_accepted_blames_nobody(
     story: Story, outcome: str
