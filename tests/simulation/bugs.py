@@ -495,6 +495,7 @@ NARROW = {
         rates={"order_meanwhile": 0.1}, begin=Begin(kinds=("errs", "errs"))
     ),
     "no deadline": Options(rates={"stuck": 0.3}),
+    "no config version check": Options(rates={"stale": 0.3, "late": 0.3}),
     "no send guard": Options(rates={"stall": 0.025}, begin=Begin(replicas=3, by_lease=True)),
     "no order fence": Options(rates={"order_meanwhile": 0.1, "stall": 0.01}),
     "an open call is forgotten": Options(rates={"lost": 0.9}),
