@@ -326,8 +326,9 @@ class Outside:
         return True
 
 
-SILENT, LACKING = "has told nothing for", " lacks "
-"""What is said of a source that does not speak, and of one that leaves something out."""
+SILENT, LACKING, UNDECIDED = "has told nothing for", " lacks ", "undecided after "
+"""What is said of a source that does not speak, of one that leaves something out, and of a step
+whose users are too few to tell by; what has come since may settle the last two."""
 
 
 def at_rest(application: Application) -> bool:

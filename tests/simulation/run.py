@@ -29,7 +29,7 @@ from tests.published import assert_as_published
 from tests.simulation import fate
 from tests.simulation.draws import Draws
 from tests.simulation.fate import Begin
-from tests.simulation.outside import LACKING, Outside, at_rest, home
+from tests.simulation.outside import LACKING, UNDECIDED, Outside, at_rest, home
 from tests.simulation.platform import Clock, Platform
 from tests.simulation.promises import Promises
 from tests.simulation.record import copied
@@ -260,9 +260,10 @@ class _Run:
             assert self.platform.endpoint == world, told
 
     def _goes_on(self, live: Release) -> bool:
-        """Whether a release that was held for what its source lacked is held for that no more."""
-        now = self.outside.application().newest(live.version)
-        return LACKING in (live.hold or "") and now is not None and now.hold != live.hold
+        """Whether a release that was held for what was not counted yet is held for that no more."""
+        now, held = self.outside.application().newest(live.version), live.hold or ""
+        uncounted = LACKING in held or UNDECIDED in held
+        return uncounted and now is not None and now.hold != live.hold
 
     def _went_home(self, live: Release) -> bool:
         """Whether a release that had users has lost them for good since."""
