@@ -129,7 +129,7 @@ def _note_followed(turn: Turn) -> None:
     now = {kind: turn.world.now for kind, followed in right.items() if followed}
     if now:
         turn.record(followed={**application.followed, **now})
-    if right["serve"]:
+    if right["serve"] and application.attempts:
         _note_arrived(turn)
 
 

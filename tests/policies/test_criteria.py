@@ -40,12 +40,6 @@ FOUND = {
     )
 }
 EDGES = {name: one.edges for name, one in measures(ALL, PAST, (5, 25, 50, 100)).items()}
-FAULTS = {
-    "errors": "more errors than stable",
-    "answers": "more empty, unsourced, cut-off or refused answers than stable",
-    "tokens": "more tokens per answer than stable",
-    "latency": "slower than stable",
-}
 
 
 def counted(name: str) -> Tally:
@@ -150,7 +144,9 @@ def test_answers_are_compared_by_the_failure_of_any_check() -> None:
     one = FOUND["answers"]
     [harm] = one.harm
     assert figures(harm) == pytest.approx((0.004, 1, 0.03, 1))
-    assert harm.words == f"{FAULTS['answers']} by over 0.4 pp"
+    assert harm.words == (
+        "more empty, unsourced, cut-off or refused answers than stable by over 0.4 pp"
+    )
     assert shares(harm) == pytest.approx((0.03, 0.03))
     assert harm.known
     assert bad(harm.candidate(ARM)) == bad(harm.stable(ARM)) == 9
@@ -165,7 +161,7 @@ def test_tokens_are_compared_by_their_mean_and_by_the_longest_in_a_hundred() -> 
     one = FOUND["tokens"]
     spent, longest = one.harm
     assert figures(spent) == pytest.approx((0, 1.05, 0.125, 1))
-    assert spent.words == f"{FAULTS['tokens']} by over 5 %"
+    assert spent.words == "more tokens per answer than stable by over 5 %"
     assert spent.expected == (((0.0, 0.5), (0.25, 0.5)),) * 2
     assert not spent.known
     masses = ((0.0, 20.0), (0.05, 30.0), (1.0, 50.0))

@@ -420,7 +420,10 @@ class Promises:
         )
         # Whoever takes over cannot know what of a leap the one before it has made good.
         known = not jumps or self.taken_over < since
-        if trigger != Trigger.STEP and release.sources and known:
+        # Of what is undone to, users had it before: its bake has no length, and asks for no count.
+        undone = trigger == Trigger.PROMOTE and old.pinned.proven
+        assert not old.pinned.proven or old.ordered == "undo", f"{release.key} was never proven"
+        if trigger != Trigger.STEP and release.sources and known and not undone:
             told = max((self._true(one.closed_at) for one in release.blocks), default=0.0)
             assert told >= since + least.total_seconds() - slack, (
                 f"{release.key} ends {old.state}, and was told of its first {told - since:.0f} s"

@@ -19,7 +19,6 @@ from states.release import Order, Release
 from states.verbs import (
     approve_refusal,
     begin_refusal,
-    ordered,
     promote_refusal,
     undo_refusal,
     unproven,
@@ -715,15 +714,6 @@ def test_before_the_first_users_an_approval_holds_over_a_pause() -> None:
     say(one, one.live)
     one.order(Order.RUN)
     one.until("Canary")
-
-
-def test_resume_does_not_say_that_it_goes_on_while_something_else_holds() -> None:
-    held = Release(
-        application="rag-chatbot", version="2", state=State.TESTING, since=START,
-        order=Order.PAUSE, hold="waits for approval of the first users",
-    )  # fmt: skip
-    assert ordered(held, Order.RUN).endswith("is held: waits for approval of the first users")
-    assert ordered(replace(held, hold=None), Order.RUN) == "goes on"
 
 
 @pytest.mark.parametrize("why", [MASKED, f"{QUARANTINED}it failed"])
