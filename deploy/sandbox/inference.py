@@ -151,10 +151,10 @@ class Inference:
             for place, columns in wanted.items():
                 _create(connection, place, columns)
             for place, batch in rows.items():
-                marks = ", ".join("?" * len(batch[0]))
-                connection.execute("BEGIN")
-                connection.executemany(f"INSERT INTO {_stored(place)} VALUES ({marks})", batch)  # noqa: S608
-                connection.execute("COMMIT")
+                # One list for each column: DuckDB takes rows one by one many times more slowly.
+                lists = ", ".join(["unnest(?)"] * len(batch[0]))
+                insert = f"INSERT INTO {_stored(place)} SELECT {lists}"
+                connection.execute(insert, [list(column) for column in zip(*batch, strict=True)])
 
     def _delivery(self, place: Place, endpoint: str) -> "Delivery":
         """How this row is delivered: as the settings say, or as a fault says."""

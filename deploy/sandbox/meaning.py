@@ -244,12 +244,20 @@ def check(tree: exp.Expr) -> None:
 
 def mend(node: exp.Expr, now: datetime) -> exp.Expr | None:
     """Mend what would run and mean something else; None to leave the node as it is."""
+    exact = _exact(node)
+    mended = _mended(node, now)
+    if mended is not None:
+        mended.meta[_KNOWN] = exact
+    return mended
+
+
+def _mended(node: exp.Expr, now: datetime) -> exp.Expr | None:
     if isinstance(node, exp.CurrentTimestamp):
         return _moment(now)
     if isinstance(node, exp.CurrentDate):
         return exp.cast(exp.Literal.string(now.date().isoformat()), "DATE")
-    mended = _MENDED.get(type(node))
-    return None if mended is None else mended(node)
+    mending = _MENDED.get(type(node))
+    return None if mending is None else mending(node)
 
 
 def _moment(now: datetime) -> exp.Expr:
@@ -295,11 +303,16 @@ class _Exact:
     decimal: bool = True
 
 
+_KNOWN = "exact"
+"""Under this, what replaces a node keeps the type that the node had."""
+
+
 def _exact(node: exp.Expr) -> _Exact | None:
     """What is known of a number's type from the words alone."""
-    node = _original(node)
     found: _Exact | None = None
-    if isinstance(node, exp.Paren | exp.Neg):
+    if _KNOWN in node.meta:
+        found = node.meta[_KNOWN]
+    elif isinstance(node, exp.Paren | exp.Neg):
         found = _exact(node.this)
     elif isinstance(node, exp.Literal) and node.is_number and "e" not in node.name.lower():
         whole, dot, fraction = node.name.partition(".")
@@ -365,21 +378,6 @@ def _divided(node: exp.Div, left_scale: int, right_scale: int, result: _Exact) -
         f"({rounded}), {power(scale)}, {scale}) AS DECIMAL({precision}, {scale})) END"
     )
     return exp.maybe_parse(text, dialect="duckdb")
-
-
-_ORIGINAL = "original"
-
-
-def _original(node: exp.Expr) -> exp.Expr:
-    """The node as it was before it was mended."""
-    kept = node.meta.get(_ORIGINAL)
-    return kept if isinstance(kept, exp.Expr) else node
-
-
-def remember(mended: exp.Expr, node: exp.Expr) -> exp.Expr:
-    """Keep beside what replaces a node what the node was: its type is read from that."""
-    mended.meta[_ORIGINAL] = node.copy()
-    return mended
 
 
 def _difference(node: exp.Sub) -> exp.Expr | None:

@@ -19,7 +19,6 @@ from deploy.sandbox.meaning import (
     SqlError,
     check,
     mend,
-    remember,
     unsupported,
 )
 
@@ -81,10 +80,10 @@ def translate(statement: str, context: Context) -> Translated:
     for node in reversed(list(tree.walk(bfs=True))):
         mended = mend(node, now)
         if mended is not None:
-            node.replace(remember(mended, node))
+            node.replace(mended)
     if isinstance(tree, exp.Describe):
         return Translated(f"DESCRIBE {tree.this.sql('duckdb')}", "columns")
-    sql = tree.sql("duckdb")
+    sql = tree.sql("duckdb", copy=False)
     if isinstance(tree, exp.Query):
         return Translated(sql, "rows")
     if isinstance(tree, exp.Merge):

@@ -196,8 +196,10 @@ def run_worker(order: Head) -> None:
 
 def run_zygote(socket_path: str) -> None:
     """Import what every model needs, once, then fork a worker for each order."""
-    import mlflow.pyfunc.scoring_server  # noqa: F401, PLC0415
+    from mlflow.utils import requirements_utils  # noqa: PLC0415
 
+    # MLflow reads what is installed when the first model is loaded, and keeps it.
+    requirements_utils.warn_dependency_requirement_mismatches(["mlflow"])
     # Forks are not waited for: the workspace learns of their end from their connections.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     # An interrupt at the terminal reaches the whole group; the workspace alone decides.

@@ -11,7 +11,6 @@ from tests.end_to_end.stage import (
     Users,
     Workspace,
     ask_twice,
-    eventually,
     headgate,
 )
 
@@ -95,8 +94,9 @@ def test_what_others_changed_is_adopted_or_put_back_at_a_persons_word(shared: Sh
     refused = headgate("adopt", "edited", "--store", head.url)
     assert "put one version of main.e2e.edited to 100 %" in refused.err
     assert headgate("revert", "edited", "--reason", "not ours", "--store", head.url).code == 0
-    eventually(lambda: one.split == {"1": 0, "2": 100}, "it is put back")
-    assert one.alias == "2"
+    # Once this is told, nothing more is to come, and store and log can be held side by side.
+    head.until("endpoint.update", application="edited", weights={"hand-1": 0, "hand-2": 100})
+    assert (one.split, one.alias) == ({"1": 0, "2": 100}, "2")
     store, log = ask_twice(head, "history", "edited", "--json")
     assert store == log
     assert all(words in store.out for words in ("a hotfix", "not ours"))

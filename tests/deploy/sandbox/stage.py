@@ -149,10 +149,8 @@ class Stage:
         self.session = requests.Session()
 
     def __enter__(self) -> Self:
-        # Its own configuration of logging would be that of all tests which come after.
-        config = uvicorn.Config(
-            self._app(), log_level="warning", log_config=None, ws="none", lifespan="on"
-        )
+        # Its own configuration of logging, and levels, would be those of all tests to come.
+        config = uvicorn.Config(self._app(), log_config=None, ws="none", lifespan="on")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._server.serve(sockets=[self._socket]))
