@@ -1,6 +1,7 @@
 """What is foretold comes about: simulations need as many requests as were told, within a factor."""
 
 from dataclasses import replace
+from math import exp, fsum, log
 from random import Random
 from statistics import median
 
@@ -8,13 +9,22 @@ import pytest
 
 from policies.bounds import OPENS
 from policies.criterion import Criterion
-from policies.evidence import NOTHING
-from policies.guards import ErrorGuard, Guards
+from policies.evidence import NOTHING, Tally
+from policies.guards import LATENCY, ErrorGuard, Guards, measures
 from policies.judge import no_worse
 from policies.outlook import FARTHEST, missing, requests_needed
-from policies.sequential import safety_after, safety_wealth
-from policies.wealth import binary
-from tests.policies.counts import arm, block, drawn, errors_by, minutes
+from policies.sequential import STAKES, safety_after, safety_gains, safety_wealth
+from policies.wealth import Values, binary
+from tests.policies.counts import (
+    GUARDS,
+    HISTORY,
+    arm,
+    block,
+    drawn,
+    errors_by,
+    guards_by,
+    minutes,
+)
 from tests.policies.worlds import CRITERIA, STABLE
 
 SEED = 20261124
@@ -108,3 +118,85 @@ def test_while_stable_was_not_seen_a_candidate_without_error_is_expected() -> No
     later = missing(criterion, failing, begun, 5)
     assert later is not None
     assert later > 138
+
+
+@pytest.mark.parametrize(("weight", "clean"), [(1, 42), (5, 138), (25, 414), (50, 827)])
+def test_without_an_error_a_step_needs_as_many_requests_as_the_study_has(
+    weight: int, clean: int
+) -> None:
+    """Margins of 10, 3, 1 and 0.5 pp: facts of the study, and the same counted out in products."""
+    margin = {1: 0.1, 5: 0.03, 25: 0.01, 50: 0.005}[weight]
+    wealths = [
+        sum(exp(requests * stake * margin) for stake in STAKES) / 6
+        for requests in (clean - 1, clean)
+    ]
+    assert wealths[0] < 20 <= wealths[1]
+    question = errors_by().safety(weight)
+    assert requests_needed(question, weight) == clean
+    assert requests_needed(question, weight, question.unproven(weight)) == clean
+
+
+@pytest.mark.parametrize("guard", ["errors", "latency", "answers", "tokens"])
+@pytest.mark.parametrize("weight", [1, 5, 50, 80])
+def test_the_requests_foretold_are_the_first_that_would_show_it(guard: str, weight: int) -> None:
+    """All of them in one block of what is expected show it, and one less does not."""
+    found = guards_by(steps=(1, 5, 50, 80))
+    question = next(one for one in found if one.guard == guard).safety(weight)
+    foretold = requests_needed(question, weight)
+    assert foretold is not None
+    begun, (ours, theirs) = question.unproven(weight), question.likely(weight)
+    evidence = []
+    for requests in (foretold - 1, foretold):
+        pair = times(ours, requests), times(theirs, requests)
+        evidence.append(safety_after(question.comparison, begun, pair).evidence)
+    assert evidence[0] < OPENS <= evidence[1]
+
+
+def test_a_proof_goes_on_from_what_it_has_come_to_and_from_stables_rate_as_learnt() -> None:
+    """Faulty answers, 3 % in the past, and 12 % in a first block of 500 of stable's."""
+    question = next(one for one in guards_by() if one.guard == "answers").safety(25)
+    first = binary(100, 10), binary(500, 60)
+    begun = safety_after(question.comparison, question.unproven(25), first)
+    foretold = requests_needed(question, 25, begun)
+    assert foretold is not None
+    guess = (50 * 0.03 + 60) / (50 + 500)
+    ours, theirs = question.likely(25)
+    evidence = []
+    for requests in (foretold - 1, foretold):
+        pair = times(ours, requests), times(theirs, requests)
+        gains = safety_gains(question.comparison, guess, pair)
+        evidence.append(log(fsum(exp(had + gain) for had, gain in zip(begun.bets, gains))))  # noqa: B905
+    assert evidence[0] < OPENS <= evidence[1]
+
+
+def test_once_stable_was_seen_the_candidate_is_expected_to_be_like_it() -> None:
+    """Each edge by its own: of 950 answers 40 were above stable's p95, and 20 above the wider."""
+    [criterion] = guards_by(only=("latency",))
+    edges = measures(GUARDS, HISTORY, (5, 25, 50, 100))[LATENCY].edges
+    slow = tuple(950 if edge < 273 else 40 if edge < 682 else 20 for edge in edges)
+    blocks = (block(NOTHING, arm(950, latency=Tally(seen=950, counts=slow))),)
+    question = criterion.safety(5)
+    expected = binary(1, 20 / 950), binary(1, 40 / 950)
+    begun = question.unproven(5)
+    alike = requests_needed(replace(question, expected=expected), 5, begun)
+    assert missing(criterion, blocks, begun, 5) == alike
+    assert missing(criterion, (), begun, 5) == requests_needed(question, 5, begun) != alike
+
+
+def test_nothing_is_foretold_beyond_a_million_millions() -> None:
+    """Each clean request wins the best stake 0.97 d: a margin of 3 in 10 ** 12 needs too many."""
+    question = errors_by().safety(50)
+    needs = [
+        requests_needed(
+            replace(question, comparison=replace(question.comparison, margin=log(20) / many)), 50
+        )
+        for many in (1e11, 5e12)
+    ]
+    assert needs[0] is not None
+    assert 1e11 < needs[0] < 2e11
+    assert needs[1] is None
+
+
+def times(values: Values, number: float) -> Values:
+    """So many of such observations."""
+    return tuple((value, part * number) for value, part in values)
