@@ -69,15 +69,16 @@ def latency(guard: LatencyGuard, measure: Measure, history: History, source: str
 def _beyond(past: list[float], edge: float) -> float:
     """The share of answers above an edge, guessed from the quantiles for a forecast; never tested.
 
+    The edge is one of the past's or above it, so that there is a quantile to begin from.
     Between two quantiles, and beyond the last two, the share falls as a power of the latency.
     """
     known = [(value, 1 - share) for value, share in zip(past, QUANTILES, strict=True)]
-    below = max((i for i, (value, _) in enumerate(known[:-1]) if value <= edge), default=0)
+    below = max(i for i, (value, _) in enumerate(known[:-1]) if value <= edge)
     (low, share), (high, less) = known[below], known[below + 1]
     if high <= low or low <= 0:
         return less
     power = math.log(less / share) / math.log(high / low)
-    return min(share, share * math.exp(power * math.log(edge / low)))
+    return share * math.exp(power * math.log(edge / low))
 
 
 def _over(measure: Measure, edge: float) -> Observed:
