@@ -107,3 +107,8 @@ def test_long_latencies_are_told_with_their_thousands_and_how_they_are_shown() -
     )  # fmt: skip
     assert guarded().limit is None
     assert not guarded().observe
+
+
+def test_a_past_that_lacks_a_quantile_is_refused() -> None:
+    with pytest.raises(ValueError, match="argument 2 is longer than argument 1"):
+        guarded(PAST[:4])

@@ -1,4 +1,4 @@
-"""Paired differences: both tests in plain products, fair at their margins, and how they are kept."""
+"""Paired differences: both tests in plain products, fair at their margins, and what is kept."""
 
 from itertools import pairwise
 from math import exp, log
@@ -112,3 +112,9 @@ def test_differences_add_up_in_rising_order() -> None:
 def test_the_average_of_nothing_is_nothing() -> None:
     assert average(()) == 0
     assert average(((0.5, 1.0), (-1.0, 3.0))) == -0.625
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (*EVEN, 0.1)])
+def test_shares_that_are_not_those_of_the_stakes_are_refused(shares: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="argument 2 is"):
+        paired_differences(MET, 0.02, shares)

@@ -149,8 +149,10 @@ def test_a_score_adds_what_is_worse_and_what_is_of_another_length(one: Pair, poi
         (pair(better(length=390)), "little"),
         (
             pair(better(latency_ms=3180, sources=0, tokens=449, length=280), overlap=0.0),
-            "sources lost, other sources, 4 times the latency, 3 times the tokens, "
-            "0.5 times the length",
+            (
+                "sources lost, other sources, 4 times the latency, 3 times the tokens, "
+                "0.5 times the length"
+            ),
         ),
     ],
 )

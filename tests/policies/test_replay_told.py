@@ -50,18 +50,23 @@ def test_a_pass_tells_of_each_check_that_had_to_be_shown_and_its_margin() -> Non
     assert said(ALIKE) == (
         Outcome.PASS,
         "replay",
-        "replay of 1,000 recorded requests: no worse: "
-        "errors 0, stable 0 of 1,000, within 2 pp; "
-        "latency 1 times stable's in 1,000 pairs, within 25 %; "
-        "empty answers 1, stable 1 of 1,000, within 2 pp; "
-        "without sources 20, stable 20 of 1,000, within 2 pp; "
-        "tokens 1 times stable's in 1,000 pairs, within 25 %",
+        (
+            "replay of 1,000 recorded requests: no worse: "
+            "errors 0, stable 0 of 1,000, within 2 pp; "
+            "latency 1 times stable's in 1,000 pairs, within 25 %; "
+            "empty answers 1, stable 1 of 1,000, within 2 pp; "
+            "without sources 20, stable 20 of 1,000, within 2 pp; "
+            "tokens 1 times stable's in 1,000 pairs, within 25 %"
+        ),
     )
 
 
 def test_a_passs_numbers_are_both_versions_counts_the_means_and_all_evidence() -> None:
-    """Evidence is told up to a million to one. Of harm, six stakes on each of seven checks lose by
-    each pair that is alike: by a fifth of 2 pp, and by 5 % in parts of log 4; the rest is lost."""
+    """Evidence is told up to a million to one.
+
+    Of harm, six stakes on each of seven checks lose by
+    each pair that is alike: by a fifth of 2 pp, and by 5 % in parts of log 4; the rest is lost.
+    """
     numbers = dict(verdict(MARGINS, ALIKE).numbers)
     points, rise = 0.004, log(1.05) / log(4)
     left = [
@@ -221,8 +226,10 @@ def test_what_is_lacking_is_told_in_its_own_terms() -> None:
     assert (found.outcome, found.guard, found.because) == (
         Outcome.INSUFFICIENT,
         "latency",
-        "replay of 1,000 recorded requests leaves undecided: latency 1.14 times stable's in "
-        f"40 pairs, within 25 %, evidence {evidence:.2g}:1 of 20:1",
+        (
+            "replay of 1,000 recorded requests leaves undecided: latency 1.14 times stable's in "
+            f"40 pairs, within 25 %, evidence {evidence:.2g}:1 of 20:1"
+        ),
     )
 
 
@@ -257,8 +264,10 @@ def test_failures_of_both_versions_are_told_as_what_leaves_it_undecided() -> Non
     assert said(replace(ALIKE, troubled=2500)) == (
         Outcome.INSUFFICIENT,
         said(replace(ALIKE, troubled=251))[1],
-        "replay of 1,000 recorded requests leaves undecided: 2,500 more failed on both versions, "
-        "although stable had answered them",
+        (
+            "replay of 1,000 recorded requests leaves undecided: 2,500 more failed on both "
+            "versions, although stable had answered them"
+        ),
     )
 
 
@@ -283,3 +292,20 @@ def test_what_some_pairs_do_not_tell_is_counted_in_those_that_do() -> None:
     partly = shifted("tokens", ((0.0, 300.4), (1 / 32, 99.6)))
     assert "tokens 1.01 times stable's in 400 pairs, within 25 %" in said(partly)[2]
     assert verdict(MARGINS, partly).numbers["tokens_ratio"] == pytest.approx(1.0108, abs=1e-4)
+
+
+def test_a_check_that_no_pair_has_told_of_is_lacking() -> None:
+    """Of a third of all answers other sources are told, to four digits; of errors nothing."""
+    partly = Replayed(
+        pairs=9,
+        differences={"latency": ((0.0, 9.0),), "overlap": ((0.0, 6.0), (1.0, 3.0))},
+    )
+    found = verdict(MARGINS, partly)
+    assert (found.guard, found.because) == (
+        "errors",
+        (
+            "replay of 9 recorded requests leaves undecided: errors 0, stable 0 of 0, within 2 pp, "
+            "evidence 1:1 of 20:1"
+        ),
+    )
+    assert found.numbers["other_sources"] == 0.3333

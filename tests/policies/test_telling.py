@@ -134,6 +134,7 @@ def test_of_faulty_answers_it_is_told_where_they_went_wrong_and_what_rose_by_mos
         (checked(100, 1, 0), checked(100, 20, 15), ""),
         (checked(100, 1, 0), NOTHING, ", mostly by generation"),
         (NOTHING, checked(100, 1, 0), ""),
+        (checked(0, 0, 0), checked(100, 1, 0), ""),
         (arm(9, answers=Tally(seen=9, counts=(3,))), NOTHING, ""),
     ],
 )
@@ -177,8 +178,10 @@ LATE = timedelta(minutes=90)
             25,
             5.0,
             LATE,
-            "about 4,500 more requests are missing, 1 h at 5 requests/s, "
-            "and 1.5 h until they are told of",
+            (
+                "about 4,500 more requests are missing, 1 h at 5 requests/s, "
+                "and 1.5 h until they are told of"
+            ),
             {"missing": 4500, "seconds_missing": 3600 + 5400},
         ),
     ],
@@ -243,8 +246,8 @@ def test_evidence_of_any_size_is_told() -> None:
 
 def test_an_unpriced_share_without_parts_is_told_as_it_is() -> None:
     bare = Telling(observed=ERRORS.observed, noun="lost")
-    assert tell(bare, SHARED[:1]) == "candidate 3 of 600 lost (0.5 %), " + (
-        "stable 7 of 11,400 lost (0.0614 %)"
+    assert tell(bare, SHARED[:1]) == (
+        "candidate 3 of 600 lost (0.5 %), stable 7 of 11,400 lost (0.0614 %)"
     )
 
 
