@@ -193,7 +193,6 @@ def replay(policy: Policy, blocks: Sequence[Block], start: int, arms: Arms) -> E
             comparable=climb.weight < WHOLE and opened >= climb.since + rollout.settle,
             candidate=candidate,
             stable=stable,
-            coverage=None,
         )
         climb.meet(made)
         coming.append((closed + policy.lag, made))
