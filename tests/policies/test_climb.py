@@ -133,6 +133,16 @@ def test_the_longest_stay_ends_a_step_that_shows_nothing_and_not_one_that_does()
     )
 
 
+def test_a_step_that_is_shown_to_be_safe_waits_while_harm_is_the_likelier() -> None:
+    """A thousandth more errors in its second minute, and nobody asks after that."""
+    policy = replace(POLICY, rollout=replace(QUICK, patience=6 * MINUTE))
+    windows = [(IDLE, IDLE), (arm(3000, 12), arm(57_000, 57)), *[(IDLE, IDLE)] * 9]
+    coming = iter(windows)
+    assert replay(policy, record(9), 0, lambda _stable, _weight: next(coming)) == Ending(
+        end=End.UNDECIDED, guard="", weight=5, time=6 * MINUTE, exposed=3000, failed=12
+    )
+
+
 def test_a_record_is_read_twenty_times_on_each_step_anew() -> None:
     """Two minutes open the first step; on the second the candidate is asked nothing."""
 
@@ -372,6 +382,15 @@ def test_a_relived_release_comes_to_what_its_last_step_has_shown(
             exposed=sum(one.candidate.requests for one in blocks),
             failed=0,
         )
+
+
+def test_a_release_was_at_the_weights_that_its_own_steps_had() -> None:
+    """Not at those that the policy begins with: 150 requests show 3 pp, and not 0.5 pp."""
+    tight = replace(POLICY, criteria=(errors_by(),))
+    blocks = spans((1, 1, 2, arm(75), arm(75)))
+    for weight, end, guard in ((5, End.OPENED, ""), (50, End.UNDECIDED, "errors")):
+        ending = relive(tight, blocks, {1: weight, 2: 100})
+        assert (ending.weight, ending.end, ending.guard) == (weight, end, guard)
 
 
 def test_a_step_that_no_weight_is_told_of_had_all_users() -> None:

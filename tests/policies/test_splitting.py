@@ -20,6 +20,10 @@ def evenly(number: int, chance: float) -> int:
     return floor(number * chance)
 
 
+def undrawn(_number: int, _chance: float) -> int:
+    raise AssertionError("nothing is drawn")
+
+
 @pytest.mark.parametrize(
     ("number", "chance", "order"),
     [
@@ -125,8 +129,9 @@ def test_a_split_shares_out_each_kind_of_request_and_each_tally_by_the_weight() 
 
 
 def test_all_go_to_the_candidate_at_100_percent_only() -> None:
+    told = arm(200, 100, answers=Tally(seen=9, counts=(2, 1, 1, 0, 0)))
+    assert split(told, 100, undrawn) == (told, NOTHING)
     whole = arm(200, 100)
-    assert split(whole, 100, evenly) == (whole, NOTHING)
     assert split(whole, 99, evenly) == (arm(198, 99), arm(2, 1))
     assert split(whole, 1, evenly) == (arm(2, 1), arm(198, 99))
 
@@ -168,11 +173,8 @@ def test_a_harm_draws_more_errors_from_what_went_well(
     ],
 )
 def test_a_harm_that_is_none_draws_nothing(harm: Harm, usual: float) -> None:
-    def draw(_number: int, _chance: float) -> int:
-        raise AssertionError("nothing is drawn")
-
     whole = Arm(requests=100, errors=10, server_errors=4, rejected=5)
-    assert worsened(whole, harm, usual, (), draw) == whole
+    assert worsened(whole, harm, usual, (), undrawn) == whole
 
 
 EDGES = (100.0, 150.0, 200.0, 400.0)
