@@ -237,10 +237,9 @@ def relive(
         climb.learn(block)
         if (guard := climb.harmed) is not None:
             return climb.ended(End.CLOSED, guard, told - begun)
-    opened = climb.step == max(weights) or climb.short is None
-    end = End.OPENED if opened else End.UNDECIDED
+    short = "" if climb.step == max(weights) else climb.short or ""
     took = blocks[-1].closed_at + policy.lag - begun
-    return climb.ended(end, "" if opened else climb.short or "", took)
+    return climb.ended(End.UNDECIDED if short else End.OPENED, short, took)
 
 
 def _round(blocks: Sequence[Block], start: int) -> Iterator[tuple[Block, timedelta, timedelta]]:
