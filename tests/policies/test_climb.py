@@ -103,6 +103,13 @@ def test_a_record_is_read_round_and_round_from_wherever_it_is_begun() -> None:
         assert met == [(20, 5), (30, 5), (10, 5), (20, 5), (30, 5), (10, 5)][: len(met)]
 
 
+def test_a_record_of_windows_without_length_is_none() -> None:
+    opened = block(NOTHING, NOTHING).opened_at
+    with pytest.raises(AssertionError) as refused:
+        replay(POLICY, [replace(block(NOTHING, BUSY), closed_at=opened)], 0, evenly)
+    assert str(refused.value).splitlines()[0] == "a window has a length"
+
+
 @pytest.mark.parametrize(("settle", "opens"), [(3.9, 5), (4, 5), (4.1, 6)])
 def test_safety_begins_with_the_first_window_that_opened_once_settle_was_over(
     settle: float, opens: int
