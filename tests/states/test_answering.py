@@ -345,6 +345,7 @@ def test_a_stable_version_that_the_registry_lost_is_served_on_with_a_persons_wor
         ({"a": 0, "rag_chatbot-v2": 0}, "rag_chatbot-v2"),
         ({"rag_chatbot-v2": 0, "z": 0}, "rag_chatbot-v2"),
         ({"z": 5, "rag_chatbot-v2": 0}, "z"),
+        ({"a": 5, "rag_chatbot-v2": 0}, "a"),
         ({"rag_chatbot-v2": 5, "a": 0}, "rag_chatbot-v2"),
     ],
 )
