@@ -365,7 +365,7 @@ def test_of_a_versions_entities_the_one_with_users_counts_then_our_own(
 def test_names_of_what_is_elsewhere_are_kept_and_of_what_is_taken_forgotten() -> None:
     found = both(serving(v1=100), others(v7=0))
     names = {"1": "former", "5": "absent", "6": "rag_chatbot-v1"}
-    known = shown(by=change(found), names=names, carried=serving(v9=0))
+    known = shown(by=change(found), names=names, carried=both(serving(v9=0), others(v7=0)))
     after = answered(known, "adopt").application
     assert after.names == {"1": "rag_chatbot-v1", "5": "absent"}
     assert after.carried == others(v7=0)
