@@ -7,6 +7,7 @@ import pytest
 
 from policies.evidence import Arm, Block, Measure
 from policies.guards import AnswerGuard, Guards, History
+from policies.rollout import Rollout
 from states.last_look import Look, last_looks, looks_of
 from states.machine import State
 from states.rejudging import Bench
@@ -94,6 +95,13 @@ def test_harm_is_of_the_whole_release_and_safety_of_what_was_counted_after_settl
     assert looked[-1]["because"] == over
     settling = looks(trial(blocks=(BEFORE, LATER)))
     assert str(settling[0]["because"]).startswith("candidate not counted yet: within 3 pp")
+
+
+def test_a_step_of_one_percent_compares_too() -> None:
+    least = replace(PINNED, guards=GUARDS, rollout=Rollout(steps=(1, 100)))
+    looked = looks(trial(pinned=least))
+    assert [one["guard"] for one in looked] == ["errors", "answers", "harm"]
+    assert looked[0]["margin"] == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,8 @@ def test_names_are_asked_of_the_present_span_of_a_source(
     blocks: tuple[Block, ...], told: str | None
 ) -> None:
     assert because(unbelieved(BENCH.sources, blocks, 1, {TABLE: MINUTE}, LIMIT)) == told
+    given = said(outcome=BLIND, span=1, max_lag=LIMIT, silences={TABLE: MINUTE})
+    assert because(again(BENCH, blocks, given)) == told
 
 
 GAPS = Coverage(requests=1000, failed=0, seen=800, seen_failed=0)

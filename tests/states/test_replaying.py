@@ -276,6 +276,9 @@ def test_a_hold_for_the_environment_ends_with_the_replay() -> None:
     on, _, events = look(late)
     assert on is not None
     assert on.hold is None
+    assert few.again
+    assert on.replay is not None
+    assert (on.replay.left, on.replay.again) == ((), ()), "nothing is asked any more"
     assert [one.name for one in events] == ["release.freed", "replay.finished"]
     other, _, _ = look(replace(late, hold="something"))
     assert other is not None
