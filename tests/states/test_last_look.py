@@ -177,6 +177,9 @@ def test_the_pace_is_that_of_the_last_hour_whatever_is_not_attributed() -> None:
 
 def test_where_no_time_went_by_or_nothing_came_there_is_no_pace() -> None:
     assert paced(replace(CLEAN, opened_at=CLEAN.closed_at)) == ""
+    second = CLEAN.closed_at - timedelta(seconds=1)
+    slow = replace(CLEAN, opened_at=second, candidate=arm(100), stable=arm(800))
+    assert paced(slow).endswith(" at 900 requests/s"), "of one second"
     nothing = Arm(requests=0, errors=0, server_errors=0)
     assert paced(replace(CLEAN, candidate=nothing, stable=nothing)) == ""
     assert paced() == ""

@@ -1,5 +1,6 @@
 """What the registry is told of a version: the outcome, its reason and its time."""
 
+import time
 from dataclasses import replace
 from datetime import timedelta, timezone
 
@@ -166,6 +167,20 @@ def test_a_release_under_way_has_no_outcome_nor_has_what_was_adopted(
     }
     assert told == (tags if ended else None)
     assert next(iter(told or tags)) == "headgate.state", "the state first"
+
+
+def test_its_time_is_told_in_utc_wherever_the_process_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    try:
+        monkeypatch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        told = outcome(made_by_hand(State.RETIRED))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert told is not None
+    assert told["headgate.at"] == "2026-11-23T12:00:00Z"
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,12 @@ def test_what_was_kept_longest_makes_room_alone() -> None:
     assert (why, making, made.events, made.application) == (None, True, [], going)
 
 
+def test_of_those_that_lost_their_users_at_once_the_older_version_goes_first() -> None:
+    known = full(12, kept(2, 9), kept(3, 9))
+    _, _, made = looked(known, seen(known))
+    assert made.application == full(12, kept(2, 9, removed=True), kept(3, 9))
+
+
 def test_nothing_is_taken_away_while_the_endpoint_is_being_changed() -> None:
     known = full(13, kept(2, 9))
     for elsewhere in (replace(seen(known), updating=True), endpoint(), Absent()):
