@@ -37,6 +37,8 @@ A, B = "version 1", "version 2"
         ((("serve", A, 60), ("serve", B, 50), ("serve", A, 40), ("serve", B, 30)), "serve", {}, 2),
         # Of tags those of another version are another matter, and of calls those of other kinds.
         ((("tag", A, 60), ("tag", B, 50), ("tag", A, 40), ("tag", B, 30)), "tag", {}, 1),
+        ((("tag", A, 60), ("tag", A, 40), ("tag", B, 30), ("tag", A, 9)), "tag", {}, 2),
+        ((("tag", B, 60), ("tag", B, 40), ("tag", B, 30), ("tag", A, 9)), "tag", {}, 0),
         ((("serve", A, 60), ("alias", A, 40)), "alias", {}, 0),
         ((("alias", A, 60), ("serve", A, 40), ("alias", A, 30)), "alias", {}, 1),
         # What was sent before the window is known, and is no repetition in it.
