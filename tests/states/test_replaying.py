@@ -11,7 +11,7 @@ from policies.rollout import Rollout
 from policies.verdict import Outcome
 from states.machine import State, Trigger
 from states.plan import Event
-from states.release import Release, Spec
+from states.release import Release
 from states.replaying import (
     FAILING,
     MASKED,
@@ -21,6 +21,7 @@ from states.replaying import (
     unproven,
     unreplayed,
 )
+from states.spec import Spec
 from states.world import Endpoint
 from tests.states.records import (
     PINNED,
