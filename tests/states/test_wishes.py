@@ -356,6 +356,10 @@ def test_a_tag_that_was_sent_a_moment_ago_keeps_no_other_waiting() -> None:
     sent = Attempt(kind="tag", target=MARK.target, at=START, outcome="done")
     known = replace(GONE_HOME, attempts=(sent,))
     assert wished(known, RESTING, versions=tagged()) == (LEFT,)
+    # Nor does one that the registry does not take.
+    often = tuple(replace(sent, at=START - timedelta(seconds=ago)) for ago in (300, 200, 100))
+    known = replace(GONE_HOME, attempts=often)
+    assert wished(known, RESTING, versions=tagged()) == (LEFT,)
 
 
 def test_before_adoption_nothing_is_sent_to_the_endpoint_nor_to_the_registry() -> None:
