@@ -271,7 +271,7 @@ def test_a_proof_is_of_windows_of_its_step_and_source_and_of_guards_that_decide(
     # All of them were folded for harm, whatever step they are of.
     parts = [replace(clean, comparable=False), replace(clean, step=2), clean]
     start = Standing.start((ERRORS, observed, other))
-    assert climb.standing == start.after_all([*parts, replace(clean, source="metrics")])
+    assert climb.standing == start.after(*parts, replace(clean, source="metrics"))
 
 
 def test_the_guard_that_is_short_is_the_farthest_from_its_proof() -> None:
