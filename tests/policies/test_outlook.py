@@ -14,7 +14,7 @@ from policies.guards import LATENCY, ErrorGuard, Guards, measures
 from policies.judge import no_worse
 from policies.outlook import FARTHEST, missing, requests_needed
 from policies.sequential import STAKES, safety_after, safety_gains, safety_wealth
-from policies.wealth import Values, binary
+from policies.wealth import Values, binary, rate_of
 from tests.policies.counts import (
     GUARDS,
     HISTORY,
@@ -132,8 +132,10 @@ def test_without_an_error_a_step_needs_as_many_requests_as_the_study_has(
     ]
     assert wealths[0] < 20 <= wealths[1]
     question = errors_by().safety(weight)
-    assert requests_needed(question, weight) == clean
-    assert requests_needed(question, weight, question.unproven(weight)) == clean
+    for begun in (None, question.unproven(weight)):
+        found = requests_needed(question, weight, begun)
+        assert found == clean
+        assert isinstance(found, int), "told in whole ones"
 
 
 @pytest.mark.parametrize("guard", ["errors", "latency", "answers", "tokens"])
@@ -150,6 +152,31 @@ def test_the_requests_foretold_are_the_first_that_would_show_it(guard: str, weig
         pair = times(ours, requests), times(theirs, requests)
         evidence.append(safety_after(question.comparison, begun, pair).evidence)
     assert evidence[0] < OPENS <= evidence[1]
+
+
+@pytest.mark.parametrize("left", [0, 1, 2, 3])
+def test_a_proof_that_is_all_but_shown_needs_its_last_requests(left: int) -> None:
+    """Six bets that together lack what the last of so many clean requests wins at the least."""
+    question = errors_by().safety(50)
+    gains = safety_gains(question.comparison, 0.0, question.likely(50))
+    begun = question.unproven(50)
+    short = [log(20 / 6) - (left - 0.5) * gain for gain in gains]
+    assert requests_needed(question, 50, replace(begun, bets=tuple(short))) == left
+
+
+def test_before_the_first_block_stables_past_says_what_its_rate_is_taken_for() -> None:
+    """From one error in twenty on that is where bets are centred, by formula (1)."""
+    likely = rate_of(0.08, 1.0)
+    question = replace(errors_by().safety(5), expected=(likely, likely), known=True)
+    begun = question.unproven(5)
+    gains = safety_gains(question.comparison, 0.08, question.likely(5))
+
+    def evidence(requests: int) -> float:
+        won = zip(begun.bets, gains, strict=True)
+        return log(fsum(exp(had + requests * gain) for had, gain in won))
+
+    first = next(number for number in range(1, 10_000) if evidence(number) >= OPENS)
+    assert requests_needed(question, 5) == first
 
 
 def test_a_proof_goes_on_from_what_it_has_come_to_and_from_stables_rate_as_learnt() -> None:
