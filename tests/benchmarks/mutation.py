@@ -1,10 +1,11 @@
 """How much of what `policies/` and `states/` say is held by a test: `make mutate`.
 
-Every statement is changed in small ways, one at a time (mutmut), and the tests of the two rooms are
-run on each change. A change that no test notices is a survivor; all of them are listed, with the
+Every statement is changed in small ways, one at a time (mutmut), and the tests are run on each
+change. A change that no test notices is a survivor; all of them are listed, with the
 score, in build/bench/mutation.json. Changes that only touch the words of a sentence are counted
 apart: a wrong word misleads a reader, a wrong number users. Each room is changed in a copy of its
-own: what can be changed is slow, and every test of `states/` judges by `policies/`.
+own, and its own tests are run: what can be changed is slow, and every test of `states/` judges by
+`policies/`. What only the tests of another room would notice counts as a survivor.
 With `--sample N`, only so many are tried, drawn at random, and the score is told with what it is at
 least.
 """
@@ -31,6 +32,7 @@ TRY = (str(MUTMUT), "run", "--max-children", "2")
 ROOMS = {name: ROOT / "build/mutation" / name for name in ("policies", "states")}
 """Each room, and the copy in which it is changed."""
 SOURCES = 'source_paths = ["policies", "states"]'
+TESTS = 'test_selection = ["tests/policies", "tests/states"]'
 PARTS = ("controller", "deploy", "policies", "states", "tests", "README.md")
 CAUGHT = ("killed", "timeout", "segfault", "suspicious")
 """What the tests noticed: a change that never ends, or crashes, is noticed too."""
@@ -42,9 +44,13 @@ def prepare(room: str, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert settings.count(SOURCES) == 1, SOURCES
-    only = f'source_paths = ["{room}"]'
-    (folder / "pyproject.toml").write_text(settings.replace(SOURCES, only), encoding="utf-8")
+    for whole, only in (
+        (SOURCES, f'source_paths = ["{room}"]'),
+        (TESTS, f'test_selection = ["tests/{room}"]'),
+    ):
+        assert settings.count(whole) == 1, whole
+        settings = settings.replace(whole, only)
+    (folder / "pyproject.toml").write_text(settings, encoding="utf-8")
     for part in PARTS:
         (folder / part).symlink_to(ROOT / part)
 
