@@ -1,6 +1,5 @@
 """One look made by hand: a record, what is seen of the endpoint, and what is said of both."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -54,5 +53,4 @@ def event(
 ) -> Event:
     """An event, whole."""
     key = (release.version, release.attempt) if release else None
-    told: Mapping[str, object] = fields
-    return Event(name=name, release=key, level=level, because=because, fields=told)  # type: ignore[arg-type]
+    return Event(name=name, release=key, level=level, because=because, fields=fields)  # type: ignore[arg-type]

@@ -9,6 +9,9 @@ from tests.states.story import MODEL, serving
 V1, V2 = "rag_chatbot-v1", "rag_chatbot-v2"
 WANTED = serving(v1=95, v2=5)
 OTHER = "main.other.model"
+MOVED = (
+    f"{V1} serves version 1 of {OTHER} instead of version 1 of {MODEL} and has 94 % instead of 95 %"
+)
 
 
 def at(name: str, model: str = MODEL, version: str = "1", weight: int = 95) -> Serving:
@@ -41,10 +44,7 @@ def at(name: str, model: str = MODEL, version: str = "1", weight: int = 95) -> S
         ),
         (
             at(V1, model=OTHER, weight=94),
-            (
-                f"{V1} serves version 1 of {OTHER} instead of version 1 of {MODEL} and has 94 % "
-                "instead of 95 %",
-            ),
+            (MOVED,),
         ),
     ],
 )
@@ -74,9 +74,6 @@ def test_an_answer_names_a_change_by_its_number_and_all_its_lines() -> None:
     change = Change(number=3, registry=("c",), alias=("b",), endpoint=("a", "z"))
     assert change.difference == ("a", "z", "b", "c")
     assert change.key == "3: a; z; b; c"
-    words = (
-        "it was deleted",
-        "it was deleted, and made anew",
-        "AI Gateway's fallback is on, which hides a version's errors",
-    )
-    assert (GONE, ANEW, FALLBACK) == words
+    assert GONE == "it was deleted"
+    assert ANEW == "it was deleted, and made anew"
+    assert FALLBACK == "AI Gateway's fallback is on, which hides a version's errors"

@@ -39,7 +39,12 @@ THEIRS = Serving({"theirs": Share(model="main.other.model", version="4", weight=
 ALONE = replace(PINNED, baseline=None, incumbent=None)
 FIRST = candidate(state=State.ROLLED_BACK, pinned=ALONE, because="it did not start")
 CHANGED = Change(number=1, endpoint=("something",))
-MISPLACED = (shown(HALVES, updating=True), shown(HOME), None, Absent())
+MISPLACED = (
+    shown(HALVES, updating=True),
+    shown(HALVES, updating=True, ready=NOBODY),
+    shown(HOME),
+    None,
+)
 """Looks at an endpoint that is to serve both halves, and of which that cannot be said."""
 
 
@@ -114,7 +119,7 @@ def test_a_release_is_overdue_from_its_deadline_on() -> None:
     ],
 )
 def test_only_what_is_provisioned_and_smaller_than_asked_is_undersized(
-    state: State, size: Size | None, room: dict[str, int], small: bool
+    state: State, size: Size | None, room: dict[str, int], *, small: bool
 ) -> None:
     made = candidate(state=state, pinned=replace(PINNED, size=size))
     assert undersized(turn(record(made), shown(HOME, concurrency=room))) is small
@@ -155,7 +160,7 @@ def test_evidence_is_cut_where_the_look_ended_that_settles_it_else_where_it_was_
     ],
 )
 def test_a_rollback_wants_off_the_endpoint_what_never_came_to_serve(
-    state: State, removed: bool
+    state: State, *, removed: bool
 ) -> None:
     release = candidate(state=state, step=1, shut=True, hold="held", needs_person=True, tagged=True)
     look = turn(record(release), shown(HOME))
@@ -258,6 +263,10 @@ def test_who_is_not_home_is_told_of_louder_each_time(minutes: float, passed: str
     assert look.events == [event("release.held", late, why, "error")]
 
 
+DOWN = (
+    f"version 1 has 100 % of users, and is not ready on {NAME}: mend it, or give the users "
+    "another version by hand"
+)
 LATE = replace(HOMEWARD, in_state=timedelta(minutes=12))
 
 
@@ -274,8 +283,7 @@ LATE = replace(HOMEWARD, in_state=timedelta(minutes=12))
             shown(HOME, ready=frozenset({V2})),
             "1",
             {},
-            f"version 1 has 100 % of users, and is not ready on {NAME}: mend it, or give the "
-            "users another version by hand",
+            DOWN,
         ),
         (
             shown(HOME),
@@ -315,6 +323,10 @@ def test_a_change_by_others_beside_the_way_home_is_told_itself() -> None:
         assert (told.name, told.level) == ("release.held", "error")
 
 
+ASTRAY = (
+    "alias production still names version 2, which has no users: point it where its readers "
+    "should look"
+)
 NOWHERE = "there is nothing to go back to: register a mended version"
 
 
@@ -326,8 +338,7 @@ NOWHERE = "there is nothing to go back to: register a mended version"
         (
             Absent(),
             "2",
-            "; alias production still names version 2, which has no users: point it where its "
-            "readers should look",
+            f"; {ASTRAY}",
         ),
     ],
 )
@@ -387,7 +398,7 @@ def test_on_the_way_home_no_entity_is_asked_for_that_is_gone() -> None:
         (shown(serving(v1=99, v2=1)), {"asked": "something else", "asked_over": 7}),
         (None, {}),
     ):
-        disputed = replace(begun, **facts)  # type: ignore[arg-type]
+        disputed = replace(begun, **facts)
         assert coming(disputed, endpoint).application == disputed
 
 

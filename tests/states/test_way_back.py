@@ -22,6 +22,12 @@ BOTH = (version(1), version(2))
 GONE = "version 1 was deleted from the registry: it could not be started again"
 
 
+SMALL = (
+    "100 % of the last hour's peak is 7.5 requests in flight, and version 1 is provisioned for 4: "
+    "give it more concurrency, or wait for less traffic"
+)
+
+
 def noted(application: Application, endpoint: Endpoint | Absent | None, **facts: object) -> Turn:
     look = turn(application, endpoint, **({"versions": BOTH} | facts))
     note_way_back(look)
@@ -42,8 +48,7 @@ def noted(application: Application, endpoint: Endpoint | Absent | None, **facts:
         (
             shown(SERVED, concurrency={V1: 4, V2: 400}),
             {"peak_concurrency": 7.5},
-            "100 % of the last hour's peak is 7.5 requests in flight, and version 1 is provisioned "
-            "for 4: give it more concurrency, or wait for less traffic",
+            SMALL,
         ),
     ],
 )
