@@ -268,6 +268,17 @@ def test_it_goes_on_once_it_was_put_back() -> None:
 
 
 @pytest.mark.parametrize(
+    ("facts", "alias"), [({}, "1"), ({"spec": replace(SPEC, alias=None)}, "7")]
+)
+def test_what_was_held_goes_on_once_all_is_as_it_should_be(
+    facts: dict[str, object], alias: str
+) -> None:
+    look = looked(replace(LEFT, hold="something", **facts), shown(SERVED), alias=alias)  # type: ignore[arg-type]
+    assert look.application.hold is None
+    assert look.events == [event("release.freed", CANARY, "no longer: something")]
+
+
+@pytest.mark.parametrize(
     ("facts", "endpoint", "alias", "followed"),
     [
         ({}, shown(SERVED), "1", {"serve", "gateway", "alias"}),
