@@ -271,6 +271,8 @@ def test_that_it_is_gone_is_told_once_and_by_whom(
     assert made.events == [event("staging.removed", ON, because, level, endpoint=STAGING)]
     again = seen_there(made.application, Absent())
     assert (again.application, again.events) == (made.application, [])
+    [told] = seen_there(asked(replace(ON, state=State.RETIRED)), Absent()).events
+    assert told.release == ("2", 1), "with the release that it was made for"
 
 
 LEFT_ALONE = (
