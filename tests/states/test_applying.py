@@ -274,6 +274,7 @@ def _facts(application: Application) -> dict[str, object]:
         (SENT, replace(IS_MEDIUM, config_version=7, update_failed=True), (tried(0.16),)),
         (SENT, replace(IS_MEDIUM, config_version=7, update_failed=True), (tried(5, "open"),)),
         (replace(SENT, sent=False), replace(WAS_SMALL, update_failed=True), ()),
+        (SENT, replace(WAS_SMALL, update_failed=True, failed=frozenset({"theirs"})), ()),
         (SENT, Absent(), ()),
         (SENT, WAS_SMALL, (tried(9), tried(8), tried(0.99))),
         (SENT, WAS_SMALL, (tried(9), tried(8))),
@@ -300,6 +301,7 @@ FAILS = replace(WAS_SMALL, update_failed=True)
     ("one", "endpoint", "attempts", "why"),
     [
         (SENT, FAILS, (), f"`apply` has failed: {NO_UPDATE}"),
+        (SENT, replace(FAILS, failed=frozenset({V1})), (), f"`apply` has failed: {NO_UPDATE}"),
         (SENT, FAILS, (tried(10 / 60),), f"`apply` has failed: {NO_UPDATE}"),
         (SENT, FAILS, (tried(21, "refused"),), f"`apply` has failed: {NO_UPDATE}"),
         (
@@ -377,6 +379,11 @@ def minutes(*errors: int, first: float = -4, requests: int = 1000) -> tuple[Minu
         (WATCHED, minutes(2, 0, 0, 0, 1), "3 of 5,000 requests to the endpoint failed (0.06 %)"),
         (
             WATCHED,
+            minutes(900, 900, 2, 0, 0, 0, 1, first=-6),
+            "3 of 5,000 requests to the endpoint failed (0.06 %)",
+        ),
+        (
+            replace(WATCHED, seen_at=SET_AT - BAKE),  # The clock was set, and its minutes were not.
             minutes(900, 900, 2, 0, 0, 0, 1, first=-6),
             "3 of 5,000 requests to the endpoint failed (0.06 %)",
         ),
