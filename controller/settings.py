@@ -57,8 +57,9 @@ from policies.guards import (
     widening,
 )
 from policies.rollout import WHOLE, Rollout
-from states.release import Spec
+from states.counted import Counted, Paths, Query
 from states.setup import DEADLINE, Setup
+from states.spec import Spec
 
 MODEL_PARTS = 3
 STEEPEST = 7.0
@@ -214,6 +215,17 @@ class ApplicationSettings(Strict):
         """Where a golden query's text is put, where that is configured."""
         return None if self.request.query is None else JsonPath.parse(self.request.query)
 
+    @property
+    def counted(self) -> Counted:
+        """How requests are counted."""
+        return Counted(
+            paths=Paths(**dict(self.response), session=self.request.session),
+            queries=tuple(
+                Query(name=name, sql=one.sql, counts=one.counts)
+                for name, one in self.evidence.queries.items()
+            ),
+        )
+
     def spec(self) -> Spec:
         """The part that the states decide by."""
         return Spec(
@@ -226,8 +238,7 @@ class ApplicationSettings(Strict):
             tests_table=self.tests.table if isinstance(self.tests, TestsSettings) else None,
             admission=interned(self.admission.rules()),
             staging=self.staging_endpoint,
-            queries={name: query.counts for name, query in self.evidence.queries.items()},
-            by_session=self.request.session is not None,
+            counted=interned(self.counted),
             setup=interned(
                 Setup(
                     size=self.serving.size,

@@ -1,6 +1,6 @@
 """What was counted: two arms over the same closed window, immutable once written down."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -81,22 +81,27 @@ class Arm:
         assert 0 <= self.server_errors <= self.errors <= self.requests - self.rejected, self
 
     def __add__(self, other: "Arm") -> "Arm":
-        empty = Tally()
-        return Arm(
-            requests=self.requests + other.requests,
-            errors=self.errors + other.errors,
-            server_errors=self.server_errors + other.server_errors,
-            rejected=self.rejected + other.rejected,
-            tallies={
-                name: self.tallies.get(name, empty) + other.tallies.get(name, empty)
-                for name in sorted({*self.tallies, *other.tallies})
-            },
-        )
+        return summed((self, other))
 
     @property
     def rate(self) -> float:
         """Share of requests that went wrong, from 0 to 1; no request is no error."""
         return self.errors / self.requests if self.requests else 0.0
+
+
+def summed(arms: Sequence[Arm]) -> Arm:
+    """The counts of several windows together."""
+    tallies: dict[str, Tally] = {}
+    for arm in arms:
+        for name, tally in arm.tallies.items():
+            tallies[name] = tallies[name] + tally if name in tallies else tally
+    return Arm(
+        requests=sum(arm.requests for arm in arms),
+        errors=sum(arm.errors for arm in arms),
+        server_errors=sum(arm.server_errors for arm in arms),
+        rejected=sum(arm.rejected for arm in arms),
+        tallies=dict(sorted(tallies.items())),
+    )
 
 
 NOTHING = Arm(requests=0, errors=0, server_errors=0)
@@ -182,7 +187,5 @@ def total(blocks: Iterable[Block]) -> Pair:
     Rates pooled over different weights mix times of day with versions (Simpson), so the tests
     work block by block.
     """
-    candidate, stable = NOTHING, NOTHING
-    for block in blocks:
-        candidate, stable = candidate + block.candidate, stable + block.stable
-    return candidate, stable
+    blocks = tuple(blocks)
+    return summed([one.candidate for one in blocks]), summed([one.stable for one in blocks])

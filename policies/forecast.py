@@ -13,7 +13,7 @@ from policies.outlook import requests_needed
 from policies.prospect import Traffic, failure_found, smallest_regression
 from policies.rollout import WHOLE, Rollout
 from policies.wealth import rate_of
-from policies.words import duration
+from policies.words import amount, duration
 
 AWAKE, AUTO_STOP = timedelta(minutes=1), timedelta(minutes=10)
 """What a statement is taken to keep a warehouse busy for, and how long it then stays awake."""
@@ -125,7 +125,7 @@ def pin(
         return rollout, "the configured steps compare nothing"
     if requests_per_second is None:
         return rollout, "the endpoint's traffic was not seen: steps as configured"
-    seen, limit = f"{requests_per_second:.3g} requests/s", duration(rollout.patience)
+    seen, limit = f"{amount(requests_per_second)} requests/s", duration(rollout.patience)
     late = f" and {duration(lag)} of lag" if lag else ""
     times = {step: slowest(criteria, step, requests_per_second)[0] for step in compared}
     kept = [

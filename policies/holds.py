@@ -14,7 +14,7 @@ from policies.guards import PEACE, CapacityGuard, ErrorGuard
 from policies.onearm import excess
 from policies.sequential import Comparison, harm
 from policies.wealth import Values, binary
-from policies.words import percent
+from policies.words import amount, percent
 
 LATELY = timedelta(minutes=15)
 """How far back is looked: an outage that is over, and a queue that has room again, hold nothing."""
@@ -89,7 +89,7 @@ def crowded(
     if wanted <= ROOM * concurrency:
         return None
     return (
-        f"{weight} % of the last hour's peak is {wanted:.3g} requests in flight, and {version} "
+        f"{weight} % of the last hour's peak is {amount(wanted)} requests in flight, and {version} "
         f"is provisioned for {concurrency}: give it more concurrency, or wait for less traffic"
     )
 

@@ -29,7 +29,7 @@ def harmful(
     errors of before are known.
     The guard that adds most to the average is named; so is any other that would do alone.
     """
-    standing = Standing.start(criteria, before).after_all(blocks)
+    standing = Standing.start(criteria, before).after(*blocks)
     return verdict_of(standing, blocks)
 
 
@@ -37,7 +37,7 @@ def leaning(
     criteria: Sequence[Criterion], blocks: tuple[Block, ...], before: Fuse | None = None
 ) -> bool:
     """Whether the evidence of harm is too strong to open a step, though too weak to close it."""
-    return Standing.start(criteria, before).after_all(blocks).evidence() > LEANS
+    return Standing.start(criteria, before).after(*blocks).evidence() > LEANS
 
 
 def verdict_of(standing: Standing, blocks: tuple[Block, ...]) -> Verdict | None:

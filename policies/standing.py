@@ -4,9 +4,8 @@ Each block is folded in once. Folding on from any point gives bit for bit what f
 anew gives, so whoever keeps a standing keeps nothing but time.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 
 from policies.bounds import FALSE_ROLLBACK
 from policies.criterion import Criterion, Observed
@@ -40,19 +39,16 @@ class Standing:
         positions = {one.guard: _before(one) for one in deciding}
         return cls(criteria=deciding, before=before, positions=positions)
 
-    def after(self, block: Block) -> "Standing":
-        """With one more block."""
+    def after(self, *blocks: Block) -> "Standing":
+        """With more blocks."""
         positions = dict(self.positions)
-        for one in self.criteria:
-            if one.source == block.source:
-                at = positions[one.guard]
-                after = self._unaccompanied if block.whole else _compared
-                positions[one.guard] = after(one, at, block)
+        for block in blocks:
+            for one in self.criteria:
+                if one.source == block.source:
+                    at = positions[one.guard]
+                    after = self._unaccompanied if block.whole else _compared
+                    positions[one.guard] = after(one, at, block)
         return replace(self, positions=positions)
-
-    def after_all(self, blocks: Iterable[Block]) -> "Standing":
-        """With several more blocks."""
-        return reduce(Standing.after, blocks, self)
 
     def clues(self) -> list[Clue]:
         """Every e-process of the release, with its part of the one budget."""

@@ -25,5 +25,5 @@ def points(share: float) -> str:
 
 
 def amount(value: float) -> str:
-    """A mean as people read it: in ones from a hundred on, else to three digits."""
+    """A mean or a pace as people read it: in ones from a hundred on, else to three digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits

@@ -240,7 +240,7 @@ def _pinned(turn: Turn, release: Release) -> tuple[Release, str]:
     assert turn.endpoint is not None, "checked by go_on"
     assert release.pinned is not None, "a live release has a pinned plan"
     found = sources(turn.application, turn.endpoint, labelled=turn.world.labelled)
-    dispersion = 1.0 if turn.application.spec.by_session else clusters(turn.application.minutes)
+    dispersion = 1.0 if turn.application.counted.by_session else clusters(turn.application.minutes)
     judged = pin_guards(release, found, dispersion)
     planned = release.pinned
     pace = pace_of(turn.application, turn.world, release.history)

@@ -255,6 +255,7 @@ def _admit(turn: Turn, release: Release, because: str) -> None:
         incumbent=application.incumbent if application.incumbent != release.version else None,
         rollout=rollout,
         guards=spec.guards,
+        counted=spec.counted,
         tests=spec.tests,
         tests_table=spec.tests_table,
         max_lag=spec.max_lag,

@@ -34,9 +34,10 @@ def sources(application: Application, endpoint: Endpoint, *, labelled: bool) -> 
     """
     spec, found = application.spec, dict[str, str]()
     table = TABLE if endpoint.inference_table else None
-    queries = {counts: f"query:{name}" for name, counts in spec.queries.items()}
-    errors = (METRICS if labelled else None) or queries.get("errors") or table
-    latency = queries.get("latency") or table
+    queries = application.counted.queries
+    brought = {one.counts: f"query:{one.name}" for one in queries}
+    errors = (METRICS if labelled else None) or brought.get("errors") or table
+    latency = brought.get("latency") or table
     for guard, source in ((ERRORS, errors), (LATENCY, latency)):
         if source:
             found[guard] = source
@@ -44,8 +45,7 @@ def sources(application: Application, endpoint: Endpoint, *, labelled: bool) -> 
         found |= {"answers": table, "tokens": table, CAPACITY: table}
     if table and spec.guards.length is not None:
         found |= {SHORTER: table, LONGER: table}
-    scores = [name for name, counts in spec.queries.items() if counts == "score"]
-    return found | {name: f"query:{name}" for name in scores}
+    return found | {one.name: f"query:{one.name}" for one in queries if one.counts == "score"}
 
 
 def pin_guards(release: Release, found: Mapping[str, str], dispersion: float) -> Release:

@@ -81,7 +81,7 @@ def _watched(guard: Criterion, own: Sequence[Block]) -> Look:
 
 def _harm(bench: Bench, blocks: Sequence[Block]) -> Look:
     """The one budget of all guards, as long as stable is there to be compared with."""
-    evidence = Standing.start(bench.criteria).after_all(blocks).evidence()
+    evidence = Standing.start(bench.criteria).after(*blocks).evidence()
     because = f"evidence {odds(evidence)} of {odds(CLOSES)} that closes the gate"
     return {"guard": "harm", "verdict": None, "observe": False, "because": because}
 

@@ -8,6 +8,7 @@ from policies.golden import GoldenQuery
 from policies.guards import Guards
 from policies.replay import Replay
 from policies.rollout import Rollout
+from states.counted import Counted
 from states.world import Size
 
 
@@ -23,6 +24,8 @@ class Pinned:
     """How big its entity is to be, where the endpoint does not have it yet."""
     rollout: Rollout
     guards: Guards
+    counted: Counted | None = None
+    """None of a plan from before it was pinned: as the configuration says today, then."""
     tests: tuple[GoldenQuery, ...]
     max_lag: timedelta
     provisioning_deadline: timedelta

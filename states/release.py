@@ -5,20 +5,20 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from policies.admission import Rules
 from policies.evidence import Block, Measure
 from policies.fuse import Fuse, Minute
-from policies.golden import GoldenQuery, Round
-from policies.guards import Guards, History
-from policies.replay import Replay, Replayed
-from policies.rollout import Rollout
+from policies.golden import Round
+from policies.guards import History
+from policies.replay import Replayed
 from states.attempt import Attempt
 from states.consent import Signs, Verb, Word
+from states.counted import Counted
 from states.difference import Answer, Change
 from states.machine import State
 from states.pinned import Pinned
-from states.setup import DEADLINE, Setup, Upkeep, Wish
+from states.setup import Upkeep, Wish
 from states.span import Span
+from states.spec import Spec
 from states.staged import Staged
 from states.world import Serving
 
@@ -31,35 +31,6 @@ class Order(StrEnum):
     RUN = "run"
     PAUSE = "pause"
     ABORT = "abort"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Spec:
-    """What the configuration says of an application, today."""
-
-    model: str
-    endpoint: str
-    alias: str | None = "production"
-    rollout: Rollout = field(default_factory=Rollout)
-    guards: Guards = field(default_factory=Guards)
-    tests: tuple[GoldenQuery, ...] = ()
-    tests_table: str | None = None
-    admission: Rules = field(default_factory=Rules)
-    queries: Mapping[str, str] = field(default_factory=dict)
-    """Configured queries by name, and what each counts: errors, latency or score."""
-    by_session: bool = False
-    """Of a session's requests in a window only the first counts, so that its retries are none."""
-    staging: str | None = None
-    """The endpoint on which a version is tested first; None: on the production endpoint alone."""
-    setup: Setup = field(default_factory=Setup)
-    environment_declared: bool = False
-    """`serving.environment` was stated: a full-state PUT cannot lose variables unknowingly."""
-    evidence_every: timedelta = timedelta(minutes=5)
-    max_lag: timedelta = timedelta(minutes=90)
-    """Older than this, the counting source is broken: Databricks promises an hour."""
-    provisioning_deadline: timedelta = DEADLINE
-    testing_deadline: timedelta = DEADLINE
-    replay: Replay | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -270,6 +241,13 @@ class Application:
     def foremost(self) -> Release | None:
         """The live release, else the newest of the version that serves."""
         return self.live or self.newest(self.incumbent)
+
+    @property
+    def counted(self) -> Counted:
+        """How its requests are counted: as pinned with the live release, else as configured."""
+        plan = self.live.pinned if self.live is not None else None
+        pinned = plan.counted if plan is not None else None
+        return pinned or self.spec.counted
 
     @property
     def going_home(self) -> bool:

@@ -3,7 +3,6 @@
 from functools import partial
 
 from controller.console.findings import Section
-from controller.daemon.building import paths
 from controller.settings import ApplicationSettings
 from controller.workspace.checks import Answers, Checks
 from policies.words import percent
@@ -21,7 +20,7 @@ def examine(
     checks: Checks, settings: ApplicationSettings, table: str, says: Section, remedy: str
 ) -> None:
     """Say what one day's answers have at the paths of the configuration, and how many streamed."""
-    look = partial(checks.answers, table, paths(settings))
+    look = partial(checks.answers, table, settings.counted.paths)
     found = says.look("answers", look, remedy, warns=True)
     if found is None:
         return

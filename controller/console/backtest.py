@@ -24,7 +24,8 @@ from policies.evidence import Arm, Block, Measure, Pair
 from policies.guards import LATENCY, measures
 from policies.rollout import WHOLE
 from policies.splitting import HARMS, Draw, Harm, binomial, split, worsened
-from states.release import Release, Spec
+from states.release import Release
+from states.spec import Spec
 
 LIMITS = (
     "what was rejected, or not logged, was not counted; bursts and drift are kept as they were",

@@ -39,7 +39,7 @@ TABLE_LAG_S = 2.0
 """Age at which a row of the inference table shows; Databricks' may be an hour."""
 USERS_PER_S = 120
 PATIENCE_S = 90.0
-"""Longest wait for one thing of the story to happen."""
+"""Longest wait for the next move of the story."""
 EXPECTED = {
     "1": (State.CANARY, State.PRODUCTION),
     "2": (State.CANARY, State.PRODUCTION),
@@ -154,6 +154,7 @@ class Demo:
         self._parts = Parts(self._folder, self._interrupts)
         self._read = 0
         self._lines: list[Line] = []
+        self._moved = self._begun
 
     def run(self) -> int:
         """Show it; 0 only if every version went where it must and no other user was harmed."""
@@ -263,9 +264,9 @@ class Demo:
             raise DemoFailed(f"version {version} was not registered: {answer.get('error')}")
 
     def _await(self, happened: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+        self._moved = time.monotonic()
         while not happened():
-            if time.monotonic() > deadline:
+            if time.monotonic() > self._moved + PATIENCE_S:
                 raise DemoFailed(f"{what}: nothing came of it in {PATIENCE_S:g} s")
             self._parts.check()
             time.sleep(0.1)  # this process only watches: there is no clock to move
@@ -288,6 +289,7 @@ class Demo:
         event, because = line["event"], line.get("because", "")
         match event:
             case "release.transition":
+                self._moved = time.monotonic()
                 said = f"{line['from_state']} → [bold]{line['to_state']}[/]"
                 if line["to_state"] == "Canary":
                     said = f"[bold]Canary {line['weight']} %[/]"

@@ -4,7 +4,8 @@ from policies.blindness import named
 from policies.guards import CAPACITY, LENGTH, LONGER, SHORTER, TOKENS, Guard, Guards
 from policies.words import percent, points
 from states.judging import sources
-from states.release import Application, Spec
+from states.release import Application
+from states.spec import Spec
 from states.world import Endpoint, Serving
 
 _USUAL = Endpoint(serving=Serving(), inference_table="as by default")

@@ -25,7 +25,7 @@ from policies import guards
 from policies.admission import Rules
 from policies.replay import Margins, Replay
 from policies.rollout import Rollout
-from states.release import Spec
+from states.spec import Spec
 
 STANDS_FOR: Mapping[type, type] = {
     judging.RolloutSettings: Rollout,

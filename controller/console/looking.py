@@ -8,7 +8,6 @@ from controller.console.reading import own
 from controller.settings import ApplicationSettings, ProcessSettings, SettingsError
 from controller.workspace.client import connect
 from controller.workspace.examples import Examples
-from controller.workspace.inference import Paths
 from controller.workspace.serving import Endpoints
 from states.examples import Wanted
 from states.release import Application
@@ -41,6 +40,5 @@ def looked_up(told: Account, settings: ApplicationSettings, process: ProcessSett
         since=datetime.fromisoformat(since),
         slow_ms=told.slow_ms,
     )
-    paths = Paths(**dict(settings.response), session=settings.request.session)
-    found = Examples(client, process.warehouse, paths).look(application, wanted)
+    found = Examples(client, process.warehouse).look(application, wanted)
     return replace(told, found=found)

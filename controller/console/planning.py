@@ -21,7 +21,7 @@ from policies.forecast import AUTO_STOP, AWAKE, Forecast, StepForecast, forecast
 from policies.guards import CAPACITY, History, measures
 from policies.prospect import Traffic
 from policies.rollout import WHOLE
-from policies.words import duration, percent
+from policies.words import amount, duration, percent
 from states.judging import sources
 from states.release import Application
 from states.world import Absent, Endpoint, Serving
@@ -213,10 +213,14 @@ def _traffic(known: Known, given: Given) -> tuple[Traffic, list[str]]:
     pace = given.requests_per_second
     if pace is None and known.requests_per_second:
         pace = known.requests_per_second
-        assumed.append(f"traffic goes on at the {pace:.3g} requests/s that the metrics saw lately")
+        assumed.append(
+            f"traffic goes on at the {amount(pace)} requests/s that the metrics saw lately"
+        )
     if pace is None and past is not None and past.requests:
         pace = past.requests / DAY_S
-        assumed.append(f"the metrics saw no request: stable's last day had {pace:.3g} requests/s")
+        assumed.append(
+            f"the metrics saw no request: stable's last day had {amount(pace)} requests/s"
+        )
     if pace is None:
         pace = 0.0
         assumed.append("no request was seen: say --rps if there will be some")

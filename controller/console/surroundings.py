@@ -6,7 +6,6 @@ from typing import Self
 from databricks.sdk import WorkspaceClient
 
 from controller.console.planning import Known
-from controller.daemon.building import paths
 from controller.settings import ApplicationSettings, ProcessSettings
 from controller.workspace.client import connect
 from controller.workspace.errors import Unconfigured, WorkspaceError
@@ -73,7 +72,7 @@ class Surroundings:
                     endpoint=settings.endpoint,
                     stable_entity=stable[0],
                     application=name,
-                    paths=paths(settings),
+                    paths=settings.counted.paths,
                 )
             except WorkspaceError as error:
                 troubles.append(str(error))

@@ -14,7 +14,7 @@ from controller.record.redaction import printable
 from policies.backtest import End
 from policies.forecast import Forecast, StepForecast
 from policies.rollout import WHOLE
-from policies.words import duration, percent, points
+from policies.words import amount, duration, percent, points
 
 WIDE = 120
 """Columns that a table may take where no terminal sets a limit."""
@@ -23,7 +23,7 @@ WIDE = 120
 def show_plan(console: Console, plan: Plan) -> None:
     """Print what a release would take, find and cost."""
     told, traffic = plan.forecast, plan.traffic
-    at = f"at {traffic.requests_per_second:.3g} requests/s and {duration(traffic.lag)} of lag"
+    at = f"at {amount(traffic.requests_per_second)} requests/s and {duration(traffic.lag)} of lag"
     title = Text(printable(plan.application), style="bold")
     _say(console, title.append(f"  {printable(plan.endpoint)}, {at}", style="not bold"))
     _say(console, f"  judged: {judged_by(plan) or 'nothing'}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 
 from controller.daemon.act import Actor
 from controller.daemon.backoff import Backoff
@@ -26,7 +26,7 @@ from controller.settings import ApplicationSettings, ProcessSettings
 from controller.workspace import serving
 from controller.workspace.client import connect
 from controller.workspace.examples import Examples
-from controller.workspace.inference import InferenceTable, Paths
+from controller.workspace.inference import InferenceTable
 from controller.workspace.listing import Listing
 from controller.workspace.metrics import Traffic
 from controller.workspace.probes import Probes, ResponsePaths
@@ -75,7 +75,7 @@ class Shared:
             partial(self.instruments.called, "read"),
             partial(self.instruments.called, "write"),
         )
-        self.examples = cache(partial(Examples, self.client, warehouse))
+        self.examples = Examples(self.client, warehouse)
 
 
 def passes_of(  # noqa: PLR0913, PLR0917 - what passes are made of
@@ -110,16 +110,15 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
     found = settings.response
     response = interned(ResponsePaths.read(found.answer, found.sources, found.tokens))
     probes = Probes(shared.client, settings.endpoint, name, response=response)
-    traffic, counted = shared.traffic, paths(settings)
-    queries, inputs = settings.evidence.queries, partial(registry.inputs, settings.model)
+    traffic, inputs = shared.traffic, partial(registry.inputs, settings.model)
     leaps = Leaps(steady)
     observer = Observer(
         endpoints=endpoints,
         registry=registry,
         probes=probes,
         traffic=traffic,
-        collector=Collector(table, probes, traffic, store.now, counted, queries, inputs),
-        past=Past(table, counted),
+        collector=Collector(table, probes, traffic, store.now, inputs),
+        past=Past(table),
         replayer=Replayer(shared.recorded, Replays(probes, name, response)),
         poll=process.poll,
         tables=GoldenReader(
@@ -144,13 +143,9 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         staging=_staging(settings),
         counted=shared.wrote,
     )
-    examples = shared.examples(counted)
-    return Pass(name, settings.spec(), store, printer, observer, actor, leaps, tenure, examples)
-
-
-def paths(settings: ApplicationSettings) -> Paths:
-    """Where SQL finds what is counted of requests and responses."""
-    return interned(Paths(**dict(settings.response), session=settings.request.session))
+    return Pass(
+        name, settings.spec(), store, printer, observer, actor, leaps, tenure, shared.examples
+    )
 
 
 def _serving(settings: ApplicationSettings) -> serving.ServingSettings:

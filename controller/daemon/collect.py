@@ -10,8 +10,8 @@ on an endpoint that has no users: once a probe's row from after the bake has arr
 probes are seen to arrive, the table is asked every half hour all the same.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -31,13 +31,14 @@ from controller.daemon.windows import (
     stretch,
 )
 from controller.workspace.errors import Refused, WorkspaceError
-from controller.workspace.inference import Answer, Ask, Paths, QueryAsk, Window
+from controller.workspace.inference import Answer, Ask, QueryAsk, Window
 from controller.workspace.inputs import Inputs, unknown
 from controller.workspace.markers import marker
 from controller.workspace.metrics import EntityMinute
 from policies.evidence import Block
 from policies.fuse import Minute
 from policies.golden import GoldenQuery
+from states.counted import Query
 from states.machine import State
 from states.release import Application, Release
 from states.world import Endpoint, Evidence
@@ -80,18 +81,6 @@ class Metrics(Protocol):
 
     def minutes_by_entity(self, endpoint: str) -> tuple[EntityMinute, ...]:
         """Those whose labels name the served entities, oldest first."""
-
-
-class Query(Protocol):
-    """A configured query, as the settings have it."""
-
-    @property
-    def sql(self) -> str:
-        """One SELECT."""
-
-    @property
-    def counts(self) -> str:
-        """Errors, latency or score."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +130,6 @@ class Collector:
     metrics: Metrics
     clock: Callable[[], datetime]
     """The store's clock: how far the warehouse's is ahead of it is measured at each look."""
-    paths: Paths = Paths()  # noqa: RUF009 - immutable
-    queries: Mapping[str, Query] = field(default_factory=dict)
     inputs: Callable[[str], Inputs | None] = unknown
     """By version of the model, what its signature takes, as far as it is known."""
     offset: timedelta | None = None
@@ -229,14 +216,12 @@ class Collector:
 
     def _asked(self, look: _Look, sources: set[str]) -> Evidence:
         """What the warehouse says, or why it says nothing."""
-        gone = sorted(
-            name
-            for source in sources
-            if (name := source.removeprefix(QUERY)) != source and name not in self.queries
-        )
+        known = {QUERY + one.name for one in look.application.counted.queries}
+        gone = sorted(one for one in sources - known if one.startswith(QUERY))
         trouble: str | None = None
         if gone:
-            trouble = f"query {gone[0]} is not in evidence.queries any more: put it back"
+            name = gone[0].removeprefix(QUERY)
+            trouble = f"query {name} is not in evidence.queries any more: put it back"
         try:
             found = self._look(look, sources)
         except WorkspaceError as error:
@@ -271,6 +256,7 @@ class Collector:
         candidate, stable = look.entities
         due, again = look.due(TABLE, ahead), self._counted_again(look)
         newest = look.minutes[-1] if look.minutes else None
+        counted = look.application.counted
         return Ask(
             application=look.application.name,
             endpoint=look.application.spec.endpoint,
@@ -281,19 +267,19 @@ class Collector:
             cuts=due.cuts,
             counted_since=again[0].opened_at if again else None,
             measures=look.live.measures,
-            paths=self.paths,
+            paths=counted.paths,
             minute_phase_ms=phase_of(newest) if newest else None,
             queries={
-                name: _query_ask(query, look.due(QUERY + name, ahead))
-                for name, query in self.queries.items()
-                if QUERY + name in sources
+                one.name: _query_ask(one, look.due(QUERY + one.name, ahead))
+                for one in counted.queries
+                if QUERY + one.name in sources
             },
         )
 
     def _counted_again(self, look: _Look) -> list[Block]:
         """The blocks whose windows are counted again; none where sessions are counted, not rows."""
         own = look.of(TABLE)
-        if self.paths.session is not None or not own:
+        if look.application.counted.by_session or not own:
             return []
         return [block for block in own if block.opened_at >= own[-1].closed_at - LATE]
 

@@ -14,7 +14,7 @@ from controller.daemon.rings import Rings
 from controller.daemon.tenure import Tenure
 from controller.record.errors import RecordError, StoreUnusable, Unreadable
 from controller.record.store import Store
-from states.release import Spec
+from states.spec import Spec
 
 WORKERS = 8
 """Most ordinary passes at the same time: each waits for the workspace, not for the processor."""

@@ -28,7 +28,8 @@ from states.leap import leapt
 from states.plan import Call, Event, Plan
 from states.quarantine import lift, quarantine, quarantined
 from states.reconcile import reconcile
-from states.release import Application, Spec
+from states.release import Application
+from states.spec import Spec
 from states.world import World
 
 AT_ONCE = 10

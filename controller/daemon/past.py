@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from controller.workspace.inference import Paths
 from policies.guards import History
+from states.counted import Paths
 from states.machine import State
 from states.release import Application
 from states.world import Endpoint
@@ -25,7 +25,6 @@ class Past:
     """One application's question about stable's last day, and the answer while it is wanted."""
 
     table: Histories
-    paths: Paths
     attempt: tuple[str, int] | None = None
     """The release that was asked for last: version and attempt."""
     asked_at: datetime | None = None
@@ -69,6 +68,6 @@ class Past:
             endpoint=application.spec.endpoint,
             stable_entity=application.entity(live.pinned.baseline),
             application=application.name,
-            paths=self.paths,
+            paths=application.counted.paths,
         )
         return self.known

@@ -17,8 +17,9 @@ from policies.evidence import Arm, Block, Coverage, Tally
 from states.consent import Word
 from states.difference import Answer
 from states.plan import Call
-from states.release import Application, Release, Spec
+from states.release import Application, Release
 from states.setup import Wish
+from states.spec import Spec
 
 _APPLICATION: Final = TypeAdapter(Application)
 _RELEASE: Final = TypeAdapter(Release)

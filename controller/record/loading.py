@@ -24,7 +24,8 @@ from policies.evidence import Block
 from policies.fuse import DAY, Minute
 from states.attempt import MEMORY, Attempt
 from states.machine import State
-from states.release import Application, Order, Release, Spec
+from states.release import Application, Order, Release
+from states.spec import Spec
 
 RECENT_VERSIONS = 20
 """Versions whose newest attempt is loaded whatever became of it."""

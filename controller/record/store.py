@@ -43,8 +43,9 @@ from controller.record.writing import (
 )
 from states.machine import State
 from states.plan import Call, Event, Plan
-from states.release import Order, Spec
+from states.release import Order
 from states.setup import Setup
+from states.spec import Spec
 
 PAGE = 500
 """Journal rows per read: a reader that lingers would keep writers waiting."""

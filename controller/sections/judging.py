@@ -33,7 +33,7 @@ from policies.guards import (
 )
 from policies.replay import Margins, Replay, fewest_pairs, strictest
 from policies.rollout import MOST_HELD_BACK, Rollout
-from states.release import Spec
+from states.spec import Spec
 
 SELECT = re.compile(r"(?is)\s*(?:SELECT|WITH)\b[^;]*")
 DEFAULTS = Rollout()

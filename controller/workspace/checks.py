@@ -12,10 +12,10 @@ from databricks.sdk.errors import NotFound
 from controller.address import is_loopback
 from controller.workspace import counting, markers
 from controller.workspace.client import translated
-from controller.workspace.counting import Paths
 from controller.workspace.errors import Refused, Unreachable
 from controller.workspace.names import identifier, segment
 from controller.workspace.statements import Row, Statements
+from states.counted import Paths
 from states.world import Absent
 
 NEEDED = (

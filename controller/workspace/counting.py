@@ -12,13 +12,13 @@ dates and checked JSON paths as literals.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from controller.workspace.errors import Refused
 from controller.workspace.jsonpath import JsonPath
 from controller.workspace.names import identifier
 from policies.evidence import CHECKS, GRID, Measure
+from states.counted import Paths
 
 LOOKBACK_MS = 6 * 3600 * 1000
 """How far back beats are looked for: a table later than that is broken by any measure."""
@@ -34,18 +34,6 @@ FAILED = "status IS NULL OR (status >= 400 AND status NOT IN (401, 403, 404, 429
 COUNTED = ("answers", "latency", "length", "tokens")
 """The measures that the table itself counts; scores are brought by their own queries."""
 QUERY_WORDS = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Paths:
-    """Where the numbers of an answer stand: JSON paths into the response, one into the request."""
-
-    answer: str | None = None
-    sources: str | None = None
-    tokens: str | None = None
-    finish: str | None = None
-    session: str | None = None
-    """Into the request; of a session's requests in a window, only the first is then counted."""
 
 
 def ms(moment: datetime) -> int:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from databricks.sdk import WorkspaceClient
 
 from controller.workspace import counting, markers
-from controller.workspace.counting import LOOKBACK_MS, Paths, ms
+from controller.workspace.counting import LOOKBACK_MS, ms
 from controller.workspace.errors import Refused
 from controller.workspace.serving import Endpoints
 from controller.workspace.statements import Statements
@@ -23,10 +23,9 @@ LONGEST_ID = 128
 class Examples:
     """Looks them up once, for one application."""
 
-    def __init__(self, client: WorkspaceClient, warehouse_id: str, paths: Paths) -> None:
+    def __init__(self, client: WorkspaceClient, warehouse_id: str) -> None:
         self._endpoints = Endpoints(client)
         self._statements = Statements(client, warehouse_id, deadline_s=DEADLINE_S)
-        self._paths = paths
 
     def look(self, application: Application, wanted: Wanted) -> Found:
         """What the table has of the bad requests; raises this package's errors."""
@@ -36,7 +35,7 @@ class Examples:
         if table is None or bad is None:
             return Found()
         marked = markers.prefix(application.name, wanted.entity)
-        seen = counting.rows(table, self._paths, ms(wanted.since) - LOOKBACK_MS)
+        seen = counting.rows(table, application.counted.paths, ms(wanted.since) - LOOKBACK_MS)
         rows = self._statements.rows(
             f"inference table {table}",
             _statement(seen, wanted, *bad),

@@ -17,13 +17,14 @@ from databricks.sdk import WorkspaceClient
 
 from controller.workspace import counting, markers
 from controller.workspace.checks import Checks
-from controller.workspace.counting import MINUTE_MS, Paths, ms
+from controller.workspace.counting import MINUTE_MS, ms
 from controller.workspace.errors import Denied, Refused, WorkspaceError
 from controller.workspace.statements import Parameter, Row, Statements
 from policies.evidence import CHECKS, GRID, NOTHING, Arm, Measure, Tally
 from policies.guards import QUANTILES, QUARTILES, History
+from states.counted import Paths
 
-__all__ = ["Answer", "Ask", "InferenceTable", "Paths", "QueryAsk", "Window"]
+__all__ = ["Answer", "Ask", "InferenceTable", "QueryAsk", "Window"]
 
 ASK_AGAIN_S = 600.0
 """Seconds before the system table is asked once more for an id that it did not have."""

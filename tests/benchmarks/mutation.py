@@ -3,7 +3,8 @@
 Every statement is changed in small ways, one at a time (mutmut), and the tests of the two rooms are
 run on each change. A change that no test notices is a survivor; all of them are listed, with the
 score, in build/bench/mutation.json. Changes that only touch the words of a sentence are counted
-apart: a wrong word misleads a reader, a wrong number users. All of them take a day on two cores.
+apart: a wrong word misleads a reader, a wrong number users. Each room is changed in a copy of its
+own: what can be changed is slow, and every test of `states/` judges by `policies/`.
 With `--sample N`, only so many are tried, drawn at random, and the score is told with what it is at
 least.
 """
@@ -12,6 +13,7 @@ import argparse
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -25,28 +27,45 @@ from tests.benchmarks.measures import upper_bound
 ROOT = Path(__file__).parents[2]
 FOUND = ROOT / "build/bench/mutation.json"
 MUTMUT = Path(sys.executable).with_name("mutmut")
+TRY = (str(MUTMUT), "run", "--max-children", "2")
+ROOMS = {name: ROOT / "build/mutation" / name for name in ("policies", "states")}
+"""Each room, and the copy in which it is changed."""
+SOURCES = 'source_paths = ["policies", "states"]'
+PARTS = ("controller", "deploy", "policies", "states", "tests", "README.md")
 CAUGHT = ("killed", "timeout", "segfault", "suspicious")
 """What the tests noticed: a change that never ends, or crashes, is noticed too."""
 LINE = re.compile(r"^\s*(?P<name>\S+__mutmut_\d+): (?P<outcome>.+?)\s*$")
 
 
-def run(*arguments: str) -> str:
+def prepare(room: str, folder: Path) -> None:
+    """Begin anew: the project as it is, in which mutmut changes this room alone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert settings.count(SOURCES) == 1, SOURCES
+    only = f'source_paths = ["{room}"]'
+    (folder / "pyproject.toml").write_text(settings.replace(SOURCES, only), encoding="utf-8")
+    for part in PARTS:
+        (folder / part).symlink_to(ROOT / part)
+
+
+def run(folder: Path, *arguments: str) -> str:
     """A command of mutmut's, and what it printed."""
     done = subprocess.run(
-        [str(MUTMUT), *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+        [str(MUTMUT), *arguments], cwd=folder, capture_output=True, text=True, check=True
     )
     return done.stdout
 
 
-def outcomes() -> dict[str, str]:
+def outcomes(folder: Path) -> dict[str, str]:
     """What became of each change, by its name."""
-    found = map(LINE.match, run("results", "--all", "true").splitlines())
+    found = map(LINE.match, run(folder, "results", "--all", "true").splitlines())
     return {one["name"]: one["outcome"] for one in found if one}
 
 
 def difference(name: str) -> tuple[str, str]:
     """The lines that a change takes away, and those that it puts there."""
-    shown = run("show", name).splitlines()
+    shown = run(ROOMS[name.split(".", maxsplit=1)[0]], "show", name).splitlines()
     gone = [line[1:] for line in shown if line.startswith("-") and not line.startswith("---")]
     new = [line[1:] for line in shown if line.startswith("+") and not line.startswith("+++")]
     return "\n".join(gone).strip(), "\n".join(new).strip()
@@ -85,25 +104,37 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def tried(asked: argparse.Namespace) -> dict[str, str]:
+def made() -> list[str]:
+    """The names of all changes, which are made, each room's in its folder."""
+    names: list[str] = []
+    for room, folder in ROOMS.items():
+        prepare(room, folder)
+        # Nothing has this name: no change is tried.
+        done = subprocess.run(
+            [*TRY, "none"], cwd=folder, check=False, capture_output=True, text=True
+        )
+        assert "nothing matches" in done.stdout + done.stderr, done.stdout + done.stderr
+        names += outcomes(folder)
+    return sorted(names)
+
+
+def tried(names: list[str], sample: int | None, seed: int) -> dict[str, str]:
     """What became of all changes, or of those that were drawn."""
-    whole = [str(MUTMUT), "run", "--max-children", "2"]
-    if asked.sample is None:
-        subprocess.run(whole, cwd=ROOT, check=True)
-        return outcomes()
-    # Nothing has this name: the changes are made, and none is tried.
-    made = subprocess.run([*whole, "none"], cwd=ROOT, check=False, capture_output=True, text=True)
-    assert "nothing matches" in made.stdout + made.stderr, made.stdout + made.stderr
-    drawn = random.Random(asked.seed).sample(sorted(outcomes()), asked.sample)  # noqa: S311
-    subprocess.run([*whole, *drawn], cwd=ROOT, check=True)
-    found = outcomes()
-    return {name: found[name] for name in drawn}
+    drawn = set(names if sample is None else random.Random(seed).sample(names, sample))  # noqa: S311
+    found: dict[str, str] = {}
+    for room, folder in ROOMS.items():
+        own = sorted(name for name in drawn if name.startswith(f"{room}."))
+        if own:
+            subprocess.run([*TRY, *([] if sample is None else own)], cwd=folder, check=True)
+            came = outcomes(folder)
+            found |= {name: came[name] for name in own}
+    return found
 
 
 def main() -> None:
     """Run the campaign, print the survivors by file, and write everything down."""
     asked = arguments()
-    found = tried(asked)
+    found = tried(made(), asked.sample, asked.seed)
     left = survivors(found)
     grave = [one for one in left if not one["words"]]
     words = len(left) - len(grave)

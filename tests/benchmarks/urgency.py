@@ -21,7 +21,8 @@ from controller import settings
 from controller.record.store import Store
 from states.machine import State
 from states.plan import Plan
-from states.release import Application, Order, Release, Spec
+from states.release import Application, Order, Release
+from states.spec import Spec
 from states.world import Serving, Share
 from tests.benchmarks.daemon import BUILD, environment
 from tests.benchmarks.scale import configuration, daemon, full_pass, stub

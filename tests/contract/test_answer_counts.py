@@ -13,7 +13,6 @@ import requests
 from databricks.sdk import WorkspaceClient
 
 from controller.sections.judging import QuerySettings
-from controller.workspace.counting import Paths
 from controller.workspace.inference import Ask, InferenceTable, QueryAsk, Window
 from controller.workspace.markers import marker
 from controller.workspace.names import identifier
@@ -21,6 +20,7 @@ from controller.workspace.probes import Probes
 from controller.workspace.statements import Statements
 from policies.evidence import Arm, Measure
 from policies.golden import GoldenQuery
+from states.counted import Paths
 from tests.contract.conftest import LAG_S, Split, Workspace, entity, name
 from tests.contract.test_inference import to_ms
 

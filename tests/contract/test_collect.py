@@ -12,7 +12,7 @@ from databricks.sdk import WorkspaceClient
 from controller.daemon.collect import Collector
 from controller.daemon.past import Past
 from controller.daemon.windows import TABLE
-from controller.workspace.inference import InferenceTable, Paths
+from controller.workspace.inference import InferenceTable
 from controller.workspace.metrics import Traffic
 from controller.workspace.probes import Probes
 from controller.workspace.serving import Endpoints
@@ -20,10 +20,12 @@ from policies.evidence import Arm, Block, total
 from policies.golden import GoldenQuery
 from policies.guards import Guards
 from policies.rollout import Rollout
+from states.counted import Counted, Paths
 from states.machine import State
 from states.pinned import Pinned
-from states.release import Application, Release, Spec
+from states.release import Application, Release
 from states.span import Span
+from states.spec import Spec
 from states.world import Endpoint
 from tests.contract.conftest import MODEL, Split, Workspace, entity, name
 
@@ -41,6 +43,7 @@ def canary(application: str, endpoint: str, began: datetime) -> Application:
         incumbent="1",
         rollout=Rollout(steps=(50, 100)),
         guards=Guards(),
+        counted=Counted(paths=PATHS),
         tests=tests,
         max_lag=spec.max_lag,
         provisioning_deadline=spec.provisioning_deadline,
@@ -116,7 +119,7 @@ def outside(client: WorkspaceClient, workspace: Workspace, split: Split) -> Outs
     application = name()
     probes = Probes(client, split.endpoint, application)
     table = InferenceTable(client, "sandbox")
-    collector = Collector(table, probes, Traffic(client), lambda: datetime.now(UTC), PATHS)
+    collector = Collector(table, probes, Traffic(client), lambda: datetime.now(UTC))
     endpoint = Endpoints(client).observe(split.endpoint)
     assert isinstance(endpoint, Endpoint)
     began = canary(application, split.endpoint, datetime.now(UTC))
@@ -153,7 +156,7 @@ def test_stables_last_day_is_told_by_the_table(client: WorkspaceClient, outside:
     assert live is not None
     testing = replace(live, state=State.TESTING, step=0, spans=(), sources={})
     application = outside.application.with_release(testing)
-    past = Past(InferenceTable(client, "sandbox"), PATHS)
+    past = Past(InferenceTable(client, "sandbox"))
     assert past.is_time(application, outside.endpoint, datetime.now(UTC))
     found = past.ask(application, outside.endpoint, datetime.now(UTC))
     assert found.requests >= outside.arm("v1").requests

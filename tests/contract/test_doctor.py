@@ -27,13 +27,13 @@ from controller.settings import load
 from controller.workspace import metrics, statements
 from controller.workspace.checks import Checks, Identity, Offset
 from controller.workspace.client import connect
-from controller.workspace.counting import Paths
 from controller.workspace.metrics import Labels
 from controller.workspace.serving import Endpoints, ServingSettings, TableLocation
 from controller.workspace.statements import Statements
 from deploy.sandbox import recorded
 from deploy.sandbox.__main__ import _options
 from deploy.sandbox.launch import Sandbox
+from states.counted import Paths
 from states.plan import Plan
 from tests.contract.conftest import MODEL, Split, Workspace, entity, name, serving, settled
 

@@ -8,7 +8,7 @@ import pytest
 import requests
 from databricks.sdk import WorkspaceClient
 
-from controller.workspace.counting import Paths, ms
+from controller.workspace.counting import ms
 from controller.workspace.errors import Refused
 from controller.workspace.examples import Examples
 from controller.workspace.inference import Answer, Ask, InferenceTable, QueryAsk, Window
@@ -19,8 +19,10 @@ from controller.workspace.serving import Endpoints, ServingSettings
 from controller.workspace.statements import Statements
 from policies.evidence import NOTHING, Arm
 from policies.golden import GoldenQuery
+from states.counted import Paths
 from states.examples import Found, Wanted
-from states.release import Application, Spec
+from states.release import Application
+from states.spec import Spec
 from tests.contract.conftest import LAG_S, Split, Workspace, entity, name, serving, settled
 
 WAREHOUSE = "sandbox"
@@ -380,7 +382,7 @@ def test_bad_requests_are_looked_up_by_id_for_one_version_and_none_of_headgates_
     time.sleep(LAG_S + 0.3)
     spec = Spec(model="main.ml_models.obedient", endpoint=table.split.endpoint)
     application = Application(name=table.application, spec=spec)
-    source = Examples(client, WAREHOUSE, Paths())
+    source = Examples(client, WAREHOUSE)
     wanted = Wanted(version="2", attempt=1, entity=entity("v2"), guard="errors", since=since)
     failed = f"""
 SELECT DISTINCT rows_of.databricks_request_id, rows_of.request_time,

@@ -26,7 +26,8 @@ from policies.verdict import Outcome
 from states.machine import State
 from states.pinned import Pinned
 from states.reconcile import reconcile
-from states.release import Application, Release, Spec
+from states.release import Application, Release
+from states.spec import Spec
 from states.world import Endpoint, ModelVersion, World
 from tests.contract.conftest import LAG_S, Workspace, entity, name, serving, settled
 

@@ -14,7 +14,7 @@ from controller.workspace.jsonpath import JsonPath
 from controller.workspace.statements import Parameter, Row
 from policies.golden import GoldenQuery
 from states.pinned import Pinned
-from states.release import Spec
+from states.spec import Spec
 from tests.states.test_desired import PINNED
 
 HEAD = """\

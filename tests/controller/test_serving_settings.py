@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from controller.settings import SettingsError, load
-from states.release import Spec
+from states.spec import Spec
 from states.world import Grant, Size, Variables
 
 LEAST = """\

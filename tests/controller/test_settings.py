@@ -9,6 +9,7 @@ from controller.settings import ProcessSettings, SettingsError, load
 from policies.guards import Guards, LatencyGuard, LengthGuard, ScoreGuard, TokenGuard
 from policies.replay import Margins, Replay
 from policies.rollout import Rollout
+from states.counted import Counted, Paths
 
 LEAST = """\
 applications:
@@ -40,8 +41,9 @@ def test_the_least_configuration_is_enough_and_the_rest_are_the_policies_default
     spec = load(file).applications["rag-chatbot"].spec()
     assert spec.rollout == Rollout()
     assert spec.guards == Guards()
-    assert spec.queries == {}
-    assert not spec.by_session
+    answer, sources = "$.predictions[0].answer", "$.predictions[0].sources"
+    assert spec.counted == Counted(paths=Paths(answer=answer, sources=sources))
+    assert not spec.counted.by_session
     assert spec.alias == "production"
     assert spec.tests[0].answer_contains == ("ACID",)
     assert not spec.environment_declared
@@ -211,9 +213,11 @@ def test_every_guard_of_the_file_is_the_policies_guard(file: Path) -> None:
     assert guards.length == LengthGuard(margin=0.05)
     assert (guards.capacity.margin, guards.capacity.observe) == (0.02, True)
     assert guards.scores == {"groundedness": ScoreGuard(margin=0.04)}
-    assert spec.queries == {"gateway": "errors", "groundedness": "score"}
-    assert spec.by_session
-    assert one.evidence.queries["gateway"].sql == "SELECT * FROM main.logs.gateway"
+    gateway, groundedness = spec.counted.queries
+    assert (gateway.name, gateway.counts) == ("gateway", "errors")
+    assert (groundedness.name, groundedness.counts) == ("groundedness", "score")
+    assert gateway.sql == "SELECT * FROM main.logs.gateway"
+    assert spec.counted.by_session
 
 
 def test_tokens_are_guarded_by_default_once_a_response_tells_them(file: Path) -> None:

@@ -24,6 +24,10 @@ def test_steps_stay_while_all_of_them_can_decide_within_patience() -> None:
     assert because == "steps as configured, at 0.04 requests/s"
 
 
+def test_a_busy_endpoints_pace_is_told_in_ones() -> None:
+    assert pin(Rollout(), ONLY, 2500.0)[1] == "steps as configured, at 2,500 requests/s"
+
+
 def test_a_step_that_cannot_decide_within_patience_is_left_out_and_named() -> None:
     """The first step is the slowest here: 138 requests at 5 % are 2,760 of the endpoint's."""
     rollout, because = pin(Rollout(), ONLY, 0.02)

@@ -112,6 +112,9 @@ def test_a_step_must_fit_the_room_at_the_last_peak() -> None:
         "50 % of the last hour's peak is 4.1 requests in flight, and the candidate is provisioned "
         "for 4: give it more concurrency, or wait for less traffic"
     )
+    many = crowded(50, 2500.0, 900)
+    assert many is not None
+    assert many.startswith("50 % of the last hour's peak is 1,250 requests in flight, and")
     assert crowded(50, None, 4) is None
     assert crowded(50, 1e9, None) is None
     assert crowded(50, 1e9, 0) is None

@@ -99,8 +99,8 @@ def releases(draw: st.DrawFn) -> tuple[Block, ...]:
 @given(releases(), st.integers(0, 9))
 def test_what_was_folded_may_be_kept_and_folded_on(blocks: tuple[Block, ...], cut: int) -> None:
     start = Standing.start(CRITERIA, BEFORE)
-    whole = start.after_all(blocks)
-    assert start.after_all(blocks[:cut]).after_all(blocks[cut:]) == whole
+    whole = start.after(*blocks)
+    assert start.after(*blocks[:cut]).after(*blocks[cut:]) == whole
     assert verdict_of(whole, blocks) == harmful(CRITERIA, blocks, BEFORE)
 
 
@@ -112,7 +112,7 @@ def test_a_block_without_requests_changes_nothing(blocks: tuple[Block, ...], at:
     empty = replace(where, candidate=NOTHING, stable=NOTHING)
     put_in = (*blocks[: min(at, len(blocks) - 1)], empty, *blocks[min(at, len(blocks) - 1) :])
     start = Standing.start(CRITERIA, BEFORE)
-    there, here = start.after_all(put_in), start.after_all(blocks)
+    there, here = start.after(*put_in), start.after(*blocks)
     assert there.clues() == here.clues()
     assert there.evidence() == here.evidence()
 
@@ -120,7 +120,7 @@ def test_a_block_without_requests_changes_nothing(blocks: tuple[Block, ...], at:
 @FOLDS
 @given(releases())
 def test_evidence_is_a_number_whatever_is_missing(blocks: tuple[Block, ...]) -> None:
-    standing = Standing.start(CRITERIA).after_all(blocks)
+    standing = Standing.start(CRITERIA).after(*blocks)
     assert all(math.isfinite(clue.evidence) for clue in standing.clues())
     assert math.isfinite(standing.evidence())
 
@@ -190,15 +190,15 @@ def test_what_was_not_counted_of_one_arm_waits_and_is_not_joined_across_spans() 
         block(arm(50), arm(50, latency=quick), number=2, span=2),
     ]
     latency = guards_by(GUARDS, only=("latency",))
-    assert Standing.start(latency).after_all(one_sided).evidence() == pytest.approx(
+    assert Standing.start(latency).after(*one_sided).evidence() == pytest.approx(
         math.log(1 - MISJUDGED)
     )
     joined = [one_sided[0], replace(one_sided[1], span=1)]
-    assert Standing.start(latency).after_all(joined).evidence() > 1
+    assert Standing.start(latency).after(*joined).evidence() > 1
 
 
 def _permitted(criterion: Criterion, *blocks: Block, before: Fuse | None = None) -> float | None:
-    return Standing.start((criterion,), before).after_all(blocks).positions["errors"].permitted
+    return Standing.start((criterion,), before).after(*blocks).positions["errors"].permitted
 
 
 def test_what_the_past_permits_is_fixed_by_the_last_compared_step() -> None:

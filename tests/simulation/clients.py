@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 from controller.workspace.errors import Denied, Refused, Unreachable, WorkspaceError
-from controller.workspace.inference import Answer, Ask, Paths, Window
+from controller.workspace.inference import Answer, Ask, Window
 from controller.workspace.inputs import Inputs, Known
 from controller.workspace.metrics import EntityMinute
 from controller.workspace.recorded import Recorded as RecordedRequest
@@ -19,6 +19,7 @@ from policies.golden import GoldenQuery, Round
 from policies.guards import History
 from policies.pairs import Pair, Reply
 from policies.replay import Drawn
+from states.counted import Paths
 from states.plan import Apply, Call, CreateStaging, MoveAlias, RemoveStaging, Serve, TagVersion
 from states.world import Absent, Endpoint, ModelVersion, Serving, Size
 from tests.simulation.fate import REPLAY

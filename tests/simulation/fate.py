@@ -11,7 +11,7 @@ from datetime import timedelta
 from policies.admission import Approval
 from policies.replay import Margins, Replay
 from policies.rollout import Rollout
-from states.release import Spec
+from states.spec import Spec
 from tests.simulation.draws import Draws
 from tests.simulation.platform import ERRING, STAGING, Platform
 from tests.states.story import SPEC, version

@@ -10,7 +10,8 @@ from controller.record.store import Store
 from states.desired import desired, desired_alias
 from states.machine import State
 from states.outcome import untold
-from states.release import Application, Order, Release, Spec
+from states.release import Application, Order, Release
+from states.spec import Spec
 from states.world import Absent, Endpoint, Serving
 from tests.simulation.draws import Draws
 from tests.simulation.fate import IN_TIME, TICK_S

@@ -18,9 +18,8 @@ from controller.record.budget import Budget
 from controller.record.errors import RecordError
 from controller.record.leases import Leases
 from controller.record.printer import Printer
-from controller.workspace.inference import Paths
 from controller.workspace.serving import ServingSettings
-from states.release import Spec
+from states.spec import Spec
 from tests.simulation.clients import Endpoints, Pairs, Probes, Recorded, Registry, Table, Traffic
 from tests.simulation.platform import Platform
 from tests.simulation.promises import Promises
@@ -126,15 +125,15 @@ class Replica:
         registry = Registry(wire, platform, promises)
         probes = Probes(wire, platform, promises)
         traffic = Traffic(wire, platform, promises)
-        table, paths = Table(wire, platform, promises), Paths()
+        table = Table(wire, platform, promises)
         leaps = (Leaps if self.by_lease or self.alone else _Racing)(self._steady)
         observer = Observer(
             endpoints=ends,  # type: ignore[arg-type]
             registry=registry,  # type: ignore[arg-type]
             probes=probes,  # type: ignore[arg-type]
             traffic=traffic,  # type: ignore[arg-type]
-            collector=Collector(table, probes, traffic, record.now, paths),
-            past=Past(table, paths),
+            collector=Collector(table, probes, traffic, record.now),
+            past=Past(table),
             replayer=Replayer(
                 Recorded(wire, platform, promises), Pairs(platform), clock=self._steady
             ),

@@ -13,6 +13,7 @@ from policies.pairs import Pair, Reply
 from policies.replay import Batch, Drawn
 from policies.rollout import Rollout
 from states.attempt import MEMORY, Attempt
+from states.counted import Counted, Query
 from states.plan import (
     Apply,
     Call,
@@ -27,8 +28,9 @@ from states.plan import (
     SwitchFallbackOff,
 )
 from states.reconcile import reconcile
-from states.release import Application, Order, Release, Spec
+from states.release import Application, Order, Release
 from states.span import Span
+from states.spec import Spec
 from states.staging import place, ready_there
 from states.world import (
     Absent,
@@ -53,6 +55,8 @@ QUICK = Rollout(
     bake=timedelta(minutes=5),
     watch=timedelta(minutes=10),
 )
+SCORED = Counted(queries=(Query(name="truth", sql="SELECT 1", counts="score"),))
+"""A query of the user's own brings a score: truth."""
 SPEC = Spec(
     model=MODEL,
     endpoint="rag-chatbot-endpoint",

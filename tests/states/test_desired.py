@@ -7,7 +7,8 @@ import pytest
 from states.desired import closed, desired, desired_alias, exposure
 from states.machine import State
 from states.pinned import Pinned
-from states.release import ENTITY_NAME_LENGTH, Application, Release, Spec
+from states.release import ENTITY_NAME_LENGTH, Application, Release
+from states.spec import Spec
 from states.world import Serving, Share
 from tests.states.story import MODEL, QUICK, SPEC, START, serving
 

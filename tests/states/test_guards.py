@@ -18,7 +18,7 @@ from states.judging import suspected
 from states.release import Order, Release
 from states.world import Absent
 from tests.states.answers import RICH, Answers
-from tests.states.story import QUICK, SPEC, Story
+from tests.states.story import QUICK, SCORED, SPEC, Story
 
 GUARDS = Guards(tokens=TokenGuard(), length=LengthGuard(), scores={"truth": ScoreGuard()})
 QUERY = "query:truth"
@@ -31,7 +31,7 @@ def begun(guards: Guards = GUARDS, **rollout: object) -> Story:
     spec = replace(
         SPEC,
         guards=guards,
-        queries={"truth": "score"},
+        counted=SCORED,
         rollout=replace(QUICK, **rollout),  # type: ignore[arg-type]
     )
     story.application = replace(story.application, spec=spec)

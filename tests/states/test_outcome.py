@@ -1,13 +1,19 @@
 """What the registry is told of a version: the outcome, its reason and its time."""
 
+import time
 from dataclasses import replace
-from datetime import timedelta
+from datetime import timedelta, timezone
+
+import pytest
 
 from policies.rollout import Rollout
 from states.machine import State
-from states.outcome import LONGEST, outcome
+from states.outcome import LONGEST, outcome, untold
 from states.plan import TagVersion
 from states.release import Application, Release
+from tests.states.records import application
+from tests.states.records import release as made_by_hand
+from tests.states.records import stable as adopted
 from tests.states.story import QUICK, SPEC, START, Story
 
 FLEETING = replace(QUICK, retain=timedelta(minutes=2))
@@ -131,3 +137,76 @@ def test_a_reason_is_one_line_that_a_tag_can_hold() -> None:
     empty = outcome(replace(ended, because=""))
     assert empty is not None
     assert empty["headgate.reason"]
+
+
+@pytest.mark.parametrize(
+    ("release", "ended"),
+    [
+        (made_by_hand(State.REGISTERED), False),
+        (made_by_hand(State.PROVISIONING), False),
+        (made_by_hand(State.TESTING), False),
+        (made_by_hand(State.CANARY), False),
+        (made_by_hand(State.PRODUCTION, settled=False), False),
+        (made_by_hand(State.PRODUCTION), True),
+        (adopted(pinned=None), False),
+        (adopted(pinned=None, attempt=2), True),
+        (adopted(pinned=None, attempt=2, settled=False), False),
+        (made_by_hand(State.ROLLED_BACK, settled=False), True),
+        (made_by_hand(State.RETIRED), True),
+    ],
+)
+def test_a_release_under_way_has_no_outcome_nor_has_what_was_adopted(
+    release: Release, *, ended: bool
+) -> None:
+    since = START.astimezone(timezone(timedelta(hours=2)))
+    told = outcome(replace(release, because="so", since=since))
+    tags = {
+        "headgate.state": release.state.value,
+        "headgate.reason": "so",
+        "headgate.at": "2026-11-23T12:00:00Z",
+    }
+    assert told == (tags if ended else None)
+    assert next(iter(told or tags)) == "headgate.state", "the state first"
+
+
+def test_its_time_is_told_in_utc_wherever_the_process_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    try:
+        monkeypatch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        told = outcome(made_by_hand(State.RETIRED))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert told is not None
+    assert told["headgate.at"] == "2026-11-23T12:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("because", "told"),
+    [
+        ("", "no reason was recorded"),
+        (" \n", "no reason was recorded"),
+        ("a\n\tb  c", "a b c"),
+        ("x" * 255, "x" * 255),
+        ("x" * 256, "x" * 252 + "..."),
+        ("x" * 251 + " " + "y" * 9, "x" * 251 + "..."),
+    ],
+)
+def test_a_tag_holds_255_characters(because: str, told: str) -> None:
+    tags = outcome(made_by_hand(State.RETIRED, because=because))
+    assert tags is not None
+    assert tags["headgate.reason"] == told
+
+
+def test_of_each_version_its_newest_attempt_is_told_rolled_back_ones_first() -> None:
+    first = made_by_hand(State.ROLLED_BACK, version="2")
+    again = made_by_hand(State.RETIRED, version="2", attempt=2)
+    under_way = made_by_hand(State.CANARY, version="5")
+    rolled = made_by_hand(State.ROLLED_BACK, version="4")
+    known = made_by_hand(State.ROLLED_BACK, version="6", tagged=True)
+    retired = made_by_hand(State.RETIRED, version="1")
+    found = untold(application(retired, first, again, rolled, under_way, known))
+    assert found == {one.version: outcome(one) for one in (rolled, retired, again)}
+    assert list(found) == ["4", "1", "2"]

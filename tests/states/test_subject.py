@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from states.release import Spec
+from states.spec import Spec
 from states.subject import STRAYED
 from states.world import Absent
 from tests.states.story import MODEL, SPEC, Story, serving

@@ -6,10 +6,8 @@ from itertools import product
 import pytest
 
 from policies.golden import Round
-from policies.rollout import Rollout
 from states.consent import Verb
 from states.machine import State
-from states.pinned import Pinned
 from states.release import Application, Order, Release
 from states.verbs import (
     approve_refusal,
@@ -19,35 +17,11 @@ from states.verbs import (
     promote_refusal,
     undo_refusal,
 )
-from tests.states.story import SPEC, START
+from tests.states.records import KEY, PINNED, application, release
 
-PINNED = Pinned(
-    baseline="1",
-    incumbent="1",
-    rollout=Rollout(),
-    guards=SPEC.guards,
-    tests=SPEC.tests,
-    max_lag=SPEC.max_lag,
-    provisioning_deadline=SPEC.provisioning_deadline,
-    testing_deadline=SPEC.testing_deadline,
-)
-KEY = "rag-chatbot/2"
 LIVE = (State.PROVISIONING, State.TESTING, State.CANARY, State.PRODUCTION)
 PASSED = Round(asked=8, candidate_failed=(), stable_failed=())
 HELD = "nobody knows"
-
-
-def release(state: State = State.CANARY, **facts: object) -> Release:
-    """Version 2, on its way."""
-    pinned = None if state is State.REGISTERED else PINNED
-    made = Release(application="rag-chatbot", version="2", state=state, since=START, pinned=pinned)
-    return replace(made, **facts)  # type: ignore[arg-type]
-
-
-def application(*releases: Release, **facts: object) -> Application:
-    """Version 1 is stable, beside what is under way."""
-    made = Application(name="rag-chatbot", spec=SPEC, adopted=True, stable="1", releases=releases)
-    return replace(made, **facts)  # type: ignore[arg-type]
 
 
 def promoting(one: Release, *, override: bool = False, **facts: object) -> str | None:

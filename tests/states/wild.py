@@ -19,7 +19,7 @@ from states.release import Order, Release
 from states.verbs import approve_refusal, begin_refusal, promote_refusal, undo_refusal
 from states.world import Absent, Endpoint, Serving, Share, World
 from tests.states.answers import RICH, Answers
-from tests.states.story import SOURCE, SPEC, Story, serving
+from tests.states.story import SCORED, SOURCE, SPEC, Story, serving
 
 BRISK = Rollout(
     steps=(5, 25, 50, 100),
@@ -365,7 +365,7 @@ def adopted(
     spec = replace(SPEC, rollout=rollout, staging=STAGING if staged else None)
     if rich:
         guards = Guards(tokens=TokenGuard(), scores={"truth": ScoreGuard()})
-        spec = replace(spec, guards=guards, queries={"truth": "score"})
+        spec = replace(spec, guards=guards, counted=SCORED)
         wild.history = RICH
     wild.application = replace(wild.application, spec=spec)
     wild.requests_per_look = 20_000

@@ -10,7 +10,8 @@ from policies.guards import (
     ScoreGuard,
     TokenGuard,
 )
-from states.release import Spec
+from states.counted import Counted, Query
+from states.spec import Spec
 
 SPEC = Spec(model="main.ml.rag", endpoint="rag")
 
@@ -38,8 +39,12 @@ def test_a_configured_query_is_told_as_the_source_that_it_is() -> None:
         length=LengthGuard(),
         scores={"relevance": ScoreGuard()},
     )
-    queries = {"relevance": "score", "gateway": "latency"}
-    told = guards_in_words("rag", replace(SPEC, guards=guards, queries=queries))
+    queries = (
+        Query(name="relevance", sql="SELECT 1", counts="score"),
+        Query(name="gateway", sql="SELECT 1", counts="latency"),
+    )
+    spec = replace(SPEC, guards=guards, counted=Counted(queries=queries))
+    told = guards_in_words("rag", spec)
     assert "latency: margin 25 %, limit 8,000 ms, counted by query gateway" in told
     assert "answers: margin 2 pp, counted by inference table; observed only" in told
     assert "tokens: margin 25 %, 0.002 per thousand, counted by inference table" in told

@@ -59,6 +59,17 @@ def test_figures_are_enough_for_a_plan(config: Path) -> None:
     assert "nothing is said of latency, answers" in told.output
 
 
+def test_a_busy_endpoints_pace_is_told_in_ones(config: Path) -> None:
+    told = run(config, "--rps", "2500", "--lag", "15m")
+    assert "rag-chatbot-endpoint, at 2,500 requests/s and 15 min of lag" in told.output
+    assert "steps as configured, at 2,500 requests/s" in told.output
+    found = planned(config, Known(endpoint=TABLE, requests_per_second=2500.0, history=PAST))
+    assert "traffic goes on at the 2,500 requests/s that the metrics saw lately" in found.assumed
+    busy = replace(PAST, requests=2500 * 86_400)
+    found = planned(config, Known(endpoint=TABLE, history=busy))
+    assert "the metrics saw no request: stable's last day had 2,500 requests/s" in found.assumed
+
+
 def test_a_plan_in_json_has_a_step_for_each_weight(config: Path) -> None:
     told = run(config, "rag-chatbot", "--rps", "10", "--lag", "15m", "--errors", "0.5%", "--json")
     (found,) = json.loads(told.output)

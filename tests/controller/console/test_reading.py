@@ -28,7 +28,8 @@ from controller.record.lines import Line, application_state
 from controller.record.store import Store
 from policies.replay import Replay
 from states.plan import Event
-from states.release import Order, Spec
+from states.release import Order
+from states.spec import Spec
 from states.status import Status
 from states.world import Absent
 from tests.controller.record.making import of_the_table

@@ -19,7 +19,7 @@ from policies.guards import Guards, ScoreGuard, TokenGuard
 from states.release import Order
 from tests.controller.house import House, opened
 from tests.states.answers import RICH
-from tests.states.story import SPEC
+from tests.states.story import SCORED, SPEC
 
 RELEASE = "rag-chatbot/2"
 GUARDS = ("errors", "latency", "answers", "tokens", "truth")
@@ -28,7 +28,7 @@ GUARDS = ("errors", "latency", "answers", "tokens", "truth")
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     rich = Guards(tokens=TokenGuard(), scores={"truth": ScoreGuard()})
-    spec = replace(SPEC, guards=rich, queries={"truth": "score"})
+    spec = replace(SPEC, guards=rich, counted=SCORED)
     monkeypatch.setattr("tests.controller.house.SPEC", spec)
     with opened(tmp_path) as one:
         one.passes()

@@ -16,7 +16,7 @@ from controller.daemon.beat import Daemon
 from controller.daemon.tick import Tick
 from controller.record.printer import Printer
 from controller.record.store import Store
-from states.release import Spec
+from states.spec import Spec
 
 POLL_S = 0.2
 

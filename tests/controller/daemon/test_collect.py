@@ -1,12 +1,12 @@
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
 from controller.daemon.collect import Collector
-from controller.workspace.inference import Paths
 from policies.evidence import Block, Coverage, Measure
+from states.counted import Counted, Paths, Query
 from states.release import Application
 from states.world import Endpoint, Evidence
 from tests.controller.daemon.platform import (
@@ -24,16 +24,12 @@ from tests.states.story import START, Story
 TABLE, METRICS = "inference_table", "metrics"
 
 
-@dataclass(frozen=True)
-class Query:
-    sql: str = "SELECT 1"
-    counts: str = "score"
-
-
-def collector(platform: Platform, probes: Probes | None = None, **more: object) -> Collector:
+def collector(
+    platform: Platform, probes: Probes | None = None, offset: timedelta | None = None
+) -> Collector:
     """A collector that was just made, as after a restart, on the store's clock."""
     clock = lambda: platform.time  # noqa: E731
-    return Collector(platform, probes or Probes(), platform, clock, **more)  # type: ignore[arg-type]
+    return Collector(platform, probes or Probes(), platform, clock, offset=offset)
 
 
 @pytest.fixture
@@ -52,6 +48,13 @@ def story() -> Story:
 def paced(story: Story, every: timedelta) -> None:
     spec = replace(story.application.spec, evidence_every=every)
     story.application = replace(story.application, spec=spec)
+
+
+def reading(story: Story, counted: Counted | None) -> None:
+    """The live release was admitted under this."""
+    assert story.live.pinned is not None
+    pinned = replace(story.live.pinned, counted=counted)
+    story.application = story.application.with_release(replace(story.live, pinned=pinned))
 
 
 def counted_by(story: Story, **sources: str) -> Story:
@@ -283,7 +286,8 @@ def test_a_long_release_recounts_the_last_hours_only_and_tells_nothing_twice(
 
 def test_sessions_are_not_held_against_rows(story: Story) -> None:
     platform = Platform()
-    collecting = collector(platform, paths=Paths(session="$.session"))
+    reading(story, Counted(paths=Paths(session="$.session")))
+    collecting = collector(platform)
     assert gather(collecting, platform, story, seconds=60)
     assert {ask.counted_since for ask in platform.asked} == {None}
 
@@ -372,8 +376,11 @@ def test_a_configured_query_is_asked_with_the_table_and_has_its_own_watermark(
     measures = {"quality": Measure(cap=1.0)}
     story.application = story.application.with_release(replace(story.live, measures=measures))
     platform = Platform()
-    queries = {"quality": Query(), "unused": Query()}
-    collecting = collector(platform, queries=queries)
+    queries = tuple(
+        Query(name=name, sql="SELECT 1", counts="score") for name in ("quality", "unused")
+    )
+    reading(story, Counted(queries=queries))
+    collecting = collector(platform)
     blocks = gather(collecting, platform, story, seconds=120)
     own = [block for block in blocks if block.source == "query:quality"]
     assert own[0].opened_at == began(story)
@@ -395,6 +402,26 @@ def test_a_pinned_query_that_left_the_configuration_is_missed_aloud(story: Story
     assert evidence.blocks
     assert evidence.trouble is not None
     assert "query quality is not in evidence.queries any more" in evidence.trouble
+
+
+def test_an_edit_of_what_is_counted_is_of_later_releases_only(story: Story) -> None:
+    counted_by(story, errors=TABLE, quality="query:quality")
+    pinned, edited = (
+        Counted(
+            paths=Paths(answer=answer),
+            queries=(Query(name="quality", sql=sql, counts="score"),),
+        )
+        for answer, sql in (("$.answer", "SELECT 1"), ("$.text", "SELECT 2"))
+    )
+    spec = replace(story.application.spec, counted=edited)
+    story.application = replace(story.application, spec=spec)
+    for counted, by in ((pinned, pinned), (None, edited)):
+        reading(story, counted)
+        platform = Platform(time=story.now + MINUTE)
+        assert look(collector(platform), platform, story) is not None
+        [ask] = platform.asked[-1:]
+        assert ask.paths == by.paths
+        assert ask.queries["quality"].sql == by.queries[0].sql
 
 
 def test_an_inference_table_that_was_switched_off_is_missed_aloud(story: Story) -> None:

@@ -22,7 +22,7 @@ from controller.record.errors import Conflict, StoreUnusable
 from controller.record.store import Store
 from states.machine import State
 from states.plan import Event, Level
-from states.release import Spec
+from states.spec import Spec
 from tests.controller.daemon.test_exposition import rolled_back
 from tests.controller.house import opened
 from tests.controller.record.making import Clock, plan, release, store_in

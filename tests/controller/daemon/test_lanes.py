@@ -10,7 +10,8 @@ import pytest
 
 from controller.daemon.lanes import RESCUERS, WORKERS, Passes
 from controller.record.store import Store
-from states.release import Order, Spec
+from states.release import Order
+from states.spec import Spec
 from tests.controller.house import NAME, House, opened
 
 

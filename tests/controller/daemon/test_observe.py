@@ -16,13 +16,13 @@ from controller.daemon.golden_table import GoldenReader
 from controller.daemon.observe import Observer
 from controller.daemon.past import Past
 from controller.workspace.errors import Unreachable
-from controller.workspace.inference import Paths
 from controller.workspace.inputs import Known
 from controller.workspace.metrics import EntityMinute
 from controller.workspace.statements import Parameter, Row
 from policies.fuse import Minute
 from policies.golden import GoldenQuery, Round
 from policies.guards import History
+from states.counted import Counted, Paths
 from states.machine import State
 from states.release import Order
 from states.world import Absent, Endpoint, ModelVersion, World
@@ -115,7 +115,7 @@ def observer(workspace: Workspace) -> Observer:
         probes=workspace,  # type: ignore[arg-type]
         traffic=workspace,  # type: ignore[arg-type]
         collector=collecting,
-        past=Past(workspace, PATHS),
+        past=Past(workspace),
         poll=timedelta(seconds=30),
         backoff=lambda what: Backoff(what, draw=lambda *_: 0.0),
     )
@@ -125,6 +125,8 @@ def observer(workspace: Workspace) -> Observer:
 def workspace() -> Workspace:
     """A version that is being tested."""
     story = Story(history=None)
+    spec = replace(story.application.spec, counted=Counted(paths=PATHS))
+    story.application = replace(story.application, spec=spec)
     story.look()
     story.register(2)
     story.until("Testing")
@@ -178,7 +180,7 @@ def test_a_past_that_cannot_be_read_is_unseen_said_once_and_asked_for_at_the_evi
 
 
 def test_without_a_table_or_a_baseline_there_is_no_past_to_ask_for(workspace: Workspace) -> None:
-    story, past = workspace.story, Past(workspace, PATHS)
+    story, past = workspace.story, Past(workspace)
     application, endpoint = story.application, story.endpoint
     assert isinstance(endpoint, Endpoint)
     assert story.live.pinned is not None

@@ -19,7 +19,8 @@ from policies.rollout import Rollout
 from states.machine import State
 from states.pinned import Pinned
 from states.plan import Call, Event, Plan, Serve
-from states.release import Application, Release, Spec
+from states.release import Application, Release
+from states.spec import Spec
 from states.status import Status, shown, status
 from states.world import Serving
 

@@ -13,8 +13,9 @@ from controller.record.store import Store
 from states.difference import Change
 from states.machine import State
 from states.plan import Event
-from states.release import Order, Release, Spec
+from states.release import Order, Release
 from states.setup import Setup
+from states.spec import Spec
 from states.world import Serving, Share
 from tests.controller.record.making import plan, release, store_in
 

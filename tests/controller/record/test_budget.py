@@ -10,7 +10,7 @@ from controller.record.budget import BUDGET, RESERVE, WINDOW, Budget
 from controller.record.store import Store
 from states.machine import State
 from states.plan import MoveAlias, Permit, Serve, SwitchFallbackOff, TagVersion
-from states.release import Spec
+from states.spec import Spec
 from states.world import Serving
 from tests.controller.record.conftest import Home
 from tests.controller.record.making import plan, release, send, store_in, written_since

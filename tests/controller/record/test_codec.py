@@ -32,8 +32,9 @@ from states.plan import (
     SwitchFallbackOff,
     TagVersion,
 )
-from states.release import Application, Release, Spec
+from states.release import Application, Release
 from states.span import Span
+from states.spec import Spec
 from states.staged import Staged
 from states.world import Grant, Serving, Share, Size
 

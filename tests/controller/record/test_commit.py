@@ -10,7 +10,8 @@ from controller.record.store import Store
 from policies.fuse import DAY, Minute
 from states.machine import State
 from states.plan import MoveAlias, Plan, Serve
-from states.release import Order, Spec
+from states.release import Order
+from states.spec import Spec
 from states.world import Serving, Share
 from tests.controller.record.conftest import Home
 from tests.controller.record.making import (

@@ -13,7 +13,8 @@ import sys
 from dataclasses import replace
 from controller.record.store import Store
 from states.plan import Event, MoveAlias, Plan
-from states.release import Release, Spec
+from states.release import Release
+from states.spec import Spec
 
 store = Store(sys.argv[1])
 spec = Spec(model="main.ml.rag", endpoint="rag")

@@ -7,7 +7,8 @@ from controller.record.errors import Conflict, RecordError
 from controller.record.store import PAGE, Store
 from states.machine import State
 from states.plan import Event
-from states.release import Order, Spec
+from states.release import Order
+from states.spec import Spec
 from tests.controller.record.conftest import REFUSED, Home
 from tests.controller.record.making import (
     NOON,

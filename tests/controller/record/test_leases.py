@@ -13,7 +13,7 @@ from controller.record.leases import PRINTER, Lease, Leases
 from controller.record.store import Store
 from states.machine import State
 from states.plan import MoveAlias
-from states.release import Spec
+from states.spec import Spec
 from tests.controller.record.conftest import Home
 from tests.controller.record.making import SPEC, release, told, unchanged, write
 

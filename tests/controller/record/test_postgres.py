@@ -13,7 +13,8 @@ from controller.record.errors import Conflict, RecordError, StoreUnusable
 from controller.record.schema import VERSION
 from controller.record.store import Store
 from states.plan import Event, MoveAlias
-from states.release import Order, Spec
+from states.release import Order
+from states.spec import Spec
 from tests.controller.postgres import Postgres, started
 from tests.controller.record.making import SPEC, plan, release, seqs, unchanged, write
 

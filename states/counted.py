@@ -1,0 +1,39 @@
+"""What the counting sources count, as the configuration states it: pinned with a release's plan."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Paths:
+    """Where the numbers of an answer stand: JSON paths into the response, one into the request."""
+
+    answer: str | None = None
+    sources: str | None = None
+    tokens: str | None = None
+    finish: str | None = None
+    session: str | None = None
+    """Into the request; of a session's requests in a window, only the first is then counted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Query:
+    """A counting source of the user's own: one row for each request."""
+
+    name: str
+    sql: str
+    """One SELECT: `served_entity_name`, `request_time` (TIMESTAMP) and `value` of each request."""
+    counts: str
+    """What `value` is: errors, latency or score."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counted:
+    """How requests are counted: counts of before and after an edit of it are not comparable."""
+
+    paths: Paths = Paths()
+    queries: tuple[Query, ...] = ()
+
+    @property
+    def by_session(self) -> bool:
+        """Of a session's requests in a window only the first counts: its retries are none."""
+        return self.paths.session is not None
