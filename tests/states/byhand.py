@@ -1,4 +1,4 @@
-"""One look made by hand: a record, what is seen of the endpoint, and what is said of both."""
+"""Records of an endpoint that has been looked after for hours, and one look at it by hand."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -6,8 +6,9 @@ from datetime import timedelta
 from states.plan import Event
 from states.release import Application, Release
 from states.turn import Turn
-from states.world import Absent, Endpoint, Serving, World
-from tests.states.story import SPEC, START, serving
+from states.world import Absent, Endpoint, Serving
+from tests.states import records
+from tests.states.story import START
 from tests.states.test_desired import STABLE, TRIED
 
 NOW = START + timedelta(hours=3)
@@ -15,16 +16,13 @@ NAME = "rag-chatbot-endpoint"
 
 
 def candidate(**facts: object) -> Release:
-    """Version 2, on trial or after it."""
+    """Version 2, on trial or after it, with quick steps."""
     return replace(TRIED, **facts)  # type: ignore[arg-type]
 
 
 def record(*releases: Release, **facts: object) -> Application:
-    """Version 1 is stable, beside what is under way."""
-    made = Application(
-        name="rag-chatbot", spec=SPEC, adopted=True, stable="1", releases=(STABLE, *releases)
-    )
-    return replace(made, **facts)  # type: ignore[arg-type]
+    """Version 1 is stable, with its release, beside what is under way."""
+    return replace(records.application(STABLE, *releases), **facts)  # type: ignore[arg-type]
 
 
 def beginning(*releases: Release, **facts: object) -> Application:
@@ -33,24 +31,18 @@ def beginning(*releases: Release, **facts: object) -> Application:
 
 
 def shown(served: Serving | None = None, **facts: object) -> Endpoint:
-    """The endpoint, seen with all that it serves ready."""
-    served = serving(v1=100) if served is None else served
-    made = Endpoint(
-        serving=served, id="first", created_ms=1, config_version=7, ready=frozenset(served.shares)
-    )
-    return replace(made, **facts)  # type: ignore[arg-type]
+    """The endpoint as its seventh configuration, all that it serves ready."""
+    return records.endpoint(served, **({"created_ms": 1, "config_version": 7} | facts))
 
 
-def turn(application: Application, endpoint: Endpoint | Absent | None, **facts: object) -> Turn:
-    """A look at that endpoint; None: it was not to be seen."""
-    world = World(now=NOW, endpoint=endpoint, alias="1")
-    trusted = endpoint if isinstance(endpoint, Endpoint) else None
-    return Turn(application, replace(world, **facts), trusted)  # type: ignore[arg-type]
+def turn(known: Application, seen: Endpoint | Absent | None, **outside: object) -> Turn:
+    """A look at NOW, with the alias at version 1; None: the endpoint is not seen."""
+    return records.turn(known, seen, **({"now": NOW, "alias": "1"} | outside))
 
 
 def event(
     name: str, release: Release | None, because: str, level: str = "info", **fields: object
 ) -> Event:
-    """An event, whole."""
+    """A line of the log about a release, or about none."""
     key = (release.version, release.attempt) if release else None
     return Event(name=name, release=key, level=level, because=because, fields=fields)  # type: ignore[arg-type]
