@@ -180,8 +180,8 @@ def last_gate(turn: Turn, release: Release) -> Gate | None:
 
 
 def _asks(release: Release, finding: str, *, anew: bool = False) -> Gate:
-    counting = () if anew else release.signs.counting
-    early = [one for one in release.signs.approved if one not in counting]
+    """Ask where no tag counts: whatever approves was set too early."""
+    early = release.signs.approved
     told = f"; {', '.join(early)} was set too early to count: take it off and set it again"
     why = (
         f"waits for approval of {finding}: `headgate approve {release.key}`, or a tag approval… "

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from states.desired import desired, desired_alias
+from states.desired import closed, desired, desired_alias, exposure
 from states.machine import State
 from states.pinned import Pinned
 from states.release import ENTITY_NAME_LENGTH, Application, Release
@@ -127,3 +127,114 @@ def test_an_entity_name_that_somebody_took_for_another_version_is_not_used_twice
     assert wanted is not None
     assert wanted.shares["rag_chatbot-v2"] == Share(model=MODEL, version="1", weight=95)
     assert sum(share.weight for share in wanted.shares.values()) == 100
+
+
+ASTRAY = Serving({"current": Share(model=MODEL, version="2", weight=7)})
+
+
+def beside(served: Serving, **others: Share) -> Serving:
+    """What is served, and more beside it."""
+    return Serving({**served.shares, **others})
+
+
+def test_a_version_has_the_users_of_all_names_that_it_is_served_under() -> None:
+    both = beside(serving(v1=80, v2=13), current=ASTRAY.shares["current"])
+    application = with_trial(TRIED)
+    assert exposure(application, "2", both) == 20
+    assert exposure(application, "1", both) == 80
+    assert exposure(application, "3", both) == 0
+    theirs = Serving({"rag_chatbot-v2": Share(model="main.other.model", version="2", weight=100)})
+    assert exposure(application, "2", theirs) == 0
+
+
+ROLLED_BACK = replace(TRIED, state=State.ROLLED_BACK)
+SHUT = replace(TRIED, state=State.CANARY, step=2, shut=True)
+
+
+@pytest.mark.parametrize("release", [ROLLED_BACK, SHUT])
+def test_users_are_taken_from_a_closed_version_and_nothing_else_is_changed(
+    release: Release,
+) -> None:
+    application = with_trial(release)
+    assert closed(application, serving(v1=75, v2=25)) == serving(v1=100, v2=0)
+    assert closed(application, serving(v2=100)) == serving(v1=100, v2=0), "stable is put there"
+    theirs = Share(model="main.other.model", version="2", weight=10)
+    twice = beside(serving(v1=60, v2=23, v3=0), theirs=theirs, **ASTRAY.shares)
+    emptied = Share(model=MODEL, version="2", weight=0)
+    wanted = beside(serving(v1=90, v2=0, v3=0), theirs=theirs, current=emptied)
+    assert closed(application, twice) == wanted
+    assert closed(application, serving(v1=100, v2=0)) is None
+    assert closed(application, serving(v1=100)) is None
+
+
+def test_they_go_to_stable_under_the_name_that_is_ours_else_the_first_that_it_has() -> None:
+    stable = Share(model=MODEL, version="1", weight=30)
+    found = Serving(
+        {"current": stable, "other": replace(stable, weight=20), **serving(v2=50).shares}
+    )
+    wanted = Serving(
+        {
+            "current": replace(stable, weight=80),
+            "other": replace(stable, weight=20),
+            **serving(v2=0).shares,
+        }
+    )
+    assert closed(with_trial(ROLLED_BACK), found) == wanted
+    known = Serving({"current": stable, **serving(v1=20, v2=50).shares})
+    ours = Serving({"current": stable, **serving(v1=70, v2=0).shares})
+    assert closed(with_trial(ROLLED_BACK), known) == ours
+    taken = Serving(
+        {
+            "rag_chatbot-v1": Share(model="main.other.model", version="1", weight=10),
+            "current": stable,
+            **serving(v2=60).shares,
+        }
+    )
+    moved = Serving(
+        {
+            "rag_chatbot-v1": Share(model="main.other.model", version="1", weight=10),
+            "current": replace(stable, weight=90),
+            **serving(v2=0).shares,
+        }
+    )
+    assert closed(with_trial(ROLLED_BACK), taken) == moved, "a name alone says nothing"
+
+
+@pytest.mark.parametrize(
+    "application",
+    [
+        Application(name="rag-chatbot", spec=SPEC, stable="1", releases=(STABLE,)),
+        with_trial(replace(TRIED, state=State.CANARY, step=2)),
+        replace(with_trial(ROLLED_BACK), stable="2"),
+        replace(with_trial(ROLLED_BACK), stable=None),
+    ],
+)
+def test_where_nothing_is_closed_or_nobody_else_serves_nobody_is_taken(
+    application: Application,
+) -> None:
+    assert closed(application, serving(v1=75, v2=25)) is None
+
+
+def test_a_release_on_a_staging_endpoint_wants_nothing_of_this_one() -> None:
+    staged = replace(
+        TRIED, state=State.PROVISIONING, pinned=replace(PINNED, staging="rag-chatbot-staging")
+    )
+    assert desired(with_trial(staged)) == serving(v1=100)
+    first = replace(with_trial(staged), stable=None, releases=(staged,))
+    assert desired(first) is None
+    assert desired(with_trial(replace(staged, staged=True))) == serving(v1=100, v2=0)
+
+
+def test_what_serves_without_proof_has_all_users_and_no_alias() -> None:
+    unproven = replace(with_trial(ROLLED_BACK), stable=None, unproven="2")
+    assert desired(unproven) == serving(v2=100)
+    assert desired_alias(unproven) is None
+    removed = replace(unproven, releases=(replace(ROLLED_BACK, removed=True),))
+    assert desired(removed) == serving(v2=100)
+
+
+def test_a_version_that_was_deleted_is_named_by_no_alias() -> None:
+    gone = replace(with_trial(TRIED), deleted=("1",))
+    assert desired_alias(gone) is None
+    produced = replace(TRIED, state=State.PRODUCTION)
+    assert desired_alias(replace(with_trial(produced), deleted=("1",))) == "2"

@@ -12,7 +12,7 @@ from states.leap import leapt
 from states.machine import State
 from states.plan import Apply, Capture, Permit, Plan, Serve
 from states.release import Application, Order
-from states.setup import Setup, Wish
+from states.setup import Applying, Setup, Upkeep, Wish, moved
 from states.world import Absent, Endpoint, Grant, Serving, Share, Size, Variables, World
 from tests.states.oaths import check
 from tests.states.story import MODEL, QUICK, SPEC, START, Story, serving
@@ -540,3 +540,32 @@ def test_what_was_applied_to_a_version_that_serves_no_more_holds_up_no_release()
     gone = "version 1 serves no more: what was applied to it is watched no further"
     assert told(made, "apply.finished") == [gone]
     made.until("Production")
+
+
+GIVEN = Applying(version="1", size=MEDIUM, former=SMALL, over=7, asked_at=START)
+
+
+@pytest.mark.parametrize(
+    ("one", "how_far"),
+    [
+        (GIVEN, "version 1 is given Medium on CPU: not in effect yet"),
+        (
+            replace(GIVEN, seen_at=START),
+            "version 1 runs with Medium on CPU, watched since 2026-11-23 12:00 UTC",
+        ),
+        (replace(GIVEN, back="harm"), "Medium on CPU is put back for version 1"),
+        (replace(GIVEN, back="harm", seen_at=START), "Medium on CPU is put back for version 1"),
+    ],
+)
+def test_what_is_applied_is_told_by_how_far_it_has_come(one: Applying, how_far: str) -> None:
+    assert one.told == how_far
+
+
+def test_when_the_clock_is_set_the_times_of_what_is_applied_go_with_it() -> None:
+    by, later = timedelta(minutes=7), START + timedelta(minutes=7)
+    assert moved(Upkeep(applied=3), by) == Upkeep(applied=3)
+    asked = Upkeep(applied=3, applying=GIVEN)
+    assert moved(asked, by) == replace(asked, applying=replace(GIVEN, asked_at=later))
+    watched = replace(asked, applying=replace(GIVEN, seen_at=START))
+    both = replace(GIVEN, asked_at=later, seen_at=later)
+    assert moved(watched, by) == replace(asked, applying=both)
