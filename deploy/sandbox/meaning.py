@@ -244,20 +244,18 @@ def check(tree: exp.Expr) -> None:
 
 def mend(node: exp.Expr, now: datetime) -> exp.Expr | None:
     """Mend what would run and mean something else; None to leave the node as it is."""
-    exact = _exact(node)
-    mended = _mended(node, now)
-    if mended is not None:
-        mended.meta[_KNOWN] = exact
-    return mended
-
-
-def _mended(node: exp.Expr, now: datetime) -> exp.Expr | None:
     if isinstance(node, exp.CurrentTimestamp):
         return _moment(now)
     if isinstance(node, exp.CurrentDate):
         return exp.cast(exp.Literal.string(now.date().isoformat()), "DATE")
     mending = _MENDED.get(type(node))
-    return None if mending is None else mending(node)
+    if mending is None:
+        return None
+    exact = _exact(node)
+    mended = mending(node)
+    if mended is not None:
+        mended.meta[_KNOWN] = exact
+    return mended
 
 
 def _moment(now: datetime) -> exp.Expr:
