@@ -51,7 +51,6 @@ def canary(turn: Turn, release: Release) -> None:
     if release.paused and release.order is Order.RUN:
         release = _resume(turn, release)
     release, waits = heed_stuck(turn, _reset_fuse(turn, release))
-    assert release.pinned is not None, "a live release has a pinned plan"
     alarm = alarm_of(turn, release)
     if alarm is not None:
         retreat(turn, release, alarm)
@@ -62,7 +61,7 @@ def canary(turn: Turn, release: Release) -> None:
     elif not release.settled:
         if undisturbed(turn):
             settled = turn.settle(release, f"{release.weight} % seen on the endpoint")
-            add_span(turn, settled, settled=True, delay=release.pinned.rollout.settle)
+            add_span(turn, settled, settled=True, delay=release.plan.rollout.settle)
     elif release.baking:
         _bake(turn, release)
     else:
@@ -74,13 +73,12 @@ def production(turn: Turn, release: Release) -> None:
     if go_back_on_harm(turn, release):
         return
     release, waits = heed_stuck(turn, release)
-    assert release.pinned is not None, "a live release has a pinned plan"
     if waits:
         return
     if not release.settled:
         _settle_last(turn, release)
         return
-    alarm, watch = alarm_of(turn, release), release.pinned.rollout.watch
+    alarm, watch = alarm_of(turn, release), release.plan.rollout.watch
     if alarm is not None:
         release = journal(turn, release, alarm)
         turn.hold(release, alarm.because, needs_person=True, recounted=True)
@@ -138,7 +136,6 @@ def go_back_on_harm(turn: Turn, release: Release) -> bool:
 
 def _compare(turn: Turn, release: Release) -> None:
     """Open one step further once every deciding guard has shown safety on this step alone."""
-    assert release.pinned is not None, "a live release has a pinned plan"
     release, verdicts = _verdicts(turn, release)
     waiting = [one for one in verdicts if one.outcome is not Outcome.PASS]
     why, override = obstacle(release), overridden(release)
@@ -155,8 +152,7 @@ def _compare(turn: Turn, release: Release) -> None:
 
 def _wait(turn: Turn, release: Release, undecided: str) -> None:
     """Stay on the step as long as patience lasts; then ask, or go back."""
-    assert release.pinned is not None, "a live release has a pinned plan"
-    rollout = release.pinned.rollout
+    rollout = release.plan.rollout
     if release.undecided < rollout.patience:
         turn.free(release)
         return
@@ -195,8 +191,7 @@ def _crowded(turn: Turn, release: Release) -> tuple[str, bool] | None:
     """Whether the next step's share of the peak would not fit the candidate's concurrency."""
     assert turn.endpoint is not None, "checked by go_on"
     room = turn.endpoint.concurrency.get(turn.application.entity(release.version))
-    assert release.pinned is not None, "a live release has a pinned plan"
-    weight = release.pinned.rollout.weight(release.step + 1)
+    weight = release.plan.rollout.weight(release.step + 1)
     why = crowded(weight, turn.world.peak_concurrency, room)
     return None if why is None else (why, True)
 
@@ -207,12 +202,11 @@ def _open_further(turn: Turn, release: Release, verdicts: list[Verdict]) -> None
         hold_at(turn, release, gate)
         return
     release = turn.free(release)
-    assert release.pinned is not None, "a live release has a pinned plan"
-    stayed = release.on_step >= release.pinned.rollout.min_step or promoted(release) is not None
+    stayed = release.on_step >= release.plan.rollout.min_step or promoted(release) is not None
     if not stayed or not turn.may_advance(release) or not converged(turn):
         return
     shown = "; ".join(f"{one.guard}: {one.because}" for one in verdicts)
-    weight, step = release.pinned.rollout.weight(release.step + 1), release.step + 1
+    weight, step = release.plan.rollout.weight(release.step + 1), release.step + 1
     told, fuses = f"{shown}{by_word(release)}; opens {weight} %", turn.set_fuse(release, weight)
     setting = fuses["before_whole"]
     if setting is not None and any(one is not None for one in setting.most):
@@ -225,10 +219,9 @@ def _open_further(turn: Turn, release: Release, verdicts: list[Verdict]) -> None
 
 
 def _bake(turn: Turn, release: Release) -> None:
-    assert release.pinned is not None, "a live release has a pinned plan"
-    bake = release.pinned.rollout.bake
+    bake = release.plan.rollout.bake
     word = promoted(release)
-    told_of = release.pinned.proven or covered(release, bake)
+    told_of = release.plan.proven or covered(release, bake)
     cut_short = word is not None and (word.override or glimpsed(release))
     baked = cut_short or (release.on_step >= bake and told_of)
     if baked and suspected(release) and not overridden(release):
@@ -256,8 +249,7 @@ def _bake(turn: Turn, release: Release) -> None:
 
 def _confirm(turn: Turn, release: Release) -> None:
     """End the watch: this version is stable now, and the one before it is retired."""
-    assert release.pinned is not None, "a live release has a pinned plan"
-    told = f"watched for {duration(release.pinned.rollout.watch)} without harm: it is stable now"
+    told = f"watched for {duration(release.plan.rollout.watch)} without harm: it is stable now"
     former = turn.application.newest(turn.application.incumbent)
     if turn.application.stable != release.version:
         turn.record(former=turn.application.stable)

@@ -119,14 +119,11 @@ def _heed_masked(turn: Turn, release: Release) -> Release:
 
 
 def _provisioning(turn: Turn, release: Release) -> None:
-    assert release.pinned is not None, "a live release has a pinned plan"
     entity, endpoint = turn.application.entity(release.version), turn.endpoint
     if release.on_staging:
         rehearse(turn, release)
-    elif release.in_state >= release.pinned.provisioning_deadline:
-        roll_back(
-            turn, release, f"not ready after {duration(release.pinned.provisioning_deadline)}"
-        )
+    elif release.in_state >= release.plan.provisioning_deadline:
+        roll_back(turn, release, f"not ready after {duration(release.plan.provisioning_deadline)}")
     elif endpoint is None:
         return
     elif entity in endpoint.failed and not endpoint.updating and _tried(turn, release):
@@ -169,12 +166,11 @@ def _update_failed(turn: Turn, endpoint: Endpoint) -> bool:
 
 
 def _testing(turn: Turn, release: Release) -> None:
-    assert release.pinned is not None, "a live release has a pinned plan"
-    if release.in_state >= release.pinned.testing_deadline:
+    if release.in_state >= release.plan.testing_deadline:
         roll_back(
             turn,
             release,
-            f"not through its tests after {duration(release.pinned.testing_deadline)}",
+            f"not through its tests after {duration(release.plan.testing_deadline)}",
         )
         return
     pinned = with_table(turn, release)
@@ -201,7 +197,6 @@ def _testing(turn: Turn, release: Release) -> None:
 
 def _open(turn: Turn, release: Release, because: str) -> None:
     """Give the first users to a tested version, with its guards, sources and fuse pinned."""
-    assert turn.endpoint is not None, "checked by go_on"
     if release.history is None and turn.world.history is not None:
         release = turn.put(release, history=turn.world.history)
     pinned, left = _pinned(turn, release)
@@ -223,8 +218,7 @@ def _open(turn: Turn, release: Release, because: str) -> None:
     if not turn.may_advance(pinned) or not ready_for(turn, release):
         return
     pinned = turn.put(pinned)
-    assert pinned.pinned is not None, "a live release has a pinned plan"
-    weight = pinned.pinned.rollout.weight(1)
+    weight = pinned.plan.rollout.weight(1)
     words = f"{by_word(release)}{consent(release)}"
     told, fuses = (
         f"{because}{left}{words}; opens {weight} % of users",
@@ -238,11 +232,10 @@ def _open(turn: Turn, release: Release, because: str) -> None:
 def _pinned(turn: Turn, release: Release) -> tuple[Release, str]:
     """The release with guards, sources and steps as they are when it opens; why steps are gone."""
     assert turn.endpoint is not None, "checked by go_on"
-    assert release.pinned is not None, "a live release has a pinned plan"
     found = sources(turn.application, turn.endpoint, labelled=turn.world.labelled)
     dispersion = 1.0 if turn.application.counted.by_session else clusters(turn.application.minutes)
     judged = pin_guards(release, found, dispersion)
-    planned = release.pinned
+    planned = release.plan
     pace = pace_of(turn.application, turn.world, release.history)
     rollout, chosen = pin(planned.rollout, guards_of(judged), pace, lag_of(judged))
     left = f"; {chosen}" if rollout != planned.rollout else ""
@@ -253,15 +246,14 @@ def _judged(release: Release) -> str:
     """Which guards judge, by which source, and which cannot."""
     judged = {one.guard: one.source for one in guards_of(release)}
     told = ", ".join(f"{guard} by {named(source)}" for guard, source in judged.items())
-    assert release.pinned is not None, "a live release has a pinned plan"
-    silent = {CAPACITY} if release.pinned.guards.tokens else {CAPACITY, TOKENS}
+    silent = {CAPACITY} if release.plan.guards.tokens else {CAPACITY, TOKENS}
     lacking = [guard for guard in release.sources if guard not in {*judged, *silent}]
     past = release.history.answers if release.history else 0
     said = f"judged: {told}" if told else "no source counts by version"
     if lacking:
         few = f"stable's last day ({past:,} answers) is too little to judge {', '.join(lacking)}"
         said = f"{said}; {few}"
-    if release.fuse is None and release.pinned.baseline is not None:
+    if release.fuse is None and release.plan.baseline is not None:
         said += (
             "; the endpoint's metrics were not seen: no fuse watches it, and nothing tells which "
             "requests the counts leave out"

@@ -134,10 +134,9 @@ def _input_gate(turn: Turn, release: Release, version: ModelVersion) -> Gate | N
 
 def opening_gate(turn: Turn, release: Release) -> Gate | None:
     """What keeps a release that has shown enough from getting more users now."""
-    assert release.pinned is not None, "a live release has a pinned plan"
     if release.signs.hold:
         return Gate(why=HELD, needs_person=True)
-    if release.pinned.proven or overridden(release):
+    if release.plan.proven or overridden(release):
         return None
     why = frozen(turn.application.spec.admission.freezes, turn.world.now)
     return None if why is None else Gate(why=why, needs_person=False)
@@ -149,9 +148,8 @@ def first_users_gate(turn: Turn, release: Release) -> Gate | None:
     By tag, an approval counts from the moment that the attempt was registered: who approves a
     version in a deployment job has looked at the version, not at what Headgate waits for.
     """
-    assert release.pinned is not None, "a live release has a pinned plan"
     gate = opening_gate(turn, release)
-    if gate is not None or release.pinned.approval != "before_canary":
+    if gate is not None or release.plan.approval != "before_canary":
         return gate
     finding = "the first users"
     if word_on(release, "approve", finding) is not None or release.signs.counting:
@@ -165,11 +163,10 @@ def last_gate(turn: Turn, release: Release) -> Gate | None:
     An approval is of what users have shown, so a tag counts only if it was set while the question
     stood; another bake, after one that was cut, is asked about anew.
     """
-    assert release.pinned is not None, "a live release has a pinned plan"
     gate = opening_gate(turn, release) if release.weight < WHOLE else None
     if gate is None and release.signs.hold:
         gate = Gate(why=HELD, needs_person=True)
-    if gate is not None or release.pinned.approval != "before_production":
+    if gate is not None or release.plan.approval != "before_production":
         return gate
     finding = f"production, after the bake of span {len(release.spans)}"
     if word_on(release, "approve", finding) is not None:

@@ -50,20 +50,18 @@ def sources(application: Application, endpoint: Endpoint, *, labelled: bool) -> 
 
 def pin_guards(release: Release, found: Mapping[str, str], dispersion: float) -> Release:
     """The release with what is fixed when it opens: sources, and how what they count is counted."""
-    assert release.pinned is not None, "a live release has a pinned plan"
-    counted = measures(release.pinned.guards, release.history, release.steps)
+    counted = measures(release.plan.guards, release.history, release.steps)
     return replace(release, sources=dict(found), measures=counted, dispersion=dispersion)
 
 
 def bench(release: Release) -> dict[str, Any]:
     """What a release is judged by, as the fields of an event: enough to judge again by the log."""
-    assert release.pinned is not None, "a live release has a pinned plan"
     past = release.history
     late = past.lag.total_seconds() if past and past.lag else None
     return {
         # Pairs: what stands under a key like `tokens` would be taken for a secret.
         "sources": [list(pair) for pair in release.sources.items()],
-        "guards": asdict(release.pinned.guards),
+        "guards": asdict(release.plan.guards),
         "measures": {name: asdict(one) for name, one in release.measures.items()},
         "history": asdict(past) | {"lag": late} if past else None,
         "dispersion": release.dispersion,
@@ -72,9 +70,8 @@ def bench(release: Release) -> dict[str, Any]:
 
 def guards_of(release: Release) -> tuple[Criterion, ...]:
     """The guards of a release, ready to judge by."""
-    assert release.pinned is not None, "a live release has a pinned plan"
     return criteria(
-        release.pinned.guards,
+        release.plan.guards,
         release.measures,
         release.history,
         release.sources,
@@ -126,20 +123,18 @@ def alarm_of(turn: Turn, release: Release) -> Verdict | None:
 
 def blindness(release: Release, now: datetime) -> Verdict | None:
     """BLIND where a source that something waits for is broken; None while all can be believed."""
-    assert release.pinned is not None, "a live release has a pinned plan"
     return unbelieved(
         release.sources,
         release.blocks,
         release.spans[-1].number,
         _silences(release, now),
-        release.pinned.max_lag,
+        release.plan.max_lag,
     )
 
 
 def fuse_of(release: Release) -> Verdict | None:
     """FAIL where the endpoint errs more than before the step; None where nothing watches that."""
-    assert release.pinned is not None, "a live release has a pinned plan"
-    if release.fuse is None or release.shut or release.pinned.baseline is None:
+    if release.fuse is None or release.shut or release.plan.baseline is None:
         return None
     return blown(release.fuse, release.minutes)
 
@@ -165,13 +160,12 @@ def _silences(release: Release, now: datetime) -> dict[str, timedelta]:
 
 def _rests_on(turn: Turn, release: Release, verdict: Verdict) -> dict[str, object]:
     """What an alarm rests on besides blocks: times, or the endpoint's minutes."""
-    assert release.pinned is not None, "a live release has a pinned plan"
     if verdict.outcome is Outcome.BLIND:
         silences = _silences(release, turn.world.now)
         return {
             "span": release.spans[-1].number,
             "silences": {name: one.total_seconds() for name, one in silences.items()},
-            "max_lag": release.pinned.max_lag.total_seconds(),
+            "max_lag": release.plan.max_lag.total_seconds(),
         }
     if verdict.guard == FUSE and release.fuse is not None:
         return {
@@ -190,11 +184,10 @@ def setting_told(setting: Fuse) -> dict[str, object]:
 
 def obstacle(release: Release) -> tuple[str, bool] | None:
     """Why the climb waits although nobody is to blame, and whether it waits for a person."""
-    assert release.pinned is not None, "a live release has a pinned plan"
     if ERRORS not in release.sources or not deciding_sources(release):
         # A person opened it all the same: with nobody to ask, every guard would be content.
         return UNPROVABLE, True
-    guards = release.pinned.guards
+    guards = release.plan.guards
     errors = tuple(one for one in release.blocks if one.source == release.sources.get(ERRORS))
     why = environment(guards.errors, errors)
     if why is not None:
@@ -224,8 +217,7 @@ def glimpsed(release: Release) -> bool:
 
     Where there is none, it has lasted as long as a step would have to.
     """
-    assert release.pinned is not None, "a live release has a pinned plan"
-    least = min(release.pinned.rollout.min_step, release.pinned.rollout.bake)
+    least = min(release.plan.rollout.min_step, release.plan.rollout.bake)
     return release.on_step >= least and covered(release, least)
 
 

@@ -22,8 +22,7 @@ from states.world import Absent, Endpoint
 
 def rehearse(turn: Turn, release: Release) -> None:
     """Test a version on its staging endpoint; once it passes, the production endpoint gets it."""
-    pinned = release.pinned
-    assert pinned is not None, "a live release has a pinned plan"
+    pinned = release.plan
     name, limit = pinned.staging, pinned.provisioning_deadline + pinned.testing_deadline
     if release.in_state >= limit:
         why = f"not through its tests on staging endpoint {name} after {duration(limit)}"
@@ -59,8 +58,7 @@ def _undeployed(turn: Turn, release: Release) -> str | None:
     seen, entity = _own(turn, release), turn.application.entity(release.version)
     if seen is None or seen.updating or not (entity in seen.failed or seen.update_failed):
         return None
-    assert release.pinned is not None, "a live release has a pinned plan"
-    told = f"Databricks could not deploy {entity} on staging endpoint {release.pinned.staging}"
+    told = f"Databricks could not deploy {entity} on staging endpoint {release.plan.staging}"
     return f"{told}: its build and service logs say why"
 
 
@@ -79,10 +77,9 @@ def _pass(turn: Turn, release: Release, because: str) -> None:
     release = _freed(turn, release)
     if release.order is not Order.RUN or release.hold or not undisputed(turn, release):
         return
-    assert release.pinned is not None, "a live release has a pinned plan"
     passed = turn.put(release, staged=True, in_state=timedelta())
-    told = f"{because} on staging endpoint {release.pinned.staging}"
-    turn.tell("staging.passed", passed, told, endpoint=release.pinned.staging)
+    told = f"{because} on staging endpoint {release.plan.staging}"
+    turn.tell("staging.passed", passed, told, endpoint=release.plan.staging)
 
 
 def _wait(turn: Turn, release: Release, environment: str | None) -> None:
@@ -91,7 +88,6 @@ def _wait(turn: Turn, release: Release, environment: str | None) -> None:
     if why is None:
         _freed(turn, release)
         return
-    assert release.pinned is not None, "a live release has a pinned plan"
     told = f"{_sign(release)}{why}"
     if release.hold is None or release.hold.startswith(_sign(release)):
         turn.hold(release, told, needs_person=asks, recounted=True)
@@ -99,8 +95,7 @@ def _wait(turn: Turn, release: Release, environment: str | None) -> None:
 
 def _sign(release: Release) -> str:
     """How every hold of this stage begins."""
-    assert release.pinned is not None, "a live release has a pinned plan"
-    return f"staging endpoint {release.pinned.staging}: "
+    return f"staging endpoint {release.plan.staging}: "
 
 
 def _freed(turn: Turn, release: Release) -> Release:

@@ -122,6 +122,12 @@ class Release:
         return self.state in (State.PROVISIONING, State.TESTING, State.CANARY)
 
     @property
+    def plan(self) -> Pinned:
+        """What it was admitted under; asked of a release that was admitted."""
+        assert self.pinned is not None, f"{self.key} was not admitted"
+        return self.pinned
+
+    @property
     def on_staging(self) -> bool:
         """It has yet to pass on a staging endpoint: the production endpoint is not touched."""
         asked = self.pinned is not None and self.pinned.staging is not None
@@ -136,8 +142,7 @@ class Release:
     def weight(self) -> int:
         """The percentage of users that this version should get, by its own state."""
         if self.state is State.CANARY:
-            assert self.pinned is not None, "a live release has a pinned plan"
-            return 0 if self.shut else self.pinned.rollout.weight(self.step)
+            return 0 if self.shut else self.plan.rollout.weight(self.step)
         if self.state is State.PRODUCTION:
             return 100
         alone = self.pinned is not None and self.pinned.incumbent is None and not self.on_staging

@@ -21,8 +21,7 @@ REMEDY = "abort it, or set replay.on_undecided to go_on and restart the daemon"
 
 def replayed(turn: Turn, release: Release) -> Release | None:
     """The release, once its replay lets it go on; None while it does not, or was its end."""
-    assert release.pinned is not None, "a live release has a pinned plan"
-    settings, seen = release.pinned.replay, release.replay
+    settings, seen = release.plan.replay, release.replay
     if settings is None or not unreplayed(release):
         return release
     if release.hold is not None and release.hold.endswith(ENVIRONMENT) and release.hold != FAILING:
@@ -112,8 +111,7 @@ def unproven(turn: Turn, release: Release) -> str | None:
     Where a step compares, users' own requests decide; where none does, the replay was to. One that
     tells of a failing environment, or more likely of harm than not, opens nothing.
     """
-    assert release.pinned is not None, "a live release has a pinned plan"
-    settings, seen = release.pinned.replay, release.replay
+    settings, seen = release.plan.replay, release.replay
     if settings is None or seen is None or seen.outcome is Outcome.PASS:
         return None
     today = turn.application.spec.replay or settings
@@ -129,6 +127,5 @@ def unproven(turn: Turn, release: Release) -> str | None:
 
 def undecided_rolls_back(turn: Turn, release: Release) -> bool:
     """Whether the configuration of today says to go back then."""
-    assert release.pinned is not None, "a live release has a pinned plan"
-    today = turn.application.spec.replay or release.pinned.replay
+    today = turn.application.spec.replay or release.plan.replay
     return today is not None and today.on_undecided == "roll_back"

@@ -13,10 +13,9 @@ from states.turn import Turn
 
 def retreat(turn: Turn, release: Release, alarm: Verdict) -> None:
     """Shut the gate on an alarm that blames nobody yet; the second time, ask."""
-    assert release.pinned is not None, "a live release has a pinned plan"
-    comparable = release.pinned.baseline is not None
+    comparable = release.plan.baseline is not None
     blind, because = alarm.outcome is Outcome.BLIND, alarm.because
-    limit = release.pinned.max_lag
+    limit = release.plan.max_lag
     if blind:
         release = journal(turn, release, alarm)
     if not comparable:
@@ -59,8 +58,7 @@ def reopen(turn: Turn, release: Release) -> None:
         told = f"the gate is opened again{by_word(release)}"
     else:
         turn.tell("evidence.seen", release, told)
-    assert release.pinned is not None, "a live release has a pinned plan"
-    weight = release.pinned.rollout.weight(release.step)
+    weight = release.plan.rollout.weight(release.step)
     step = f"{told}; reopens {weight} %"
     reopened = turn.move(release, Trigger.STEP, step, shut=False, **turn.set_fuse(release, weight))
     add_span(turn, reopened, settled=False)

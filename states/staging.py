@@ -207,11 +207,10 @@ def staging_call(turn: Turn) -> CreateStaging | RemoveStaging | None:
         return None if kept else RemoveStaging(known.endpoint, seen.id)
     if release is None or not isinstance(seen, Absent) or not undisputed(turn, release):
         return None
-    assert release.pinned is not None, "a live release has a pinned plan"
-    assert release.pinned.staging is not None, "it wants one"
+    assert release.plan.staging is not None, "it wants one"
     wanted, known = served(application, release), application.staging
     number = 1 + (known.asks if known is not None else 0)
-    return CreateStaging(release.pinned.staging, wanted, attempt_of(release), number)
+    return CreateStaging(release.plan.staging, wanted, attempt_of(release), number)
 
 
 def undisputed(turn: Turn, release: Release) -> bool:

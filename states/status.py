@@ -142,14 +142,13 @@ def _earliest(release: Release, hold: str | None) -> str | None:
     stays = release.state in (State.CANARY, State.PRODUCTION) and release.live and release.settled
     if hold is not None or release.order is not Order.RUN or release.shut or not stays:
         return None
-    assert release.pinned is not None, "a live release has a pinned plan"
-    rollout, begun = release.pinned.rollout, _settled_at(release)
+    rollout, begun = release.plan.rollout, _settled_at(release)
     if begun is None:
         return None
     watched = release.state is State.PRODUCTION
     if not watched and not release.baking:
         return rfc3339(max(begun, begun - rollout.settle + rollout.min_step))
-    if deciding_sources(release) and not (release.baking and release.pinned.proven):
+    if deciding_sources(release) and not (release.baking and release.plan.proven):
         # They are to have spoken of the whole of it.
         begun = release.spans[-1].starts_at
     elif not watched:
@@ -191,5 +190,4 @@ def _next_step(release: Release) -> str:
 
 
 def _weight_of(release: Release, step: int) -> int:
-    assert release.pinned is not None, "a release with steps has a pinned plan"
-    return release.pinned.rollout.weight(step)
+    return release.plan.rollout.weight(step)

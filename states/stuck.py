@@ -15,14 +15,13 @@ MEND_IT = ": mend it, and the release goes on"
 
 def _stuck(turn: Turn, release: Release) -> str | None:
     """What is wrong with the endpoint, as far as it is not a change by others; else None."""
-    assert release.pinned is not None, "a live release has a pinned plan"
     application, endpoint = turn.application, turn.endpoint
     if endpoint is None or application.change is not None:
         return None
     down = unready(turn)
     if down is not None:
         return f"{down}{MEND_IT}"
-    since, limit = application.followed.get("serve"), release.pinned.provisioning_deadline
+    since, limit = application.followed.get("serve"), release.plan.provisioning_deadline
     asked = application.hold is not None and not held_up(release)
     if endpoint.serving == desired(application) or asked or since is None:
         return None

@@ -151,9 +151,8 @@ def _nowhere(release: Release, *, override: bool) -> str | None:
 
 def _untested(release: Release) -> str | None:
     """What a version is still to be asked before anything opens, whoever says so."""
-    assert release.pinned is not None, "a live release has a pinned plan"
     finding, _ = judge_golden(release.rounds)
-    if release.pinned.tests_table is not None:
+    if release.plan.tests_table is not None:
         why = "its golden queries are not read yet"
     elif finding not in (Finding.PASS, Finding.ENVIRONMENT) or release.hold is None:
         why = "its golden queries are being asked: it opens by itself once they pass"

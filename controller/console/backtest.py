@@ -237,9 +237,8 @@ def _unjudgeable(name: str, label: str, spec: Spec, releases: Sequence[Release])
 
 
 def _relived(name: str, label: str, spec: Spec, release: Release) -> Relived:
-    assert release.pinned is not None, "only admitted releases are counted"
     steps = range(1, len(release.steps) + 1)
-    weights = {step: release.pinned.rollout.weight(step) for step in steps}
+    weights = {step: release.plan.rollout.weight(step) for step in steps}
     ending = relive(_policy(spec, release), release.blocks, weights, release.before_whole)
     return Relived(
         application=name,

@@ -96,8 +96,7 @@ class _Look:
     @property
     def entities(self) -> tuple[str, str | None]:
         """The candidate's served entity, and stable's where there is one to compare with."""
-        assert self.live.pinned is not None, "a live release has a pinned plan"
-        baseline = self.live.pinned.baseline
+        baseline = self.live.plan.baseline
         entity = self.application.entity
         return entity(self.live.version), entity(baseline) if baseline else None
 
@@ -200,8 +199,7 @@ class Collector:
         return quiet(look.minutes, self.answered_at + ahead, look.now + ahead, fresh=FRESH)
 
     def _beat(self, look: _Look) -> None:
-        assert look.live.pinned is not None, "a live release has a pinned plan"
-        application, query = look.application.name, look.live.pinned.tests[0]
+        application, query = look.application.name, look.live.plan.tests[0]
         for entity in look.entities:
             if entity is None or entity not in look.endpoint.ready:
                 continue

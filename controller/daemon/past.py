@@ -59,14 +59,13 @@ class Past:
         """Ask, and keep the answer until the record has it; raises this workspace's errors."""
         live, table = application.live, endpoint.inference_table
         assert live is not None, "checked by is_time"
-        assert live.pinned is not None, "checked by is_time"
-        assert live.pinned.baseline is not None, "checked by is_time"
+        assert live.plan.baseline is not None, "checked by is_time"
         assert table is not None, "checked by is_time"
         self.asked_at = now
         self.known = self.table.history(
             table=table,
             endpoint=application.spec.endpoint,
-            stable_entity=application.entity(live.pinned.baseline),
+            stable_entity=application.entity(live.plan.baseline),
             application=application.name,
             paths=application.counted.paths,
         )

@@ -162,10 +162,9 @@ class Replayer:
 
 
 def _planned(live: Release) -> tuple[Replay, str]:
-    assert live.pinned is not None, "checked by is_time"
-    assert live.pinned.replay is not None, "checked by is_time"
-    assert live.pinned.baseline is not None, "nothing is replayed without a stable version"
-    return live.pinned.replay, live.pinned.baseline
+    assert live.plan.replay is not None, "checked by is_time"
+    assert live.plan.baseline is not None, "nothing is replayed without a stable version"
+    return live.plan.replay, live.plan.baseline
 
 
 def _salt(live: Release) -> str:
