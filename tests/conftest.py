@@ -1,5 +1,6 @@
 """What all tests share: how they are spread over workers."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -15,6 +16,9 @@ AT_ONCE = 3
 """How many workers run such tests: two processors hold no more stories in real time."""
 YIELD = 5
 """How much nicer than the slow ones the others are to whoever needs the processor, too."""
+
+# Nearly all that the import of the tests makes, and none of the rest, lives as long as they do.
+gc.disable()
 
 
 class ByFolder(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
@@ -51,6 +55,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return SLOWEST_FIRST.index(folder) if folder in SLOWEST_FIRST else len(SLOWEST_FIRST)
 
     items.sort(key=rank)
+
+
+def pytest_collection_finish() -> None:
+    """From here on there is garbage; it is sought among what the tests make, not among them."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -9,7 +9,6 @@ from rich.console import Console
 
 from tests.benchmarks import headgate
 from tests.benchmarks.arena import Arena
-from tests.benchmarks.drawing import draw
 from tests.benchmarks.headgate import BY_SESSION, HELD_BACK, NO_FUSE, PLAIN, TO_THE_END
 from tests.benchmarks.judging import show
 from tests.benchmarks.peers.ztest import RepeatedZ
@@ -45,6 +44,8 @@ def test_without_headgate_a_goal_is_not_met_but_unmeasured() -> None:
 
 
 def test_the_figures_are_the_same_bytes_for_the_same_seed(tmp_path: Path) -> None:
+    from tests.benchmarks.drawing import draw  # noqa: PLC0415 - only this test needs matplotlib
+
     drawn = []
     for again in ("one", "two"):
         folder = tmp_path / again

@@ -5,7 +5,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-from scipy.stats import rankdata  # type: ignore[import-untyped]
 
 from tests.benchmarks.arena import Case, release
 from tests.benchmarks.peers.argo import Argo, Phase, SuccessRate, documented
@@ -196,6 +195,8 @@ def test_kayentas_shift_of_two_short_series_spans_all_their_differences() -> Non
 
 def _rank_statistic(experiment: Floats, control: Floats) -> float:
     """MannWhitney.scala, wilcoxonDiff at a shift of 0: ranks, corrected, over their spread."""
+    from scipy.stats import rankdata  # type: ignore[import-untyped]  # noqa: PLC0415 - a second
+
     many, others = experiment.size, control.size
     ranks = rankdata(np.concatenate([experiment, control]))
     above = float(ranks[:many].sum()) - many * (many + 1) / 2 - many * others / 2

@@ -158,6 +158,7 @@ def _pattern(piece: ast.expr) -> str:
             return r"\w+"
 
 
+@cache
 def emissions() -> tuple[dict[str, Told], set[tuple[str, str]]]:
     """Every event that the code tells, and where fields are made elsewhere."""
     found: dict[str, Told] = {}
