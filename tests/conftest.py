@@ -63,6 +63,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    """The interpreter's end looks at all again: DuckDB complains of what it does not take down."""
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def niceness(request: pytest.FixtureRequest) -> None:
     """What waits for nothing but the processor leaves it to the stories in real time.

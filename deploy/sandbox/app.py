@@ -214,7 +214,6 @@ def build(settings: Settings, clock: Clock = time.time) -> Starlette:
         async with contextlib.AsyncExitStack() as parts:
             parts.callback(database.connection.close)
             # They stop in the reverse order: serving while the warehouse still takes its rows.
-            parts.push_async_callback(workspace.tracking.stop)
             parts.push_async_callback(workspace.warehouse.stop)
             parts.push_async_callback(workspace.serving.stop)
             await workspace.tracking.start()

@@ -49,7 +49,7 @@ class Process:
     rss: float = 0.0
     _count: int = 0
 
-    async def ask(self, content_type: str, body: bytes) -> Answer:
+    async def ask(self, head: Head, body: bytes) -> Answer:
         """Send one request and wait for its answer; ProcessEnded if the process goes first."""
         if not self.alive:
             raise ProcessEnded("the process has ended")
@@ -57,7 +57,7 @@ class Process:
         number = self._count
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.waiting[number] = answer
-        self.writer.write(pack({"id": number, "content_type": content_type}, body))
+        self.writer.write(pack({**head, "id": number}, body))
         return await answer
 
     def take(self, head: Head, body: bytes) -> None:
@@ -119,6 +119,12 @@ class Order:
     threads: int
     environment: dict[str, str]
 
+    @property
+    def head(self) -> Head:
+        """The order as the zygote takes it."""
+        places = ("path", "log", "build_log", "scratch")
+        return {**vars(self), **{name: str(getattr(self, name)) for name in places}}
+
 
 class Fleet:
     """The zygote, the socket that all processes connect to, and the processes themselves."""
@@ -159,17 +165,13 @@ class Fleet:
         self._stack.close()
         self._directory = None
 
-    async def launch(self, order: Order, limit_s: float) -> Process:
-        """Fork a worker and wait until it has loaded its model; ProcessEnded says what failed."""
+    async def launch(self, order: Head, limit_s: float) -> Process:
+        """Fork a worker and wait until it is ready to serve; ProcessEnded says what failed."""
         zygote = await self.warm()
         ticket = uuid.uuid4().hex
         coming: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
         self._expected[ticket] = coming
-        head: Head = {"ticket": ticket, "socket": self.socket, "label": order.label}
-        head |= {"threads": order.threads, "environment": order.environment}
-        for name in ("path", "log", "build_log", "scratch"):
-            head[name] = str(getattr(order, name))
-        zygote.writer.write(pack(head))
+        zygote.writer.write(pack({**order, "ticket": ticket, "socket": self.socket}))
         process: Process | None = None
         try:
             async with asyncio.timeout(limit_s):
@@ -178,7 +180,7 @@ class Fleet:
         except TimeoutError as error:
             if process is not None:
                 process.kill()
-            raise ProcessEnded(f"the model did not load within {limit_s:g} s") from error
+            raise ProcessEnded(f"the process was not ready within {limit_s:g} s") from error
         except asyncio.CancelledError:
             if process is not None:
                 process.kill()
@@ -203,7 +205,7 @@ class Fleet:
             self._log.parent.mkdir(parents=True, exist_ok=True)
             with self._log.open("ab") as log:
                 self._zygote = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "deploy.sandbox.worker", self.socket),
+                    *(sys.executable, "-m", "deploy.sandbox.zygote", self.socket),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -214,7 +216,7 @@ class Fleet:
             await asyncio.wait(either, timeout=_IMPORT_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
             ended.cancel()
             if not coming.done():
-                raise ProcessEnded(f"the serving zygote did not start: see {self._log}")
+                raise ProcessEnded(f"the zygote did not start: see {self._log}")
             self._zygote_line = coming.result()
             return self._zygote_line
 

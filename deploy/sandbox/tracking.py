@@ -1,25 +1,18 @@
 """MLflow tracking: the real open-source server in a child process, and Databricks' artifacts.
 
-The child speaks length-prefixed frames over socket pairs that it inherits. This process never
-imports mlflow, and the child ends when its end of a socket closes, however this process died.
+This process never imports mlflow.
 """
 
 import asyncio
-import contextlib
 import json
-import os
 import re
-import signal
-import socket
-import struct
-import sys
-from dataclasses import dataclass
-from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from deploy.sandbox.fleet import Answer, Process, ProcessEnded
+from deploy.sandbox.tracking_server import ARTIFACT_ROOT
 from deploy.sandbox.wire import (
     ApiError,
     Json,
@@ -32,12 +25,6 @@ from deploy.sandbox.wire import (
 )
 from deploy.sandbox.workspace import Workspace
 
-CONNECTIONS = 4
-"""Requests that the child answers at the same time."""
-FRAME = struct.Struct(">II")
-"""A frame: the length of a JSON head, the length of a body, and then both, in bytes."""
-ARTIFACT_ROOT = "dbfs:/databricks/mlflow-tracking"
-"""Where runs say that their artifacts are; clients map it to `INTERNAL` of the Files API."""
 INTERNAL = "/WorkspaceInternal/Mlflow/Artifacts"
 
 _SERVED = ("experiments", "runs", "metrics", "logged-models", "traces")
@@ -46,112 +33,8 @@ _LOCATION = re.compile(
     rf"{re.escape(ARTIFACT_ROOT)}/(?P<experiment>[^/]+)/"
     r"(?P<resource>logged_models/[^/]+|[^/]+)/artifacts"
 )
-STOP_S = 5.0
-"""How long the child may take to end, in seconds, before it is killed."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the child answered."""
-
-    status: int
-    content_type: str
-    body: bytes
-
-
-@dataclass
-class Connection:
-    """One socket to the child; one request at a time."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-    async def ask(self, head: Json, body: bytes) -> Answer:
-        """One request and its answer."""
-        encoded = json.dumps(head).encode()
-        self.writer.write(FRAME.pack(len(encoded), len(body)) + encoded + body)
-        await self.writer.drain()
-        lengths = FRAME.unpack(await self.reader.readexactly(FRAME.size))
-        answer_head = json.loads(await self.reader.readexactly(lengths[0]))
-        answer_body = await self.reader.readexactly(lengths[1])
-        return Answer(answer_head["status"], answer_head["content_type"], answer_body)
-
-
-class Child:
-    """The process that runs MLflow's tracking server."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._process: asyncio.subprocess.Process | None = None
-        self._connections: list[Connection] = []
-        self._idle: asyncio.Queue[Connection] = asyncio.Queue()
-
-    async def start(self) -> None:
-        """Start the process; what is asked of it waits until it is warm."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        pairs = [socket.socketpair() for _ in range(CONNECTIONS)]
-        theirs = [pair[1] for pair in pairs]
-        # A user's own MLflow and Databricks settings must not leak into this server.
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.lstrip("_").startswith(("MLFLOW_", "DATABRICKS_"))
-        }
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "deploy.sandbox.tracking_child",
-                str(self.directory),
-                *(str(end.fileno()) for end in theirs),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=sys.stderr.fileno(),
-                pass_fds=[end.fileno() for end in theirs],
-                env=environment,
-            )
-        finally:
-            for end in theirs:
-                end.close()
-        for ours, _ in pairs:
-            self._connections.append(Connection(*await asyncio.open_connection(sock=ours)))
-
-    async def warm(self) -> None:
-        """Wait until it answers, which takes as long as importing MLflow."""
-        # A new connection is idle from the start; the first answer shows that all are served.
-        answer = await self._ask(self._connections[0], {"method": "GET", "path": "/health"}, b"")
-        if answer.status != 200:  # noqa: PLR2004
-            raise RuntimeError(f"the MLflow tracking server answers {answer.status} to /health")
-        for connection in self._connections:
-            self._idle.put_nowait(connection)
-
-    async def stop(self) -> None:
-        """Close the sockets, at which the process ends, and wait for it."""
-        for connection in self._connections:
-            connection.writer.close()
-        if self._process is None:
-            return
-        try:
-            await asyncio.wait_for(self._process.wait(), STOP_S)
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGKILL)
-            await self._process.wait()
-
-    async def _ask(self, connection: Connection, head: Json, body: bytes) -> Answer:
-        try:
-            return await connection.ask(head, body)
-        except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise ApiError(
-                500, "INTERNAL_ERROR", "the sandbox's MLflow tracking server has ended"
-            ) from error
-
-    async def ask(self, head: Json, body: bytes = b"") -> Answer:
-        """One request and its answer; waits while all connections are busy."""
-        connection = await self._idle.get()
-        # A caller that goes away must not leave half an exchange on the connection.
-        exchange = asyncio.ensure_future(self._ask(connection, head, body))
-        exchange.add_done_callback(lambda _: self._idle.put_nowait(connection))
-        return await asyncio.shield(exchange)
+_START_LIMIT_S = 180.0
+"""How long the server may take to start, in seconds."""
 
 
 class Tracking:
@@ -159,20 +42,29 @@ class Tracking:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self.child = Child(workspace.settings.data / "tracking")
+        self._process: asyncio.Future[Process]
         self._directories: dict[str, str] = {}
 
     async def start(self) -> None:
-        """Start the tracking server."""
-        await self.child.start()
+        """Make what is asked of the tracking server wait until it is warm."""
+        self._process = asyncio.get_running_loop().create_future()
 
     async def warm(self) -> None:
-        """Wait until the tracking server answers."""
-        await self.child.warm()
+        """Start the tracking server and wait until it can answer."""
+        directory = self.workspace.settings.data / "tracking"
+        directory.mkdir(parents=True, exist_ok=True)
+        order = {"tracking": str(directory)}
+        fleet = self.workspace.serving.fleet
+        self._process.set_result(await fleet.launch(order, _START_LIMIT_S))
 
-    async def stop(self) -> None:
-        """End the tracking server."""
-        await self.child.stop()
+    async def _ask(self, head: Json, body: bytes = b"") -> Answer:
+        """One request and its answer."""
+        try:
+            return await (await asyncio.shield(self._process)).ask(head, body)
+        except ProcessEnded as error:
+            raise ApiError(
+                500, "INTERNAL_ERROR", "the sandbox's MLflow tracking server has ended"
+            ) from error
 
     async def forward(self, request: Request) -> Response:
         """Let the real MLflow server answer."""
@@ -183,7 +75,7 @@ class Tracking:
         body = await request.body()
         if resource == "experiments/create":
             _check_experiment_name(await read_arguments(request))
-        answer = await self.child.ask(
+        answer = await self._ask(
             {
                 "method": method,
                 "path": path,
@@ -194,13 +86,13 @@ class Tracking:
             body,
         )
         # A route that MLflow lacks is HTML there; clients fall back only on Databricks' JSON.
-        if answer.status in (404, 405) and "json" not in answer.content_type:
+        if answer.status in (404, 405) and "json" not in answer.media_type:
             raise no_such_api(method, path)
-        return Response(answer.body, answer.status, media_type=answer.content_type)
+        return Response(answer.body, answer.status, media_type=answer.media_type)
 
     async def _get(self, path: str, query: str = "") -> Json:
         """What MLflow answers to a GET of ours; its refusals are passed on."""
-        answer = await self.child.ask({"method": "GET", "path": path, "query": query})
+        answer = await self._ask({"method": "GET", "path": path, "query": query})
         body: Json = json.loads(answer.body)
         if answer.status != 200:  # noqa: PLR2004
             raise ApiError(answer.status, body["error_code"], body["message"])

@@ -142,13 +142,13 @@ class Unit:
             raise ProcessEnded("the process has ended")
         taken = self._fault("request")
         if taken is None:
-            return await process.ask(content_type, body)
+            return await process.ask({"content_type": content_type}, body)
         fault, chance = taken
         if fault.crash:
             process.crash()
         status = fault.failure(chance)
         if status is None:
-            answer = await process.ask(content_type, body)
+            answer = await process.ask({"content_type": content_type}, body)
         else:
             error = ApiError(status, "INTERNAL_ERROR", "a fault that the sandbox was asked for")
             answer = Answer(status, "application/json", bytes(error.response().body), 0.0)
@@ -219,7 +219,7 @@ class Unit:
             threads=entity.max_concurrency,
             environment=self.workspace.vault.resolved(entity.environment),
         )
-        process = await self.fleet.launch(order, self.workspace.settings.deploy_limit_s)
+        process = await self.fleet.launch(order.head, self.workspace.settings.deploy_limit_s)
         if not process.alive:
             raise ProcessEnded("the process ended as soon as it was ready")
         process.lost = self.recover

@@ -1,8 +1,7 @@
-"""The processes that serve models: a zygote that has MLflow imported, and its forks, one per model.
+"""The processes that serve: one per model, and one for MLflow's own server, forks of the zygote.
 
 Two model versions in one Python process are not isolated: the second would run the first one's
-modules. Importing MLflow takes seconds, forking takes milliseconds; so one process imports it,
-never loads a model, and forks a worker for each served entity.
+modules.
 
 Every process connects to the workspace's Unix socket. A frame is two 32-bit lengths, a JSON head
 and a body of bytes. The end of that connection is the end of the process: a workspace that is
@@ -14,13 +13,13 @@ import json
 import os
 import queue
 import resource
-import signal
 import socket
 import struct
 import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,6 +30,8 @@ SIZES = struct.Struct(">II")
 """The frame's prefix: bytes of the head, bytes of the body."""
 
 Head = dict[str, Any]
+Answering = Callable[[Head, bytes], tuple[int, str, bytes]]
+"""What a worker does with a request: status, media type and body of its answer."""
 
 
 class Stream(Protocol):
@@ -108,11 +109,12 @@ class Served:
         self.model: PyFuncModel = mlflow.pyfunc.load_model(path)
         self.schema = self.model.metadata.get_input_schema()
 
-    def answer(self, content_type: str, body: bytes) -> tuple[int, str, bytes]:
+    def answer(self, head: Head, body: bytes) -> tuple[int, str, bytes]:
         """Status, media type and body of one answer; whatever the model raises is a 400."""
         from mlflow.exceptions import MlflowException  # noqa: PLC0415
         from mlflow.pyfunc import scoring_server  # noqa: PLC0415
 
+        content_type = head["content_type"]
         data: Any = body
         try:
             if content_type.startswith("application/json"):
@@ -130,7 +132,7 @@ class Served:
         return result.status, result.mimetype, result.response.encode()
 
 
-def _redirect(log: Path) -> None:
+def redirect(log: Path) -> None:
     """Send this process's output, Python's and C's alike, to a file."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -150,25 +152,21 @@ def _usage() -> Head:
     return {"cpu_s": time.process_time(), "rss": peak * _RSS_UNIT}
 
 
-def _serve(line: Line, served: Served, requests: "queue.SimpleQueue[tuple[Head, bytes]]") -> None:
+def _serve(
+    line: Line, answering: Answering, requests: "queue.SimpleQueue[tuple[Head, bytes]]"
+) -> None:
     """Answer requests one after another: the body of each serving thread."""
     while True:
         head, body = requests.get()
         began = time.perf_counter()
-        status, media_type, answer = served.answer(head["content_type"], body)
+        status, media_type, answer = answering(head, body)
         spent = (time.perf_counter() - began) * 1000
         reply = {"id": head["id"], "status": status, "media_type": media_type, "ms": spent}
         line.send({**reply, **_usage()}, answer)
 
 
-def run_worker(order: Head) -> None:
-    """Load the ordered model and serve it until the workspace hangs up."""
-    _redirect(Path(order["build_log"]))
-    scratch = Path(order["scratch"])
-    scratch.mkdir(parents=True, exist_ok=True)
-    # Whatever a model writes to its working directory stays out of the sandbox's.
-    os.chdir(scratch)
-    os.environ.update(order["environment"])
+def serve(order: Head, load: Callable[[], Answering], threads: int) -> None:
+    """Load what the order is about, and answer with it until the workspace hangs up."""
     line = Line(order["socket"], {"hello": order["ticket"]})
     requests: queue.SimpleQueue[tuple[Head, bytes]] = queue.SimpleQueue()
 
@@ -176,49 +174,35 @@ def run_worker(order: Head) -> None:
         while True:
             requests.put(line.receive())
 
-    # Listening begins before the model loads, so that a workspace's end stops a slow load too.
+    # Listening begins before anything is loaded, so that a workspace's end stops a slow load too.
     threading.Thread(target=listen, daemon=True).start()
-    began = time.perf_counter()
-    print(f"loading {order['label']} from {order['path']}")  # noqa: T201 - this is the build log
     try:
-        served = Served(order["path"])
+        answering = load()
     except BaseException as error:  # noqa: BLE001 - a model may raise anything, even SystemExit
         traceback.print_exc()
         line.send({"failed": f"{type(error).__name__}: {error}"})
         return
-    print(f"loaded in {time.perf_counter() - began:.2f} s")  # noqa: T201
-    _redirect(Path(order["log"]))
     line.send({"ready": True, **_usage()})
-    for _ in range(order["threads"] - 1):
-        threading.Thread(target=_serve, args=(line, served, requests), daemon=True).start()
-    _serve(line, served, requests)
+    for _ in range(threads - 1):
+        threading.Thread(target=_serve, args=(line, answering, requests), daemon=True).start()
+    _serve(line, answering, requests)
 
 
-def run_zygote(socket_path: str) -> None:
-    """Import what every model needs, once, then fork a worker for each order."""
-    from mlflow.utils import requirements_utils  # noqa: PLC0415
+def run_worker(order: Head) -> None:
+    """Load the ordered model and serve it until the workspace hangs up."""
+    redirect(Path(order["build_log"]))
+    scratch = Path(order["scratch"])
+    scratch.mkdir(parents=True, exist_ok=True)
+    # Whatever a model writes to its working directory stays out of the sandbox's.
+    os.chdir(scratch)
+    os.environ.update(order["environment"])
 
-    # MLflow reads what is installed when the first model is loaded, and keeps it.
-    requirements_utils.warn_dependency_requirement_mismatches(["mlflow"])
-    # Forks are not waited for: the workspace learns of their end from their connections.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    # An interrupt at the terminal reaches the whole group; the workspace alone decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    line = Line(socket_path, {"hello": "zygote"})
-    while True:
-        order, _ = line.receive()
-        if os.fork() == 0:
-            line.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            code = 1
-            try:
-                run_worker(order)
-                code = 0
-            except BaseException:  # noqa: BLE001 - nothing may unwind into the zygote's loop
-                traceback.print_exc()
-            finally:
-                os._exit(code)
+    def load() -> Answering:
+        began = time.perf_counter()
+        print(f"loading {order['label']} from {order['path']}")  # noqa: T201 - this is the build log
+        served = Served(order["path"])
+        print(f"loaded in {time.perf_counter() - began:.2f} s")  # noqa: T201
+        redirect(Path(order["log"]))
+        return served.answer
 
-
-if __name__ == "__main__":
-    run_zygote(sys.argv[1])
+    serve(order, load, order["threads"])

@@ -134,7 +134,7 @@ class Stage:
 
     def __init__(self, versions: dict[str, ModelVersion], settings: Settings) -> None:
         self.time = Time()
-        self.settings = settings
+        self.settings, self.models = settings, bool(versions)
         self.workspace = Workspace(settings, Database(settings.data / "workspace.db"), self.time)
         self.workspace.registry = Shelf(versions)  # type: ignore[assignment]
         self.workspace.serving = Serving(self.workspace)
@@ -242,7 +242,8 @@ class Stage:
                 for part in (serving, warehouse):
                     parts.push_async_callback(part.stop)
                     await part.start()
-                await serving.warm()
+                if self.models:
+                    await serving.warm()
                 yield
 
         app = Starlette(

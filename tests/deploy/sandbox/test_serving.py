@@ -409,7 +409,7 @@ async def main(model, out):
     await fleet.start()
     order = Order(label="x", path=model, log=out / "s.log", build_log=out / "b.log",
                   scratch=out, threads=1, environment={})
-    process = await fleet.launch(order, 60)
+    process = await fleet.launch(order.head, 60)
     print(fleet._zygote.pid, process.pid, flush=True)
     await asyncio.sleep(600)
 
