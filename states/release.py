@@ -17,7 +17,7 @@ from states.difference import Answer, Change
 from states.machine import State
 from states.pinned import Pinned
 from states.setup import Upkeep, Wish
-from states.span import Span
+from states.span import Span, Split
 from states.spec import Spec
 from states.staged import Staged
 from states.world import Serving
@@ -67,6 +67,10 @@ class Release:
     staged: bool = False
     """Its golden queries have passed on the staging endpoint."""
     spans: tuple[Span, ...] = ()
+    split: Split | None = None
+    """How users are split, as last seen since it is live."""
+    mixed: tuple[int, ...] = ()
+    """Numbers of the spans within which the split changed."""
     rounds: tuple[Round, ...] = ()
     replay: Replayed | None = None
     blocks: tuple[Block, ...] = ()
