@@ -65,11 +65,12 @@ class Workspace:
         candidate: str,
         stable: str | None,
         tests: tuple[GoldenQuery, ...],
+        paths: Paths,
         given_up: Callable[[], bool],
         inputs: Known,
         staging: str | None = None,
     ) -> Round | None:
-        del staging
+        del staging, paths
         assert inputs == (None, None)
         assert (candidate, stable) == ("rag_chatbot-v2", "rag_chatbot-v1")
         assert not given_up()
@@ -216,7 +217,7 @@ def test_an_abort_ends_a_round_of_golden_queries_that_is_slow(workspace: Workspa
         ended.wait(30)
         return None
 
-    observing.probes = SimpleNamespace(round=lambda *a, **_: slow(given_up=a[3]))  # type: ignore[assignment]
+    observing.probes = SimpleNamespace(round=lambda *a, **_: slow(given_up=a[4]))  # type: ignore[assignment]
     observing.aborted = lambda: bool(let_go)
     begun = time.monotonic()
     seen = look(observing, workspace, after=MINUTE)
