@@ -16,6 +16,7 @@ from policies.golden import GoldenQuery
 from states.counted import Paths
 from states.pinned import Pinned
 from states.spec import Spec
+from states.world import GoldenTable
 from tests.states.test_desired import PINNED
 
 HEAD = """\
@@ -281,3 +282,16 @@ def test_a_table_that_cannot_be_used_is_read_again_at_the_evidences_pace() -> No
     mended = reader.look(pinned(), PATHS, NOW + timedelta(minutes=5), EVERY)
     assert mended is not None
     assert len(mended.queries) == 1
+
+
+def test_a_table_that_limits_tokens_is_of_use_to_releases_whose_plan_counts_them() -> None:
+    warehouse = Warehouse([{"query": "q", "expect": '{"max_tokens": 9}'}])
+    reader, without = GoldenReader(warehouse), Paths(answer="$.answer")
+    found = reader.look(pinned(), without, NOW, EVERY)
+    assert found == GoldenTable(
+        trouble=f"golden queries of {TABLE}: row 1: max_tokens: leave it out, or say in "
+        "response.tokens where tokens are, for later releases"
+    )
+    later = reader.look(pinned(), PATHS, NOW + timedelta(seconds=30), EVERY)
+    assert later is not None
+    assert [one.max_tokens for one in later.queries] == [9], "what was told before was of another"
