@@ -55,7 +55,7 @@ class GoldenExamination:
         if self.statements is None:
             self.says.skip(what, "the warehouse does not answer")
             return ()
-        reader = GoldenReader(self.statements, self.settings.question)
+        reader = GoldenReader(self.statements)
         try:
             found = reader.read(table, self.settings.counted.paths)
         except WorkspaceError as error:

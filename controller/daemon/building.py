@@ -119,7 +119,7 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         past=Past(table),
         replayer=Replayer(shared.recorded, Replays(probes, name)),
         poll=process.poll,
-        tables=GoldenReader(shared.statements, settings.question),
+        tables=GoldenReader(shared.statements),
         inputs=inputs,
         listing=listing,
         aborted=lambda: name in store.urgent(),

@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from controller.golden import MOST
 from controller.sections.testing import Test
 from controller.workspace.errors import Denied, Refused, Unreachable
-from controller.workspace.jsonpath import JsonPath
 from controller.workspace.names import identifier
 from controller.workspace.statements import Parameter, Row
 from policies.golden import GoldenQuery
@@ -43,11 +42,9 @@ class GoldenReader:
     """Reads the table of an application, at the evidence's pace while it cannot be used."""
 
     statements: Statements
-    question: JsonPath | None = None
-    """Where a question is put in a request, where that is configured."""
     asked_at: datetime | None = None
     asked: tuple[str, Paths] | None = None
-    """The table, and how its release's answers are read."""
+    """The table, and how its release asks, and reads what is answered."""
     known: GoldenTable | None = None
 
     def look(
@@ -118,4 +115,4 @@ class GoldenReader:
         if test.expect.max_tokens is not None and paths.tokens is None:
             told = "leave it out, or say in response.tokens where tokens are, for later releases"
             raise Unusable(f"row {number}: max_tokens: {told}")
-        return test.golden(self.question, quotable=False)
+        return test.golden(paths.question, quotable=False)

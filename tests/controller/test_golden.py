@@ -10,7 +10,6 @@ import pytest
 from controller.daemon.golden_table import GoldenReader
 from controller.settings import SettingsError, load
 from controller.workspace.errors import Denied, Refused, Unreachable, WorkspaceError
-from controller.workspace.jsonpath import JsonPath
 from controller.workspace.statements import Parameter, Row
 from policies.golden import GoldenQuery
 from states.counted import Paths
@@ -233,7 +232,7 @@ def test_a_tables_rows_are_golden_queries_whose_words_are_not_told() -> None:
 
 
 def test_a_tables_questions_are_put_where_request_query_says() -> None:
-    found = GoldenReader(Warehouse([ROW]), JsonPath.parse("$.input")).read(TABLE, PATHS)
+    found = GoldenReader(Warehouse([ROW])).read(TABLE, Paths(question="$.input"))
     assert found.queries[0].body == json.dumps({"input": "What is Delta?"})
 
 
