@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paths:
-    """Where what an answer is judged by stands: JSON paths into the response, two into the request."""
+    """Where what an answer is judged by stands: JSON paths into it, two into the request."""
 
     answer: str | None = None
     sources: str | None = None
