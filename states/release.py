@@ -254,7 +254,11 @@ class Application:
     @property
     def counted(self) -> Counted:
         """How its requests are counted: as pinned with the live release, else as configured."""
-        plan = self.live.pinned if self.live is not None else None
+        return self.counted_of(self.live)
+
+    def counted_of(self, release: Release | None) -> Counted:
+        """How what was answered to a release is read, live or ended: as pinned, or configured."""
+        plan = release.pinned if release is not None else None
         pinned = plan.counted if plan is not None else None
         return pinned or self.spec.counted
 
