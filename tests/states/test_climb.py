@@ -98,7 +98,7 @@ def back(release: Release, because: str, **facts: object) -> tuple[Release, list
         removed=release.state is State.PROVISIONING,
     )
     arrow = moved(Trigger.ROLL_BACK, release.state, State.ROLLED_BACK, because, level="error")
-    return replace(after, **facts), [arrow]
+    return replace(after, **facts), [arrow]  # type: ignore[arg-type]
 
 
 def came(made: Turn) -> tuple[Release, list[Event]]:
@@ -294,7 +294,7 @@ def test_it_is_tested_once_it_is_ready_where_it_is_wanted() -> None:
 def called(ago: timedelta, outcome: str = "done", **facts: object) -> Facts:
     """A call for both versions, so long ago."""
     call = Attempt(kind="serve", target=str(BOTH), at=NOW - ago, outcome=outcome)
-    return {"attempts": (replace(call, **facts),)}
+    return {"attempts": (replace(call, **facts),)}  # type: ignore[arg-type]
 
 
 UNBUILT = f"Databricks could not deploy {SECOND}: its build and service logs say why"
@@ -362,7 +362,7 @@ REFUSED = f"Databricks could not update the endpoint with {SECOND}: its event lo
 def test_an_update_that_failed_ends_it_where_it_was_ours(
     facts: Facts, seen: Facts, *, heeded: bool
 ) -> None:
-    made = gone_on(BUILT, shown(**{"update_failed": True} | seen), facts=facts)
+    made = gone_on(BUILT, replace(shown(update_failed=True), **seen), facts=facts)
     assert came(made) == (back(BUILT, REFUSED) if heeded else (BUILT, []))
 
 
