@@ -228,6 +228,11 @@ def test_while_only_stable_is_not_ready_it_is_held_and_a_person_asked(release: R
     assert nothing_comes(release, neither)
 
 
+def test_while_it_is_held_for_stable_it_is_not_tested() -> None:
+    seen = shown(BOTH, ready=frozenset({SECOND}), inference_table=TABLE)
+    assert came(gone_on(READY, seen, round=FAILED)) == held(READY, DOWN, asks=True)
+
+
 def test_on_a_staging_endpoint_stable_has_no_part() -> None:
     plan = replace(PINNED, staging="rag-staging")
     release = candidate(state=State.PROVISIONING, pinned=plan)
@@ -252,6 +257,8 @@ def test_a_fallback_that_hides_errors_is_told_of_once_nobody_switches_it_off(
     assert nothing_comes(replace(release, hold="asked"), hides)
     change = Change(number=1, fallback=True)
     assert nothing_comes(release, hides, facts={"change": change, "hold": "changed"})
+    other = replace(release, hold="asked")
+    assert nothing_comes(other, shown(served, updating=True)), "what else holds it is not freed"
     freed = gone_on(after[0], shown(served))
     assert freed.events[0] == told("release.freed", f"no longer: {MASKED}")
     assert MASKED == "AI Gateway's fallback hides a canary's errors: switch fallback_config off"

@@ -167,7 +167,10 @@ def test_nothing_is_undone_while_a_release_is_on_its_way_home() -> None:
 
 
 def test_a_change_by_others_is_answered_at_the_foremost_release_first_of_all() -> None:
-    changed = {"changed_by_others": True, "application_hold": "others changed the endpoint"}
+    changed: dict[str, Any] = {
+        "changed_by_others": True,
+        "application_hold": "others changed the endpoint",
+    }
     answers = ["adopt", "revert"]
     settled = release(State.PRODUCTION, version="1", confirmed=True)
     assert offered(settled, live=None, former="0", **changed) == answers
