@@ -8,14 +8,23 @@ import pytest
 
 from policies.admission import Rules
 from policies.calendar import Freeze
+from policies.evidence import Tally
 from policies.fuse import Fuse, Minute, fuse
-from policies.guards import ErrorGuard, Guards
+from policies.guards import ErrorGuard, Guards, LatencyGuard
 from policies.judge import no_worse
 from policies.verdict import RULES, Verdict
 from states.canary import SUSPECTED, canary, production
 from states.consent import Word
 from states.gates import position
-from states.judging import UNPROVABLE, fuse_of, guards_of, harm_of, observed_harm, suspected
+from states.judging import (
+    UNPROVABLE,
+    fuse_of,
+    guards_of,
+    harm_of,
+    observed_harm,
+    pin_guards,
+    suspected,
+)
 from states.machine import State, Trigger
 from states.plan import Event
 from states.release import Order, Release
@@ -23,6 +32,7 @@ from states.span import Span
 from states.turn import Turn
 from states.world import Endpoint
 from tests.policies.counts import arm, block, minutes
+from tests.states.answers import RICH
 from tests.states.byhand import NAME, NOW, candidate, event, record, shown, turn
 from tests.states.records import moved, told
 from tests.states.story import QUICK, SOURCE, SPEC, START, serving
@@ -326,6 +336,35 @@ def test_where_harm_is_likelier_than_not_it_waits_though_all_is_shown() -> None:
     assert SUSPECTED in f"{told_of}not by what was counted"
 
 
+def test_each_guard_judges_the_step_alone_and_the_one_that_lacks_most_is_waited_for() -> None:
+    two = {"errors": SOURCE, "answers": SOURCE, "latency": SOURCE}
+    past = replace(RICH, lag=MINUTE)
+    watching = Guards(latency=LatencyGuard(observe=True))
+    release = replace(STEP, history=past, pinned=replace(PINNED, guards=watching), undecided=DAY)
+    release = pin_guards(release, two, 1.0)
+    checked = {"answers": Tally(seen=10, counts=(0, 0, 0, 0, 0))}
+    own = (block(replace(arm(100), tallies=checked), replace(arm(1900), tallies=checked)),)
+    unsettled = replace(own[0], comparable=False, number=2)
+    before = replace(own[0], span=7, number=3)
+    release = replace(release, blocks=(*own, unsettled, before))
+    errors, latency, answers = (
+        no_worse(one, own, weight=5, pace=40.0, lag=MINUTE) for one in guards_of(release)
+    )
+    made = looked(release, requests_per_second=40.0)
+    rests: Facts = {"span": 1, "weight": 5, "pace": 40.0}
+    assert made.events[:3] == [
+        judged(release, errors, **rests),
+        judged(release, latency, **rests, observe=True),
+        judged(release, answers, **rests),
+    ]
+    assert {one.outcome.value for one in (errors, latency, answers)} == {"INSUFFICIENT"}
+    assert errors.numbers["missing"] < answers.numbers["missing"]
+    why = f"undecided after 1 d: answers: {answers.because}"
+    assert came(made)[0].hold == why
+    marks = {one.guard: "INSUFFICIENT at step 1" for one in (errors, latency, answers)}
+    assert came(made)[0].verdicts == marks
+
+
 FREEZE = Freeze(begins=NOW - HOUR, ends=NOW + HOUR, reason="the launch")
 ICE = "frozen (the launch) until Mon 2026-11-23 16:00 UTC; going back is never frozen"
 FROZEN: Facts = {"spec": replace(SPEC, admission=Rules(freezes=(FREEZE,)))}
@@ -342,6 +381,7 @@ def test_too_little_room_for_the_next_step_holds_what_is_shown() -> None:
     after, [line] = came(looked(release, seen, peak_concurrency=40.0))
     assert (line.name, after.needs_person, after.step) == ("release.held", True, 1)
     assert "25 %" in line.because
+    assert stays(after, looked(after, seen, peak_concurrency=50.0)), "with other numbers as well"
     # A quarter of 16 requests at once is 4.
     assert came(looked(release, seen, peak_concurrency=16.0))[0].step == 2
     few = replace(release, blocks=FEW, verdicts={"errors": "INSUFFICIENT at step 1"})
