@@ -365,6 +365,24 @@ def test_each_guard_judges_the_step_alone_and_the_one_that_lacks_most_is_waited_
     assert came(made)[0].verdicts == marks
 
 
+def test_what_each_guard_has_shown_is_told_of_a_step_and_of_a_bake() -> None:
+    checked = {"answers": Tally(seen=6_000, counts=(180, 180, 0, 0, 0))}
+    both = {"errors": SOURCE, "answers": SOURCE}
+    one = replace(arm(6_000, 6), tallies=checked)
+    well = (block(one, one),)
+    release = pin_guards(replace(STEP, history=RICH, on_step=MINUTE, blocks=well), both, 1.0)
+    errors, answers = (no_worse(each, well, weight=5, pace=None) for each in guards_of(release))
+    because = f"errors: {errors.because}; answers: {answers.because}; promoted by ada, past what is"
+    word = came(looked(said(release, override=True)))[0].because
+    assert word == f"{because} not shown and what holds; opens 25 %"
+    bake = baked(blocks=(block(one, arm(0), step=4, whole=True),), sources=both)
+    bake = replace(bake, measures=release.measures, history=RICH)
+    assert came(looked(bake))[0].because == (
+        f"5 min at 100 % within its limits: errors: {WELL}; answers: candidate 180 of 6,000 "
+        "answers faulty (3 %: 0 by retrieval, 180 by generation)"
+    )
+
+
 FREEZE = Freeze(begins=NOW - HOUR, ends=NOW + HOUR, reason="the launch")
 ICE = "frozen (the launch) until Mon 2026-11-23 16:00 UTC; going back is never frozen"
 FROZEN: Facts = {"spec": replace(SPEC, admission=Rules(freezes=(FREEZE,)))}
@@ -443,6 +461,8 @@ def test_a_bake_that_lasted_leads_to_production() -> None:
     freed = told("release.freed", "no longer: asked")
     arrow = moved(Trigger.PROMOTE, State.CANARY, State.PRODUCTION, because)
     assert came(made) == (after, [freed, arrow])
+    longer = replace(release, on_step=2 * QUICK.bake)
+    assert came(looked(longer))[0].because == because, "by what was asked for"
     uncounted = baked(sources={}, blocks=())
     assert came(looked(uncounted))[0].because == (
         "5 min at 100 % within its limits: no source counts"
