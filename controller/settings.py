@@ -43,7 +43,6 @@ from controller.sections.testing import Test, Tests, TestsSettings
 from controller.units import (
     duration,
 )
-from controller.workspace.jsonpath import JsonPath
 from policies.guards import (
     ERRORS,
     LATENCY,
@@ -211,15 +210,12 @@ class ApplicationSettings(Strict):
         return (*tests.queries, *tests.file) if isinstance(tests, TestsSettings) else tests
 
     @property
-    def question(self) -> JsonPath | None:
-        """Where a golden query's text is put, where that is configured."""
-        return None if self.request.query is None else JsonPath.parse(self.request.query)
-
-    @property
     def counted(self) -> Counted:
         """How requests are counted."""
         return Counted(
-            paths=Paths(**dict(self.response), session=self.request.session),
+            paths=Paths(
+                **dict(self.response), session=self.request.session, question=self.request.query
+            ),
             queries=tuple(
                 Query(name=name, sql=one.sql, counts=one.counts)
                 for name, one in self.evidence.queries.items()
@@ -234,7 +230,7 @@ class ApplicationSettings(Strict):
             alias=None if self.alias == "none" else self.alias,
             rollout=interned(Rollout(**dict(self.rollout))),
             guards=self._guards(),
-            tests=tuple(test.golden(self.question) for test in self.stated_tests),
+            tests=tuple(test.golden(self.request.query) for test in self.stated_tests),
             tests_table=self.tests.table if isinstance(self.tests, TestsSettings) else None,
             admission=interned(self.admission.rules()),
             staging=self.staging_endpoint,

@@ -149,6 +149,8 @@ class Block:
     whole: bool = False
     """All users were the candidate's: there was nobody to compare with, whatever stray requests
     stable got, of probes or of clients that ask for it by name."""
+    mixed: bool = False
+    """The split of users changed within it, so the arms had different minutes: told, not tested."""
     unattributed: int = 0
     """Requests whose served entity no source could name."""
     unattributed_errors: int = 0

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from policies.bounds import CLOSES, FALSE_PASS, FALSE_ROLLBACK, LEANS, OPENS
 from policies.criterion import Criterion, charged, pairs
-from policies.evidence import NOTHING, Block
+from policies.evidence import NOTHING, Block, total
 from policies.fuse import Fuse
 from policies.outlook import missing
 from policies.sequential import safety_wealth
@@ -52,16 +52,17 @@ def verdict_of(standing: Standing, blocks: tuple[Block, ...]) -> Verdict | None:
     if heaviest.alone:
         # What was seen of the version alone; a stray request of stable's compares nothing.
         own = [replace(one, stable=NOTHING) for one in own]
+    arms = total(own)
     also = {clue.guard for clue in clues if clue.weight >= CLOSES} - {blamed.guard}
     others = f"; {', '.join(sorted(also))} alone would do as well" if also else ""
     where = " at 100 %" if heaviest.alone else ""
     told = (
-        f"{tell(heaviest.telling, own)}{where}: {heaviest.words}{mostly(heaviest.telling, own)}, "
+        f"{tell(heaviest.telling, arms)}{where}: {heaviest.words}{mostly(heaviest.telling, arms)}, "
         f"evidence {odds(whole)} of {odds(CLOSES)}"
     )
     because = f"{told}{others}"
     numbers = {
-        **counts(blamed.guard, heaviest.telling, own),
+        **counts(blamed.guard, heaviest.telling, arms),
         "evidence": shown(whole),
         "closes_at": 1 / FALSE_ROLLBACK,
     }
@@ -85,17 +86,17 @@ def no_worse(
     put on the candidate.
     """
     own = tuple(charged(block) for block in of_source(criterion, blocks))
-    question = criterion.safety(weight)
+    arms, question = total(own), criterion.safety(weight)
     likely = question.likely(weight) if question.known else None
     wealth = safety_wealth(question.comparison, pairs(question, own), likely)
     numbers: dict[str, float | int] = {
-        **counts(criterion.guard, criterion.telling, own),
+        **counts(criterion.guard, criterion.telling, arms),
         "margin": criterion.margin_at(weight),
         "evidence": shown(wealth.evidence),
         "opens_at": 1 / FALSE_PASS,
     }
     told = (
-        f"{tell(criterion.telling, own)}: within {criterion.within(weight)}, "
+        f"{tell(criterion.telling, arms)}: within {criterion.within(weight)}, "
         f"evidence {odds(wealth.evidence)} of {odds(OPENS)}"
     )
     if wealth.evidence >= OPENS:
@@ -109,5 +110,5 @@ def no_worse(
 
 
 def of_source(criterion: Criterion, blocks: Iterable[Block]) -> tuple[Block, ...]:
-    """The blocks of the guard's own counting source."""
-    return tuple(block for block in blocks if block.source == criterion.source)
+    """The blocks of the guard's own counting source that may be tested."""
+    return tuple(one for one in blocks if one.source == criterion.source and not one.mixed)

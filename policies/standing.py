@@ -44,7 +44,7 @@ class Standing:
         positions = dict(self.positions)
         for block in blocks:
             for one in self.criteria:
-                if one.source == block.source:
+                if one.source == block.source and not block.mixed:
                     at = positions[one.guard]
                     after = self._unaccompanied if block.whole else _compared
                     positions[one.guard] = after(one, at, block)

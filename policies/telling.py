@@ -4,11 +4,11 @@ The log, `explain` and the tree print what these functions say, and nothing else
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 
 from policies.criterion import Criterion, Telling
-from policies.evidence import Arm, Block, total
+from policies.evidence import Arm, Pair
 from policies.wealth import mean, seen
 from policies.words import amount, duration, percent
 
@@ -16,18 +16,18 @@ MOST = 1_000_000
 """Odds above which nobody counts."""
 
 
-def tell(telling: Telling, blocks: Iterable[Block]) -> str:
+def tell(telling: Telling, arms: Pair) -> str:
     """Both arms' counts and rates in words; the same in log, `explain` and tree."""
-    candidate, stable = total(blocks)
+    candidate, stable = arms
     told = f"candidate {_share(telling, candidate)}"
     beside = seen(telling.observed(stable)) > 0
     return f"{told}, stable {_share(telling, stable)}" if beside else told
 
 
-def counts(guard: str, telling: Telling, blocks: Iterable[Block]) -> dict[str, float | int]:
+def counts(guard: str, telling: Telling, arms: Pair) -> dict[str, float | int]:
     """Both arms' counts and rates as numbers."""
     found: dict[str, float | int] = {}
-    for name, arm in zip(("candidate", "stable"), total(blocks), strict=True):
+    for name, arm in zip(("candidate", "stable"), arms, strict=True):
         values = telling.observed(arm)
         rate = mean(values)
         found[f"{name}_requests"] = round(seen(values))
@@ -42,13 +42,12 @@ def counts(guard: str, telling: Telling, blocks: Iterable[Block]) -> dict[str, f
     return found
 
 
-def mostly(telling: Telling, blocks: Iterable[Block]) -> str:
+def mostly(telling: Telling, arms: Pair) -> str:
     """Which of its parts a guard's counts rose by most, beside stable; nothing without parts."""
-    candidate, stable = total(blocks)
-    arms = [(arm, seen(telling.observed(arm))) for arm in (candidate, stable)]
+    seen_of = [(arm, seen(telling.observed(arm))) for arm in arms]
     own, other = (
         {part: number / many for part, number in _parts(telling, arm).items()} if many else {}
-        for arm, many in arms
+        for arm, many in seen_of
     )
     rises = {part: share - other.get(part, 0.0) for part, share in own.items()}
     worst = max(rises, key=lambda part: rises[part], default=None)
@@ -79,7 +78,7 @@ def wait(
     seconds = missing / (pace * weight / 100)
     numbers["seconds_missing"] = round(seconds + lag.total_seconds())
     late = f", and {duration(lag)} until they are told of" if lag else ""
-    return f"{told}, {duration(seconds)} at {pace:.3g} requests/s{late}"
+    return f"{told}, {duration(seconds)} at {amount(pace)} requests/s{late}"
 
 
 def _share(telling: Telling, arm: Arm) -> str:
@@ -89,7 +88,7 @@ def _share(telling: Telling, arm: Arm) -> str:
         return "not counted yet"
     if telling.scale is not None:
         mean_ = rate * telling.scale
-        cost = f" for {mean_ * telling.price:.3g}" if telling.price is not None else ""
+        cost = f" for {amount(mean_ * telling.price)}" if telling.price is not None else ""
         return f"mean {amount(mean_)} {telling.noun}{cost} over {number:,} answers"
     parts = _parts(telling, arm) if rate else {}
     told = ", ".join(f"{many:,} by {part}" for part, many in parts.items())

@@ -31,6 +31,8 @@ def told(block: Block) -> dict[str, Any]:
             fields[f"{name}_tallies"] = {key: asdict(one) for key, one in arm.tallies.items()}
     if block.coverage is not None:
         fields["coverage"] = asdict(block.coverage)
+    if block.mixed:
+        fields["mixed"] = True
     return fields
 
 
@@ -44,6 +46,7 @@ def block_of(fields: Mapping[str, Any]) -> Block:
         step=fields["step"],
         comparable=fields["comparable"],
         whole=fields.get("whole", False),
+        mixed=fields.get("mixed", False),
         opened_at=datetime.fromisoformat(fields["opened_at"]),
         closed_at=datetime.fromisoformat(fields["closed_at"]),
         candidate=_arm("candidate", fields),

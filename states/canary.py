@@ -3,6 +3,7 @@
 import math
 from datetime import timedelta
 
+from policies.evidence import total
 from policies.holds import crowded
 from policies.judge import no_worse, of_source
 from policies.rollout import WHOLE
@@ -244,7 +245,8 @@ def _bake(turn: Turn, release: Release) -> None:
     span = release.spans[-1].number
     own = tuple(block for block in release.blocks if block.span == span)
     shown = "; ".join(
-        f"{one.guard}: {tell(one.telling, of_source(one, own))}" for one in guards_of(release)
+        f"{one.guard}: {tell(one.telling, total(of_source(one, own)))}"
+        for one in guards_of(release)
     )
     stay = release.on_step if cut_short else bake
     held = f"{duration(stay)} at {release.weight} % within its limits"

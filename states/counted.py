@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paths:
-    """Where the numbers of an answer stand: JSON paths into the response, one into the request."""
+    """Where what an answer is judged by stands: JSON paths into it, two into the request."""
 
     answer: str | None = None
     sources: str | None = None
@@ -13,6 +13,8 @@ class Paths:
     finish: str | None = None
     session: str | None = None
     """Into the request; of a session's requests in a window, only the first is then counted."""
+    question: str | None = None
+    """Into the request; where a golden query's text is put. None: where the signature has it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

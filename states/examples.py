@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from policies.guards import JUDGED, LATENCY, History
+from states.counted import Paths
 from states.plan import Plan
 from states.post_mortem import closing_guard, onset
 from states.release import Application, Release
@@ -50,6 +51,8 @@ class Wanted:
     entity: str
     guard: str
     since: datetime
+    paths: Paths
+    """Where its plan has what is counted of them."""
     slow_ms: float | None = None
     """For latency, what is slow."""
 
@@ -72,6 +75,7 @@ def wanted(application: Application, version: str, attempt: int) -> Wanted | Non
         entity=application.entity(version),
         guard=guard.guard,
         since=began.since,
+        paths=application.counted_of(release).paths,
         slow_ms=slow_of(release.history) if guard.guard == LATENCY else None,
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from policies.bounds import CLOSES
 from policies.criterion import Criterion
-from policies.evidence import Block
+from policies.evidence import Block, total
 from policies.judge import no_worse, of_source
 from policies.standing import Standing
 from policies.telling import odds, tell
@@ -75,7 +75,7 @@ def _asked(
 
 
 def _watched(guard: Criterion, own: Sequence[Block]) -> Look:
-    because = tell(guard.telling, of_source(guard, own))
+    because = tell(guard.telling, total(of_source(guard, own)))
     return {"guard": guard.guard, "verdict": None, "observe": guard.observe, "because": because}
 
 

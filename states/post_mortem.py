@@ -237,8 +237,12 @@ class _Case:
     @property
     def shut_at(self) -> datetime:
         """When the candidate had no users any more: shut first, or else seen home."""
-        last = self.release.spans[-1]
-        return self.home_at if last.weight else min(last.starts_at, self.home_at)
+        shut_at = self.home_at
+        for span in reversed(self.release.spans):
+            if span.weight:
+                break
+            shut_at = min(span.starts_at, shut_at)
+        return shut_at
 
     @property
     def shut_after(self) -> timedelta:

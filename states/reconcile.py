@@ -5,7 +5,7 @@ as often as it likes; looking twice changes nothing but time.
 """
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from policies.fuse import DAY, KEPT, Minute
 from states.applying import apply, edited
@@ -16,6 +16,7 @@ from states.home import converged, own_up
 from states.intake import adopt, begin, heed_aborted, mark_tagged, note_granted, notice
 from states.leap import not_ahead
 from states.machine import State
+from states.mixing import mixed_after, note_split
 from states.plan import Call, Plan
 from states.release import Application, Order, Release
 from states.staging import remember_asked, see_staging
@@ -118,7 +119,8 @@ def _take_in(turn: Turn) -> None:
         on_step=live.on_step + stays,
         undecided=live.undecided + (stays if waits else timedelta()),
     )
-    _take_evidence(turn, _with_minutes(live, world))
+    live, since = note_split(turn, _with_minutes(live, world))
+    _take_evidence(turn, live, since)
 
 
 def _remembered(application: Application, world: World) -> tuple[Minute, ...]:
@@ -139,18 +141,21 @@ def _with_minutes(live: Release, world: World) -> Release:
     return replace(live, minutes=(*live.minutes, *fresh)[-KEPT:])
 
 
-def _take_evidence(turn: Turn, live: Release) -> None:
+def _take_evidence(turn: Turn, live: Release, since: datetime | None) -> None:
+    """Write down what was counted; `since` then, users are split otherwise than before."""
     evidence = turn.world.evidence
     if evidence is None:
         turn.put(live)
         return
-    for block in evidence.blocks:
+    now, marks = turn.world.now, evidence.watermarks
+    blocks = [mixed_after(one, marks.get(one.source, now), since) for one in evidence.blocks]
+    for block in blocks:
         because = f"{block.source}, {block.opened_at:%H:%M:%S} to {block.closed_at:%H:%M:%S} UTC"
         turn.tell("evidence.block", live, because, level="info", **told(block))
     # The newest measure holds, be it lower: the clocks may have been set since the one before.
-    told_to = {source: min(mark, turn.world.now) for source, mark in evidence.watermarks.items()}
+    told_to = {source: min(mark, now) for source, mark in marks.items()}
     watermarks = {**live.watermarks, **told_to}
-    turn.put(live, blocks=(*live.blocks, *evidence.blocks), watermarks=watermarks)
+    turn.put(live, blocks=(*live.blocks, *blocks), watermarks=watermarks)
 
 
 def _clear_away(turn: Turn) -> None:

@@ -17,7 +17,7 @@ from states.difference import Answer, Change
 from states.machine import State
 from states.pinned import Pinned
 from states.setup import Upkeep, Wish
-from states.span import Span
+from states.span import Span, Split
 from states.spec import Spec
 from states.staged import Staged
 from states.world import Serving
@@ -67,6 +67,10 @@ class Release:
     staged: bool = False
     """Its golden queries have passed on the staging endpoint."""
     spans: tuple[Span, ...] = ()
+    split: Split | None = None
+    """How users are split, as last seen since it is live."""
+    mixed: tuple[int, ...] = ()
+    """Numbers of the spans within which the split changed."""
     rounds: tuple[Round, ...] = ()
     replay: Replayed | None = None
     blocks: tuple[Block, ...] = ()
@@ -250,7 +254,11 @@ class Application:
     @property
     def counted(self) -> Counted:
         """How its requests are counted: as pinned with the live release, else as configured."""
-        plan = self.live.pinned if self.live is not None else None
+        return self.counted_of(self.live)
+
+    def counted_of(self, release: Release | None) -> Counted:
+        """How what was answered to a release is read, live or ended: as pinned, or configured."""
+        plan = release.pinned if release is not None else None
         pinned = plan.counted if plan is not None else None
         return pinned or self.spec.counted
 

@@ -1,5 +1,6 @@
 """The stretches that a release's evidence is cut into."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,3 +14,13 @@ class Span:
     weight: int
     starts_at: datetime
     settled: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """How users were seen to be split between served entities."""
+
+    weights: Mapping[str, int]
+    """In percent, of those that get any."""
+    seen_at: datetime
+    """When the look began that saw it last."""

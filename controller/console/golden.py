@@ -11,7 +11,7 @@ from controller.settings import ApplicationSettings
 from controller.workspace.errors import WorkspaceError
 from controller.workspace.inputs import Inputs, misfit, request_of
 from controller.workspace.markers import marker
-from controller.workspace.probes import Probes, ResponsePaths
+from controller.workspace.probes import Probes
 from controller.workspace.registry import Registry
 from controller.workspace.statements import Statements
 from policies.golden import GoldenQuery
@@ -55,10 +55,9 @@ class GoldenExamination:
         if self.statements is None:
             self.says.skip(what, "the warehouse does not answer")
             return ()
-        counts = self.settings.response.tokens is not None
-        reader = GoldenReader(self.statements, self.settings.question, counts_tokens=counts)
+        reader = GoldenReader(self.statements)
         try:
-            found = reader.read(table)
+            found = reader.read(table, self.settings.counted.paths)
         except WorkspaceError as error:
             self.says.trouble(what, error, f"GRANT SELECT ON TABLE {table}", warns=False)
             return ()
@@ -100,11 +99,10 @@ class GoldenExamination:
             self._ask(what, full[0], tests[0], inputs)
 
     def _ask(self, what: str, entity: str, query: GoldenQuery, inputs: Inputs | None) -> None:
-        response = self.settings.response
-        paths = ResponsePaths.read(response.answer, response.sources, response.tokens)
-        probes = Probes(self.client, self.settings.endpoint, self.known.name, response=paths)
+        probes = Probes(self.client, self.settings.endpoint, self.known.name)
+        mark, paths = marker(self.known.name, entity), self.settings.counted.paths
         try:
-            why = probes.ask(entity, query, marker(self.known.name, entity), inputs)
+            why = probes.ask(entity, query, mark, paths, inputs)
         except WorkspaceError as error:
             self.says.trouble(what, error, self.remedy(), warns=False)
             return

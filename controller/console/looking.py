@@ -38,6 +38,7 @@ def looked_up(told: Account, settings: ApplicationSettings, process: ProcessSett
         entity=named[0] if named else application.entity(version),
         guard=guard,
         since=datetime.fromisoformat(since),
+        paths=settings.counted.paths,
         slow_ms=told.slow_ms,
     )
     found = Examples(client, process.warehouse).look(application, wanted)

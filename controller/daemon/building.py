@@ -29,7 +29,7 @@ from controller.workspace.examples import Examples
 from controller.workspace.inference import InferenceTable
 from controller.workspace.listing import Listing
 from controller.workspace.metrics import Traffic
-from controller.workspace.probes import Probes, ResponsePaths
+from controller.workspace.probes import Probes
 from controller.workspace.recorded import RecordedRequests
 from controller.workspace.registry import Registry
 from controller.workspace.replays import Replays
@@ -107,9 +107,7 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
     tenure: Tenure,
 ) -> Pass:
     endpoints, registry, table = shared.endpoints, shared.registry, shared.table
-    found = settings.response
-    response = interned(ResponsePaths.read(found.answer, found.sources, found.tokens))
-    probes = Probes(shared.client, settings.endpoint, name, response=response)
+    probes = Probes(shared.client, settings.endpoint, name)
     traffic, inputs = shared.traffic, partial(registry.inputs, settings.model)
     leaps = Leaps(steady)
     observer = Observer(
@@ -119,11 +117,9 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         traffic=traffic,
         collector=Collector(table, probes, traffic, store.now, inputs),
         past=Past(table),
-        replayer=Replayer(shared.recorded, Replays(probes, name, response)),
+        replayer=Replayer(shared.recorded, Replays(probes, name)),
         poll=process.poll,
-        tables=GoldenReader(
-            shared.statements, settings.question, counts_tokens=settings.response.tokens is not None
-        ),
+        tables=GoldenReader(shared.statements),
         inputs=inputs,
         listing=listing,
         aborted=lambda: name in store.urgent(),

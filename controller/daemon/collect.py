@@ -335,9 +335,10 @@ def _numbered(
 ) -> list[Block]:
     """A source's windows as blocks, after those of the record and `new` ones of this look."""
     due, last = look.due(source, ahead), len(look.live.blocks) + new
+    found = [(window, due.span(window.opened)) for window in windows]
     return [
-        block_of(window, due.span(window.opened), last + index, source)
-        for index, window in enumerate(windows, start=1)
+        block_of(window, span, last + index, source, mixed=span.number in look.live.mixed)
+        for index, (window, span) in enumerate(found, start=1)
     ]
 
 

@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from controller.golden import MOST
 from controller.sections.testing import Test
 from controller.workspace.errors import Denied, Refused, Unreachable
-from controller.workspace.jsonpath import JsonPath
 from controller.workspace.names import identifier
 from controller.workspace.statements import Parameter, Row
 from policies.golden import GoldenQuery
+from states.counted import Paths
 from states.pinned import Pinned
 from states.world import GoldenTable
 
@@ -42,27 +42,29 @@ class GoldenReader:
     """Reads the table of an application, at the evidence's pace while it cannot be used."""
 
     statements: Statements
-    question: JsonPath | None = None
-    """Where a question is put in a request, where that is configured."""
-    counts_tokens: bool = True
     asked_at: datetime | None = None
+    asked: tuple[str, Paths] | None = None
+    """The table, and how its release asks, and reads what is answered."""
     known: GoldenTable | None = None
 
-    def look(self, pinned: Pinned, now: datetime, every: timedelta) -> GoldenTable | None:
+    def look(
+        self, pinned: Pinned, paths: Paths, now: datetime, every: timedelta
+    ) -> GoldenTable | None:
         """What a release's table came to; None while the warehouse does not tell."""
         assert pinned.tests_table is not None, "asked for a release that has one"
         # One that lies ahead was asked before the clock was set back: nobody knows when.
         recent = self.asked_at is not None and timedelta() <= now - self.asked_at < every
+        recent = recent and self.asked == (pinned.tests_table, paths)
         if recent and self.known is not None and self.known.trouble is not None:
             return self.known
-        self.asked_at = now
-        self.known = self.read(pinned.tests_table, MOST - len(pinned.tests))
+        self.asked_at, self.asked = now, (pinned.tests_table, paths)
+        self.known = self.read(pinned.tests_table, paths, MOST - len(pinned.tests))
         return self.known
 
-    def read(self, table: str, room: int = MOST) -> GoldenTable:
+    def read(self, table: str, paths: Paths, room: int = MOST) -> GoldenTable:
         """The queries of a table, or why it cannot be used; Unreachable, if nobody knows."""
         try:
-            return GoldenTable(queries=self._queries(table, room))
+            return GoldenTable(queries=self._queries(table, paths, room))
         except Unreachable:
             raise
         except Denied as error:
@@ -73,7 +75,7 @@ class GoldenReader:
         except Unusable as error:
             return GoldenTable(trouble=f"golden queries of {table}: {error}")
 
-    def _queries(self, table: str, room: int) -> tuple[GoldenQuery, ...]:
+    def _queries(self, table: str, paths: Paths, room: int) -> tuple[GoldenQuery, ...]:
         place, name = f"table {table}", identifier(table)
         there = [row[0] for row in self.statements.rows(place, f"DESCRIBE TABLE {name}", {})]
         asked = [column for column in QUESTIONS if column in there]
@@ -90,11 +92,11 @@ class GoldenReader:
         if len(rows) > room:
             raise Unusable(f"it has more than {room} rows: name a view with fewer")
         return tuple(
-            self._query(number, dict(zip(columns, row, strict=True)))
+            self._query(number, dict(zip(columns, row, strict=True)), paths)
             for number, row in enumerate(rows, start=1)
         )
 
-    def _query(self, number: int, row: Mapping[str, str | None]) -> GoldenQuery:
+    def _query(self, number: int, row: Mapping[str, str | None], paths: Paths) -> GoldenQuery:
         stated: dict[str, Any] = {name: cell for name, cell in row.items() if cell is not None}
         for column in stated.keys() & {"request", EXPECT}:
             try:
@@ -110,6 +112,7 @@ class GoldenReader:
             first = error.errors()[0]
             where = ".".join(str(part) for part in (f"row {number}", *first["loc"]))
             raise Unusable(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
-        if test.expect.max_tokens is not None and not self.counts_tokens:
-            raise Unusable(f"row {number}: max_tokens: say in response.tokens where tokens are")
-        return test.golden(self.question, quotable=False)
+        if test.expect.max_tokens is not None and paths.tokens is None:
+            told = "leave it out, or say in response.tokens where tokens are, for later releases"
+            raise Unusable(f"row {number}: max_tokens: {told}")
+        return test.golden(paths.question, quotable=False)

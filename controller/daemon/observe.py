@@ -328,9 +328,10 @@ class Observer:
         if live.state is not State.TESTING and not live.on_staging:
             return None
         pinned, every = live.pinned, application.spec.evidence_every
+        paths = application.counted.paths
         if pinned is None or pinned.tests_table is None:
             return None
-        return self._try(application, "tests", lambda: tables.look(pinned, now, every))
+        return self._try(application, "tests", lambda: tables.look(pinned, paths, now, every))
 
     def _golden(
         self,
@@ -401,13 +402,13 @@ class Observer:
             return None
         candidate, baseline = application.entity(live.version), pinned.baseline
         stable = application.entity(baseline) if baseline else None
-        tests = (*pinned.tests, *read)
+        tests, paths = (*pinned.tests, *read), application.counted.paths
         known = (self.inputs(live.version), self.inputs(baseline) if baseline else None)
         return self._try(
             application,
             "probes",
             lambda: self.probes.round(
-                candidate, stable, tests, given_up.is_set, known, staging=staging
+                candidate, stable, tests, paths, given_up.is_set, known, staging=staging
             ),
         )
 

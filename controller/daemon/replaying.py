@@ -16,6 +16,7 @@ from controller.workspace.errors import WorkspaceError
 from controller.workspace.recorded import AT_ONCE, Recorded, Sample
 from policies.pairs import Pair
 from policies.replay import Batch, Drawn, Replay
+from states.counted import Paths
 from states.machine import State
 from states.release import Application, Order, Release
 from states.replaying import masked
@@ -43,8 +44,10 @@ class Draws(Protocol):
 class Asks(Protocol):
     """Both versions, as `controller.workspace.replays` asks them."""
 
-    def pair(self, recorded: Recorded, candidate: str, stable: str, salt: str) -> Pair | None:
-        """Both answers to one request; None if it cannot be sent again."""
+    def pair(
+        self, recorded: Recorded, candidate: str, stable: str, salt: str, paths: Paths
+    ) -> Pair | None:
+        """Both answers to one request, read by the paths; None if it cannot be sent again."""
 
 
 def is_time(application: Application, endpoint: Endpoint) -> bool:
@@ -121,6 +124,7 @@ class Replayer:
             candidate=application.entity(live.version),
             stable=application.entity(stable),
             salt=_salt(live),
+            paths=application.counted.paths,
         )
         missing = [one for one in ids if one not in self.texts]
         there = [self.texts[one] for one in ids if one in self.texts]

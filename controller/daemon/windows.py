@@ -66,7 +66,7 @@ def stretch(spans: tuple[Span, ...], closed: datetime | None, ahead: timedelta) 
     return Stretch(since, tuple(found), (first, *found.values()))
 
 
-def block_of(window: Window, span: Span, number: int, source: str) -> Block:
+def block_of(window: Window, span: Span, number: int, source: str, *, mixed: bool) -> Block:
     """The block that a closed window of a span is."""
     return Block(
         number=number,
@@ -75,6 +75,7 @@ def block_of(window: Window, span: Span, number: int, source: str) -> Block:
         step=span.step,
         comparable=span.settled and 0 < span.weight < WHOLE,
         whole=span.weight == WHOLE,
+        mixed=mixed,
         opened_at=window.opened,
         closed_at=window.closed,
         candidate=window.candidate,

@@ -159,6 +159,7 @@ BLOCK = (
     field("span", COUNT, "since which change of weight", always=True),
     field("comparable", FLAG, "counted after the step had settled", always=True),
     field("whole", FLAG, "the candidate had all users", always=True),
+    field("mixed", FLAG, "users were split anew within it: told, and not tested"),
     field("opened_at", TIME, "where the window begins", always=True),
     field("closed_at", TIME, "where it ends", always=True),
     field("unattributed", COUNT, "that nothing gives a version to", unit="requests", always=True),

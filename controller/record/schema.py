@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "0005"
+VERSION = "0006"
 """The schema that this code reads and writes: the last migration."""
 OLDEST = "0004"
 """The earliest schema whose code may go on beside this one, on the same tables: see `upgrades`."""
@@ -122,6 +122,7 @@ BLOCKS = Table(
     Column("candidate_tallies", JSON, nullable=False, server_default=text("'{}'")),
     Column("stable_tallies", JSON, nullable=False, server_default=text("'{}'")),
     Column("coverage", JSON(none_as_null=True)),
+    Column("mixed", Boolean, nullable=False, server_default=false()),
 )
 
 MINUTES = Table(

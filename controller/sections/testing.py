@@ -117,12 +117,12 @@ class Test(Strict):
             raise ValueError("must_pass is at most repeat")
         return self
 
-    def golden(self, at: JsonPath | None, *, quotable: bool = True) -> GoldenQuery:
+    def golden(self, at: str | None, *, quotable: bool = True) -> GoldenQuery:
         """What the states decide by; `at` is where a question is put, if that is configured."""
         stated = self.request
         if stated is None and at is not None:
             assert self.query is not None, "checked above"
-            stated = placed(at, self.query)
+            stated = placed(JsonPath.parse(at), self.query)
         expected = dict(self.expect)
         schema, code = expected.pop("json_schema"), expected.pop("language")
         return GoldenQuery(

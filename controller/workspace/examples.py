@@ -35,7 +35,7 @@ class Examples:
         if table is None or bad is None:
             return Found()
         marked = markers.prefix(application.name, wanted.entity)
-        seen = counting.rows(table, application.counted.paths, ms(wanted.since) - LOOKBACK_MS)
+        seen = counting.rows(table, wanted.paths, ms(wanted.since) - LOOKBACK_MS)
         rows = self._statements.rows(
             f"inference table {table}",
             _statement(seen, wanted, *bad),

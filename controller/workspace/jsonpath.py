@@ -68,3 +68,8 @@ class JsonPath:
 
     def __str__(self) -> str:
         return self.text
+
+
+def found(path: str | None, document: object) -> Any | Missing:  # noqa: ANN401 - JSON is anything
+    """The value at a path as it is written down; MISSING also where none is."""
+    return MISSING if path is None else JsonPath.parse(path).find(document)

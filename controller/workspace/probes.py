@@ -8,7 +8,6 @@ call for it (databricks/databricks-sdk-py#1043), hence requests, with a timeout 
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -20,43 +19,17 @@ from controller.workspace import patterns
 from controller.workspace.client import permission, translated
 from controller.workspace.errors import Denied, Unreachable
 from controller.workspace.inputs import Inputs, Known, misfit, request_of
-from controller.workspace.jsonpath import JsonPath
+from controller.workspace.jsonpath import found
 from controller.workspace.markers import marker as new_marker
 from controller.workspace.names import segment
 from policies.answer_checks import Shown, unmet
 from policies.golden import GoldenQuery, Round
+from states.counted import Paths
 
 SERVED_BY = "served-model-name"
 """The response header that names the entity which answered."""
 AT_ONCE = 4
 """Probes under way at the same time; the smallest endpoint takes four requests at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResponsePaths:
-    """Where an application's response has the answer, the sources it rests on, and its tokens."""
-
-    answer: JsonPath = JsonPath.parse("$.predictions[0].answer")  # noqa: RUF009 - immutable
-    sources: JsonPath = JsonPath.parse("$.predictions[0].sources")  # noqa: RUF009
-    tokens: JsonPath | None = None
-
-    @classmethod
-    def read(cls, answer: str, sources: str, tokens: str | None) -> "ResponsePaths":
-        """The paths as the configuration has them."""
-        counted = None if tokens is None else JsonPath.parse(tokens)
-        return cls(JsonPath.parse(answer), JsonPath.parse(sources), counted)
-
-    def shown(self, document: object, latency: timedelta) -> Shown:
-        """What a response shows, as far as it is there in the form that it should have."""
-        answer, sources = self.answer.find(document), self.sources.find(document)
-        tokens: Any = None if self.tokens is None else self.tokens.find(document)
-        return Shown(
-            answer=answer if isinstance(answer, str) else None,
-            sources=sources if isinstance(sources, list) else None,
-            tokens=tokens if type(tokens) in (int, float) else None,
-            latency=latency,
-            places=(str(self.answer), str(self.sources), str(self.tokens)),
-        )
 
 
 class Probes:
@@ -68,26 +41,26 @@ class Probes:
         endpoint: str,
         application: str,
         *,
-        response: ResponsePaths | None = None,
         timeout_s: float = 30,
     ) -> None:
         self._config = client.config
         self._endpoint = endpoint
         self._application = application
-        self._response = response or ResponsePaths()
         self._timeout_s = timeout_s
 
-    def ask(
+    def ask(  # noqa: PLR0913, PLR0917 - what a question is made of
         self,
         entity: str,
         query: GoldenQuery,
         marker: str,
+        paths: Paths,
         inputs: Inputs | None = None,
         endpoint: str | None = None,
     ) -> str | None:
         """Ask one question: None when the answer is as expected, else why not, in a few words.
 
-        Of an entity of the application's endpoint, or of the one that is named.
+        Of an entity of the application's endpoint, or of the one that is named. `paths` say where a
+        response has what is expected of it.
 
         The words hold no prompt, no answer and no server message. What no version can be blamed
         for is raised: no reachable workspace, a refused token, a limit that was hit (429).
@@ -104,18 +77,7 @@ class Probes:
         except requests.ConnectionError:
             return "the connection broke before an answer"
         took = timedelta(seconds=time.monotonic() - began)
-        return _unanswered(entity, response) or self._unmet(query, response, took)
-
-    def _unmet(
-        self, query: GoldenQuery, response: requests.Response, took: timedelta
-    ) -> str | None:
-        """The first expectation that an answer does not meet."""
-        try:
-            document = response.json()
-        except requests.JSONDecodeError:
-            return "the answer is not JSON"
-        shown = self._response.shown(document, took)
-        return unmet(query, shown) or patterns.unmet(query, self._response.answer.find(document))
+        return _unanswered(entity, response) or _unmet(query, response, took, paths)
 
     def beat(
         self, entity: str, query: GoldenQuery, marker: str, inputs: Inputs | None = None
@@ -132,6 +94,7 @@ class Probes:
         candidate: str,
         stable: str | None,
         tests: tuple[GoldenQuery, ...],
+        paths: Paths,
         given_up: Callable[[], bool] = lambda: False,
         inputs: Known = (None, None),
         staging: str | None = None,
@@ -143,8 +106,9 @@ class Probes:
         None, if it was given up between two queries: what was answered then tells of no version.
         """
         arms = (candidate,) if stable is None else (candidate, stable)
+        ask = partial(self.ask, paths=paths)
         questions = [
-            (arm, number, partial(self.ask, entity, query, inputs=inputs[arm], endpoint=place))
+            (arm, number, partial(ask, entity, query, inputs=inputs[arm], endpoint=place))
             for arm, (entity, place) in enumerate(zip(arms, (staging, None), strict=False))
             for number, query in enumerate(tests, start=1)
             for _ in range(query.repeat)
@@ -218,6 +182,31 @@ def _unanswered(entity: str, response: requests.Response) -> str | None:
     if response.headers.get(SERVED_BY, entity) != entity:
         return "another served entity answered"
     return None
+
+
+def _unmet(
+    query: GoldenQuery, response: requests.Response, took: timedelta, paths: Paths
+) -> str | None:
+    """The first expectation that an answer does not meet."""
+    try:
+        document = response.json()
+    except requests.JSONDecodeError:
+        return "the answer is not JSON"
+    shown = _shown(paths, document, took)
+    return unmet(query, shown) or patterns.unmet(query, found(paths.answer, document))
+
+
+def _shown(paths: Paths, document: object, latency: timedelta) -> Shown:
+    """What a response shows, as far as it is there in the form that it should have."""
+    answer, sources = found(paths.answer, document), found(paths.sources, document)
+    tokens: Any = found(paths.tokens, document)
+    return Shown(
+        answer=answer if isinstance(answer, str) else None,
+        sources=sources if isinstance(sources, list) else None,
+        tokens=tokens if type(tokens) in (int, float) else None,
+        latency=latency,
+        places=(str(paths.answer), str(paths.sources), str(paths.tokens)),
+    )
 
 
 def _with(headers: dict[str, str], request: requests.PreparedRequest) -> requests.PreparedRequest:

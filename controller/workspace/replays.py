@@ -9,11 +9,12 @@ from typing import Any
 import requests
 
 from controller.workspace.errors import Unreachable
-from controller.workspace.jsonpath import Missing
+from controller.workspace.jsonpath import Missing, found
 from controller.workspace.markers import replay_marker
-from controller.workspace.probes import Probes, ResponsePaths
+from controller.workspace.probes import Probes
 from controller.workspace.recorded import Recorded
 from policies.pairs import Pair, Reply
+from states.counted import Paths
 
 NOT_REPEATED = ("client_request_id", "usage_context", "databricks_options", "stream")
 """Of a recorded body, what is not sent again: its mark, whom it is charged to, and how it is told:
@@ -31,10 +32,12 @@ class _Answer:
 class Replays:
     """Asks pairs of the served entities of one application's endpoint."""
 
-    def __init__(self, probes: Probes, application: str, response: ResponsePaths) -> None:
-        self._probes, self._application, self._response = probes, application, response
+    def __init__(self, probes: Probes, application: str) -> None:
+        self._probes, self._application = probes, application
 
-    def pair(self, recorded: Recorded, candidate: str, stable: str, salt: str) -> Pair | None:
+    def pair(
+        self, recorded: Recorded, candidate: str, stable: str, salt: str, paths: Paths
+    ) -> Pair | None:
         """Ask both; which one first is drawn from the request's id. None: it is no JSON object.
 
         Raises what blames no version: no reachable workspace, a refused token, a full queue.
@@ -44,7 +47,7 @@ class Replays:
             return None
         drawn = hashlib.sha256(f"{salt}/{recorded.id}/first".encode()).digest()[0]
         order = (candidate, stable) if drawn % 2 else (stable, candidate)
-        answers = {entity: self._ask(entity, document, recorded.id) for entity in order}
+        answers = {entity: self._ask(entity, document, recorded.id, paths) for entity in order}
         own, theirs = answers[candidate], answers[stable]
         overlap = None
         if own.sources and theirs.sources:
@@ -58,7 +61,7 @@ class Replays:
             succeeded=recorded.succeeded,
         )
 
-    def _ask(self, entity: str, document: dict[str, Any], request: str) -> _Answer:
+    def _ask(self, entity: str, document: dict[str, Any], request: str, paths: Paths) -> _Answer:
         began = time.perf_counter()
         marker = replay_marker(self._application, entity, request)
         try:
@@ -74,22 +77,22 @@ class Replays:
             answered = response.json()
         except requests.JSONDecodeError:
             return _Answer(Reply(failed=True, latency_ms=latency_ms))
-        return self._read(answered, latency_ms)
+        return _read(answered, latency_ms, paths)
 
-    def _read(self, answered: object, latency_ms: float) -> _Answer:
-        answer = _found(self._response.answer.find(answered))
-        named = _found(self._response.sources.find(answered))
-        path = self._response.tokens
-        tokens = _found(path.find(answered)) if path is not None else None
-        each = named if isinstance(named, list) else [named] if named else []
-        counted = isinstance(tokens, int | float) and not isinstance(tokens, bool)
-        reply = Reply(
-            latency_ms=latency_ms,
-            length=len(_text(answer)),
-            sources=len(each),
-            tokens=float(tokens) if tokens is not None and counted else None,
-        )
-        return _Answer(reply, frozenset(map(_digest, each)))
+
+def _read(answered: object, latency_ms: float, paths: Paths) -> _Answer:
+    """The numbers of an answer, and the digests of its sources."""
+    places = paths.answer, paths.sources, paths.tokens
+    answer, named, tokens = (_value(found(place, answered)) for place in places)
+    each = named if isinstance(named, list) else [named] if named else []
+    counted = isinstance(tokens, int | float) and not isinstance(tokens, bool)
+    reply = Reply(
+        latency_ms=latency_ms,
+        length=len(_text(answer)),
+        sources=len(each),
+        tokens=float(tokens) if tokens is not None and counted else None,
+    )
+    return _Answer(reply, frozenset(map(_digest, each)))
 
 
 def _document(body: str) -> dict[str, Any] | None:
@@ -103,7 +106,7 @@ def _document(body: str) -> dict[str, Any] | None:
     return {name: value for name, value in document.items() if name not in NOT_REPEATED}
 
 
-def _found(value: Any) -> Any:  # noqa: ANN401 - JSON is anything
+def _value(value: Any) -> Any:  # noqa: ANN401 - JSON is anything
     return None if isinstance(value, Missing) else value
 
 

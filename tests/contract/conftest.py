@@ -16,10 +16,12 @@ from databricks.sdk import WorkspaceClient
 from controller.workspace.client import connect
 from controller.workspace.serving import Endpoints, ServingSettings, TableLocation
 from deploy.sandbox.launch import Sandbox
+from states.counted import Paths
 from states.world import Absent, Endpoint, Serving, Share
 
 MODEL = "main.ml_models.obedient"
 LAG_S = 1.0
+PATHS = Paths(answer="$.predictions[0].answer", sources="$.predictions[0].sources")
 
 _MODEL = """
 import json

@@ -9,12 +9,15 @@ import pytest
 
 from controller.workspace.client import connect
 from controller.workspace.inputs import Inputs
-from controller.workspace.probes import Probes, ResponsePaths
+from controller.workspace.probes import Probes
 from policies.golden import GoldenQuery
+from states.counted import Paths
 from tests.contract.recorder import Answering, Recorder, recording
 
 ANSWER = {"choices": [{"message": {"content": '{"days": 7}'}}], "usage": {"total_tokens": 12}}
-PATHS = ResponsePaths.read("$.choices[0].message.content", "$.sources", "$.usage.total_tokens")
+PATHS = Paths(
+    answer="$.choices[0].message.content", sources="$.sources", tokens="$.usage.total_tokens"
+)
 CHAT = '{"messages": [{"role": "user", "content": "how long?"}]}'
 DAYS = '{"type": "object", "properties": {"days": {"const": 7}}}'
 
@@ -31,7 +34,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
 @pytest.fixture
 def probes(recorder: Recorder) -> Probes:
     assert recorder.host
-    return Probes(connect(), "rag", "app", response=PATHS)
+    return Probes(connect(), "rag", "app")
 
 
 def answering(document: object, entity: str) -> Answering:
@@ -41,15 +44,15 @@ def answering(document: object, entity: str) -> Answering:
 
 def test_an_answer_of_another_entity_is_no_answer(recorder: Recorder, probes: Probes) -> None:
     query = GoldenQuery(body=CHAT)
-    assert probes.ask("rag-v2", query, "m") is None
+    assert probes.ask("rag-v2", query, "m", PATHS) is None
     assert probes.beat("rag-v2", query, "m")
     recorder.changes = answering(ANSWER, "rag-v1")
-    assert probes.ask("rag-v2", query, "m") == "another served entity answered"
+    assert probes.ask("rag-v2", query, "m", PATHS) == "another served entity answered"
     assert not probes.beat("rag-v2", query, "m")
 
 
 def test_a_chat_request_is_sent_as_stated_with_our_mark(recorder: Recorder, probes: Probes) -> None:
-    assert probes.ask("rag-v2", GoldenQuery(body=CHAT), "headgate/app/rag-v2/1") is None
+    assert probes.ask("rag-v2", GoldenQuery(body=CHAT), "headgate/app/rag-v2/1", PATHS) is None
     [sent] = recorder.of("POST")
     assert sent.json == {**json.loads(CHAT), "client_request_id": "headgate/app/rag-v2/1"}
 
@@ -71,7 +74,7 @@ def test_a_chat_request_is_sent_as_stated_with_our_mark(recorder: Recorder, prob
 def test_each_kind_of_check_reads_its_own_part_of_the_answer(
     probes: Probes, expected: dict[str, Any], why: str | None
 ) -> None:
-    found = probes.ask("rag-v2", GoldenQuery(body=CHAT, **expected), "m")
+    found = probes.ask("rag-v2", GoldenQuery(body=CHAT, **expected), "m", PATHS)
     assert (found is None) if why is None else (why in (found or ""))
 
 
@@ -79,7 +82,7 @@ def test_a_query_that_the_signature_does_not_take_is_not_sent(
     recorder: Recorder, probes: Probes
 ) -> None:
     question = Inputs.read({"inputs": '[{"type": "string", "name": "question"}]'})
-    why = probes.ask("rag-v2", GoldenQuery(body=CHAT), "m", question)
+    why = probes.ask("rag-v2", GoldenQuery(body=CHAT), "m", PATHS, question)
     assert why == "request: the signature takes no messages"
     assert recorder.of("POST") == []
 
@@ -97,7 +100,7 @@ def test_a_round_tells_first_what_stable_does_not_share(recorder: Recorder, prob
         GoldenQuery(body=CHAT, answer_contains=("neither",)),
         GoldenQuery(body=CHAT, answer_contains=("old",), repeat=3, must_pass=1),
     )
-    asked = probes.round("rag-v2", "rag-v1", tests)
+    asked = probes.round("rag-v2", "rag-v1", tests, PATHS)
     assert asked is not None
     assert (asked.candidate_failed, asked.stable_failed) == ((1, 2), (1,))
     assert asked.why == (

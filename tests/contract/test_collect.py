@@ -20,18 +20,17 @@ from policies.evidence import Arm, Block, total
 from policies.golden import GoldenQuery
 from policies.guards import Guards
 from policies.rollout import Rollout
-from states.counted import Counted, Paths
+from states.counted import Counted
 from states.machine import State
 from states.pinned import Pinned
 from states.release import Application, Release
 from states.span import Span
 from states.spec import Spec
 from states.world import Endpoint
-from tests.contract.conftest import MODEL, Split, Workspace, entity, name
+from tests.contract.conftest import MODEL, PATHS, Split, Workspace, entity, name
 
 SECOND = timedelta(seconds=1)
 PATIENCE_S = 20
-PATHS = Paths(answer="$.predictions[0].answer", sources="$.predictions[0].sources")
 
 
 def canary(application: str, endpoint: str, began: datetime) -> Application:

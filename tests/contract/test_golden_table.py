@@ -7,6 +7,7 @@ from controller.daemon.golden_table import GoldenReader
 from controller.workspace.registry import Registry
 from controller.workspace.statements import Statements
 from policies.golden import GoldenQuery
+from states.counted import Paths
 from tests.contract.conftest import MODEL
 
 TABLE = "main.golden.questions"
@@ -44,7 +45,7 @@ def statements(client: WorkspaceClient) -> Iterator[Statements]:
 
 def test_a_table_is_read_by_sql_in_the_order_of_its_questions(statements: Statements) -> None:
     statements.rows(TABLE, FILL, {})
-    found = GoldenReader(statements).read(TABLE)
+    found = GoldenReader(statements).read(TABLE, Paths())
     assert found.trouble is None
     assert sorted(found.queries, key=lambda one: one.query or "z") == list(WANTED)
     asked = [one.query for one in found.queries if one.query]
@@ -53,8 +54,8 @@ def test_a_table_is_read_by_sql_in_the_order_of_its_questions(statements: Statem
 
 def test_an_empty_table_and_one_that_is_not_there_are_told_apart(statements: Statements) -> None:
     reader = GoldenReader(statements)
-    assert reader.read(TABLE).trouble == f"golden queries of {TABLE}: it has no rows"
-    told = reader.read("main.golden.nothing").trouble
+    assert reader.read(TABLE, Paths()).trouble == f"golden queries of {TABLE}: it has no rows"
+    told = reader.read("main.golden.nothing", Paths()).trouble
     assert told is not None
     assert "check tests.table" in told
 

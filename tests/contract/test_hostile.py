@@ -23,6 +23,7 @@ from controller.workspace.probes import Probes
 from controller.workspace.registry import SET_TAG, Registry
 from controller.workspace.serving import Endpoints, ServingSettings
 from policies.golden import GoldenQuery
+from states.counted import Paths
 from states.world import Serving, Share
 from tests.contract.recorder import Asked, Recorder, recording
 
@@ -140,10 +141,10 @@ def test_an_entitys_name_stays_in_its_segment_and_a_question_in_its_body(
 ) -> None:
     query = GoldenQuery(query="What is Delta?")
     ours = Probes(client, "rag", "app")
-    for one in asked(recorder, lambda: ours.ask(entity, query, "headgate/app/x/1")):
+    for one in asked(recorder, lambda: ours.ask(entity, query, "headgate/app/x/1", Paths())):
         assert_segment(one, "/serving-endpoints/rag/served-models", entity, "invocations")
     theirs = Probes(client, endpoint, "app")
-    for one in asked(recorder, lambda: theirs.ask("rag-v1", query, "headgate/app/x/1")):
+    for one in asked(recorder, lambda: theirs.ask("rag-v1", query, "headgate/app/x/1", Paths())):
         assert_segment(one, "/serving-endpoints", endpoint, "served-models/rag-v1/invocations")
 
 

@@ -388,7 +388,9 @@ def test_bad_requests_are_looked_up_by_id_for_one_version_and_none_of_headgates_
     spec = Spec(model="main.ml_models.obedient", endpoint=table.split.endpoint)
     application = Application(name=table.application, spec=spec)
     source = Examples(client, WAREHOUSE)
-    wanted = Wanted(version="2", attempt=1, entity=entity("v2"), guard="errors", since=since)
+    wanted = Wanted(
+        version="2", attempt=1, entity=entity("v2"), guard="errors", since=since, paths=Paths()
+    )
     failed = f"""
 SELECT DISTINCT rows_of.databricks_request_id, rows_of.request_time,
   rows_of.execution_duration_ms

@@ -6,9 +6,10 @@ from databricks.sdk import WorkspaceClient
 from controller.workspace.errors import Denied, Refused, Unreachable
 from controller.workspace.jsonpath import MISSING, JsonPath
 from controller.workspace.markers import marker, prefix
-from controller.workspace.probes import Probes, ResponsePaths
+from controller.workspace.probes import Probes
 from policies.golden import GoldenQuery
-from tests.contract.conftest import Split, Workspace, entity
+from states.counted import Paths
+from tests.contract.conftest import PATHS, Split, Workspace, entity
 
 GOOD = GoldenQuery(query="What is Delta?", answer_contains=("ACID",), min_sources=2)
 
@@ -19,7 +20,7 @@ def probes(client: WorkspaceClient, split: Split) -> Probes:
 
 
 def _ask(probes: Probes, query: GoldenQuery, version: str = "v1") -> str | None:
-    return probes.ask(entity(version), query, marker("app", entity(version)))
+    return probes.ask(entity(version), query, marker("app", entity(version)), PATHS)
 
 
 def test_an_expected_answer_passes(probes: Probes) -> None:
@@ -42,9 +43,9 @@ def test_a_failure_is_told_in_words_of_the_configuration(
 
 
 def test_an_answer_elsewhere_than_configured_fails(client: WorkspaceClient, split: Split) -> None:
-    response = ResponsePaths(answer=JsonPath.parse("$.choices[0].text"))
-    probes = Probes(client, split.endpoint, "app", response=response)
-    assert _ask(probes, GOOD) == "answer_contains: no text at $.choices[0].text"
+    probes, paths = Probes(client, split.endpoint, "app"), Paths(answer="$.choices[0].text")
+    why = probes.ask(entity("v1"), GOOD, marker("app", entity("v1")), paths)
+    assert why == "answer_contains: no text at $.choices[0].text"
 
 
 def test_an_answer_that_does_not_come_in_time_fails(client: WorkspaceClient, split: Split) -> None:
@@ -72,7 +73,7 @@ def test_a_rate_limit_blames_no_version(probes: Probes, workspace: Workspace) ->
 
 def test_a_round_asks_everything_of_both(probes: Probes) -> None:
     tests = (GOOD, GoldenQuery(query="fail"), GoldenQuery(query="q", answer_contains=("BASE",)))
-    asked = probes.round(entity("v2"), entity("v1"), tests)
+    asked = probes.round(entity("v2"), entity("v1"), tests, PATHS)
     assert asked is not None
     assert asked.asked == 3
     assert asked.candidate_failed == (2, 3)
@@ -81,7 +82,7 @@ def test_a_round_asks_everything_of_both(probes: Probes) -> None:
 
 
 def test_a_round_without_a_stable_version_blames_only_the_candidate(probes: Probes) -> None:
-    asked = probes.round(entity("v1"), None, (GOOD, GoldenQuery(query="fail")))
+    asked = probes.round(entity("v1"), None, (GOOD, GoldenQuery(query="fail")), PATHS)
     assert asked is not None
     assert (asked.candidate_failed, asked.stable_failed) == ((2,), ())
 
@@ -96,8 +97,8 @@ def test_a_round_that_is_given_up_asks_nothing_more_and_tells_of_no_version(
         return ask(entity, query, marker, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(probes, "ask", counting)
-    questions = iter([False, False])
-    assert probes.round(entity("v1"), None, (GOOD,) * 8, lambda: next(questions, True)) is None
+    questions, tests = iter([False, False]), (GOOD,) * 8
+    assert probes.round(entity("v1"), None, tests, PATHS, lambda: next(questions, True)) is None
     assert len(asked) == 2
 
 
@@ -109,9 +110,9 @@ def test_an_entity_that_is_not_there_has_no_beat(probes: Probes) -> None:
 def test_a_hostile_entity_stays_within_its_url_segment(probes: Probes, split: Split) -> None:
     for hostile in (f"{entity('v1')}/invocations?x=", "..", f"../../{split.endpoint}"):
         with pytest.raises(Refused, match="correct the configuration"):
-            probes.ask(hostile, GOOD, "m")
+            probes.ask(hostile, GOOD, "m", PATHS)
     for hostile in (f"{entity('v1')}?x=", f"{entity('v1')}#", f"{entity('v1')}%2Finvocations"):
-        assert probes.ask(hostile, GOOD, "m") == "status 404"
+        assert probes.ask(hostile, GOOD, "m", PATHS) == "status 404"
 
 
 def test_one_prefix_is_never_the_beginning_of_another() -> None:

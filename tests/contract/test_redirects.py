@@ -16,6 +16,7 @@ from controller.workspace.registry import Registry
 from controller.workspace.serving import Endpoints, ServingSettings
 from controller.workspace.statements import Statements
 from policies.golden import GoldenQuery
+from states.counted import Paths
 from states.world import Serving, Share
 from tests.contract.recorder import Handler, Recorder, recording
 
@@ -82,7 +83,8 @@ def test_a_library_that_asks_for_itself_does_not_follow_either(
 
 def test_a_golden_query_that_is_sent_on_has_failed(near: Recorder, far: Recorder) -> None:
     probes = Probes(connect(), "rag", "app")
-    assert probes.ask("rag-v1", GoldenQuery(query="What?"), "headgate/app/x/1") == "status 307"
+    why = probes.ask("rag-v1", GoldenQuery(query="What?"), "headgate/app/x/1", Paths())
+    assert why == "status 307"
     assert near.of("POST")
     assert far.asked == []
 

@@ -13,7 +13,7 @@ from controller.daemon.replaying import Replayer
 from controller.workspace.inference import InferenceTable
 from controller.workspace.markers import OWN, marker
 from controller.workspace.names import identifier
-from controller.workspace.probes import Probes, ResponsePaths
+from controller.workspace.probes import Probes
 from controller.workspace.recorded import RecordedRequests, Sample
 from controller.workspace.replays import Replays
 from controller.workspace.serving import Endpoints, ServingSettings
@@ -23,13 +23,14 @@ from policies.guards import Guards
 from policies.replay import Margins, Replay, Replayed
 from policies.rollout import Rollout
 from policies.verdict import Outcome
+from states.counted import Counted
 from states.machine import State
 from states.pinned import Pinned
 from states.reconcile import reconcile
 from states.release import Application, Release
 from states.spec import Spec
 from states.world import Endpoint, ModelVersion, World
-from tests.contract.conftest import LAG_S, Workspace, entity, name, serving, settled
+from tests.contract.conftest import LAG_S, PATHS, Workspace, entity, name, serving, settled
 
 WAREHOUSE = "sandbox"
 DAY = timedelta(hours=24)
@@ -107,7 +108,7 @@ class Stage:
 
     def replayer(self) -> Replayer:
         """A daemon's, as it is when the daemon has just begun."""
-        return Replayer(self.recorded, Replays(self.probes, "app", ResponsePaths()))
+        return Replayer(self.recorded, Replays(self.probes, "app"))
 
     def tested(self, settings: Replay) -> Application:
         """Version 2, through its golden queries."""
@@ -116,6 +117,7 @@ class Stage:
             incumbent="1",
             rollout=Rollout(),
             guards=Guards(),
+            counted=Counted(paths=PATHS),
             tests=(),
             max_lag=timedelta(hours=1),
             provisioning_deadline=timedelta(hours=1),

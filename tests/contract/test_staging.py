@@ -20,7 +20,7 @@ from controller.workspace.serving import Endpoints, ServingSettings
 from policies.golden import GoldenQuery
 from states.release import Release
 from states.world import Absent, Endpoint, Size
-from tests.contract.conftest import Split, Workspace, entity, name, serving, settled
+from tests.contract.conftest import PATHS, Split, Workspace, entity, name, serving, settled
 
 MARK = "app/2/1"
 GOOD = GoldenQuery(query="What is Delta?", answer_contains=("ACID",), min_sources=2)
@@ -109,11 +109,11 @@ def test_the_candidate_is_asked_there_and_stable_where_it_serves(
     staging, seen = made(endpoints, sized)
     settled(endpoints, staging)
     probes = Probes(client, split.endpoint, APP)
-    found = probes.round(entity("v2"), entity("v1"), (GOOD,), staging=staging)
+    found = probes.round(entity("v2"), entity("v1"), (GOOD,), PATHS, staging=staging)
     assert found is not None
     assert (found.candidate_failed, found.stable_failed) == ((), ())
     endpoints.remove_staging(staging, seen.id)
-    found = probes.round(entity("v2"), entity("v1"), (GOOD,), staging=staging)
+    found = probes.round(entity("v2"), entity("v1"), (GOOD,), PATHS, staging=staging)
     assert found is not None
     assert (found.candidate_failed, found.stable_failed) == ((1,), ())
     assert found.why == "query 1: status 404"

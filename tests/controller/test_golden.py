@@ -10,11 +10,12 @@ import pytest
 from controller.daemon.golden_table import GoldenReader
 from controller.settings import SettingsError, load
 from controller.workspace.errors import Denied, Refused, Unreachable, WorkspaceError
-from controller.workspace.jsonpath import JsonPath
 from controller.workspace.statements import Parameter, Row
 from policies.golden import GoldenQuery
+from states.counted import Paths
 from states.pinned import Pinned
 from states.spec import Spec
+from states.world import GoldenTable
 from tests.states.test_desired import PINNED
 
 HEAD = """\
@@ -25,6 +26,7 @@ applications:
     response: {tokens: '$.predictions[0].tokens'}
 """
 TABLE = "main.rag.golden"
+PATHS = Paths(answer="$.answer", tokens="$.tokens")
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 EVERY = timedelta(minutes=5)
 
@@ -220,7 +222,7 @@ def pinned(tests: tuple[GoldenQuery, ...] = ()) -> Pinned:
 def test_a_tables_rows_are_golden_queries_whose_words_are_not_told() -> None:
     request = {"query": None, "request": '{"input": "hello"}', "expect": '{"min_sources": null}'}
     rows = [{**ROW, "request": None, "repeat": "3"}, {**request, "repeat": None}]
-    found = GoldenReader(Warehouse(rows)).look(pinned(), NOW, EVERY)
+    found = GoldenReader(Warehouse(rows)).look(pinned(), PATHS, NOW, EVERY)
     assert found is not None
     assert found.trouble is None
     assert found.queries == (
@@ -230,7 +232,7 @@ def test_a_tables_rows_are_golden_queries_whose_words_are_not_told() -> None:
 
 
 def test_a_tables_questions_are_put_where_request_query_says() -> None:
-    found = GoldenReader(Warehouse([ROW]), JsonPath.parse("$.input")).read(TABLE)
+    found = GoldenReader(Warehouse([ROW])).read(TABLE, Paths(question="$.input"))
     assert found.queries[0].body == json.dumps({"input": "What is Delta?"})
 
 
@@ -248,7 +250,7 @@ def test_a_tables_questions_are_put_where_request_query_says() -> None:
 def test_a_table_that_cannot_be_used_is_told_by_row_and_never_by_question(
     row: dict[str, Any], words: str
 ) -> None:
-    found = GoldenReader(Warehouse([row])).read(TABLE)
+    found = GoldenReader(Warehouse([row])).read(TABLE, PATHS)
     assert found.queries == ()
     assert found.trouble is not None
     assert found.trouble.startswith(f"golden queries of {TABLE}: ")
@@ -256,25 +258,39 @@ def test_a_table_that_cannot_be_used_is_told_by_row_and_never_by_question(
 
 
 def test_a_table_may_not_be_larger_than_there_is_room() -> None:
-    assert "more than 2 rows" in (GoldenReader(Warehouse([ROW] * 3)).read(TABLE, 2).trouble or "")
+    found = GoldenReader(Warehouse([ROW] * 3)).read(TABLE, PATHS, 2)
+    assert "more than 2 rows" in (found.trouble or "")
 
 
 def test_a_table_that_is_not_there_is_a_persons_matter_and_a_silent_warehouse_is_none() -> None:
-    gone = GoldenReader(Warehouse(fails=Refused("inference table: no"))).read(TABLE)
+    gone = GoldenReader(Warehouse(fails=Refused("inference table: no"))).read(TABLE, PATHS)
     assert "check tests.table" in (gone.trouble or "")
-    denied = GoldenReader(Warehouse(fails=Denied("x: permission denied: y"))).read(TABLE)
+    denied = GoldenReader(Warehouse(fails=Denied("x: permission denied: y"))).read(TABLE, PATHS)
     assert "permission denied" in (denied.trouble or "")
     with pytest.raises(Unreachable):
-        GoldenReader(Warehouse(fails=Unreachable("asleep"))).read(TABLE)
+        GoldenReader(Warehouse(fails=Unreachable("asleep"))).read(TABLE, PATHS)
 
 
 def test_a_table_that_cannot_be_used_is_read_again_at_the_evidences_pace() -> None:
     warehouse = Warehouse([{"query": "q"}])
     reader = GoldenReader(warehouse)
-    first = reader.look(pinned(), NOW, EVERY)
-    assert reader.look(pinned(), NOW + timedelta(minutes=4), EVERY) == first
+    first = reader.look(pinned(), PATHS, NOW, EVERY)
+    assert reader.look(pinned(), PATHS, NOW + timedelta(minutes=4), EVERY) == first
     assert warehouse.asked == 1
     warehouse.rows_ = [ROW]
-    mended = reader.look(pinned(), NOW + timedelta(minutes=5), EVERY)
+    mended = reader.look(pinned(), PATHS, NOW + timedelta(minutes=5), EVERY)
     assert mended is not None
     assert len(mended.queries) == 1
+
+
+def test_a_table_that_limits_tokens_is_of_use_to_releases_whose_plan_counts_them() -> None:
+    warehouse = Warehouse([{"query": "q", "expect": '{"max_tokens": 9}'}])
+    reader, without = GoldenReader(warehouse), Paths(answer="$.answer")
+    found = reader.look(pinned(), without, NOW, EVERY)
+    assert found == GoldenTable(
+        trouble=f"golden queries of {TABLE}: row 1: max_tokens: leave it out, or say in "
+        "response.tokens where tokens are, for later releases"
+    )
+    later = reader.look(pinned(), PATHS, NOW + timedelta(seconds=30), EVERY)
+    assert later is not None
+    assert [one.max_tokens for one in later.queries] == [9], "what was told before was of another"

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from policies.bounds import FALSE_ROLLBACK, OPENS
-from policies.evidence import NOTHING, Block
+from policies.evidence import NOTHING, Block, total
 from policies.guards import ErrorGuard, Guards
 from policies.judge import harmful, no_worse
 from policies.onearm import highest_rate
@@ -155,10 +155,10 @@ def test_margins_are_wider_while_fewer_users_are_exposed() -> None:
 
 
 def test_counts_are_told_of_one_arm_or_two() -> None:
-    assert tell(ERRORS.telling, (block(arm(10, 1), arm(20)),)) == (
+    assert tell(ERRORS.telling, total((block(arm(10, 1), arm(20)),))) == (
         "candidate 1 of 10 failed (10 %), stable 0 of 20 failed (0 %)"
     )
-    assert tell(ERRORS.telling, ()) == "candidate not counted yet"
+    assert tell(ERRORS.telling, total(())) == "candidate not counted yet"
     assert OPENS > 0
 
 

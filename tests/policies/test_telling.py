@@ -7,7 +7,7 @@ from math import inf, log
 import pytest
 
 from policies.criterion import Criterion, Telling
-from policies.evidence import NOTHING, Arm, Block, Tally
+from policies.evidence import NOTHING, Arm, Block, Tally, total
 from policies.guards import Guards, ScoreGuard, TokenGuard
 from policies.telling import counts, mostly, odds, rate_in_words, shown, tell, wait
 from tests.policies.counts import arm, averaged, block, errors_by, faulty, guards_by
@@ -39,10 +39,10 @@ MEANS = blocks((spent(448, 30), spent(896, 40)))
 
 
 def test_shares_are_told_as_how_many_of_how_many() -> None:
-    assert tell(ERRORS, iter(SHARED)) == (
+    assert tell(ERRORS, total(SHARED)) == (
         "candidate 5 of 1,234 failed (0.405 %), stable 12 of 12,000 failed (0.1 %)"
     )
-    assert counts("errors", ERRORS, iter(SHARED)) == {
+    assert counts("errors", ERRORS, total(SHARED)) == {
         "candidate_requests": 1234,
         "candidate_errors": 5,
         "candidate_rate": 0.004052,
@@ -53,11 +53,11 @@ def test_shares_are_told_as_how_many_of_how_many() -> None:
 
 
 def test_means_are_told_in_their_own_unit_with_what_they_cost() -> None:
-    assert tell(TOKENS, MEANS) == (
+    assert tell(TOKENS, total(MEANS)) == (
         "candidate mean 448 tokens for 0.896 over 30 answers, "
         "stable mean 896 tokens for 1.79 over 40 answers"
     )
-    assert counts("tokens", TOKENS, MEANS) == {
+    assert counts("tokens", TOKENS, total(MEANS)) == {
         "candidate_requests": 30,
         "candidate_mean": 448.0,
         "candidate_cost": 0.896,
@@ -67,24 +67,24 @@ def test_means_are_told_in_their_own_unit_with_what_they_cost() -> None:
     }
     free = replace(TOKENS, price=None)
     thousands = blocks((spent(1234.5, 2000), spent(0, 1)))
-    assert tell(free, thousands) == (
+    assert tell(free, total(thousands)) == (
         "candidate mean 1,234 tokens over 2,000 answers, stable mean 0 tokens over 1 answers"
     )
-    assert counts("tokens", free, thousands) == {
+    assert counts("tokens", free, total(thousands)) == {
         "candidate_requests": 2000,
         "candidate_mean": 1234.5,
         "stable_requests": 1,
         "stable_mean": 0.0,
     }
-    assert counts("tokens", free, blocks((spent(1234.5678, 3), NOTHING)))["candidate_mean"] == (
-        1234.57
-    )
+    assert counts("tokens", free, total(blocks((spent(1234.5678, 3), NOTHING))))[
+        "candidate_mean"
+    ] == (1234.57)
 
 
 def test_a_score_is_told_from_0_to_1() -> None:
     scored = blocks((arm(4, truth=averaged([0.25] * 4, 1.0)), NOTHING))
-    assert tell(TRUTH, scored) == "candidate mean 0.25 truth over 4 answers"
-    assert counts("truth", TRUTH, scored) == {
+    assert tell(TRUTH, total(scored)) == "candidate mean 0.25 truth over 4 answers"
+    assert counts("truth", TRUTH, total(scored)) == {
         "candidate_requests": 4,
         "candidate_mean": 0.25,
         "stable_requests": 0,
@@ -93,20 +93,20 @@ def test_a_score_is_told_from_0_to_1() -> None:
 
 
 def test_an_arm_without_requests_is_left_out_or_not_counted_yet() -> None:
-    assert tell(ERRORS, blocks((arm(7), NOTHING))) == "candidate 0 of 7 failed (0 %)"
-    assert tell(ERRORS, blocks((NOTHING, arm(1, 1)))) == (
+    assert tell(ERRORS, total(blocks((arm(7), NOTHING)))) == "candidate 0 of 7 failed (0 %)"
+    assert tell(ERRORS, total(blocks((NOTHING, arm(1, 1))))) == (
         "candidate not counted yet, stable 1 of 1 failed (100 %)"
     )
-    assert tell(ERRORS, ()) == "candidate not counted yet"
+    assert tell(ERRORS, total(())) == "candidate not counted yet"
 
 
 def test_of_faulty_answers_it_is_told_where_they_went_wrong_and_what_rose_by_most() -> None:
     worse = blocks((checked(100, 9, 6), checked(1000, 20, 15)))
-    assert tell(ANSWERS, worse) == (
+    assert tell(ANSWERS, total(worse)) == (
         "candidate 9 of 100 answers faulty (9 %: 6 by retrieval, 3 by generation), "
         "stable 20 of 1,000 answers faulty (2 %: 15 by retrieval, 5 by generation)"
     )
-    assert counts("answers", ANSWERS, worse) == {
+    assert counts("answers", ANSWERS, total(worse)) == {
         "candidate_requests": 100,
         "candidate_answers": 9,
         "candidate_rate": 0.09,
@@ -118,7 +118,7 @@ def test_of_faulty_answers_it_is_told_where_they_went_wrong_and_what_rose_by_mos
         "stable_retrieval": 15,
         "stable_generation": 5,
     }
-    assert tell(ANSWERS, blocks((checked(5, 0, 0), NOTHING))) == (
+    assert tell(ANSWERS, total(blocks((checked(5, 0, 0), NOTHING)))) == (
         "candidate 0 of 5 answers faulty (0 %)"
     )
 
@@ -141,11 +141,11 @@ def test_of_faulty_answers_it_is_told_where_they_went_wrong_and_what_rose_by_mos
 def test_mostly_names_the_part_whose_share_of_answers_rose_by_most(
     candidate: Arm, stable: Arm, words: str
 ) -> None:
-    assert mostly(ANSWERS, iter(blocks((candidate, stable)))) == words
+    assert mostly(ANSWERS, total(blocks((candidate, stable)))) == words
 
 
 def test_a_guard_without_parts_rises_by_none_of_them() -> None:
-    assert mostly(ERRORS, SHARED) == ""
+    assert mostly(ERRORS, total(SHARED)) == ""
 
 
 LATE = timedelta(minutes=90)
@@ -246,13 +246,13 @@ def test_evidence_of_any_size_is_told() -> None:
 
 def test_an_unpriced_share_without_parts_is_told_as_it_is() -> None:
     bare = Telling(observed=ERRORS.observed, noun="lost")
-    assert tell(bare, SHARED[:1]) == (
+    assert tell(bare, total(SHARED[:1])) == (
         "candidate 3 of 600 lost (0.5 %), stable 7 of 11,400 lost (0.0614 %)"
     )
 
 
 def test_an_answer_that_fails_a_check_is_told_among_those_looked_at() -> None:
     found = blocks((arm(50, answers=faulty(40, 10)), NOTHING))
-    assert tell(ANSWERS, found) == (
+    assert tell(ANSWERS, total(found)) == (
         "candidate 10 of 40 answers faulty (25 %: 0 by retrieval, 10 by generation)"
     )

@@ -253,12 +253,13 @@ class Probes(Client):
         candidate: str,
         stable: str | None,
         tests: tuple[GoldenQuery, ...],
+        paths: Paths,
         given_up: Callable[[], bool],
         inputs: Known,
         staging: str | None = None,
     ) -> Round:
         assert inputs == (None, None)
-        del given_up
+        del given_up, paths
         there = self.platform.endpoint if staging is None else self.platform.staging
         return self.see("probe.round", lambda: self._round(there, candidate, stable, tests))
 
@@ -379,7 +380,10 @@ class Pairs:
 
     platform: Platform
 
-    def pair(self, recorded: RecordedRequest, candidate: str, stable: str, salt: str) -> Pair:
+    def pair(
+        self, recorded: RecordedRequest, candidate: str, stable: str, salt: str, paths: Paths
+    ) -> Pair:
+        del paths
         own, theirs = (
             self._reply(entity, f"{salt}/{recorded.id}") for entity in (candidate, stable)
         )

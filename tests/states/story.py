@@ -418,6 +418,7 @@ class Story:
             source=source,
             span=span.number,
             step=span.step,
+            mixed=span.number in live.mixed,
             comparable=span.settled and 0 < span.weight < 100,
             whole=span.weight == 100,
             opened_at=opened,

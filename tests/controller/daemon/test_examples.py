@@ -1,7 +1,7 @@
 """After a rollback some bad requests are looked up by their ids: once, and nothing waits for it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,11 +10,12 @@ from structlog.testing import capture_logs
 
 from controller.record.lines import Line
 from controller.workspace.errors import Unreachable, WorkspaceError
+from states.counted import Counted, Paths
 from states.examples import Found, Wanted
 from states.machine import State
 from states.release import Application
 from tests.controller.house import NAME, House, opened
-from tests.states.story import START
+from tests.states.story import SPEC, START
 
 
 @dataclass
@@ -83,6 +84,21 @@ def test_the_ids_are_written_down_in_the_pass_after_the_one_in_which_users_were_
     for _ in range(5):
         run(house)
     assert len(requests.asked) == len(written(house, "release.examples")) == 1
+
+
+def test_requests_are_looked_up_by_the_paths_that_the_release_was_admitted_with(
+    house: House,
+) -> None:
+    admitted, edited = (Counted(paths=Paths(answer=place)) for place in ("$.answer", "$.text"))
+    house.one.spec = replace(SPEC, counted=admitted)
+    house.passes()
+    house.outside.story.register(2)
+    house.until("Canary")
+    house.one.spec = replace(SPEC, counted=edited)
+    requests = Requests()
+    rolled_back(house, requests)
+    run(house)
+    assert [one.paths for one in requests.asked] == [admitted.paths]
 
 
 def test_the_post_mortem_is_in_the_transaction_that_settles_the_rollback(house: House) -> None:

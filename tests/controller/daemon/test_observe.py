@@ -65,11 +65,12 @@ class Workspace:
         candidate: str,
         stable: str | None,
         tests: tuple[GoldenQuery, ...],
+        paths: Paths,
         given_up: Callable[[], bool],
         inputs: Known,
         staging: str | None = None,
     ) -> Round | None:
-        del staging
+        del staging, paths
         assert inputs == (None, None)
         assert (candidate, stable) == ("rag_chatbot-v2", "rag_chatbot-v1")
         assert not given_up()
@@ -216,7 +217,7 @@ def test_an_abort_ends_a_round_of_golden_queries_that_is_slow(workspace: Workspa
         ended.wait(30)
         return None
 
-    observing.probes = SimpleNamespace(round=lambda *a, **_: slow(given_up=a[3]))  # type: ignore[assignment]
+    observing.probes = SimpleNamespace(round=lambda *a, **_: slow(given_up=a[4]))  # type: ignore[assignment]
     observing.aborted = lambda: bool(let_go)
     begun = time.monotonic()
     seen = look(observing, workspace, after=MINUTE)
@@ -317,20 +318,39 @@ class Warehouse:
         return [["What is a golden query?", "{}"]]
 
 
-def test_a_round_waits_for_the_table_and_asks_its_queries_with_the_configurations_own(
-    workspace: Workspace,
-) -> None:
-    story, warehouse = workspace.story, Warehouse()
+@pytest.fixture
+def waiting(workspace: Workspace) -> Workspace:
+    """A version whose golden queries are in a table."""
+    story = workspace.story
     assert story.live.pinned is not None
     pinned = replace(story.live.pinned, tests_table="main.rag.golden")
-    waiting = replace(story.live, pinned=pinned)
-    story.application = story.application.with_release(waiting)
-    observing = replace(observer(workspace), tables=GoldenReader(warehouse))
-    world = look(observing, workspace, after=MINUTE)
+    story.application = story.application.with_release(replace(story.live, pinned=pinned))
+    return workspace
+
+
+def test_a_round_waits_for_the_table_and_asks_its_queries_with_the_configurations_own(
+    waiting: Workspace,
+) -> None:
+    warehouse = Warehouse()
+    observing = replace(observer(waiting), tables=GoldenReader(warehouse))
+    world = look(observing, waiting, after=MINUTE)
     assert (world.golden, world.round) == (None, None)
     warehouse.asleep = False
-    world = look(observing, workspace, after=MINUTE)
+    world = look(observing, waiting, after=MINUTE)
     assert world.golden is not None
     assert [one.query for one in world.golden.queries] == ["What is a golden query?"]
     assert world.round is not None
     assert world.round.asked == 2
+
+
+def test_an_edit_of_where_questions_are_put_is_not_of_a_release_that_waits_for_its_table(
+    waiting: Workspace,
+) -> None:
+    story = waiting.story
+    edited = Counted(paths=replace(PATHS, question="$.input", tokens=None))
+    spec = replace(story.application.spec, counted=edited)
+    story.application = replace(story.application, spec=spec)
+    observing = replace(observer(waiting), tables=GoldenReader(Warehouse(asleep=False)))
+    golden = look(observing, waiting, after=MINUTE).golden
+    assert golden is not None
+    assert [(one.query, one.body) for one in golden.queries] == [("What is a golden query?", "")]

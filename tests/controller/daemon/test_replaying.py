@@ -11,6 +11,7 @@ from controller.workspace.errors import Unreachable, WorkspaceError
 from controller.workspace.recorded import AT_ONCE, Recorded, Sample
 from policies.pairs import Pair
 from policies.replay import Batch, Drawn, Replay
+from states.counted import Paths
 from states.release import Application, Order
 from states.world import Endpoint
 from tests.states.story import SPEC, TABLE, Story, alike
@@ -47,7 +48,10 @@ class Versions:
     most: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def pair(self, recorded: Recorded, candidate: str, stable: str, salt: str) -> Pair | None:
+    def pair(
+        self, recorded: Recorded, candidate: str, stable: str, salt: str, paths: Paths
+    ) -> Pair | None:
+        assert paths == SPEC.counted.paths
         assert (candidate, stable, salt) == ("rag_chatbot-v2", "rag_chatbot-v1", "rag-chatbot/2#1")
         with self.lock:
             self.begun += 1

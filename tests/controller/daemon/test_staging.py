@@ -9,6 +9,7 @@ import pytest
 from controller.workspace.errors import Refused, Unreachable, WorkspaceError
 from controller.workspace.inputs import Known
 from policies.golden import GoldenQuery, Round
+from states.counted import Paths
 from states.plan import CreateStaging, RemoveStaging
 from states.release import Application, Order
 from states.staging import attempt_of, served
@@ -139,12 +140,13 @@ class Seen(Workspace):
         candidate: str,
         stable: str | None,
         tests: tuple[GoldenQuery, ...],
+        paths: Paths,
         given_up: Callable[[], bool],
         inputs: Known,
         staging: str | None = None,
     ) -> Round | None:
         self.asked_at.append(staging)
-        return super().round(candidate, stable, tests, given_up, inputs, staging)
+        return super().round(candidate, stable, tests, paths, given_up, inputs, staging)
 
 
 @pytest.fixture

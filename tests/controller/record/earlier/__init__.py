@@ -10,7 +10,8 @@ Each folder has a store (a dump of its SQLite file), the log that was printed wi
 | 0002 | adf15bb | the past of stable counts |
 | 0003 | f06bf6a | replicas, answers to changes by others |
 | 0004-first | 1bf01e0 | approvals and promotions |
-| 0004 | the commit that added this folder | verdicts tell the rules that they were given by |
+| 0004 | adfe39b | verdicts tell the rules that they were given by |
+| 0005 | ad5f26a | receivers; what a release is counted by is pinned |
 
 Of 0002-first there is the log alone: its schema was changed before anybody had it.
 
