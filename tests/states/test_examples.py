@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from policies.guards import History
+from states.counted import Counted, Paths
 from states.examples import Found, Wanted, examples, slow_of, wanted
 from states.machine import State
 from states.world import World
@@ -14,6 +15,7 @@ from tests.policies.counts import NOON, arm, block
 from tests.states.answers import RICH
 from tests.states.byhand import NOW, candidate, event, record
 from tests.states.story import SOURCE
+from tests.states.test_desired import PINNED
 
 MINUTE = timedelta(minutes=1)
 BLOCKS = (block(arm(100), arm(900)), block(arm(100, 50), arm(900), number=7))
@@ -25,6 +27,7 @@ ROLLED = candidate(
     sources=GUARDED,
     verdicts={"errors": "FAIL at step 1"},
     blocks=BLOCKS,
+    pinned=replace(PINNED, counted=Counted(paths=Paths(answer="$.text"))),
 )
 AT = datetime(2026, 11, 23, 12, 5, 7, tzinfo=UTC)
 WANTED = Wanted(
@@ -33,6 +36,7 @@ WANTED = Wanted(
     entity="rag_chatbot-v2",
     guard="errors",
     since=NOON + 7 * MINUTE,
+    paths=Paths(answer="$.text"),
 )
 MANY = (
     "the inference table has 1,236 of the bad requests by now, 1,234 with status 500, 2 with no "

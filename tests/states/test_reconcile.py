@@ -14,7 +14,7 @@ from states.machine import State
 from states.plan import MoveAlias, Plan, Serve
 from states.reconcile import reconcile
 from states.release import Application, Order, Release
-from states.span import Span
+from states.span import Span, Split
 from states.world import Absent, Endpoint, Evidence, Serving, World
 from tests.policies.counts import arm, block
 from tests.states.byhand import NOW, candidate, record, shown
@@ -532,6 +532,7 @@ def test_time_is_counted_while_the_world_is_seen_and_nobody_stops_it(
         in_state=minute + counted * ONE_POLL,
         on_step=2 * minute + on_step * ONE_POLL,
         undecided=3 * minute + undecided * ONE_POLL,
+        split=Split(weights={"rag_chatbot-v1": 100}, seen_at=NOW),
     )
     if release.order is Order.PAUSE:
         after = replace(after, paused=True, pauses=1)
