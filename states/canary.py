@@ -47,8 +47,10 @@ SUSPECTED = "all was shown that was asked for, yet harm is more likely than not 
 
 def canary(turn: Turn, release: Release) -> None:
     """Close on harm, shut when blind, open one step on proof; else wait."""
-    if go_back_on_harm(turn, release):
+    unharmed = go_back_on_harm(turn, release)
+    if unharmed is None:
         return
+    release = unharmed
     if release.paused and release.order is Order.RUN:
         release = _resume(turn, release)
     release, waits = heed_stuck(turn, _reset_fuse(turn, release))
@@ -71,8 +73,10 @@ def canary(turn: Turn, release: Release) -> None:
 
 def production(turn: Turn, release: Release) -> None:
     """Settle on traffic and alias both seen; confirm when the watch has ended without harm."""
-    if go_back_on_harm(turn, release):
+    unharmed = go_back_on_harm(turn, release)
+    if unharmed is None:
         return
+    release = unharmed
     release, waits = heed_stuck(turn, release)
     if waits:
         return
@@ -122,17 +126,20 @@ def _resume(turn: Turn, release: Release) -> Release:
     return release
 
 
-def go_back_on_harm(turn: Turn, release: Release) -> bool:
-    """Roll back on harm; pause and hold do not stop it. A guard that observes reports its own."""
+def go_back_on_harm(turn: Turn, release: Release) -> Release | None:
+    """Roll back on harm; pause and hold do not stop it. A guard that observes reports its own.
+
+    None once it was rolled back; else the release, with what was reported of it.
+    """
     for seen in observed_harm(release):
         release = journal(turn, release, seen, observe=True)
     verdict = harm_of(release)
     if verdict is None:
-        return False
+        return release
     before = {"before": setting_told(release.before_whole)} if release.before_whole else {}
     told = journal(turn, release, verdict, **before)
     roll_back(turn, told, f"{verdict.guard}: {verdict.because}")
-    return True
+    return None
 
 
 def _compare(turn: Turn, release: Release) -> None:

@@ -225,7 +225,7 @@ def _open(turn: Turn, release: Release, because: str) -> None:
         turn.set_fuse(pinned, weight),
     )
     opened = turn.move(pinned, Trigger.OPEN, told, step=1, **fuses)
-    turn.tell("release.judged", opened, _judged(pinned), **bench(pinned))
+    turn.tell("release.judged", opened, _judged(opened), **bench(opened))
     add_span(turn, opened, settled=False)
 
 

@@ -37,7 +37,7 @@ def options(
         return [*answers, *_waiting(told)]
     if state is State.ROLLED_BACK and not live and version != facts.get("unproven"):
         return [*answers, "retry"]
-    if foremost and facts.get("former") and not facts.get("application_hold"):
+    if foremost and not live and facts.get("former") and not facts.get("application_hold"):
         return [*answers, "undo"]
     return answers
 

@@ -1,4 +1,5 @@
-from datetime import UTC, date, datetime, timedelta, timezone
+import re
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
@@ -8,11 +9,17 @@ from hypothesis import strategies as st
 
 from policies.calendar import Freeze, Window, frozen, shut
 
-BERLIN = Window.parse("Mon-Fri 09:00-17:00 Europe/Berlin")
 BEFORE, AFTER = datetime.fromisoformat("2026-01-01"), datetime.fromisoformat("2027-12-01")
-HOLIDAYS = Freeze.between(
-    date(2026, 12, 20), date(2027, 1, 3), zone="Europe/Berlin", reason="holidays"
-)
+
+
+def berlin() -> Window:
+    return Window.parse("Mon-Fri 09:00-17:00 Europe/Berlin")
+
+
+def holidays() -> Freeze:
+    return Freeze.between(
+        date(2026, 12, 20), date(2027, 1, 3), zone="Europe/Berlin", reason="holidays"
+    )
 
 
 def at(text: str) -> datetime:
@@ -32,7 +39,7 @@ def at(text: str) -> datetime:
     ],
 )
 def test_a_window_goes_by_the_wall_clock_of_its_zone(now: str, opens: str | None) -> None:
-    why = shut([BERLIN], [], at(now))
+    why = shut([berlin()], [], at(now))
     if opens is None:
         assert why is None
     else:
@@ -55,7 +62,7 @@ def test_a_whole_day_and_a_week_round_its_end() -> None:
 
 
 def test_of_several_windows_the_one_that_opens_first_is_told() -> None:
-    why = shut([BERLIN, Window.parse("Sun 10:00-11:00")], [], at("2026-11-28 12:00"))
+    why = shut([berlin(), Window.parse("Sun 10:00-11:00")], [], at("2026-11-28 12:00"))
     assert why is not None
     assert why.endswith("opens Sun 2026-11-29 10:00 UTC")
 
@@ -65,11 +72,11 @@ def test_without_windows_every_hour_is_good() -> None:
 
 
 def test_a_freeze_takes_whole_days_of_its_zone() -> None:
-    assert frozen([HOLIDAYS], at("2026-12-19 22:59")) is None
+    assert frozen([holidays()], at("2026-12-19 22:59")) is None
     told = "frozen (holidays) until Mon 2027-01-04 00:00 Europe/Berlin; going back is never frozen"
-    assert frozen([HOLIDAYS], at("2026-12-19 23:00")) == told
-    assert frozen([HOLIDAYS], at("2027-01-03 22:59")) == told
-    assert frozen([HOLIDAYS], at("2027-01-03 23:00")) is None
+    assert frozen([holidays()], at("2026-12-19 23:00")) == told
+    assert frozen([holidays()], at("2027-01-03 22:59")) == told
+    assert frozen([holidays()], at("2027-01-03 23:00")) is None
 
 
 def test_a_freeze_may_name_moments_with_an_offset_of_their_own() -> None:
@@ -79,44 +86,120 @@ def test_a_freeze_may_name_moments_with_an_offset_of_their_own() -> None:
     )
     assert frozen([one], at("2026-11-27 22:59")) is None
     why = frozen([one], at("2026-11-27 23:00"))
-    assert why is not None
-    assert "until Sat 2026-11-28 01:00 UTC" in why
+    assert why == "frozen until Sat 2026-11-28 01:00 UTC; going back is never frozen"
 
 
 def test_freezes_that_touch_are_told_as_one() -> None:
     more = Freeze.between(date(2027, 1, 4), date(2027, 1, 4), zone="Europe/Berlin")
-    why = frozen([HOLIDAYS, more], at("2026-12-24 12:00"))
-    assert why is not None
-    assert "until Tue 2027-01-05 00:00" in why
+    why = frozen([holidays(), more], at("2026-12-24 12:00"))
+    assert why == (
+        "frozen (holidays) until Tue 2027-01-05 00:00 Europe/Berlin; going back is never frozen"
+    )
 
 
 def test_after_a_freeze_the_windows_are_waited_for() -> None:
     weekend = Freeze.between(date(2026, 11, 28), date(2026, 11, 28))
-    why = shut([BERLIN], [weekend], at("2026-11-28 12:00"))
-    assert why is not None
-    assert "frozen until Sun 2026-11-29 00:00 UTC" in why
-    assert why.endswith("its release windows open Mon 2026-11-30 09:00 Europe/Berlin")
+    why = shut([berlin()], [weekend], at("2026-11-28 12:00"))
+    assert why == (
+        "frozen until Sun 2026-11-29 00:00 UTC; going back is never frozen; "
+        "its release windows open Mon 2026-11-30 09:00 Europe/Berlin"
+    )
+
+
+DAYS = "write Mon, Tue, Wed, Thu, Fri, Sat, Sun, or Mon-Fri"
+ZONES = (
+    "is no time zone that is known here: write one such as Europe/Berlin or UTC "
+    "(where none but UTC is known, install the system's tzdata)"
+)
 
 
 @pytest.mark.parametrize(
     ("text", "refusal"),
     [
-        ("weekdays", "write a window such as `Mon-Fri 09:00-17:00 Europe/Berlin`"),
-        ("Mon-Fry 09:00-17:00", "`Fry` is no day of the week"),
-        ("Mon 09:00-25:00", "25:00 is no time of a day"),
-        ("Mon 09:00-09:00", "ends as it begins"),
-        ("Mon 09:00-17:00 Europe/Atlantis", "Europe/Atlantis is no time zone"),
-        ("Mon 09:00-17:00 ../etc/passwd", "is no time zone"),
+        ("weekdays", "write a window such as `Mon-Fri 09:00-17:00 Europe/Berlin`, not `weekdays`"),
+        ("Mon-Fry 09:00-17:00", f"`Fry` is no day of the week: {DAYS}"),
+        ("Mon, 09:00-17:00", f"`` is no day of the week: {DAYS}"),
+        ("Mon 09:00-25:00", "25:00 is no time of a day: write 00:00 to 24:00"),
+        ("Mon 09:61-17:00", "09:61 is no time of a day: write 00:00 to 24:00"),
+        (
+            "Mon 09:00-09:00",
+            "`Mon 09:00-09:00` ends as it begins: 00:00-24:00 is a whole day",
+        ),
+        ("Mon 09:00-17:00 Europe/Atlantis", f"Europe/Atlantis {ZONES}"),
+        ("Mon 09:00-17:00 ../etc/passwd", f"../etc/passwd {ZONES}"),
     ],
 )
 def test_what_is_no_window_is_refused_with_the_remedy(text: str, refusal: str) -> None:
-    with pytest.raises(ValueError, match=refusal):
+    with pytest.raises(ValueError, match=rf"^{re.escape(refusal)}$"):
         Window.parse(text)
 
 
-def test_a_freeze_ends_after_it_begins() -> None:
-    with pytest.raises(ValueError, match="`from` comes before `to`"):
-        Freeze.between(date(2026, 1, 2), date(2026, 1, 1))
+@pytest.mark.parametrize(
+    ("text", "days", "opens", "closes", "zone"),
+    [
+        ("Mon-Fri 09:00-17:00 Europe/Berlin", {0, 1, 2, 3, 4}, time(9), time(17), "Europe/Berlin"),
+        (" Sat-Mon,wed  22:30-01:15 ", {5, 6, 0, 2}, time(22, 30), time(1, 15), "UTC"),
+        ("TUE 00:00-24:00", {1}, time(), time(), "UTC"),
+        ("Mon-Mon,Sun 00:00-00:00", {0, 6}, time(), time(), "UTC"),
+    ],
+)
+def test_a_window_is_read_as_it_is_written(
+    text: str, days: set[int], opens: time, closes: time, zone: str
+) -> None:
+    assert Window.parse(text) == Window(
+        text=text.strip(), days=frozenset(days), opens=opens, closes=closes, zone=zone
+    )
+
+
+@pytest.mark.parametrize("last", [date(2026, 1, 1), datetime(2026, 1, 2)])  # noqa: DTZ001 - as written
+def test_a_freeze_ends_after_it_begins(last: date) -> None:
+    refusal = "a freeze ends after it begins: `from` comes before `to`"
+    with pytest.raises(ValueError, match=f"^{refusal}$"):
+        Freeze.between(date(2026, 1, 2), last)
+
+
+def test_a_freeze_is_of_the_zone_that_it_names_and_keeps_its_reason() -> None:
+    day = datetime(2026, 12, 20, tzinfo=UTC)
+    assert Freeze.between(day.date(), day.date()) == Freeze(
+        begins=day, ends=day + timedelta(days=1)
+    )
+    whole = Freeze(
+        begins=at("2026-12-19 23:00"),
+        ends=at("2027-01-03 23:00"),
+        zone="Europe/Berlin",
+        reason="holidays",
+    )
+    assert holidays() == whole
+    with pytest.raises(ValueError, match=rf"^{re.escape(f'Mars {ZONES}')}$"):
+        Freeze.between(day.date(), day.date(), zone="Mars")
+
+
+def test_of_freezes_that_overlap_the_last_to_end_names_the_zone() -> None:
+    inner = Freeze(begins=at("2026-12-24"), ends=at("2026-12-27"), reason="inventory")
+    assert frozen([inner, holidays()], at("2026-12-25")) == (
+        "frozen (inventory) until Mon 2027-01-04 00:00 Europe/Berlin; going back is never frozen"
+    )
+
+
+def test_outside_all_windows_they_are_named_and_the_first_to_open() -> None:
+    sunday = Window.parse("Sun 10:00-11:00")
+    assert shut([berlin(), sunday], [], at("2026-11-28 12:00")) == (
+        "outside its release windows (Mon-Fri 09:00-17:00 Europe/Berlin, Sun 10:00-11:00): "
+        "opens Sun 2026-11-29 10:00 UTC"
+    )
+    frozen_then = Freeze(begins=at("2026-11-29 10:00"), ends=at("2026-11-29 11:00"))
+    assert shut([berlin(), sunday], [frozen_then], at("2026-11-28 12:00")) == (
+        "outside its release windows (Mon-Fri 09:00-17:00 Europe/Berlin, Sun 10:00-11:00): "
+        "opens Mon 2026-11-30 09:00 Europe/Berlin"
+    )
+
+
+def test_a_freeze_that_ends_in_a_window_is_told_alone() -> None:
+    short = Freeze(begins=at("2026-11-27 09:00"), ends=at("2026-11-27 10:00"))
+    told = "frozen until Fri 2026-11-27 10:00 UTC; going back is never frozen"
+    assert shut([berlin()], [short], at("2026-11-27 09:00")) == told
+    assert shut([], [short], at("2026-11-27 09:59")) == told
+    assert shut([berlin()], [short], at("2026-11-27 10:00")) is None
 
 
 @given(
@@ -139,13 +222,13 @@ def test_stretches_come_in_order_on_every_day_that_clocks_are_set(
 
 @given(st.datetimes(BEFORE, AFTER, timezones=st.just(UTC)))
 def test_when_it_is_said_to_open_it_is_open_and_not_a_minute_before(now: datetime) -> None:
-    why = shut([BERLIN], [HOLIDAYS], now)
+    why = shut([berlin()], [holidays()], now)
     if why is None:
         return
     words = why.rsplit("open", 1)[1].split() if "open" in why else why.split("until ")[1].split()
     day, hour = [one for one in words if one[0].isdigit()][:2]
 
     opens = datetime.fromisoformat(f"{day} {hour}").replace(tzinfo=ZoneInfo("Europe/Berlin"))
-    assert shut([BERLIN], [HOLIDAYS], opens.astimezone(UTC)) is None
+    assert shut([berlin()], [holidays()], opens.astimezone(UTC)) is None
     before = opens.astimezone(UTC) - timedelta(minutes=1)
-    assert before < now or shut([BERLIN], [HOLIDAYS], before) is not None
+    assert before < now or shut([berlin()], [holidays()], before) is not None

@@ -56,6 +56,12 @@ def test_a_step_takes_its_least_stay_where_traffic_is_heavy() -> None:
     assert [one.time for one in told.steps] == [Rollout().min_step] * 3
 
 
+@pytest.mark.parametrize(("hold_back", "last"), [(0, 100), (10, 90)])
+def test_the_last_step_is_of_all_but_those_who_are_held_back(hold_back: int, last: int) -> None:
+    told = forecast(replace(Rollout(), hold_back=hold_back), GUARDED, BUSY, FIVE)
+    assert told.last == last
+
+
 def test_the_slowest_guard_is_named() -> None:
     told = forecast(Rollout(), two(), Traffic(requests_per_second=10), FIVE)
     for one in told.steps:

@@ -139,6 +139,8 @@ def test_a_calm_day_holds_nothing_back() -> None:
     calm = [(600, sum(chance.random() < 0.005 for _ in range(600))) for _ in range(DAY)]
     assert set(set_by(minutes(calm, first=-DAY)).most) == {None}
     assert set_by(hour()).most == (), "an hour alone has nothing to be tried on"
+    one_more = minutes([(600, 3)], first=-61)
+    assert set(set_by(one_more + hour()).most) == {None}, "a minute before it is enough"
 
 
 def test_a_long_tide_holds_back_the_bets_on_small_rises_alone() -> None:

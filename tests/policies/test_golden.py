@@ -6,7 +6,7 @@ def asked(candidate: tuple[int, ...] = (), stable: tuple[int, ...] = ()) -> Roun
 
 
 def test_nothing_asked_is_nothing_known() -> None:
-    assert judge(())[0] is Finding.AGAIN
+    assert judge(()) == (Finding.AGAIN, "golden queries have not been asked yet")
 
 
 def test_one_clean_round_passes_even_after_a_bad_one() -> None:
@@ -19,7 +19,8 @@ def test_stable_failing_alone_is_no_fault_of_the_candidate() -> None:
 
 
 def test_one_failure_is_asked_about_again_and_the_same_twice_fails() -> None:
-    assert judge((asked((1,)),))[0] is Finding.AGAIN
+    once = "1 of 3 golden queries failed: query 1: too slow; asking once more"
+    assert judge((asked((1,)),)) == (Finding.AGAIN, once)
     finding, because = judge((asked((1,)), asked((1, 2))))
     assert finding is Finding.FAIL
     assert (
@@ -38,7 +39,8 @@ def test_another_query_failing_the_second_time_is_asked_about_again() -> None:
 
 
 def test_a_query_that_both_fail_blames_the_environment_however_often() -> None:
-    assert judge((asked((1,), (1,)),) * 5)[0] is Finding.ENVIRONMENT
+    both = "2 of 3 golden queries failed on both versions: the environment is at fault"
+    assert judge((asked((1, 3), (1, 2, 3)),) * 5) == (Finding.ENVIRONMENT, both)
 
 
 def test_an_environment_that_recovers_for_stable_first_has_not_failed_the_candidate_twice() -> None:

@@ -386,8 +386,8 @@ def harm_waits_while_paused() -> Patches:
     """An operator's pause silences the alarm."""
     real = canary.go_back_on_harm
 
-    def go_back_on_harm(turn: Turn, release: Release) -> bool:
-        return not release.paused and real(turn, release)
+    def go_back_on_harm(turn: Turn, release: Release) -> Release | None:
+        return release if release.paused else real(turn, release)
 
     with (
         patch.object(canary, "go_back_on_harm", go_back_on_harm),

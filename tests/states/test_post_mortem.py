@@ -2,15 +2,21 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from policies.fuse import Minute
 from states.examples import Found, examples, wanted
+from states.machine import State
 from states.plan import Event
-from states.release import Application, Order
+from states.post_mortem import tell_post_mortem
+from states.release import Application, Order, Release
+from states.span import Span
 from states.world import World
+from tests.policies.counts import NOON, arm, block
 from tests.states.answers import RICH, Answers
+from tests.states.byhand import NOW, candidate, record, shown, turn
 from tests.states.story import Story
 
 LOOK = timedelta(seconds=30)
@@ -251,3 +257,119 @@ def test_what_is_looked_up_is_the_closing_guards_and_goes_into_the_journal_by_id
 
 def _forgotten(application: Application) -> Application:
     return replace(application, releases=application.releases[:1])
+
+
+# Records made by hand, and the whole of what is told.
+
+
+def after(minutes: float) -> datetime:
+    return NOON + timedelta(minutes=minutes)
+
+
+def bad_span(number: int, weight: int, minutes: float) -> Span:
+    return Span(number=number, step=number, weight=weight, starts_at=after(minutes), settled=True)
+
+
+FAILED = candidate(
+    state=State.ROLLED_BACK,
+    step=2,
+    since=after(5),
+    because="errors: too many",
+    sources={"errors": "inference_table"},
+    verdicts={"errors": "FAIL at step 2"},
+    watermarks={"inference_table": after(3)},
+    spans=(bad_span(1, 5, 1), bad_span(2, 25, 2), bad_span(3, 0, 5)),
+    blocks=(
+        block(arm(100), arm(1_900, 19), number=1),
+        block(arm(500, 250, 100), arm(1_500, 15), number=2, span=2),
+    ),
+)
+MET = (
+    "its users sent 600 requests that were counted; 250 of 600 failed (41.7 %): 100 server errors "
+    "or no answer, 150 other 4xx; 244 more than with stable (1 %)"
+)
+LATE = "the inference table told of requests 2 min late"
+COUNTS: dict[str, Any] = {
+    "source": "inference_table",
+    "requests": 600,
+    "observed": 600,
+    "shut_at": "2026-11-23T12:05:00+00:00",
+    "bad": 250,
+    # Of 600 requests 6 would have failed with stable, of which 34 of 3,400 did.
+    "excess": 244,
+    "bad_rate": 0.416667,
+    "usual_rate": 0.01,
+    "kinds": [["server errors or no answer", 100], ["other 4xx", 150]],
+    "lag_s": 120.0,
+}
+
+
+def told_of(release: Release, **facts: object) -> Event:
+    made = turn(record(release, **facts), shown())
+    tell_post_mortem(made, release)
+    [line] = made.events
+    assert (line.name, line.release, line.level) == ("release.post_mortem", ("2", 1), "warning")
+    return line
+
+
+def test_what_users_met_is_told_whole() -> None:
+    line = told_of(FAILED)
+    assert line.because == (
+        f"errors: {MET}; at up to 25 % of users; the first bad minute was 2026-11-23 12:02:00 to "
+        f"12:03:00 UTC; the gate was shut 3 min after it began; {LATE}"
+    )
+    began = {
+        "guard": "errors",
+        "users_weight": 25,
+        "first_bad_from": "2026-11-23T12:02:00+00:00",
+        "first_bad_until": "2026-11-23T12:03:00+00:00",
+        "shut_after_s": 180.0,
+    }
+    assert line.fields == COUNTS | began
+
+
+def test_the_endpoints_minutes_tell_the_minute_and_what_was_not_counted() -> None:
+    def minute(ends: float, errors: int = 0) -> Minute:
+        return Minute(ends_at=after(ends), requests=1_000, errors=errors)
+
+    # Of 1,000 requests 10 fail with stable: 20 errors are no more than chance brings at times.
+    usual = (minute(1.5, 900), minute(2, 900), minute(2.4, 19))
+    seen = (*usual, minute(2.6, 21), minute(2.9, 500), minute(4), minute(5), minute(6), minute(6.1))
+    line = told_of(FAILED, minutes=seen)
+    assert line.because == (
+        f"errors: {MET}; at up to 25 % of users; the first bad minute was 2026-11-23 12:02:00 to "
+        f"12:02:36 UTC; the gate was shut 3 min after it began; {LATE}; about 750 more of its "
+        "requests were not counted by then"
+    )
+    assert line.fields["first_bad_from"] == "2026-11-23T12:02:00+00:00"
+    assert line.fields["first_bad_until"] == "2026-11-23T12:02:36+00:00"
+    assert line.fields["uncounted"] == 750
+    quiet = told_of(FAILED, minutes=(minute(2.9),))
+    assert "uncounted" not in quiet.fields
+    none = told_of(FAILED, minutes=(replace(minute(4), requests=0),))
+    assert none.fields["uncounted"] == 0
+    assert none.because.endswith(LATE)
+
+
+def test_where_no_guard_closed_the_gate_it_is_told_why_it_went_and_what_users_met() -> None:
+    aborted = replace(
+        FAILED, verdicts={"errors": "PASS at step 2"}, because="aborted", watermarks={}
+    )
+    line = told_of(aborted)
+    assert line.because == f"aborted: {MET}; at up to 25 % of users"
+    assert line.fields == {name: value for name, value in COUNTS.items() if name != "lag_s"} | {
+        "users_weight": 25
+    }
+    unshut = replace(aborted, spans=aborted.spans[:2])
+    assert told_of(unshut).fields["shut_at"] == NOW.isoformat(), "shut once they were seen home"
+
+
+def test_where_nobody_counted_or_no_user_came_that_is_told() -> None:
+    uncounted = told_of(replace(FAILED, sources={}))
+    assert uncounted.because == (
+        "no source counts by version, so nobody knows what users met: errors: too many"
+    )
+    assert uncounted.fields == {}
+    unmet = told_of(replace(FAILED, step=0))
+    assert unmet.because == "no user met it: errors: too many"
+    assert unmet.fields == {"requests": 0}

@@ -1,16 +1,26 @@
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from policies.fuse import Minute
+from policies.fuse import Fuse, Minute
 from policies.guards import History
 from policies.rollout import Rollout
+from states.blocks import told as block_told
+from states.consent import Signs
 from states.desired import desired
-from states.plan import MoveAlias, Serve
-from states.release import Application, Order
-from states.world import Absent, Endpoint
-from tests.states.story import QUICK, SPEC, Story, serving
+from states.machine import State
+from states.plan import MoveAlias, Plan, Serve
+from states.reconcile import reconcile
+from states.release import Application, Order, Release
+from states.span import Span, Split
+from states.world import Absent, Endpoint, Evidence, Serving, World
+from tests.policies.counts import arm, block
+from tests.states.byhand import NOW, candidate, record, shown
+from tests.states.story import QUICK, SOURCE, SPEC, Story, serving, version
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -459,3 +469,207 @@ def test_a_table_that_is_new_takes_no_step_where_no_metrics_are_seen(story: Stor
     story.history = History(requests=40)
     story.register(2)
     assert story.until("Canary").steps == QUICK.steps
+
+
+# One look at a record made by hand, whole.
+
+NOTED = Signs(void=())
+TESTED = candidate(state=State.TESTING, settled=True, weight_seen=0, signs=NOTED)
+WELL = shown(serving(v1=100, v2=0))
+ONE_POLL = timedelta(seconds=30)
+
+
+def looked(known: Application, seen: Endpoint | Absent | None, **outside: Any) -> Plan:  # noqa: ANN401
+    """A look at NOW, half a minute after the last one."""
+    facts: dict[str, Any] = {"alias": "1", "versions": (version(1), version(2))} | outside
+    before = known.looked_at or NOW - ONE_POLL
+    world = replace(World(now=NOW, endpoint=seen), **facts)
+    return reconcile(replace(known, looked_at=before), world)
+
+
+def known_of(release: Release, **facts: object) -> Application:
+    """A record that a look at a well endpoint leaves as it is, but for time."""
+    known = record(
+        release,
+        of_model=SPEC.model,
+        of_endpoint=SPEC.endpoint,
+        seen=WELL.serving,
+        seen_alias="1",
+        seen_alias_of="production",
+        endpoint_id="first",
+        config_version=7,
+        created_ms=1,
+        followed={"serve": NOW, "alias": NOW},
+        fallback=False,
+    )
+    return replace(known, **facts)  # type: ignore[arg-type]
+
+
+def live_after(release: Release, **outside: Any) -> Release:  # noqa: ANN401
+    """What becomes of a live release by a look that brings time alone."""
+    live = looked(known_of(release), outside.pop("seen", WELL), **outside).application.live
+    assert live is not None
+    return live
+
+
+@pytest.mark.parametrize(
+    ("facts", "counted", "on_step", "undecided"),
+    [
+        ({}, 1, 1, 1),
+        ({"settled": False}, 1, 0, 0),
+        ({"order": Order.PAUSE}, 0, 1, 0),
+        ({"hold": "asked"}, 0, 1, 0),
+    ],
+)
+def test_time_is_counted_while_the_world_is_seen_and_nobody_stops_it(
+    facts: dict[str, Any], counted: int, on_step: int, undecided: int
+) -> None:
+    minute = timedelta(minutes=1)
+    spent = {"in_state": minute, "on_step": 2 * minute, "undecided": 3 * minute}
+    release = replace(TESTED, **spent, **facts)  # type: ignore[arg-type]
+    after = replace(
+        release,
+        in_state=minute + counted * ONE_POLL,
+        on_step=2 * minute + on_step * ONE_POLL,
+        undecided=3 * minute + undecided * ONE_POLL,
+        split=Split(weights={"rag_chatbot-v1": 100}, seen_at=NOW),
+    )
+    if release.order is Order.PAUSE:
+        after = replace(after, paused=True, pauses=1)
+    assert live_after(release) == after
+
+
+@pytest.mark.parametrize(("before", "counted"), [(10, 10), (60, 60), (61, 60), (3600, 60), (0, 0)])
+def test_a_gap_adds_no_more_than_two_looks(before: int, counted: int) -> None:
+    known = known_of(TESTED, looked_at=NOW - timedelta(seconds=before))
+    live = looked(known, WELL).application.live
+    assert live is not None
+    assert live.in_state == timedelta(seconds=counted)
+    slow = looked(known, WELL, poll=timedelta(seconds=1)).application.live
+    assert slow is not None
+    assert slow.in_state == timedelta(seconds=min(counted, 2))
+
+
+def test_unseen_no_time_passes() -> None:
+    known = known_of(TESTED)
+    plan = looked(known, None)
+    assert plan.application == replace(known, looked_at=NOW)
+    assert (plan.events, plan.calls) == ((), ())
+
+
+def test_an_answer_older_than_one_before_is_not_believed_for_ten_minutes() -> None:
+    stale = replace(WELL, config_version=6)
+    known = known_of(TESTED)
+    plan = looked(known, stale)
+    assert plan.application == replace(known, looked_at=NOW, behind_since=NOW)
+    for ago, believed in ((timedelta(minutes=10), True), (timedelta(minutes=9, seconds=59), False)):
+        behind = replace(known, behind_since=NOW - ago)
+        after = looked(behind, stale).application
+        assert after.behind_since == (None if believed else NOW - ago)
+        assert after.config_version == (6 if believed else 7)
+    renewed = looked(known, replace(stale, created_ms=2)).application
+    assert (renewed.config_version, renewed.created_ms, renewed.behind_since) == (6, 2, None)
+    older = looked(known, replace(WELL, created_ms=0, config_version=8)).application
+    assert (older.config_version, older.behind_since) == (7, NOW)
+
+
+def test_an_endpoint_that_others_made_is_adopted_as_found() -> None:
+    nothing = Application(name="rag-chatbot", spec=SPEC, adopted=True, ours=True)
+    after = looked(nothing, shown()).application
+    assert (after.ours, after.adopted, after.stable) == (False, True, "1")
+    for facts in ({"asked": "rag_chatbot-v1 100 %"}, {"seen": serving(v1=100)}):
+        kept = looked(replace(nothing, **facts), shown()).application
+        assert (kept.ours, kept.stable) == (True, None)
+    assert looked(nothing, shown(Serving())).application.ours
+
+
+def test_what_the_counting_source_brings_is_told_block_by_block() -> None:
+    span = Span(number=1, step=1, weight=5, starts_at=NOW - HOUR, settled=True)
+    release = replace(TESTED, state=State.CANARY, step=1, spans=(span,), sources={"errors": SOURCE})
+    seen = shown(serving(v1=95, v2=5))
+    known = known_of(release, seen=seen.serving)
+    made = replace(block(arm(1), arm(9)), opened_at=NOW - ONE_POLL, closed_at=NOW)
+    marks = {SOURCE: NOW - ONE_POLL, "metrics": NOW + HOUR}
+    plan = looked(known, seen, evidence=Evidence(blocks=(made,), watermarks=marks))
+    line = plan.events[0]
+    assert (line.name, line.release, line.level) == ("evidence.block", ("2", 1), "info")
+    assert line.because == "inference_table, 14:59:30 to 15:00:00 UTC"
+    assert line.fields == block_told(made)
+    live = plan.application.live
+    assert live is not None
+    assert live.blocks == (made,)
+    assert live.watermarks == {SOURCE: NOW - ONE_POLL, "metrics": NOW}
+    lower = looked(
+        replace(plan.application, looked_at=NOW),
+        seen,
+        evidence=Evidence(watermarks={SOURCE: NOW - HOUR}),
+    ).application.live
+    assert lower is not None
+    assert lower.watermarks == {SOURCE: NOW - HOUR, "metrics": NOW}
+    assert lower.blocks == (made,)
+
+
+def at(minutes: float, requests: int = 60) -> Minute:
+    """A minute that ended so long before now."""
+    return Minute(ends_at=NOW - timedelta(minutes=minutes), requests=requests, errors=0)
+
+
+def test_a_day_of_minutes_is_remembered_each_once() -> None:
+    known = replace(known_of(TESTED), minutes=(at(3), at(2)))
+    after = looked(known, WELL, minutes=(at(2, 7), at(1), at(0))).application
+    assert after.minutes == (at(3), at(2), at(1), at(0))
+    assert looked(known, WELL).application.minutes == known.minutes
+    day = tuple(at(1440 - number) for number in range(1440))
+    full = looked(replace(known, minutes=day), WELL, minutes=(at(0),)).application.minutes
+    assert full == (*day[1:], at(0))
+
+
+def test_a_fuse_sees_the_minutes_that_began_after_it_was_set() -> None:
+    span = Span(number=1, step=1, weight=5, starts_at=NOW - HOUR, settled=True)
+    setting = Fuse(set_at=NOW - timedelta(minutes=5), permitted=0.5, dispersion=1.0, weight=5)
+    release = replace(TESTED, state=State.CANARY, step=1, spans=(span,), fuse=setting)
+    seen = shown(serving(v1=95, v2=5))
+    known = known_of(release, seen=seen.serving)
+    minutes = (at(6), at(5), at(4.5), at(4), at(3))
+    first = looked(known, seen, minutes=minutes).application.live
+    assert first is not None
+    assert first.minutes == (at(4), at(3))
+    had = known_of(replace(release, minutes=(at(4),)), seen=seen.serving)
+    then = looked(had, seen, minutes=(at(4, 7), at(3), at(2))).application.live
+    assert then is not None
+    assert then.minutes == (at(4), at(3), at(2))
+    unset = looked(known_of(replace(release, fuse=None), seen=seen.serving), seen, minutes=minutes)
+    assert unset.application.live is not None
+    assert unset.application.live.minutes == ()
+
+
+@pytest.mark.parametrize(
+    ("facts", "removed"),
+    [
+        ({}, True),
+        ({"ended_at": NOW - HOUR + timedelta(seconds=1)}, False),
+        ({"ended_at": None}, False),
+    ],
+)
+def test_what_lost_its_users_long_ago_is_not_wanted_any_more(
+    facts: dict[str, Any], *, removed: bool
+) -> None:
+    ended = candidate(state=State.ROLLED_BACK, settled=True, ended_at=NOW - HOUR, tagged=True)
+    release = replace(ended, **facts)
+    kept = WELL if release.ended_at else shown()
+    known = known_of(release, seen=kept.serving)
+    after = looked(known, kept).application.newest("2")
+    assert after == replace(release, removed=removed)
+    busy = looked(known, replace(kept, updating=True)).application.newest("2")
+    assert busy == release
+
+
+def test_one_is_taken_away_at_a_time() -> None:
+    ended = candidate(state=State.ROLLED_BACK, settled=True, ended_at=NOW - HOUR, tagged=True)
+    seen = shown(serving(v1=100, v2=0, v3=0))
+    known = known_of(ended, seen=seen.serving).with_release(replace(ended, version="3"))
+    plan = looked(known, seen, versions=tuple(map(version, (1, 2, 3))))
+    assert [one.removed for one in plan.application.releases] == [False, True, False]
+    assert plan.calls == (Serve(serving(v1=100, v3=0)),)
+    after = plan.application
+    assert (after.asked, after.asked_over) == ("rag_chatbot-v1 100 %, rag_chatbot-v3 0 %", 7)

@@ -1,14 +1,19 @@
 """Stories of an endpoint that keeps a release from going on: it is told, and nobody is blamed."""
 
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from states.difference import Change
+from states.machine import State
 from states.release import Release
-from states.stuck import MEND_IT
+from states.stuck import MEND_IT, heed_stuck
 from states.verbs import promote_refusal
 from states.world import Absent, Endpoint
-from tests.states.story import QUICK, SPEC, Story
+from tests.states.byhand import NOW, candidate, event, record, shown, turn
+from tests.states.story import QUICK, SPEC, Story, serving
 
 
 def begun(state: str) -> Story:
@@ -205,3 +210,66 @@ def test_an_alias_that_is_left_at_a_version_without_users_is_told() -> None:
     assert (one.weight(1), one.weight(2)) == (100, 0)
     assert one.release is not None
     assert "alias production still names version 2" in (one.release.hold or "")
+
+
+# One look, whole.
+
+TRIED = candidate(state=State.CANARY, step=1)
+ELSEWHERE = serving(v1=100, v2=0)
+HOUR = timedelta(hours=1)
+IDLE = (
+    "endpoint rag-chatbot-endpoint does not serve what was asked for after 1 h: mend it, and the "
+    "release goes on"
+)
+BUSY = (
+    "endpoint rag-chatbot-endpoint is still being updated after 1 h: mend it, and the release goes "
+    "on"
+)
+DOWN = (
+    "version 1 has 95 % of users, and is not ready on rag-chatbot-endpoint: mend it, and the "
+    "release goes on"
+)
+SINCE: dict[str, Any] = {"followed": {"serve": NOW - HOUR}}
+
+
+@pytest.mark.parametrize(
+    ("facts", "seen", "why"),
+    [
+        (SINCE, shown(ELSEWHERE), IDLE),
+        (SINCE, shown(ELSEWHERE, updating=True), BUSY),
+        ({"followed": {"serve": NOW - HOUR + timedelta(seconds=1)}}, shown(ELSEWHERE), None),
+        ({}, shown(ELSEWHERE), None),
+        (SINCE, shown(serving(v1=95, v2=5)), None),
+        (SINCE, None, None),
+        (SINCE | {"change": Change(number=1)}, shown(ELSEWHERE), None),
+        (SINCE | {"hold": "asked"}, shown(ELSEWHERE), None),
+        ({}, shown(serving(v1=95, v2=5), ready=frozenset({"rag_chatbot-v2"})), DOWN),
+    ],
+)
+def test_what_only_the_endpoint_keeps_from_going_on_is_told_whole(
+    facts: dict[str, Any], seen: Endpoint | None, why: str | None
+) -> None:
+    made = turn(record(TRIED, **facts), seen)
+    after = heed_stuck(made, TRIED)
+    if why is None:
+        assert (after, made.events) == ((TRIED, False), [])
+        return
+    held = replace(TRIED, hold=why, needs_person=True)
+    assert after == (held, True)
+    assert made.application == record(held, **facts)
+    assert made.events == [event("release.held", TRIED, why, "warning")]
+
+
+def test_a_hold_of_another_kind_stays_and_its_own_goes_with_its_cause() -> None:
+    asked = replace(TRIED, hold="asked")
+    made = turn(record(asked, **SINCE), shown(ELSEWHERE))
+    assert heed_stuck(made, asked) == (asked, True)
+    well = turn(record(asked), shown(serving(v1=95, v2=5)))
+    assert heed_stuck(well, asked) == (asked, False)
+    assert (made.events, well.events) == ([], [])
+    stuck = replace(TRIED, hold=IDLE, needs_person=True)
+    still = turn(record(stuck, hold=IDLE, **SINCE), shown(ELSEWHERE, updating=True))
+    assert heed_stuck(still, stuck) == (replace(stuck, hold=BUSY), True)
+    mended = turn(record(stuck), shown(serving(v1=95, v2=5)))
+    assert heed_stuck(mended, stuck) == (TRIED, False)
+    assert mended.events == [event("release.freed", TRIED, f"no longer: {IDLE}")]

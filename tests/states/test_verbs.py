@@ -1,23 +1,33 @@
 """What operators are answered, verb by verb, state by state: what comes of it, or why not."""
 
 from dataclasses import replace
+from datetime import timedelta
 from itertools import product
 
 import pytest
 
+from policies.evidence import Block
 from policies.golden import Round
+from policies.guards import ErrorGuard, Guards, History
+from policies.judge import no_worse
 from states.consent import Verb
+from states.judging import UNPROVABLE, guards_of
 from states.machine import State
 from states.release import Application, Order, Release
+from states.span import Span
 from states.verbs import (
+    UNTOLD,
     approve_refusal,
     begin_refusal,
     order_refusal,
     ordered,
     promote_refusal,
     undo_refusal,
+    unproven,
 )
+from tests.policies.counts import arm, block
 from tests.states.records import KEY, PINNED, application, release
+from tests.states.story import START
 
 LIVE = (State.PROVISIONING, State.TESTING, State.CANARY, State.PRODUCTION)
 PASSED = Round(asked=8, candidate_failed=(), stable_failed=())
@@ -220,3 +230,65 @@ def test_undo_needs_somewhere_to_go_back_to() -> None:
     assert undo_refusal(application(release())) is None
     home = "cannot undo rag-chatbot: rag-chatbot/2 is on its way home already"
     assert undo_refusal(application(release(State.ROLLED_BACK, settled=False), former="0")) == home
+
+
+# What an override goes past.
+
+SOURCES = {"errors": "inference_table"}
+SPAN = Span(number=1, step=1, weight=5, starts_at=START, settled=True)
+COMPARED = release(step=1, sources=SOURCES, spans=(SPAN,))
+LEANING = block(arm(3_000, 12), arm(57_000, 120))
+"""0.4 % against 0.21 %: within the margin, yet harm is likelier than not."""
+SUSPICION = "all was shown that was asked for, yet harm is more likely than not by what was counted"
+
+
+def lacking(one: Release, *blocks: Block, lag: timedelta = timedelta()) -> str:
+    """The word of the guard of errors on a step."""
+    [guard] = guards_of(one)
+    return f"errors: {no_worse(guard, blocks, weight=5, pace=None, lag=lag).because}"
+
+
+@pytest.mark.parametrize("state", [State.PROVISIONING, State.TESTING, State.PRODUCTION])
+def test_elsewhere_than_in_canary_an_override_goes_past_a_hold_alone(state: State) -> None:
+    assert unproven(release(state)) == []
+    assert unproven(release(state, hold=HELD)) == [f"it is held: {HELD}"]
+
+
+def test_an_override_goes_past_a_shut_gate() -> None:
+    shut = release(shut=True, because="it errs", spans=(SPAN,), sources=SOURCES)
+    assert unproven(shut) == ["its gate is shut: it errs"]
+    held = replace(shut, hold=HELD)
+    assert unproven(held) == [f"it is held: {HELD}", "its gate is shut: it errs"]
+
+
+def test_an_override_goes_past_what_a_step_has_not_shown() -> None:
+    few = block(arm(10), arm(190))
+    counted = replace(COMPARED, blocks=(few,))
+    assert unproven(counted) == [lacking(counted, few)]
+    assert unproven(replace(counted, hold=HELD)) == [f"it is held: {HELD}", lacking(counted, few)]
+    lag = replace(counted, history=History(lag=timedelta(minutes=7)))
+    assert unproven(lag) == [lacking(lag, few, lag=timedelta(minutes=7))]
+    enough = block(arm(3_000, 3), arm(57_000, 57))
+    assert unproven(replace(COMPARED, blocks=(enough,))) == []
+    for other in (replace(enough, span=2), replace(enough, comparable=False)):
+        assert unproven(replace(COMPARED, blocks=(other,))) == [lacking(COMPARED)]
+    assert unproven(replace(COMPARED, blocks=(LEANING,))) == [SUSPICION]
+    assert unproven(replace(COMPARED, blocks=(LEANING,), spans=())) == [SUSPICION]
+    assert unproven(replace(COMPARED, spans=())) == []
+
+
+def test_an_override_goes_past_what_keeps_the_climb_and_says_it_once() -> None:
+    uncounted = replace(COMPARED, sources={})
+    assert unproven(uncounted) == [UNPROVABLE]
+    assert unproven(replace(uncounted, hold=UNPROVABLE)) == [f"it is held: {UNPROVABLE}"]
+    plan = replace(PINNED, guards=Guards(errors=ErrorGuard(observe=True)))
+    assert unproven(replace(COMPARED, pinned=plan)) == [UNPROVABLE]
+
+
+def test_an_override_goes_past_a_bake_that_nobody_told_of_yet() -> None:
+    bakes = replace(COMPARED, step=4)
+    assert unproven(bakes) == [UNTOLD]
+    assert unproven(replace(bakes, hold=HELD)) == [f"it is held: {HELD}", UNTOLD]
+    told = START + timedelta(minutes=3)
+    seen = replace(bakes, on_step=timedelta(minutes=3), watermarks={"inference_table": told})
+    assert unproven(seen) == []
