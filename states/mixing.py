@@ -1,27 +1,33 @@
-"""Evidence is cut where users were seen to be split anew, by whoever it was.
+"""Evidence is cut where users were seen to be split anew.
 
 A split changes between two looks: after the one that still saw the old, before the end of the first
-that saw the new. What was counted meanwhile is of both, and each version has its most of other
-minutes: whatever befell everybody in one of them would be put on whoever had more users then. So it
-is told, and never tested.
+that saw the new. Of what was counted meanwhile, the users of each version came at other times:
+whatever befell everybody for a minute would be put on whoever had more users then. It is written
+down, and takes no part in any verdict.
 
-What a step of Headgate's own brings is tested from its first user on: there half a minute of other
-times does less harm than half a minute of a bad version would.
+A step of Headgate's own that is seen at once is the exception, and is tested from its first user
+on: half a minute of a bad version does more harm than half a minute of other times.
 """
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from policies.evidence import Block
 from states.home import converged
 from states.machine import State
 from states.release import Release
 from states.span import Span, Split
 from states.turn import Turn
 
+AT_ONCE = timedelta(minutes=1)
+"""Longest between the looks that see the splits before and after a step of Headgate's own."""
+
 
 def note_split(turn: Turn, release: Release) -> tuple[Release, datetime | None]:
-    """The release with the split as it is seen now; and until when another was, if one was."""
+    """The release with the split as seen now; and when another was last seen, if evidence is cut.
+
+    What is counted from then on is of the weight that the version is seen to have, if that is more
+    than it should: at 100 % there is nothing to compare with.
+    """
     had, endpoint = release.split, turn.endpoint
     if endpoint is None:
         return release, None
@@ -34,27 +40,17 @@ def note_split(turn: Turn, release: Release) -> tuple[Release, datetime | None]:
     between = Span(
         number=len(release.spans) + 1,
         step=release.step,
-        weight=release.weight,
+        weight=max(release.weight, weights.get(turn.application.entity(release.version), 0)),
         starts_at=had.seen_at,
         settled=False,
     )
     after = replace(between, number=between.number + 1, starts_at=turn.world.now + turn.world.took)
     spans, mixed = (*release.spans, between, after), (*release.mixed, between.number)
-    return replace(seen, spans=spans, mixed=mixed, settled=False), had.seen_at
+    cut = replace(seen, spans=spans, mixed=mixed, settled=False, on_step=timedelta())
+    return cut, had.seen_at
 
 
 def _stepped(turn: Turn, release: Release, had: Split) -> bool:
-    """The version was given more users by a call of ours, between two looks as they should be."""
-    own, world = turn.application.entity(release.version), turn.world
-    more = release.weight > had.weights.get(own, 0)
-    return more and converged(turn) and world.now - had.seen_at <= 2 * world.poll
-
-
-def mixed_after(block: Block, told_to: datetime, since: datetime | None) -> Block:
-    """A block of this look, not to be tested if its source has told to after `since`.
-
-    Both are of the record's clock: its window was chosen before the cuts of now were known.
-    """
-    if since is None or told_to <= since:
-        return block
-    return replace(block, mixed=True, comparable=False)
+    """The version was given more users by a call of ours, and is seen to have them at once."""
+    more = release.weight > had.weights.get(turn.application.entity(release.version), 0)
+    return more and converged(turn) and turn.world.now - had.seen_at <= AT_ONCE

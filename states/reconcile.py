@@ -16,7 +16,7 @@ from states.home import converged, own_up
 from states.intake import adopt, begin, heed_aborted, mark_tagged, note_granted, notice
 from states.leap import not_ahead
 from states.machine import State
-from states.mixing import mixed_after, note_split
+from states.mixing import note_split
 from states.plan import Call, Plan
 from states.release import Application, Order, Release
 from states.staging import remember_asked, see_staging
@@ -142,13 +142,20 @@ def _with_minutes(live: Release, world: World) -> Release:
 
 
 def _take_evidence(turn: Turn, live: Release, since: datetime | None) -> None:
-    """Write down what was counted; `since` then, users are split otherwise than before."""
+    """Write down what was counted; `since` then, users may be split otherwise than before.
+
+    A source that has told of later times did so before the cuts of this look were known: what it
+    said is not taken, and it is asked again.
+    """
     evidence = turn.world.evidence
     if evidence is None:
         turn.put(live)
         return
     now, marks = turn.world.now, evidence.watermarks
-    blocks = [mixed_after(one, marks.get(one.source, now), since) for one in evidence.blocks]
+    marks = {one: mark for one, mark in marks.items() if since is None or mark <= since}
+    taken = [one for one in evidence.blocks if one.source in marks]
+    first = len(live.blocks) + 1
+    blocks = [replace(one, number=number) for number, one in enumerate(taken, start=first)]
     for block in blocks:
         because = f"{block.source}, {block.opened_at:%H:%M:%S} to {block.closed_at:%H:%M:%S} UTC"
         turn.tell("evidence.block", live, because, level="info", **told(block))

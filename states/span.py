@@ -12,6 +12,7 @@ class Span:
     number: int
     step: int
     weight: int
+    """Percent of users that the version gets: wanted, or more if it was seen to get more."""
     starts_at: datetime
     settled: bool
 

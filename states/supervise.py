@@ -114,7 +114,7 @@ def _cut(turn: Turn) -> None:
     if live is None or live.state not in (State.CANARY, State.PRODUCTION):
         return
     live = turn.put(live, settled=False)
-    if live.state is State.CANARY and live.spans:
+    if live.state is State.CANARY and live.spans and live.spans[-1].settled:
         add_span(turn, live, settled=False)
 
 

@@ -138,8 +138,8 @@ class Collector:
     until the record's is set."""
     answered_at: datetime | None = None
     """The last look that the warehouse answered."""
-    turn: tuple[str, int, int] | None = None
-    """The release, and the number of the pace, of the last look."""
+    turn: tuple[str, int, int, int] | None = None
+    """The release, its cuts by a split of others, and the number of the pace, of the last look."""
 
     def leapt(self, by: timedelta) -> None:
         """The record's clock was set: how far the warehouse's is ahead of it changed by as much."""
@@ -183,13 +183,16 @@ class Collector:
         """Whether another multiple of the pace was passed, on the store's clock.
 
         So the looks of all applications with one pace are due in the same beat, and meet in one
-        statement. A release that is seen for the first time is looked at right away.
+        statement. A release that is seen for the first time is looked at right away, and so is one
+        whose users were split anew: what was told before that was known may not have been taken.
         """
         every = look.application.spec.evidence_every
         number = int(look.now.timestamp() // max(every, timedelta(milliseconds=1)).total_seconds())
-        turn = (look.live.version, look.live.attempt, number)
-        due, self.turn = turn != self.turn, turn
-        return due
+        live, had = look.live, self.turn
+        self.turn = live.version, live.attempt, len(live.mixed), number
+        if had is not None and had[:3] != self.turn[:3]:
+            self.answered_at = None
+        return had != self.turn
 
     def _is_quiet(self, look: _Look) -> bool:
         """Whether nothing can have come to be told since the last look, as far as is seen."""

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 VERSION = "0006"
 """The schema that this code reads and writes: the last migration."""
-OLDEST = "0004"
+OLDEST = "0006"
 """The earliest schema whose code may go on beside this one, on the same tables: see `upgrades`."""
 
 SEQ = "seq"

@@ -86,7 +86,7 @@ def test_a_record_goes_back_to_the_schema_before_with_nothing_lost(house: House)
     house.store.close()
     _, said = typed("back to an earlier schema")
     assert said.endswith(
-        "has schema 0004 now, for the Headgate that wrote that, and nothing was lost\n"
+        "has schema 0005 now, for the Headgate that wrote that, and nothing was lost\n"
     )
     with opened(Path()) as again:
         assert list(again.store.journal()) == before

@@ -1,25 +1,31 @@
 """Users who are split anew between two looks: what was counted meanwhile is told, not tested."""
 
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
 from policies.evidence import Arm, Block
+from policies.fuse import Minute
 from policies.judge import harmful
 from policies.standing import Standing
 from states.judging import guards_of
 from states.leap import leapt
 from states.machine import State
-from states.mixing import mixed_after, note_split
+from states.mixing import note_split
 from states.release import Release
 from states.span import Span, Split
-from states.world import Absent
+from states.status import rfc3339
+from states.status import status as status_of
+from states.world import Absent, Evidence, Serving, Size, World
 from tests.states import byhand
-from tests.states.story import SOURCE, START, Story, serving
+from tests.states.story import QUICK, SOURCE, START, Story, serving
 
 LOOK = timedelta(seconds=30)
 MINUTE = timedelta(minutes=1)
+SECOND = timedelta(seconds=1)
 TOOK = timedelta(seconds=4)
 SEEN = byhand.NOW - LOOK
 FIRST = Span(number=1, step=1, weight=5, starts_at=SEEN - MINUTE, settled=True)
@@ -52,9 +58,59 @@ def counted(**facts: object) -> Block:
     return replace(made, **facts)  # type: ignore[arg-type]
 
 
-def climbing(**facts: object) -> Story:
+@dataclass
+class Followed(Story):
+    """A story whose counts are of the split that users really had, 15 s after it was asked for."""
+
+    late: timedelta = timedelta()
+    """How late the table is."""
+    took: timedelta = timedelta()
+    """How long a look takes."""
+    splits: list[tuple[datetime, Serving]] = field(default_factory=list)
+    outage: tuple[datetime, datetime] | None = None
+    """When half of all requests fail, whoever gets them."""
+
+    def world(self) -> World:
+        return replace(super().world(), took=self.took)
+
+    def _activate(self, wanted: Serving, sizes: Mapping[str, Size] | None = None) -> None:
+        self.splits.append((self.now + LOOK / 2, wanted))
+        super()._activate(wanted, sizes)
+
+    def _evidence(self) -> Evidence | None:
+        now, self.now = self.now, self.now - self.late
+        found, self.now = super()._evidence(), now
+        return found
+
+    def _block(
+        self, source: str, span: Span, window: tuple[datetime, datetime], live: Release
+    ) -> Block:
+        made, (opened, closed) = super()._block(source, span, window, live), window
+        name, each = self.application.entity(live.version), self.requests_per_look / (LOOK / SECOND)
+        seconds = [opened + n * SECOND for n in range(round((closed - opened) / SECOND))]
+        got, failed = [0.0, 0.0], [0.0, 0.0]
+        for second in seconds:
+            own = each * self._split_at(second).weight(name) / 100
+            for arm, (version, number) in enumerate(((live.version, own), ("", each - own))):
+                got[arm] += number
+                failed[arm] += number * self._rate(version, second)
+        candidate, stable = (
+            Arm(requests=round(many), errors=round(bad), server_errors=0)
+            for many, bad in zip(got, failed, strict=True)
+        )
+        return replace(made, candidate=candidate, stable=stable)
+
+    def _rate(self, version: str, moment: datetime) -> float:
+        struck = self.outage is not None and self.outage[0] <= moment < self.outage[1]
+        return 0.5 if struck else self.error_rates.get(version, 0.0)
+
+    def _split_at(self, moment: datetime) -> Serving:
+        return next((one for at, one in reversed(self.splits) if at <= moment), serving(v1=100))
+
+
+def climbing(**facts: object) -> Followed:
     """Version 2 on its first step, whose split was seen once."""
-    story = Story(**facts)  # type: ignore[arg-type]
+    story = Followed(**facts)  # type: ignore[arg-type]
     story.look()
     story.register(2)
     story.until("Canary")
@@ -63,12 +119,13 @@ def climbing(**facts: object) -> Story:
 
 
 def test_what_was_counted_between_two_splits_speaks_of_both() -> None:
-    release, until = noted(on_trial({"rag_chatbot-v1": 95, "rag_chatbot-v2": 5}), v1=40, v2=60)
+    before = on_trial({"rag_chatbot-v1": 95, "rag_chatbot-v2": 5}, on_step=MINUTE)
+    release, until = noted(before, v1=40, v2=60)
     assert until == SEEN
-    between = Span(number=2, step=1, weight=5, starts_at=SEEN, settled=False)
+    between = Span(number=2, step=1, weight=60, starts_at=SEEN, settled=False)
     after = replace(between, number=3, starts_at=byhand.NOW + TOOK)
     assert release.spans == (FIRST, between, after)
-    assert (release.mixed, release.settled) == ((2,), False)
+    assert (release.mixed, release.settled, release.on_step) == ((2,), False, timedelta())
     weights = {"rag_chatbot-v1": 40, "rag_chatbot-v2": 60}
     assert release.split == Split(weights=weights, seen_at=byhand.NOW)
 
@@ -115,15 +172,6 @@ def test_an_endpoint_that_is_not_seen_has_the_split_that_was_seen_last(
     assert note_split(look, release) == (release, None)
 
 
-def test_a_source_that_had_not_told_so_far_when_the_split_was_last_seen_is_believed() -> None:
-    block = counted()
-    assert mixed_after(block, SEEN - LOOK, SEEN) == block
-    assert mixed_after(block, SEEN, SEEN) == block
-    later = SEEN + timedelta(seconds=1)
-    assert mixed_after(block, later, SEEN) == replace(block, mixed=True, comparable=False)
-    assert mixed_after(block, later, None) == block
-
-
 def test_what_is_mixed_is_no_evidence_for_or_against_anybody() -> None:
     story = climbing()
     criteria = guards_of(story.live)
@@ -136,16 +184,111 @@ def test_what_is_mixed_is_no_evidence_for_or_against_anybody() -> None:
 
 
 def test_a_bad_minute_that_only_one_of_them_had_users_in_blames_nobody() -> None:
-    """Somebody gives the version all users in the middle of an outage that both would have had."""
+    """Somebody gives the version all users, and just then everything fails for a moment."""
     story = climbing()
+    story.edit(v1=0, v2=100)
+    story.outage = (story.now + LOOK / 2, story.now + LOOK)
+    story.look(times=4)
+    assert story.live.state is State.CANARY
+    [mixed] = [one for one in story.live.blocks if one.mixed]
+    assert mixed.candidate.errors > 1000
+    assert mixed.stable.requests > 1000 > mixed.stable.errors == 0
+    told = [one for one in story.events if one.name == "evidence.block" and one.fields.get("mixed")]
+    assert [one.fields["candidate_errors"] for one in told] == [mixed.candidate.errors]
+
+
+def test_a_bad_version_that_somebody_gives_all_users_goes_back_by_what_it_does_alone() -> None:
+    story = climbing()
+    story.look(times=3)
     story.error_rates["2"] = 0.5
     story.edit(v1=0, v2=100)
+    story.look(times=2)
+    assert story.live.state is State.ROLLED_BACK
+    assert "(50 %) at 100 %: more errors" in story.live.because
+
+
+def test_what_was_told_before_the_cut_was_known_is_asked_again_and_nothing_is_lost() -> None:
+    """The counts of minutes come with the very look that sees somebody's edit."""
+    story = climbing()
+    story.table_speaks = False
+    story.error_rates["2"] = 0.5
+    story.look(times=10)
+    known, mark = story.live.blocks, story.live.watermarks
+    story.table_speaks = True
+    story.edit(v1=0, v2=100)
     story.look()
-    assert story.live.blocks[-1].mixed
-    assert story.live.blocks[-1].candidate.errors > 0
-    assert story.live.state is State.CANARY
-    told = [one for one in story.events if one.name == "evidence.block" and one.fields.get("mixed")]
-    assert told[-1].fields["candidate_errors"] == story.live.blocks[-1].candidate.errors
+    assert (story.live.blocks, story.live.watermarks) == (known, mark)
+    story.look()
+    assert story.live.state is State.ROLLED_BACK
+    fresh = story.live.blocks[len(known) :]
+    assert [one.number for one in fresh] == [*range(len(known) + 1, len(known) + len(fresh) + 1)]
+    assert fresh[0].opened_at == known[-1].closed_at
+    assert all(one.opened_at == before.closed_at for before, one in pairwise(fresh))
+    assert sum(one.candidate.errors for one in fresh if not one.mixed) > 1000
+
+
+def test_a_source_that_has_not_told_so_far_is_believed_at_that_look() -> None:
+    story = climbing(late=LOOK)
+    story.look()
+    known = len(story.live.blocks)
+    story.edit(v1=0, v2=100)
+    story.look()
+    assert [one.mixed for one in story.live.blocks[known:]] == [False]
+
+
+def test_counts_that_come_as_the_gate_is_seen_shut_close_it_for_good() -> None:
+    story = Followed(error_rates={"": 0.001})
+    story.look()
+    minutes(story, 60, errors=30)
+    story.register(2)
+    story.table_speaks = False
+    story.until("Canary")
+    story.look()
+    story.error_rates["2"] = 0.5
+    while not story.live.shut:
+        story.look(after=60)
+        minutes(story, 1, errors=1200)
+    story.table_speaks = True
+    story.look()
+    assert story.live.shut
+    story.look()
+    assert story.live.state is State.ROLLED_BACK
+
+
+def minutes(story: Story, count: int, *, errors: int) -> None:
+    """The endpoint's own metrics tell of so many more minutes, up to now."""
+    ends = [story.now - back * MINUTE for back in reversed(range(count))]
+    fresh = (Minute(ends_at=one, requests=12_000, errors=errors) for one in ends)
+    story.minutes = (*story.minutes, *fresh)
+
+
+def test_the_rest_of_a_slow_look_is_of_both_splits_too() -> None:
+    story = climbing()
+    story.took = 20 * SECOND
+    story.edit(v1=40, v2=60)
+    story.look()
+    between, after = story.live.spans[-2:]
+    assert story.live.mixed == (between.number,)
+    assert (between.starts_at, after.starts_at) == (story.now - LOOK, story.now + story.took)
+
+
+def test_what_was_moved_and_put_back_has_its_whole_stay_before_it() -> None:
+    story = climbing()
+    story.register(2)
+    while not (story.live.step == 3 and story.live.settled):
+        story.look()
+    story.look()
+    assert story.live.on_step == LOOK
+    story.edit(v1=40, v2=60)
+    story.look()
+    story.edit(v1=50, v2=50)
+    story.look()
+    assert (story.live.settled, story.live.on_step) == (True, timedelta())
+    early = status_of(story.application, story.live)["earliest"]
+    assert early == rfc3339(story.now + QUICK.min_step)
+    while story.live.step == 3:
+        story.look()
+    assert story.now == datetime.fromisoformat(early)
 
 
 def test_what_a_step_of_headgates_own_brings_is_tested_from_its_first_user_on() -> None:
@@ -154,26 +297,16 @@ def test_what_a_step_of_headgates_own_brings_is_tested_from_its_first_user_on() 
     assert (story.live.mixed, [one.mixed for one in story.live.blocks]) == ((), [False])
 
 
-def test_a_step_that_nobody_looked_at_for_long_is_an_exception() -> None:
-    story = Story(error_rates={"2": 0.5})
+def test_a_step_that_nobody_looked_at_for_long_is_no_exception() -> None:
+    story = Followed(error_rates={"2": 0.5})
     story.look()
     story.register(2)
     story.until("Canary")
     story.look(after=61)
-    assert story.live.state is State.CANARY
-    assert (story.live.mixed, [one.mixed for one in story.live.blocks]) == ((2,), [True])
-
-
-def test_a_gate_that_headgate_shuts_is_an_exception() -> None:
-    """What shut it befell everybody, and then the version has no users to share the rest of it."""
-    story = climbing()
-    story.application = story.application.with_release(
-        replace(story.live, shut=True, settled=False)
-    )
-    story.look()
-    assert story.weight(2) == 0
-    story.look()
-    assert story.live.blocks[-1].mixed
+    assert (story.live.state, story.live.mixed) == (State.CANARY, (2,))
+    while story.live.state is State.CANARY:
+        story.look()
+    assert story.live.state is State.ROLLED_BACK
 
 
 def test_a_clock_that_is_set_moves_when_the_split_was_seen() -> None:

@@ -6,18 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from controller.record.schema import OLDEST, VERSION
 from tests.upgrade import history
 from tests.upgrade.history import SCHEMA, MissingError, chosen
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git here")
-TOO_OLD = f"{int(OLDEST) - 1:04}"
+TOO_OLD, OLDEST, VERSION = "0003", "0004", "0005"
+"""One schema of each way: whatever today's are."""
 
 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository whose schema went through these numbers, one commit each and one between."""
     monkeypatch.setattr(history, "ROOT", tmp_path)
+    monkeypatch.setattr(history, "OLDEST", OLDEST)
+    monkeypatch.setattr(history, "VERSION", VERSION)
     place = tmp_path / SCHEMA
     place.parent.mkdir(parents=True)
     git(tmp_path, "init", "--quiet")

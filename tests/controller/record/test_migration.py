@@ -1,5 +1,6 @@
 """A store of schema 0001, left in the middle of a canary, in the hands of this Headgate."""
 
+import json
 import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -7,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from controller.record.errors import StoreUnusable
+from controller.record.migrations.versions import v0006
 from controller.record.schema import VERSION
 from controller.record.store import Store
+from controller.record.upgrades import downgrade
 from policies.evidence import Arm, Coverage, Tally
 from policies.guards import ErrorGuard, Guards
 from states.blocks import block_of
 from states.machine import State
+from states.span import Split
 from states.world import Endpoint
 from tests.controller.house import NAME
 from tests.controller.record.earlier import store_of
@@ -114,3 +119,34 @@ def test_the_release_goes_on_from_where_it_was(store: Store) -> None:
         assert story.application.hold is None
         assert story.live.on_step < timedelta(minutes=5)
     assert story.live.step == 3
+
+
+def test_a_plan_that_waits_for_its_table_is_read_as_configured_once_it_is_of_0006() -> None:
+    counted = {"paths": {"answer": "$.text"}}
+    waits = {"pinned": {"tests_table": "main.ml.golden", "counted": counted}, "mixed": []}
+    assert v0006.as_configured(waits) == {
+        "pinned": {"tests_table": "main.ml.golden", "counted": None},
+        "mixed": [],
+    }
+    for body in ({"pinned": None}, {"pinned": {"tests_table": None, "counted": counted}}):
+        assert v0006.as_configured(body) == body
+
+
+def test_how_users_were_split_is_not_kept_for_an_earlier_headgate(store: Store) -> None:
+    loaded = store.load(NAME, SPEC)
+    live = loaded.application.live
+    assert live is not None
+    split = Split(weights={"rag_chatbot-v3": 25}, seen_at=store.now())
+    mixed = replace(live.blocks[-1], number=5, mixed=True, comparable=False)
+    changed = replace(live, blocks=(*live.blocks, mixed), split=split, mixed=(3,))
+    store.commit(loaded, plan(loaded.application, changed, events=(told(changed),)))
+    store.close()
+    url = f"sqlite:///{store.path}"
+    with pytest.raises(StoreUnusable, match="users were split anew within 1 windows, which are"):
+        downgrade(url, "0005", discard=False)
+    downgrade(url, "0005", discard=True)
+    bodies = [json.loads(str(one)) for (one,) in raw(store, "SELECT body FROM releases")]
+    assert not any(one.keys() & {"split", "mixed"} for one in bodies)
+    found = store_in(store.path.parent).load(NAME, SPEC).application.live
+    assert found == replace(changed, split=None, mixed=(), blocks=found.blocks if found else ())
+    assert [one.mixed for one in found.blocks] == [False] * 5
