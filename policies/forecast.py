@@ -137,8 +137,9 @@ def pin(
     where = f"within {limit} at {seen}{late}"
     if not kept:
         return pinned, f"no step below 100 can decide {where}: steps are 100 alone"
-    left = ", ".join(f"{step} %" for step in compared if step not in kept)
-    return pinned, f"{left} cannot decide {where}, and is left out"
+    left = [f"{step} %" for step in compared if step not in kept]
+    be = "is" if len(left) == 1 else "are"
+    return pinned, f"{', '.join(left)} cannot decide {where}, and {be} left out"
 
 
 def forecast(

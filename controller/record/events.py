@@ -156,7 +156,7 @@ BLOCK = (
     field("number", COUNT, "which block of the release, from 1", always=True),
     field("source", TEXT, "who counted", always=True),
     field("step", COUNT, "on which step", always=True),
-    field("span", COUNT, "since which change of weight", always=True),
+    field("span", COUNT, "since which change of weight, or of how users are split", always=True),
     field("comparable", FLAG, "counted after the step had settled", always=True),
     field("whole", FLAG, "the candidate had all users", always=True),
     field("mixed", FLAG, "users were split anew within it: told, and not tested"),

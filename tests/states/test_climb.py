@@ -508,7 +508,7 @@ def test_steps_that_cannot_decide_are_left_out_and_told() -> None:
     after, arrow, _ = opened(made, rich)
     assert after.steps == (25, 100)
     assert arrow.because == (
-        f"{ALL_PASS}; 5 %, 50 % cannot decide within 1 d at 0.02 requests/s, and is left out; "
+        f"{ALL_PASS}; 5 %, 50 % cannot decide within 1 d at 0.02 requests/s, and are left out; "
         "opens 25 % of users"
     )
 
