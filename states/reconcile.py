@@ -110,7 +110,9 @@ def _take_in(turn: Turn) -> None:
     if live is None:
         return
     asked = live.hold is not None or application.change is not None or edited(application)
-    waits = live.order is Order.RUN and not asked
+    # No query is asked while somebody's update is under way: its time is not the version's.
+    busy = live.state is State.TESTING and turn.endpoint is not None and turn.endpoint.updating
+    waits = live.order is Order.RUN and not asked and not busy
     homeward = live.state is State.ROLLED_BACK
     stays = elapsed if live.settled else timedelta()
     live = turn.put(

@@ -213,7 +213,8 @@ class Application:
     closing: str | None = None
     """The last serving state that was asked for to close a version beside a change by others."""
     followed: Mapping[str, datetime] = field(default_factory=dict)
-    """By kind of call, when the world was last seen to be as wanted."""
+    """By kind of call, when the world was last seen to be as wanted; by `rest`, when the endpoint
+    was last seen without an update under way."""
     fallback: bool = False
     """AI Gateway's fallback, as it was when no version on trial had users, or was adopted."""
     fallback_off: bool = False

@@ -21,11 +21,11 @@ def _stuck(turn: Turn, release: Release) -> str | None:
     down = unready(turn)
     if down is not None:
         return f"{down}{MEND_IT}"
-    since, limit = application.followed.get("serve"), release.plan.provisioning_deadline
+    as_wanted, limit = endpoint.serving == desired(application), release.plan.provisioning_deadline
+    since = application.followed.get("rest" if as_wanted else "serve")
     asked = application.hold is not None and not held_up(release)
-    if endpoint.serving == desired(application) or asked or since is None:
-        return None
-    if turn.world.now - since < limit:
+    at_rest = as_wanted and not endpoint.updating
+    if at_rest or asked or since is None or turn.world.now - since < limit:
         return None
     busy = "is still being updated" if endpoint.updating else "does not serve what was asked for"
     return f"endpoint {application.spec.endpoint} {busy} after {duration(limit)}{MEND_IT}"

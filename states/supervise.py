@@ -119,10 +119,14 @@ def _cut(turn: Turn) -> None:
 
 
 def _note_followed(turn: Turn) -> None:
-    """Since when a call of each kind has been in effect: re-sending starts anew from there."""
+    """Since when a call of each kind has been in effect: re-sending starts anew from there.
+
+    And since when the endpoint has been at rest, whoever changed it.
+    """
     application, endpoint = turn.application, turn.endpoint
     right = {
         "serve": endpoint is not None and endpoint.serving == desired(application),
+        "rest": endpoint is not None and not endpoint.updating,
         "gateway": endpoint is not None and not endpoint.fallback,
         "alias": turn.world.alias is not None and turn.world.alias == desired_alias(application),
     }

@@ -230,6 +230,7 @@ DOWN = (
     "release goes on"
 )
 SINCE: dict[str, Any] = {"followed": {"serve": NOW - HOUR}}
+UNREST: dict[str, Any] = {"followed": {"rest": NOW - HOUR}}
 
 
 @pytest.mark.parametrize(
@@ -240,6 +241,10 @@ SINCE: dict[str, Any] = {"followed": {"serve": NOW - HOUR}}
         ({"followed": {"serve": NOW - HOUR + timedelta(seconds=1)}}, shown(ELSEWHERE), None),
         ({}, shown(ELSEWHERE), None),
         (SINCE, shown(serving(v1=95, v2=5)), None),
+        (UNREST, shown(serving(v1=95, v2=5), updating=True), BUSY),
+        (UNREST, shown(serving(v1=95, v2=5)), None),
+        (SINCE, shown(serving(v1=95, v2=5), updating=True), None),
+        (UNREST, shown(ELSEWHERE, updating=True), None),
         (SINCE, None, None),
         (SINCE | {"change": Change(number=1)}, shown(ELSEWHERE), None),
         (SINCE | {"hold": "asked"}, shown(ELSEWHERE), None),
@@ -273,3 +278,21 @@ def test_a_hold_of_another_kind_stays_and_its_own_goes_with_its_cause() -> None:
     mended = turn(record(stuck), shown(serving(v1=95, v2=5)))
     assert heed_stuck(mended, stuck) == (TRIED, False)
     assert mended.events == [event("release.freed", TRIED, f"no longer: {IDLE}")]
+
+
+def test_an_update_that_never_ends_is_told_and_takes_none_of_the_versions_time() -> None:
+    """Somebody's update hangs, although the endpoint goes on serving what is wanted."""
+    one = begun("Provisioning")
+    one.golden_fails = frozenset({"1", "2"})  # an environment that keeps it there
+    one.until("Testing")
+    one.golden_fails = frozenset()
+    before = one.live.in_state
+    assert isinstance(one.endpoint, Endpoint)
+    one.endpoint = replace(one.endpoint, updating=True)
+    while one.live.hold is None or not one.live.hold.endswith(MEND_IT):
+        one.look()
+        assert one.live.in_state <= before + timedelta(minutes=1)
+    assert "is still being updated after" in one.live.hold
+    assert one.live.needs_person
+    one.endpoint = replace(one.endpoint, updating=False)
+    one.until("Canary")

@@ -45,7 +45,7 @@ BOTH = (version(1), version(2))
 RAISED = serving(v1=70, v2=30)
 LINES = (f"{V1} has 70 % instead of 75 %", f"{V2} has 30 % instead of 25 %")
 LEFT = record(CANARY, **KNOWN)
-IN_EFFECT = dict.fromkeys(("serve", "gateway", "alias"), NOW)
+IN_EFFECT = dict.fromkeys(("serve", "rest", "gateway", "alias"), NOW)
 SHOWN = Change(
     number=1,
     endpoint=LINES,
@@ -88,7 +88,7 @@ def told_of(change: Change, why: str) -> object:
 
 def test_a_change_by_others_is_written_down_with_both_sides_and_cuts_the_evidence() -> None:
     look = looked(LEFT, shown(RAISED))
-    seen = {"followed": {"gateway": NOW, "alias": NOW}}
+    seen = {"followed": {"rest": NOW, "gateway": NOW, "alias": NOW}}
     assert look.application == disputed(**seen)
     assert look.events == [told_of(SHOWN, HELD)]
     again = looked(look.application, shown(RAISED))
@@ -198,7 +198,7 @@ def test_another_difference_voids_the_answer_to_the_one_before() -> None:
     )
     void = "; `adopt` answered an earlier difference, and is void"
     why = f"endpoint {NAME} was changed by someone else: {'; '.join(lines)}{void}{SAYS}"
-    seen = {"followed": {"gateway": NOW, "alias": NOW}}
+    seen = {"followed": {"rest": NOW, "gateway": NOW, "alias": NOW}}
     assert look.application == disputed(change, why, answer=given, **seen)
     assert look.events == [told_of(change, why)]
     other = replace(given, difference="0: something else")
@@ -281,14 +281,15 @@ def test_what_was_held_goes_on_once_all_is_as_it_should_be(
 @pytest.mark.parametrize(
     ("facts", "endpoint", "alias", "followed"),
     [
-        ({}, shown(SERVED), "1", {"serve", "gateway", "alias"}),
-        ({}, shown(SERVED), Absent(), {"serve", "gateway"}),
-        ({}, shown(SERVED), None, {"serve", "gateway"}),
-        ({}, shown(SERVED, fallback=True), "7", {"serve"}),
-        ({}, shown(RAISED), "7", {"gateway"}),
+        ({}, shown(SERVED), "1", {"serve", "rest", "gateway", "alias"}),
+        ({}, shown(SERVED, updating=True), "1", {"serve", "gateway", "alias"}),
+        ({}, shown(SERVED), Absent(), {"serve", "rest", "gateway"}),
+        ({}, shown(SERVED), None, {"serve", "rest", "gateway"}),
+        ({}, shown(SERVED, fallback=True), "7", {"serve", "rest"}),
+        ({}, shown(RAISED), "7", {"rest", "gateway"}),
         ({}, None, "7", set()),
         ({}, Absent(), "7", set()),
-        ({"spec": replace(SPEC, alias=None)}, shown(SERVED), None, {"serve", "gateway"}),
+        ({"spec": replace(SPEC, alias=None)}, shown(SERVED), None, {"serve", "rest", "gateway"}),
     ],
 )
 def test_since_when_each_call_is_in_effect_is_noted(
