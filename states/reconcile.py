@@ -109,7 +109,8 @@ def _take_in(turn: Turn) -> None:
     live = turn.application.live
     if live is None:
         return
-    asked = live.hold is not None or application.change is not None or edited(application)
+    held = live.hold is not None or application.hold is not None
+    asked = held or application.change is not None or edited(application)
     # No query is asked while somebody's update is under way: its time is not the version's.
     busy = live.state is State.TESTING and turn.endpoint is not None and turn.endpoint.updating
     waits = live.order is Order.RUN and not asked and not busy

@@ -539,6 +539,20 @@ def test_time_is_counted_while_the_world_is_seen_and_nobody_stops_it(
     assert live_after(release) == after
 
 
+def test_what_stops_the_whole_application_stops_a_releases_deadlines_too() -> None:
+    held = known_of(TESTED, hold="asked for 3 times: the calls have no effect")
+    live = looked(held, WELL).application.live
+    assert live is not None
+    assert (live.in_state, live.on_step) == (TESTED.in_state, TESTED.on_step + ONE_POLL)
+
+
+def test_an_update_under_way_takes_none_of_the_time_for_tests_and_all_of_provisionings() -> None:
+    busy = replace(WELL, updating=True)
+    assert live_after(TESTED, seen=busy).in_state == TESTED.in_state
+    begun = replace(TESTED, state=State.PROVISIONING)
+    assert live_after(begun, seen=busy).in_state == begun.in_state + ONE_POLL
+
+
 @pytest.mark.parametrize(("before", "counted"), [(10, 10), (60, 60), (61, 60), (3600, 60), (0, 0)])
 def test_a_gap_adds_no_more_than_two_looks(before: int, counted: int) -> None:
     known = known_of(TESTED, looked_at=NOW - timedelta(seconds=before))
