@@ -157,7 +157,10 @@ def _astray(turn: Turn, release: Release) -> str:
 
 
 def _give_up_what_is_gone(turn: Turn) -> None:
-    """Ask for no entity at 0 % that is not there: if it cannot be built, nobody would come home."""
+    """Ask for no entity at 0 % that is not there: if it cannot be built, nobody would come home.
+
+    Nor for a first release that served, is not there any more, and could not be built again.
+    """
     application, endpoint = turn.application, turn.endpoint
     if endpoint is None or application.change is not None or endpoint.updating or in_doubt(turn):
         return
@@ -165,9 +168,14 @@ def _give_up_what_is_gone(turn: Turn) -> None:
     kept = {name: one for name, one in application.carried.shares.items() if name in there}
     turn.record(carried=Serving(kept))
     for release in application.releases:
+        entity = application.entity(release.version)
         kept_a_while = release.ended_at is not None and release.version != application.incumbent
-        if kept_a_while and application.entity(release.version) not in there:
+        if kept_a_while and entity not in there:
             turn.put(release, removed=True)
+        unproven = application.stable is None and release.version == application.unproven
+        if unproven and entity in endpoint.failed and entity not in there:
+            turn.record(unproven=None)
+            turn.put(release, ended_at=turn.world.now, removed=True)
 
 
 def in_doubt(turn: Turn) -> bool:

@@ -407,6 +407,22 @@ def test_who_was_not_taken_from_users_yet_is_asked_for_though_it_is_gone() -> No
     assert coming(begun, shown(serving(v1=99, theirs=1))).application == begun
 
 
+def test_a_first_release_that_served_and_cannot_be_built_again_is_asked_for_no_more() -> None:
+    """Somebody deleted the endpoint that it served on, and Databricks cannot deploy it anew."""
+    begun = beginning(FIRST, unproven="2")
+    gone = shown(Serving(), failed=frozenset({V2}))
+    look = coming(begun, gone)
+    live, told = look.application.releases[-1], "there is nothing to go back to"
+    assert (look.application.unproven, live.removed, live.ended_at) == (None, True, NOW)
+    assert (live.settled, (live.hold or "").startswith(told)) == (True, True)
+    for endpoint in (
+        shown(Serving()),
+        shown(serving(v2=100), failed=frozenset({V2})),
+        replace(gone, updating=True),
+    ):
+        assert coming(begun, endpoint).application.unproven == "2"
+
+
 def test_what_was_asked_for_is_in_doubt_until_a_newer_configuration_shows() -> None:
     asked = {"asked": "something else", "asked_over": 7}
     assert in_doubt(turn(record(HOMEWARD, **asked), shown(HOME)))
