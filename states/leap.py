@@ -47,6 +47,7 @@ def _release(release: Release, by: timedelta) -> Release:
         release,
         ended_at=_moved(release.ended_at, by),
         spans=tuple(replace(one, starts_at=one.starts_at + by) for one in release.spans),
+        ahead=release.ahead - by,
         split=release.split and replace(release.split, seen_at=release.split.seen_at + by),
         watermarks={source: mark + by for source, mark in release.watermarks.items()},
     )

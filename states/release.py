@@ -71,6 +71,9 @@ class Release:
     """How users are split, as last seen since it is live."""
     mixed: tuple[int, ...] = ()
     """Numbers of the spans within which the split changed."""
+    ahead: timedelta = timedelta()
+    """How far the workspace's clock is ahead where nothing measures it: two clocks agree, until the
+    record's is set."""
     rounds: tuple[Round, ...] = ()
     replay: Replayed | None = None
     blocks: tuple[Block, ...] = ()

@@ -133,9 +133,6 @@ class Collector:
     """By version of the model, what its signature takes, as far as it is known."""
     offset: timedelta | None = None
     """The least that was measured: whatever is above it was the statement's own waiting."""
-    leap: timedelta = timedelta()
-    """How far the platform's clock is ahead where no statement measures it: two true clocks agree,
-    until the record's is set."""
     answered_at: datetime | None = None
     """The last look that the warehouse answered."""
     turn: tuple[str, int, int, int] | None = None
@@ -143,7 +140,6 @@ class Collector:
 
     def leapt(self, by: timedelta) -> None:
         """The record's clock was set: how far the warehouse's is ahead of it changed by as much."""
-        self.leap -= by
         if self.offset is not None:
             self.offset -= by
         if self.answered_at is not None:
@@ -152,7 +148,6 @@ class Collector:
     def forget(self) -> None:
         """Nothing is known of how the record's clock stands to the warehouse's."""
         self.offset = self.answered_at = self.turn = None
-        self.leap = timedelta()
 
     def collect(
         self,
@@ -316,7 +311,7 @@ class Collector:
 
     def _with_minutes(self, look: _Look, found: Evidence) -> Evidence:
         """Close the whole minutes that the metrics have told by version since the last look."""
-        ahead = self.leap if self.offset is None else self.offset
+        ahead = look.live.ahead if self.offset is None else self.offset
         minutes = self.metrics.minutes_by_entity(look.application.spec.endpoint)
         if not minutes:
             return found

@@ -314,3 +314,4 @@ def test_a_clock_that_is_set_moves_when_the_split_was_seen() -> None:
     moved = leapt(byhand.record(release), MINUTE).live
     assert moved is not None
     assert moved.split == Split(weights=dict(release.split.weights), seen_at=SEEN + MINUTE)  # type: ignore[union-attr]
+    assert moved.ahead == -MINUTE, "the workspace's clock was not set"

@@ -7,6 +7,7 @@ import pytest
 from controller.daemon.collect import Collector
 from policies.evidence import Block, Coverage, Measure
 from states.counted import Counted, Paths, Query
+from states.leap import leapt
 from states.release import Application
 from states.world import Endpoint, Evidence
 from tests.controller.daemon.platform import (
@@ -336,6 +337,21 @@ def test_metrics_that_name_the_version_are_counted_by_whole_minutes_at_their_own
     settled = story.live.spans[-1].starts_at
     assert not any(block.opened_at < settled < block.closed_at for block in blocks)
     assert (platform.asked, probes.beaten) == ([], []), "no warehouse is needed for them"
+
+
+def test_whoever_takes_over_knows_by_how_much_the_records_clock_was_set(story: Story) -> None:
+    """Metrics alone count: no statement tells how far the workspace's clock is ahead."""
+    counted_by(story, errors=METRICS)
+    story.look()
+    by = 10 * MINUTE
+    story.application, story.now = leapt(story.application, by), story.now + by
+    platform = Platform(ahead=-by, requests=one_a_second(3600, since=START + by))
+    blocks = gather(collector(platform), platform, story, seconds=300, step=30)
+    assert began(story) - by <= blocks[0].opened_at < began(story) - by + MINUTE
+    platform.time += MINUTE
+    evidence = look(collector(platform), platform, story)
+    assert evidence is not None
+    assert evidence.watermarks[METRICS] == evidence.blocks[-1].closed_at + by <= platform.time
 
 
 def test_two_sources_are_two_sequences_of_windows_under_one_numbering(story: Story) -> None:
