@@ -42,8 +42,9 @@ class Lives:
 
     def begin(self) -> None:
         """One more life."""
-        self.logs.append(self.folder / f"life-{len(self.logs)}.log")
-        with self.logs[-1].open("ab") as log, self.daemon.errors.open("ab") as errors:
+        path = self.folder / f"life-{len(self.logs)}.log"
+        with path.open("ab") as log, self.daemon.errors.open("ab") as errors:
+            self.logs.append(path)  # others read all that are named here, at any moment
             command = ["run", "--config", str(self.daemon.config)]
             environment = self.daemon.environment
             self.forks.append(Fork(command, environment, log.fileno(), errors.fileno()))
