@@ -6,22 +6,13 @@ import pytest
 
 from states.desired import closed, desired, desired_alias, exposure
 from states.machine import State
-from states.pinned import Pinned
 from states.release import ENTITY_NAME_LENGTH, Application, Release
 from states.spec import Spec
 from states.world import Serving, Share
+from tests.states import records
 from tests.states.story import MODEL, QUICK, SPEC, START, serving
 
-PINNED = Pinned(
-    baseline="1",
-    incumbent="1",
-    rollout=QUICK,
-    guards=SPEC.guards,
-    tests=SPEC.tests,
-    max_lag=SPEC.max_lag,
-    provisioning_deadline=SPEC.provisioning_deadline,
-    testing_deadline=SPEC.testing_deadline,
-)
+PINNED = replace(records.PINNED, rollout=QUICK)
 STABLE = Release(
     application="rag-chatbot",
     version="1",

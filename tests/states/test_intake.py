@@ -30,7 +30,7 @@ from states.world import Absent, Endpoint, Grant, ModelVersion, Serving, Share, 
 from tests.states.byhand import NAME, NOW, candidate, event, record, shown, turn
 from tests.states.records import moved, told
 from tests.states.story import MODEL, QUICK, SPEC, serving, version
-from tests.states.test_desired import STABLE
+from tests.states.test_desired import PINNED, STABLE
 
 Facts = dict[str, Any]
 HOUR = timedelta(hours=1)
@@ -272,17 +272,7 @@ def admitted(release: Release, because: str, pinned: Pinned) -> tuple[Release, l
     return after, [arrow]
 
 
-PLAN = Pinned(
-    baseline="1",
-    incumbent="1",
-    rollout=QUICK,
-    guards=SPEC.guards,
-    counted=SPEC.counted,
-    tests=SPEC.tests,
-    max_lag=SPEC.max_lag,
-    provisioning_deadline=SPEC.provisioning_deadline,
-    testing_deadline=SPEC.testing_deadline,
-)
+PLAN = replace(PINNED, counted=SPEC.counted)
 
 
 def came(made: Turn) -> tuple[Release, list[Event]]:

@@ -50,8 +50,9 @@ def as_configured(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_before(body: dict[str, Any]) -> dict[str, Any]:
-    """A release's body as 0005 has it: what it kept unchanged would be taken for seen just now."""
-    return {name: value for name, value in body.items() if name not in {"split", "mixed"}}
+    """A release's body as 0005 has it: what it kept unchanged would be taken for true just now."""
+    gone = {"split", "mixed", "ahead"}
+    return {name: value for name, value in body.items() if name not in gone}
 
 
 def lost(connection: sa.Connection) -> Iterator[str]:
