@@ -15,7 +15,6 @@ import pytest
 
 from deploy.sandbox.launch import Sandbox
 from tests.controller.postgres import Postgres, started
-from tests.end_to_end import forks
 from tests.end_to_end.stage import Course, Daemon, Showing, Workspace, eventually
 
 _SAVE = """
@@ -152,13 +151,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showing]:
     showing = Showing(tmp_path_factory.mktemp("demo"))
     yield showing
     showing.end()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def nursery() -> Iterator[None]:
-    """What was forked ends with its own test; the warm parent of all with the last one."""
-    yield
-    forks.end()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Commands of the console as forks of a warm parent, which is started when one is needed."""
 
+import atexit
 import functools
 import json
 import os
@@ -44,15 +45,13 @@ class Nursery:
 
 @functools.cache
 def nursery() -> Nursery:
-    """The one of this process; whoever asks first waits for its imports."""
-    return Nursery()
+    """The one of this process, for all its life; whoever asks first waits for its imports.
 
-
-def end() -> None:
-    """Let the nursery go, if there is one."""
-    if nursery.cache_info().currsize:
-        nursery().end()
-        nursery.cache_clear()
+    No fixture ends it: what was forked for another's tests may still be asked for.
+    """
+    made = Nursery()
+    atexit.register(made.end)
+    return made
 
 
 class Fork:

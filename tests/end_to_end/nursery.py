@@ -22,8 +22,6 @@ from controller.daemon import building, main
 from tests.end_to_end.forks import LONGEST
 
 WARM = (cli, building, main, mlflow.artifacts)
-ENDED: dict[int, int] = {}
-"""Exit codes by pid: two threads may ask at once, and the system tells each code only once."""
 
 
 def child(order: dict[str, Any], outputs: list[int]) -> None:
@@ -51,18 +49,12 @@ def child(order: dict[str, Any], outputs: list[int]) -> None:
 def answer(line: socket.socket, order: dict[str, Any], outputs: list[int]) -> dict[str, Any]:
     """Do as the order says; a child never comes back from it."""
     if "ended" in order:
-        asked = order["ended"]
-        if asked not in ENDED:
-            pid, status = os.waitpid(asked, os.WNOHANG)
-            if not pid:
-                return {"code": None}
-            ENDED[asked] = os.waitstatus_to_exitcode(status)
-        return {"code": ENDED[asked]}
+        pid, status = os.waitpid(order["ended"], os.WNOHANG)
+        return {"code": os.waitstatus_to_exitcode(status) if pid else None}
     pid = os.fork()
     if pid == 0:
         line.close()
         child(order, outputs)
-    ENDED.pop(pid, None)
     for file in outputs:
         os.close(file)
     return {"pid": pid}
