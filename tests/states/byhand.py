@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from policies.verdict import RULES, Verdict
 from states.plan import Event
 from states.release import Application, Release
 from states.turn import Turn
@@ -46,3 +47,19 @@ def event(
     """A line of the log about a release, or about none."""
     key = (release.version, release.attempt) if release else None
     return Event(name=name, release=key, level=level, because=because, fields=fields)  # type: ignore[arg-type]
+
+
+def judged(release: Release, verdict: Verdict, level: str = "info", **inputs: object) -> Event:
+    """The line of a verdict, with all that it rests on."""
+    return event(
+        "gate.verdict",
+        release,
+        verdict.because,
+        level,
+        guard=verdict.guard,
+        verdict=verdict.outcome.value,
+        as_of_block=len(release.blocks),
+        rules=RULES,
+        **inputs,
+        **verdict.numbers,
+    )

@@ -12,7 +12,7 @@ from policies.evidence import Tally
 from policies.fuse import Fuse, Minute, fuse
 from policies.guards import ErrorGuard, Guards, LatencyGuard
 from policies.judge import no_worse
-from policies.verdict import RULES, Verdict
+from policies.verdict import Verdict
 from states.canary import SUSPECTED, canary, production
 from states.consent import Word
 from states.gates import position
@@ -33,7 +33,7 @@ from states.turn import Turn
 from states.world import Endpoint
 from tests.policies.counts import arm, block, minutes
 from tests.states.answers import RICH
-from tests.states.byhand import NAME, NOW, candidate, event, record, shown, turn
+from tests.states.byhand import NAME, NOW, candidate, event, judged, record, shown, turn
 from tests.states.records import moved, told
 from tests.states.story import QUICK, SOURCE, SPEC, START, serving
 from tests.states.test_desired import PINNED, STABLE
@@ -95,22 +95,6 @@ def after_move(release: Release, because: str, **facts: object) -> Release:
     cleared: Facts = {"hold": None, "needs_person": False, "ask": None, "settled": False}
     stood = {"on_step": timedelta(), "undecided": timedelta(), "since": NOW, "because": because}
     return replace(release, **(cleared | stood | facts))
-
-
-def judged(release: Release, verdict: Verdict, level: str = "info", **inputs: object) -> Event:
-    """The line of a verdict, with all that it rests on."""
-    return event(
-        "gate.verdict",
-        release,
-        verdict.because,
-        level,
-        guard=verdict.guard,
-        verdict=verdict.outcome.value,
-        as_of_block=len(release.blocks),
-        rules=RULES,
-        **inputs,
-        **verdict.numbers,
-    )
 
 
 # Harm.

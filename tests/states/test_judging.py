@@ -9,7 +9,7 @@ import pytest
 from policies.evidence import Block
 from policies.fuse import Fuse, Minute
 from policies.guards import ErrorGuard, Guards, History, LengthGuard
-from policies.verdict import RULES, Outcome, Verdict
+from policies.verdict import Outcome, Verdict
 from states.counted import Counted, Query
 from states.judging import (
     UNPROVABLE,
@@ -28,12 +28,11 @@ from states.judging import (
     sources,
 )
 from states.machine import State
-from states.release import Release
 from states.span import Span
 from states.world import Endpoint, World
 from tests.policies.counts import arm, block, minutes
 from tests.states.answers import RICH
-from tests.states.byhand import NOW, candidate, event, record, shown, turn
+from tests.states.byhand import NOW, candidate, judged, record, shown, turn
 from tests.states.story import QUICK, SOURCE, SPEC
 from tests.states.test_desired import PINNED
 
@@ -262,22 +261,6 @@ def test_a_bake_is_glimpsed_after_as_long_as_a_step_takes() -> None:
     assert glimpsed(seen)
 
 
-def line(
-    release: Release, verdict: Verdict, level: str = "info", blocks: int = 0, **fields: object
-) -> object:
-    return event(
-        "gate.verdict",
-        release,
-        verdict.because,
-        level,
-        guard=verdict.guard,
-        verdict=verdict.outcome.value,
-        as_of_block=blocks,
-        rules=RULES,
-        **fields,
-    )
-
-
 def verdict(outcome: Outcome, guard: str = "errors") -> Verdict:
     return Verdict(guard=guard, outcome=outcome, because="so", numbers={"evidence": 7.0})
 
@@ -306,7 +289,7 @@ def test_a_verdict_is_told_when_it_changes(
     mark = f"{outcome.value} at step 1"
     assert after == replace(release, verdicts={"answers": "PASS at step 1", key: mark})
     assert made.application == record(after)
-    assert made.events == [line(release, said, level, 1, evidence=7.0, **inputs)]
+    assert made.events == [judged(release, said, level, **inputs)]
     assert journal(made, after, said, **inputs) == after
     assert len(made.events) == 1
     further = replace(after, step=2)
@@ -320,7 +303,7 @@ def test_with_an_alarm_all_is_told_that_it_rests_on() -> None:
     marked = replace(BLOWN, watermarks={SOURCE: NOW - MINUTE})
     journal(made, marked, blind)
     silences: dict[str, Any] = {"span": 1, "silences": {SOURCE: 60.0}, "max_lag": 5400.0}
-    assert made.events[0] == line(BLOWN, blind, evidence=7.0, **silences)
+    assert made.events[0] == judged(BLOWN, blind, **silences)
     fuse = verdict(Outcome.FAIL, "fuse")
     journal(made, BLOWN, fuse)
     setting = {
@@ -331,6 +314,6 @@ def test_with_an_alarm_all_is_told_that_it_rests_on() -> None:
         "most": (),
     }
     told = [[(NOW - MINUTE).isoformat(), 6_000, 600]]
-    assert made.events[1] == line(BLOWN, fuse, "error", evidence=7.0, fuse=setting, minutes=told)
+    assert made.events[1] == judged(BLOWN, fuse, "error", fuse=setting, minutes=told)
     journal(made, replace(BLOWN, fuse=None), fuse)
-    assert made.events[2] == line(BLOWN, fuse, "error", evidence=7.0)
+    assert made.events[2] == judged(BLOWN, fuse, "error")
