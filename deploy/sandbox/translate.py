@@ -12,15 +12,9 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from deploy.sandbox.meaning import (
-    MACROS,
-    SIMPLE_TYPES,
-    DatabricksSql,
-    SqlError,
-    check,
-    mend,
-    unsupported,
-)
+from deploy.sandbox.macros import MACROS
+from deploy.sandbox.meaning import SIMPLE_TYPES, DatabricksSql, check, mend
+from deploy.sandbox.nodes import SqlError, unsupported
 
 __all__ = ["MACROS", "Context", "Parameter", "SqlError", "Translated", "check_type", "translate"]
 

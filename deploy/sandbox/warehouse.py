@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from deploy.sandbox.meaning import unsupported
+from deploy.sandbox.nodes import unsupported
 from deploy.sandbox.rules import SqlFault
 from deploy.sandbox.translate import (
     CHANGES,
