@@ -34,7 +34,10 @@ VARIABLES: Mapping[str, Variable] = {
         "id as the user. What a URL leaves out is taken from PGHOST, PGUSER and their like.",
     ),
     "HEADGATE_POLL": Variable(
-        "30s", "How often the daemon looks at each endpoint; 100ms at least."
+        "30s",
+        "How often the daemon looks at each endpoint; 100ms at least. Above 1m, what is counted "
+        "between a step of its own and the next look takes part in no verdict: nobody knows when "
+        "in that time the users moved.",
     ),
     "HEADGATE_LEASE": Variable(
         "30s",
