@@ -135,7 +135,8 @@ def dead_man(
             done = look_after(config, process, after_of(after), receivers())
         except Unconfigured as error:
             fail(str(error), USAGE)
-    sys.stdout.write(f"{done.sentence}\n")
+    for sentence in done.sentences:
+        say(sentence)
     raise typer.Exit(done.code)
 
 

@@ -137,8 +137,11 @@ class Passes:
         """The applications whose passes fail so often that they are tried at a slow pace only."""
         return self._quarantine.held
 
-    def end(self, within_s: float) -> int:
-        """Start nothing more, and wait for what is under way: how many passes are cut off."""
+    def end(self, within_s: float | None) -> int:
+        """Start nothing more, and wait for what is under way: how many passes are cut off.
+
+        None: none is, however long it takes.
+        """
         for lane in (self._ordinary, self._rescue):
             lane.shutdown(wait=False, cancel_futures=True)
         # One that was cancelled before it ran never counts as done to `wait`.

@@ -15,7 +15,13 @@ def lock_file(store: Path) -> Path:
 
 
 class Lock:
-    """The store is ours while this is open; closing it, or dying, gives it back."""
+    """The store is ours while this is open; closing it, or dying, gives it back.
+
+    The path is the file's own, without symbolic links, as `File` has it. What is locked is a file
+    beside the store, and not the store itself: a restore puts another in its place meanwhile, and
+    to close the store's file once would drop SQLite's own locks on it. So a store that is mounted
+    as a file of its own into several folders has as many locks: mount its folder.
+    """
 
     def __init__(self, store: Path) -> None:
         path = lock_file(store)

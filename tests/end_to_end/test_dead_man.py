@@ -1,10 +1,13 @@
 """What becomes of users on trial when every daemon is gone."""
 
+import json
 import signal
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.controller.daemon.test_courier import listening
 from tests.end_to_end.stage import Course, Daemon, Said, eventually, headgate
@@ -68,6 +71,36 @@ def sent_home(one: Course, head: Daemon) -> None:
     ]
     assert head.stop() == 0
     assert one.split == {"1": 100, "2": 0}
+
+
+def test_one_removed_and_one_damaged_application_keep_no_other_from_home(
+    course: Callable[..., Course], daemon: Callable[..., Daemon]
+) -> None:
+    damaged, removed, whole = courses = [
+        course(rollout={"min_step": "10m", "dead_man": "stable"}).open() for _ in range(3)
+    ]
+    for one in courses:
+        one.ready()
+    head = daemon(*courses).start()
+    for one in courses:
+        head.until("release.registered", application=one.name, version="1")
+        one.register()
+    for one in courses:
+        head.until("release.settled", application=one.name, version="2", state="Canary")
+    head.kill()
+    with sqlite3.connect(head.store) as store:
+        told = json.dumps({"watermark": "no number"}), damaged.name
+        store.execute("UPDATE applications SET body = ? WHERE name = ?", told)
+    store.close()
+    left = {one.name: one.application for one in (damaged, whole)}
+    head.config.write_text(yaml.safe_dump({"applications": left}))
+    eventually(lambda: (said := job(head, "1s")).code and "sent home" in said.out, "it is late")
+    assert [one.split for one in courses] == [{"1": 80, "2": 20}] * 2 + [{"1": 100, "2": 0}]
+    again = job(head, "1s")
+    assert again.code == 3
+    unread, missing = again.out.splitlines()
+    assert unread.startswith(f"{damaged.name}: the record of {damaged.name} in this store cannot")
+    assert missing.startswith(f"{removed.name}/2: not in the configuration: add {removed.name}")
 
 
 def test_a_canary_stays_as_it_is_where_nothing_else_is_wanted(

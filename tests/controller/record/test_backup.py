@@ -226,6 +226,29 @@ def test_a_damaged_store_gives_way_to_a_backup_only_where_that_is_said(tmp_path:
     assert (tmp_path / "headgate.db.before-restore-journal").exists(), "it is not the new file's"
 
 
+def test_a_restore_by_way_of_a_link_replaces_the_file_and_leaves_the_link(tmp_path: Path) -> None:
+    folder, file, link = tmp_path / "data", tmp_path / "kept.gz", tmp_path / "headgate.db"
+    folder.mkdir()
+    store = store_in(folder)
+    busy(store)
+    link.symlink_to(store.path)
+    url = f"sqlite:///{link}"
+    assert headgate("backup", file, "--store", url)[0] == 0
+    write(store, release("9"))
+    with store.hold_lock():
+        code, said = headgate("restore", file, "--store", url, "--replace")
+    assert (code, f"the store {store.path} is held by process" in said) == (6, True)
+    store.path.with_name("headgate.db-journal").write_bytes(b"half a transaction of the old file")
+    assert headgate("restore", file, "--store", url, "--replace")[0] == 0
+    assert link.is_symlink()
+    assert list(seqs(store_in(folder))) == list(seqs(store_in(tmp_path))) == [1, 2, 3]
+    assert {one.name for one in folder.iterdir()} == {
+        *("headgate.db", "headgate.db.lock"),
+        *("headgate.db.before-restore", "headgate.db.before-restore-journal"),
+    }
+    assert {one.name for one in tmp_path.iterdir()} == {"data", "kept.gz", "headgate.db"}
+
+
 def damage(file: Path) -> None:
     """Overwrite pages in the middle of a database."""
     with file.open("r+b") as opened_:

@@ -176,6 +176,73 @@ except StoreHeld as error:
     store.hold_lock().close()
 
 
+@pytest.mark.parametrize("way", ["the file", "its folder", "both, and from elsewhere"])
+def test_a_second_daemon_is_refused_whatever_symbolic_links_it_came_by(
+    tmp_path: Path, way: str
+) -> None:
+    folder, other = tmp_path / "here", tmp_path / "there"
+    folder.mkdir()
+    store = store_in(folder)
+    if way == "its folder":
+        other.symlink_to(folder)
+    else:
+        other.mkdir()
+        to = Path("../here") if way == "the file" else Path("../way")
+        (tmp_path / "way").symlink_to(folder)
+        (other / "headgate.db").symlink_to(to / "headgate.db")
+    second = store_in(other)
+    held = f"the store {store.path} is held by process .*: one daemon works on one store"
+    for first, late in ((store, second), (second, store)):
+        with first.hold_lock(), pytest.raises(StoreHeld, match=held):
+            late.hold_lock()
+    assert [one.name for one in other.iterdir() if "lock" in one.name] == (
+        ["headgate.db.lock"] if way == "its folder" else []
+    )
+
+
+def test_a_store_with_two_names_has_no_daemon_until_it_has_one_name(tmp_path: Path) -> None:
+    store, other = store_in(tmp_path), tmp_path / "other.db"
+    other.hardlink_to(store.path)
+    for one in (store, Store(f"sqlite:///{other}")):
+        with pytest.raises(StoreUnusable, match=r"has 2 names .hard links.*keep one of those"):
+            one.hold_lock()
+    other.unlink()
+    store.hold_lock().close()
+
+
+def test_a_link_that_leads_elsewhere_by_now_stops_whoever_works_on_the_file_of_before(
+    tmp_path: Path,
+) -> None:
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder in folders:
+        folder.mkdir()
+    first, second = (store_in(folder) for folder in folders)
+    link = tmp_path / "headgate.db"
+    link.symlink_to(first.path)
+    store = store_in(tmp_path)
+    link.unlink()
+    link.symlink_to(second.path)
+    with pytest.raises(StoreUnusable, match=f"is not {first.path} any more.*put it back, or start"):
+        write(store, release())
+    assert (first.last_seq(), second.last_seq()) == (0, 0), "the second's lock is not held"
+    link.unlink()
+    link.symlink_to(first.path)
+    write(store, release())
+    assert (first.last_seq(), second.last_seq()) == (1, 0)
+
+
+def test_a_file_that_was_moved_behind_a_link_is_not_gone_on_with(tmp_path: Path) -> None:
+    """Whoever is started now would hold a lock beside the file's new place."""
+    store, moved = store_in(tmp_path), tmp_path / "moved.db"
+    store.path.rename(moved)
+    store.path.symlink_to(moved)
+    with pytest.raises(StoreUnusable, match=f"is not {store.path} any more"):
+        write(store, release())
+    moved.replace(store.path)
+    write(store, release())
+    assert list(seqs(store)) == [1]
+
+
 def test_a_console_writes_while_the_daemon_holds_the_store(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     with store.hold_lock():
