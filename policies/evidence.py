@@ -165,24 +165,6 @@ Pair = tuple[Arm, Arm]
 """The candidate's and stable's counts over the same minutes."""
 
 
-def paired(blocks: Iterable[Block]) -> list[Pair]:
-    """The blocks as pairs in which both arms saw requests.
-
-    A one-sided block waits for the next one of its span; it is never joined across a change of
-    weight, where the two arms would speak of different minutes.
-    """
-    pairs: list[Pair] = []
-    candidate, stable, span = NOTHING, NOTHING, None
-    for block in blocks:
-        if block.span != span:
-            candidate, stable, span = NOTHING, NOTHING, block.span
-        candidate, stable = candidate + block.candidate, stable + block.stable
-        if candidate.requests and stable.requests:
-            pairs.append((candidate, stable))
-            candidate, stable = NOTHING, NOTHING
-    return pairs
-
-
 def total(blocks: Iterable[Block]) -> Pair:
     """The candidate's and stable's counts over all blocks; for telling, never for testing.
 

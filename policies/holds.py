@@ -8,11 +8,14 @@ import math
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from policies.bounds import CLOSES
+from policies.bounds import CLOSES, FALSE_ROLLBACK
+from policies.criterion import Telling
 from policies.evidence import Arm, Block, total
-from policies.guards import PEACE, CapacityGuard, ErrorGuard
+from policies.guards import CAPACITY, PEACE, CapacityGuard, ErrorGuard
 from policies.onearm import excess
 from policies.sequential import Comparison, harm
+from policies.telling import counts, shown
+from policies.verdict import Outcome, Verdict
 from policies.wealth import Values, binary
 from policies.words import amount, percent
 
@@ -60,20 +63,25 @@ def sample_ratio(blocks: Iterable[Block], weight: int) -> str | None:
     )
 
 
-def rejected(guard: CapacityGuard, blocks: Sequence[Block]) -> str | None:
-    """Why the candidate has too little room: it rejects (429) more than stable, lately."""
-    if guard.observe:
-        return None
+def rejected(guard: CapacityGuard, blocks: Sequence[Block]) -> Verdict | None:
+    """FAIL where the candidate has too little room: it rejects (429) more than stable, lately."""
     found = [one for one in _lately(blocks) if one.candidate.requests and one.stable.requests]
     pairs = [(_rejected(one.candidate), _rejected(one.stable)) for one in found]
-    if harm(Comparison(margin=guard.margin / PEACE), pairs) < CLOSES:
+    evidence = harm(Comparison(margin=guard.margin / PEACE), pairs)
+    if evidence < CLOSES:
         return None
-    candidate, stable = total(found)
-    return (
+    candidate, stable = arms = total(found)
+    because = (
         f"the candidate rejected {candidate.rejected:,} of {candidate.requests:,} requests with "
         f"429, stable {stable.rejected:,} of {stable.requests:,}: give it more provisioned "
         "concurrency"
     )
+    numbers = {
+        **counts(CAPACITY, Telling(observed=_rejected, noun="rejected"), arms),
+        "evidence": shown(evidence),
+        "closes_at": 1 / FALSE_ROLLBACK,
+    }
+    return Verdict(outcome=Outcome.FAIL, guard=CAPACITY, because=because, numbers=numbers)
 
 
 def crowded(

@@ -33,11 +33,9 @@ def harmful(
     return verdict_of(standing, blocks)
 
 
-def leaning(
-    criteria: Sequence[Criterion], blocks: tuple[Block, ...], before: Fuse | None = None
-) -> bool:
+def leaning(standing: Standing) -> bool:
     """Whether the evidence of harm is too strong to open a step, though too weak to close it."""
-    return Standing.start(criteria, before).after(*blocks).evidence() > LEANS
+    return standing.evidence() > LEANS
 
 
 def verdict_of(standing: Standing, blocks: tuple[Block, ...]) -> Verdict | None:

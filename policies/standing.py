@@ -89,9 +89,14 @@ class Standing:
         most = before.most_of(block.closed_at - block.opened_at)
         return max(dispersion, before.dispersion), most
 
-    @property
-    def _miss(self) -> float:
-        return FALSE_ROLLBACK * MISJUDGED / len(self.criteria)
+    def _miss(self, criterion: Criterion) -> float:
+        """The chance that one bound on a guard's past may fail: a hard limit takes a second one.
+
+        The bounds are proven for samples whose sizes were fixed beforehand, while this one ends
+        when safety is shown: that they fail no oftener then is simulated, and not proven.
+        """
+        bounds = 1 if criterion.limit is None else 2
+        return FALSE_ROLLBACK * MISJUDGED / len(self.criteria) / bounds
 
     def _limited(self, criterion: Criterion, at: Position) -> float:
         """The hard limit, or what stable was seen to do that itself breaks it."""
@@ -101,10 +106,10 @@ class Standing:
         if share <= criterion.limit.permitted:
             return criterion.limit.permitted
         number = seen(at.past_limit) / criterion.harm[0].comparison.dispersion
-        return min(MOST_BROKEN, highest_rate(share * number, number, self._miss))
+        return min(MOST_BROKEN, highest_rate(share * number, number, self._miss(criterion)))
 
     def _permitted(self, criterion: Criterion, at: Position) -> float | None:
-        permitted = permitted_by(criterion, at.past, self._miss)
+        permitted = permitted_by(criterion, at.past, self._miss(criterion))
         if criterion.guard != ERRORS:
             return criterion.alone.otherwise if permitted is None else permitted
         # A last compared step of minutes may lie in a trough of what is usual within the hour.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-RULES: Final = 2
+RULES: Final = 3
 """The rules of judging, told with every verdict: raised whenever the same counts come to another
 verdict, number or sentence, so that what an earlier Headgate said is not taken for a forgery."""
 

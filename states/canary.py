@@ -32,6 +32,7 @@ from states.judging import (
     journal,
     lag_of,
     observed_harm,
+    observed_room,
     obstacle,
     setting_told,
     suspected,
@@ -131,12 +132,12 @@ def go_back_on_harm(turn: Turn, release: Release) -> Release | None:
 
     None once it was rolled back; else the release, with what was reported of it.
     """
+    before = {"before": setting_told(release.before_whole)} if release.before_whole else {}
     for seen in observed_harm(release):
-        release = journal(turn, release, seen, observe=True)
+        release = journal(turn, release, seen, observe=True, **before)
     verdict = harm_of(release)
     if verdict is None:
         return release
-    before = {"before": setting_told(release.before_whole)} if release.before_whole else {}
     told = journal(turn, release, verdict, **before)
     roll_back(turn, told, f"{verdict.guard}: {verdict.because}")
     return None
@@ -192,6 +193,9 @@ def _verdicts(turn: Turn, release: Release) -> tuple[Release, list[Verdict]]:
         )
         if not criterion.observe:
             found.append(verdict)
+    full = observed_room(release)
+    if full is not None:
+        release = journal(turn, release, full, observe=True)
     return release, found
 
 

@@ -5,16 +5,16 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from policies.criteria import criteria
 from policies.criterion import Criterion
 from policies.fuse import GUARD as FUSE
 from policies.fuse import Fuse, blown
 from policies.guards import CAPACITY, ERRORS, LATENCY, LONGER, SHORTER, History, measures
-from policies.holds import environment, rejected, sample_ratio
-from policies.judge import harmful, leaning
+from policies.holds import environment, sample_ratio
+from policies.judge import leaning, verdict_of
 from policies.verdict import RULES, Outcome, Verdict
-from states.rejudging import unbelieved
+from states.rejudging import Bench, cramped, unbelieved
 from states.release import Application, Release
+from states.stand import stand_of
 from states.turn import Turn
 from states.world import Endpoint, World
 
@@ -70,13 +70,7 @@ def bench(release: Release) -> dict[str, Any]:
 
 def guards_of(release: Release) -> tuple[Criterion, ...]:
     """The guards of a release, ready to judge by."""
-    return criteria(
-        release.plan.guards,
-        release.measures,
-        release.history,
-        release.sources,
-        release.dispersion,
-    )
+    return Bench.of(release).criteria
 
 
 def pace_of(application: Application, world: World, history: History | None) -> float | None:
@@ -101,19 +95,24 @@ def lag_of(release: Release) -> timedelta:
 
 def harm_of(release: Release) -> Verdict | None:
     """FAIL on harm, over the whole release; None until then."""
-    return harmful(guards_of(release), release.blocks, release.before_whole)
+    return verdict_of(stand_of(release).deciding, release.blocks)
 
 
 def suspected(release: Release) -> bool:
     """Whether harm is more likely than not, so that no step opens until that has gone."""
-    return leaning(guards_of(release), release.blocks, release.before_whole)
+    return leaning(stand_of(release).deciding)
 
 
 def observed_harm(release: Release) -> list[Verdict]:
     """What guards that only observe would have rolled back for, each by itself."""
-    alone = [replace(one, observe=False) for one in guards_of(release) if one.observe]
-    found = [harmful([one], release.blocks) for one in alone]
+    found = [verdict_of(one, release.blocks) for one in stand_of(release).observing]
     return [verdict for verdict in found if verdict is not None]
+
+
+def observed_room(release: Release) -> Verdict | None:
+    """FAIL where capacity only observes, and would have held; it is for a compared step to ask."""
+    observes = release.plan.guards.capacity.observe
+    return cramped(Bench.of(release), release.blocks) if observes else None
 
 
 def alarm_of(turn: Turn, release: Release) -> Verdict | None:
@@ -193,8 +192,10 @@ def obstacle(release: Release) -> tuple[str, bool] | None:
     if why is not None:
         return why, False
     present = tuple(one for one in errors if one.span == release.spans[-1].number)
-    counted = [one for one in release.blocks if one.source == release.sources.get(CAPACITY)]
-    why = sample_ratio(present, release.weight) or rejected(guards.capacity, counted)
+    why = sample_ratio(present, release.weight)
+    if why is None and not guards.capacity.observe:
+        full = cramped(Bench.of(release), release.blocks)
+        why = None if full is None else full.because
     return None if why is None else (why, True)
 
 

@@ -30,14 +30,7 @@ def looks_of(application: Application, release: Release) -> list[Look]:
     """The last look of each guard, of the record; none unless users are on trial."""
     if not release.sources or release.pinned is None:
         return []
-    bench = Bench(
-        guards=release.pinned.guards,
-        measures=release.measures,
-        history=release.history,
-        sources=release.sources,
-        dispersion=release.dispersion,
-    )
-    return last_looks(bench, release.blocks, status(application, release))
+    return last_looks(Bench.of(release), release.blocks, status(application, release))
 
 
 def last_looks(bench: Bench, blocks: Sequence[Block], told: Status) -> list[Look]:

@@ -11,9 +11,11 @@ from policies.criterion import Criterion
 from policies.evidence import Block, Measure
 from policies.fuse import GUARD as FUSE
 from policies.fuse import Fuse, Minute, blown
-from policies.guards import ERRORS, Guards, History
+from policies.guards import CAPACITY, ERRORS, Guards, History
+from policies.holds import rejected
 from policies.judge import harmful, no_worse
 from policies.verdict import Outcome, Verdict
+from states.release import Release
 
 Value = TypeVar("Value")
 
@@ -27,6 +29,17 @@ class Bench:
     history: History | None
     sources: Mapping[str, str]
     dispersion: float
+
+    @classmethod
+    def of(cls, release: Release) -> "Bench":
+        """What a release is judged by; asked of one that was admitted."""
+        return cls(
+            guards=release.plan.guards,
+            measures=release.measures,
+            history=release.history,
+            sources=release.sources,
+            dispersion=release.dispersion,
+        )
 
     @property
     def criteria(self) -> tuple[Criterion, ...]:
@@ -65,17 +78,25 @@ def again(bench: Bench, blocks: tuple[Block, ...], given: Given) -> Verdict | No
     if given.outcome is Outcome.BLIND:
         span, limit = _told(given.span, "the span"), _told(given.max_lag, "the longest lag")
         return unbelieved(bench.sources, blocks, span, given.silences, limit)
+    if given.guard == CAPACITY and given.observe:
+        return cramped(bench, blocks)
     own = [one for one in bench.criteria if one.guard == given.guard]
     if not own:
         raise Untold(f"the guard {given.guard} is not among those that the release is judged by")
     if given.outcome is Outcome.FAIL:
         if given.observe:
-            return harmful([replace(own[0], observe=False)], blocks)
+            return harmful([replace(own[0], observe=False)], blocks, given.before)
         return harmful(bench.criteria, blocks, given.before)
     span, weight = _told(given.span, "the span"), _told(given.weight, "the weight")
     present = tuple(one for one in blocks if one.span == span and one.comparable)
     lag = (bench.history and bench.history.lag) or timedelta()
     return no_worse(own[0], present, weight=weight, pace=given.pace, lag=lag)
+
+
+def cramped(bench: Bench, blocks: Sequence[Block]) -> Verdict | None:
+    """FAIL where the candidate rejects more than stable, by the source that counts rejections."""
+    counted = [one for one in blocks if one.source == bench.sources.get(CAPACITY)]
+    return rejected(bench.guards.capacity, counted)
 
 
 def unbelieved(

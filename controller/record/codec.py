@@ -161,11 +161,6 @@ def call_json(call: Call) -> Row:
     return dumped
 
 
-def call_of(stored: Mapping[str, Any]) -> Call:
-    """A call as it was journalled."""
-    return _CALL.validate_python(stored)
-
-
 def _arm_columns(name: str, arm: Arm) -> Row:
     return {
         f"{name}_requests": arm.requests,

@@ -29,6 +29,7 @@ from controller.record.vocabulary import (
     pair_of,
 )
 from policies.golden import Finding
+from policies.guards import CAPACITY
 from policies.pairs import CHECKS, LENGTH, OVERLAP
 from policies.replay import YES_OR_NO
 from policies.verdict import Outcome
@@ -106,7 +107,7 @@ def _counted() -> Iterable[Field]:
     """What both versions counted, as a guard sees it."""
     for arm in ARMS:
         yield field(f"{arm}_requests", COUNT, f"what the guard saw of the {arm}", unit="requests")
-        for guard in ("errors", "latency", "answers", "shorter", "longer"):
+        for guard in ("errors", "latency", "answers", "shorter", "longer", CAPACITY):
             yield field(f"{arm}_{guard}", COUNT, f"the bad ones of the {arm}", unit="requests")
         yield field(f"{arm}_rate", NUMBER, f"their share of the {arm}'s", unit="fraction")
         yield field(f"{arm}_mean", NUMBER, f"the {arm}'s mean, where a mean is judged")

@@ -95,11 +95,8 @@ class Answer:
     """What the table said at one look; all times are the warehouse's, aware and UTC."""
 
     now: datetime
-    candidate_beat: datetime | None = None
-    """When the newest marked row of the candidate was requested; None: none in six hours."""
-    stable_beat: datetime | None = None
     watermark: datetime | None = None
-    """Everything before this has arrived; None while an entity has no beat."""
+    """Everything before this has arrived; None while an entity has no beat in six hours."""
     windows: tuple[Window, ...] = ()
     recounted: int = 0
     """Users' rows that are there now of the time before `since`."""
@@ -289,7 +286,7 @@ GROUP BY entity_id
         for row in rows:
             by_kind.setdefault(row[0] or "", []).append(row[1:])
         [bounds] = by_kind["bounds"]
-        now, candidate, stable, watermark = (_time(one) for one in (bounds[3] or "").split(","))
+        now, watermark = (_time(one) for one in (bounds[3] or "").split(","))
         assert now is not None, "the warehouse has a clock"
         counts = [_count(row) for row in by_kind.get("window", [])]
         own = {name: one for name, one in ask.measures.items() if name in counting.COUNTED}
@@ -300,8 +297,6 @@ GROUP BY entity_id
             minutes[datetime.fromtimestamp(int(at_ms or 0) / 1000, UTC)] = counted, failed
         return Answer(
             now=now,
-            candidate_beat=candidate,
-            stable_beat=stable,
             watermark=watermark,
             windows=self._windows(ask, ask.since, ask.cuts, watermark, counts, own),
             recounted=recounted,
@@ -403,7 +398,6 @@ def _part(number: int, ask: Ask) -> str:
         "SELECT 'bounds' AS kind, CAST(0 AS BIGINT) AS place, CAST(NULL AS STRING) AS entity_id, "
         "CAST(NULL AS STRING) AS arm, concat_ws(',', "
         "CAST(unix_millis(current_timestamp()) AS STRING), "
-        "coalesce(CAST(candidate_ms AS STRING), ''), coalesce(CAST(stable_ms AS STRING), ''), "
         "coalesce(CAST(watermark_ms AS STRING), '')) AS numbers FROM bounds",
         f"SELECT 'window', CAST(users.place AS BIGINT), users.entity_id, names.arm, users.numbers "
         f"FROM (SELECT place, entity_id, "
@@ -459,8 +453,6 @@ beats AS (
 ),
 bounds AS (
   SELECT
-    candidate_ms,
-    stable_ms,
     CASE
       WHEN candidate_ms IS NULL THEN NULL
       WHEN {stable} IS NULL THEN candidate_ms

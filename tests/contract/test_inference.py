@@ -145,9 +145,6 @@ def test_what_came_after_the_older_of_the_two_newest_beats_is_not_counted_yet(
     users.ask("q", 4)
     time.sleep(LAG_S + 0.3)
     answer = table.look(since)
-    assert answer.candidate_beat is not None
-    assert answer.stable_beat is not None
-    assert answer.watermark == min(answer.candidate_beat, answer.stable_beat)
     [window] = answer.windows
     assert window.candidate + window.stable == early
     table.beat("v1", "v2")
@@ -325,12 +322,10 @@ def test_without_a_beat_of_both_nothing_is_known_to_have_arrived(table: Table) -
     table.beat("v2")
     time.sleep(LAG_S + 0.3)
     since = to_ms(datetime.now(UTC) - timedelta(minutes=1))
-    answer = table.look(since)
-    assert answer.candidate_beat is not None
-    assert answer.stable_beat is None
-    assert answer.watermark is None
-    alone = table.look(since, stable=None)
-    assert alone.watermark == answer.candidate_beat
+    assert table.look(since).watermark is None
+    alone = table.look(since, stable=None).watermark
+    assert alone is not None, "where nobody else is counted, the candidate's beat is enough"
+    assert since < alone
 
 
 def test_ids_that_no_probe_named_are_named_by_the_system_table(

@@ -19,8 +19,8 @@ FEWEST = 2
 """Words that a sentence has at least; what has fewer is a part of one."""
 WHY = {"hold": 1, "hold_application": 0}
 """Methods of a turn that hold, and which of their arguments is the sentence."""
-ALARMS = ("policies/blindness.py", "policies/fuse.py")
-"""What these judge shuts the gate, or holds where there is no gate to shut."""
+ALARMS = ("policies/blindness.py", "policies/fuse.py", "policies/holds.py")
+"""What these judge shuts the gate, or holds."""
 RETURNED = (("states/way_back.py", "_obstacle"), ("controller/daemon/quarantine.py", "failed"))
 """Functions whose answer holds elsewhere, or is why the way back is blocked."""
 

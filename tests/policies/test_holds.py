@@ -9,6 +9,7 @@ from policies.evidence import Arm, Block
 from policies.guards import CapacityGuard, ErrorGuard
 from policies.holds import LATELY, crowded, environment, rejected, sample_ratio
 from policies.judge import harmful
+from policies.verdict import Outcome, Verdict
 from tests.policies.counts import arm, errors_by, minutes
 
 GUARD = ErrorGuard()
@@ -84,17 +85,27 @@ def full(rejected_of: int, requests: int = 500) -> Arm:
 
 def test_429_on_the_candidate_alone_holds_and_never_blames() -> None:
     blocks = minutes(10, full(50), full(0))
-    why = rejected(CapacityGuard(), blocks)
-    assert why == (
-        "the candidate rejected 500 of 5,000 requests with 429, stable 0 of 5,000: "
-        "give it more provisioned concurrency"
+    assert rejected(CapacityGuard(), blocks) == Verdict(
+        outcome=Outcome.FAIL,
+        guard="capacity",
+        because="the candidate rejected 500 of 5,000 requests with 429, stable 0 of 5,000: "
+        "give it more provisioned concurrency",
+        numbers={
+            "candidate_requests": 5_000,
+            "candidate_capacity": 500,
+            "candidate_rate": 0.1,
+            "stable_requests": 5_000,
+            "stable_capacity": 0,
+            "stable_rate": 0.0,
+            "evidence": 1_000_000,
+            "closes_at": 100,
+        },
     )
     assert harmful([errors_by()], blocks) is None
 
 
-def test_429_on_both_or_observed_or_hardly_any_hold_nothing() -> None:
+def test_429_on_both_or_hardly_any_hold_nothing() -> None:
     assert rejected(CapacityGuard(), minutes(30, full(50), full(50))) is None
-    assert rejected(CapacityGuard(observe=True), minutes(30, full(50), full(0))) is None
     assert rejected(CapacityGuard(), minutes(2, full(1), full(0))) is None
     assert rejected(CapacityGuard(), ()) is None
 

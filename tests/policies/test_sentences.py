@@ -106,7 +106,7 @@ def test_harm_is_told_with_both_counts_both_rates_the_margin_and_the_bound(
             "errors",
             (
                 "candidate 400 of 2,000 failed (20 %) at 100 %: "
-                "more errors than the 0.404 % that the past permits"
+                "more errors than the 0.439 % that the past permits"
             ),
         ),
         (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from policies.bounds import CLOSES, OPENS
 from policies.criterion import pairs_of
-from policies.evidence import GRID, NOTHING, Arm, paired
+from policies.evidence import GRID, NOTHING, Arm
 from policies.guards import ErrorGuard, Guards
 from policies.onearm import (
     EXCESSES,
@@ -217,7 +217,7 @@ def test_no_traffic_is_no_evidence() -> None:
     assert safety(Comparison(margin=0.001), []) == pytest.approx(0)
     assert unproven(Comparison(margin=0.001)).evidence == pytest.approx(0)
     assert excess([binary(0, 0)] * 9, 0.01) == pytest.approx(0)
-    assert paired([block(NOTHING, NOTHING)]) == []
+    assert pairs_of(_failed, _failed, [block(NOTHING, NOTHING)]) == []
 
 
 def _failed(one: Arm) -> Values:
@@ -231,7 +231,6 @@ def test_a_one_sided_block_waits_for_the_next_of_its_span() -> None:
         block(arm(5, 1), arm(50), number=3),
         block(arm(3), arm(40), number=4),
     ]
-    assert paired(blocks) == [(arm(5, 1), arm(200, 3)), (arm(3), arm(40))]
     judged = [
         (seen(ours), mean(ours), seen(theirs), mean(theirs))
         for ours, theirs in pairs_of(_failed, _failed, blocks)
@@ -245,7 +244,6 @@ def test_a_one_sided_block_is_never_joined_across_spans() -> None:
         block(arm(7), arm(0), number=2, span=2),
         block(arm(0), arm(80), number=3, span=3),
     ]
-    assert paired(blocks) == []
     assert pairs_of(_failed, _failed, blocks) == []
 
 

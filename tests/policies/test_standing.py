@@ -4,17 +4,19 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from policies.bounds import FALSE_ROLLBACK, OPENS
 from policies.criterion import Criterion
 from policies.evidence import GRID, NOTHING, Arm, Block, Tally
 from policies.fuse import Fuse
 from policies.guards import Guards, ScoreGuard, TokenGuard, measures
 from policies.judge import harmful, verdict_of
-from policies.onearm import excess, excess_after, unexceeded
+from policies.onearm import excess, excess_after, highest_rate, unexceeded
 from policies.position import MISJUDGED
 from policies.sequential import (
     Comparison,
@@ -33,7 +35,9 @@ from tests.policies.counts import (
     arm,
     averaged,
     block,
+    drawn,
     errors_by,
+    faulty,
     guards_by,
     minutes,
     set_to,
@@ -199,6 +203,51 @@ def test_what_was_not_counted_of_one_arm_waits_and_is_not_joined_across_spans() 
 
 def _permitted(criterion: Criterion, *blocks: Block, before: Fuse | None = None) -> float | None:
     return Standing.start((criterion,), before).after(*blocks).positions["errors"].permitted
+
+
+def test_the_chances_of_all_bounds_on_the_past_make_the_part_that_misjudging_may_cost() -> None:
+    """Of `n` observations without a bad one, 1 - miss ** (1 / n) is the highest that is allowed.
+
+    So the chance can be told from what is permitted: of each guard's past, and of what errors are
+    held to by a hard limit that stable itself broke.
+    """
+    both = guards_by(GUARDS, only=("errors", "answers"))
+    clean = arm(2_000, answers=faulty(2_000, 0))
+    alone = block(clean, NOTHING, number=2, step=2, span=2, whole=True)
+    at = Standing.start(both).after(block(clean, clean), alone).positions
+    slack = {one.guard: one.alone.slack for one in both}
+    miss = {
+        guard: (1 - ((one.permitted or math.nan) - slack[guard])) ** 2_000
+        for guard, one in at.items()
+    }
+    budget = FALSE_ROLLBACK * MISJUDGED
+    assert miss["answers"] == pytest.approx(budget / 2)
+    assert miss["errors"] == pytest.approx(budget / 4), "the other half is for its hard limit"
+    # Stable breaks the limit of 5 % with 200 of 2,000: the rest is for the highest that allows for.
+    broken = block(arm(2_000), arm(2_000, 200, 200))
+    worse = block(arm(500, 90, 90), NOTHING, number=2, step=2, span=2, whole=True)
+    won = Standing.start(both).after(broken, worse).positions["errors"].limit_alone.evidence
+    held_to = highest_rate(200, 2_000, budget / 4)
+    assert held_to == pytest.approx(0.1308, abs=1e-4)
+    assert won == excess([binary(500, 90)], held_to)
+
+
+@pytest.mark.parametrize(("rate", "margin", "each"), [(0.002, 0.005, 60), (0.05, 0.02, 100)])
+def test_a_past_that_ends_when_safety_is_shown_is_misjudged_no_oftener_than_promised(
+    rate: float, margin: float, each: int
+) -> None:
+    """One in five may be: of a sample of a size that was fixed beforehand that is proven."""
+    random = Random(7)  # noqa: S311 - repeatable, not secret
+    comparison, runs, missed = Comparison(margin=margin), 500, 0
+    for _ in range(runs):
+        wealth, bad, number = unproven(comparison), 0, 0
+        while wealth.evidence < OPENS:
+            ours, theirs = drawn(random, each, rate), drawn(random, each, rate)
+            bad, number = bad + theirs, number + each
+            pair = binary(each, ours), binary(each, theirs)
+            wealth = safety_after(comparison, wealth, pair)
+        missed += highest_rate(bad, number, 0.2) < rate
+    assert 0 < missed < 0.2 * runs
 
 
 def test_what_the_past_permits_is_fixed_by_the_last_compared_step() -> None:

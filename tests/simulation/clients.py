@@ -427,7 +427,6 @@ class Table(Client):
         mark = min(known) if len(known) == len(beats) else None
         return Answer(
             now=self.told(now),
-            candidate_beat=None if beats[0] is None else self.told(beats[0]),
             watermark=None if mark is None else self.told(mark),
             windows=() if mark is None else self._windows(ask, self.told(mark)),
             recounted=self._recounted(ask),

@@ -10,9 +10,9 @@ from policies.admission import Rules
 from policies.calendar import Freeze
 from policies.evidence import Tally
 from policies.fuse import Fuse, Minute, fuse
-from policies.guards import ErrorGuard, Guards, LatencyGuard
+from policies.guards import CapacityGuard, ErrorGuard, Guards, LatencyGuard
 from policies.judge import no_worse
-from policies.verdict import Verdict
+from policies.verdict import Outcome, Verdict
 from states.canary import SUSPECTED, canary, production
 from states.consent import Word
 from states.gates import position
@@ -22,11 +22,14 @@ from states.judging import (
     guards_of,
     harm_of,
     observed_harm,
+    observed_room,
     pin_guards,
+    setting_told,
     suspected,
 )
 from states.machine import State, Trigger
 from states.plan import Event
+from states.rejudging import Bench, Given, again
 from states.release import Order, Release
 from states.span import Span
 from states.turn import Turn
@@ -148,6 +151,62 @@ def test_a_guard_that_observes_reports_its_harm_once_and_decides_nothing(one: Re
     assert after.verdicts["errors, observed"] == f"FAIL at step {release.step}"
     again = looked(after).events
     assert [one for one in again if one.level == "warning" and one.name == "gate.verdict"] == []
+
+
+def test_a_guard_that_observes_holds_the_candidate_to_what_it_would_hold_it_to_deciding() -> None:
+    """2.33 % at 100 %, after a last step without errors, of an endpoint that had 2 % before it."""
+    compared = minutes(10, arm(300), arm(300))
+    alone = tuple(
+        block(arm(600, 14), arm(0), number=11 + index, span=2, step=4, whole=True)
+        for index in range(60)
+    )
+    before = Fuse(set_at=START, permitted=0.025, dispersion=1.0)
+    watching = replace(PINNED, guards=Guards(errors=ErrorGuard(observe=True)))
+    deciding = replace(WATCH, blocks=(*compared, *alone), before_whole=before)
+    observing = replace(deciding, pinned=watching)
+    assert harm_of(deciding) is None
+    assert observed_harm(observing) == []
+    calmer = replace(before, permitted=0.005)
+    verdict = harm_of(replace(deciding, before_whole=calmer))
+    assert verdict is not None
+    assert observed_harm(replace(observing, before_whole=calmer)) == [verdict]
+    # It is derived again from what its line says, and from nothing less.
+    [line] = [
+        one
+        for one in looked(replace(observing, before_whole=calmer)).events
+        if one.fields.get("verdict") == "FAIL"
+    ]
+    assert line.fields["before"] == setting_told(calmer)
+    rests = Given(guard="errors", outcome=Outcome.FAIL, observe=True, before=calmer)
+    bench, blocks = Bench.of(observing), observing.blocks
+    assert again(bench, blocks, rests) == verdict
+    assert again(bench, blocks, replace(rests, before=before)) is None
+
+
+def test_capacity_that_observes_reports_a_full_queue_once_a_step_and_holds_nothing() -> None:
+    rejecting = (block(replace(arm(3_000), rejected=900), arm(57_000)),)
+    counted = {"errors": "metrics", "capacity": SOURCE}
+    full = (
+        "the candidate rejected 900 of 3,000 requests with 429, stable 0 of 57,000: give it more "
+        "provisioned concurrency"
+    )
+    release = replace(STEP, blocks=rejecting, sources=counted, watermarks={"metrics": NOW})
+    assert came(looked(release))[0].hold == full
+    watching = replace(PINNED, guards=Guards(capacity=CapacityGuard(observe=True)))
+    release = replace(release, pinned=watching)
+    after, events = came(looked(release))
+    assert (after.hold, after.weight, after.state) == (None, 5, State.CANARY)
+    verdict = observed_room(release)
+    assert verdict is not None
+    assert (verdict.because, verdict.outcome) == (full, Outcome.FAIL)
+    assert events[1:] == [judged(release, verdict, "warning", observe=True)]
+    assert [one for one in looked(after).events if one.level == "warning"] == []
+    further = replace(after, step=2)
+    assert [one.because for one in looked(further).events if one.level == "warning"] == [full]
+    rests = Given(guard="capacity", outcome=Outcome.FAIL, observe=True)
+    assert again(Bench.of(release), release.blocks, rests) == verdict
+    roomy = (*rejecting, block(arm(3_000), arm(57_000), number=99))
+    assert again(Bench.of(release), roomy, rests) is None, "lately it rejects nothing"
 
 
 # Settled, resumed, shut.

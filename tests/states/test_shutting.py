@@ -91,7 +91,7 @@ def test_a_blind_source_is_judged_in_the_journal_before_it_shuts_the_gate() -> N
             guard="errors",
             verdict="BLIND",
             as_of_block=0,
-            rules=2,
+            rules=3,
             span=1,
             silences={SOURCE: 3600.0},
             max_lag=5400.0,

@@ -7,15 +7,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from jsonschema_rs import Draft202012Validator
 from typer.testing import CliRunner
 
 from controller.console.cli import app
 from controller.console.logs import read_lines
 from controller.console.reading import fold
 from controller.console.recompute import NotJudgeable, recompute
+from controller.record.contract import json_schema
 from controller.record.lines import Line
 from policies.fuse import Minute
-from policies.guards import Guards, ScoreGuard, TokenGuard
+from policies.guards import CapacityGuard, Guards, ScoreGuard, TokenGuard
 from states.release import Order
 from tests.controller.house import House, opened
 from tests.states.answers import RICH
@@ -27,7 +29,11 @@ GUARDS = ("errors", "latency", "answers", "tokens", "truth")
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    rich = Guards(tokens=TokenGuard(), scores={"truth": ScoreGuard()})
+    rich = Guards(
+        tokens=TokenGuard(),
+        scores={"truth": ScoreGuard()},
+        capacity=CapacityGuard(observe=True),
+    )
     spec = replace(SPEC, guards=rich, counted=SCORED)
     monkeypatch.setattr("tests.controller.house.SPEC", spec)
     with opened(tmp_path) as one:
@@ -49,6 +55,12 @@ def rolled_back(house: House) -> None:
 def judged_by_all_guards(house: House) -> None:
     """Stable's last day tells enough to judge everything that is configured by."""
     house.outside.story.history = RICH
+    promoted(house)
+
+
+def cramped(house: House) -> None:
+    """One request in ten finds the candidate's queue full, which is only observed."""
+    house.outside.story.rejecting = 0.1
     promoted(house)
 
 
@@ -88,6 +100,7 @@ STORIES = [
     (promoted, {"errors PASS"}),
     (rolled_back, {"errors FAIL"}),
     (judged_by_all_guards, {f"{guard} PASS" for guard in GUARDS}),
+    (cramped, {"errors PASS", "capacity FAIL"}),
     (blind, {"errors INSUFFICIENT", "errors BLIND"}),
     (blown_in_production, {"errors PASS", "fuse FAIL"}),
     (paused, {"errors PASS"}),
@@ -122,6 +135,8 @@ def test_every_verdict_follows_from_the_log_alone_bit_for_bit(
     verdicts = [row for row in rows if row["event"] == "gate.verdict"]
     assert found.differences == ()
     assert {f"{row['guard']} {row['verdict']}" for row in verdicts} >= said
+    valid = Draft202012Validator(json_schema()).is_valid
+    assert [row for row in verdicts if not valid(row)] == [], "it says what is registered"
     number = len(verdicts)
     assert found.sentence == f"{number} of {number} verdicts derived again, bit for bit"
 

@@ -73,8 +73,6 @@ class Platform:
         since = ask.counted_since
         return Answer(
             now=now,
-            candidate_beat=watermark,
-            stable_beat=watermark,
             watermark=watermark,
             windows=self._windows(ask, watermark),
             recounted=len(self._rows(since, ask.since)) if since else 0,

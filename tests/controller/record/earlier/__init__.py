@@ -12,6 +12,7 @@ Each folder has a store (a dump of its SQLite file), the log that was printed wi
 | 0004-first | 1bf01e0 | approvals and promotions |
 | 0004 | adfe39b | verdicts tell the rules that they were given by |
 | 0005 | ad5f26a | receivers; what a release is counted by is pinned |
+| 0006 | 4807f16 | what lies between two splits of users is told, and not tested |
 
 Of 0002-first there is the log alone: its schema was changed before anybody had it.
 
