@@ -56,7 +56,7 @@ class Daemon:
         """`begin` is called at the begin of each beat."""
         self._begin = begin
         self._store = store
-        self._printer = printer
+        self.printer = printer
         self._applications = passes
         self.tenure = tenure or Tenure(passes.keys())
         counting = instruments or Instruments()
@@ -101,7 +101,7 @@ class Daemon:
             self.passes.start_due()
             self._tell_state()
             # Of what other replicas wrote, only a look at the journal tells.
-            self._printer.print_new()
+            self.printer.print_new()
         except Exception:
             # Whatever it is, the next beat comes: a daemon that stops beating rolls nothing back.
             log.exception("beat.failed")
@@ -159,11 +159,11 @@ class Daemon:
 
     def _tell_each(self) -> None:
         for name, one in self._applications.items():
-            if not self._printer.ours():
+            if not self.printer.ours():
                 return
             try:
                 loaded = self._store.load(name, one.spec)
-                self._printer.heartbeat(loaded.application, loaded.as_of_seq)
+                self.printer.heartbeat(loaded.application, loaded.as_of_seq)
             except RecordError as error:
                 log.error("store.failed", application=name, because=str(error))
             except Exception:
@@ -185,7 +185,7 @@ class Daemon:
             told = f"{late} passes were still under way after {DRAIN_S:.0f} s, and are cut off"
         try:
             self._store.note(Event(name="daemon.stopped", because=f"{ended.name}: {told}"))
-            self._printer.print_new()
+            self.printer.print_new()
         except RecordError as error:
             log.error("store.failed", because=str(error))
         self.tenure.end()
