@@ -70,6 +70,8 @@ class Daemon:
         # Unlike an Event, this queue may be put to by a handler that interrupts its own waiting.
         self._signals = SimpleQueue[signal.Signals]()
         self._heartbeat_at: float | None = None
+        self._unprinted: str | None = None
+        """Why the last beat could not read what is to be printed."""
 
     def run(self) -> int:
         """Beat until SIGTERM (0) or SIGINT (130): passes under way are finished first."""
@@ -100,8 +102,7 @@ class Daemon:
             self._begin()
             self.passes.start_due()
             self._tell_state()
-            # Of what other replicas wrote, only a look at the journal tells.
-            self.printer.print_new()
+            self._print_new()
         except Exception:
             # Whatever it is, the next beat comes: a daemon that stops beating rolls nothing back.
             log.exception("beat.failed")
@@ -145,6 +146,20 @@ class Daemon:
         except Exception:
             log.exception("beat.failed")
             return RESCUE_S
+
+    def _print_new(self) -> None:
+        """Of what other replicas wrote, only a look at the journal tells.
+
+        A store that cannot be read ends no beat: passes go on asking it, and a restart is no help.
+        """
+        try:
+            self.printer.print_new()
+        except RecordError as error:
+            if self._unprinted != str(error):
+                log.error("store.failed", because=str(error))
+            self._unprinted = str(error)
+            return
+        self._unprinted = None
 
     def _tell_state(self) -> None:
         now = time.monotonic()
