@@ -40,9 +40,11 @@ from controller.console.common import (
     Release,
     Selected,
     StoreUrl,
+    acting,
     book_of,
     fail,
     in_words,
+    logging_to_stdout,
     opened,
     say,
     store_of,
@@ -51,7 +53,7 @@ from controller.console.common import (
 from controller.console.guarding import gates_in_words, golden_in_words, guards_in_words
 from controller.console.manual import ABOUT, PROGRAM, Manual
 from controller.console.waiting import working
-from controller.record.redaction import without_secrets
+from controller.record.redaction import printable, without_secrets
 from controller.settings import HttpSettings, ProcessSettings, after_of, load
 from controller.variables import misspelt
 
@@ -102,14 +104,13 @@ def run(config: Config) -> None:
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     from controller.daemon.main import run as run_daemon  # noqa: PLC0415 - only here
     from controller.notify import read as receivers  # noqa: PLC0415
-    from controller.record.logging import configure_logging  # noqa: PLC0415
     from controller.workspace.errors import Unconfigured  # noqa: PLC0415
 
-    with in_words():
+    with in_words(), acting():
         process = ProcessSettings.read()
-        configure_logging(process.log)
+        sink = logging_to_stdout(process.log)
         try:
-            code = run_daemon(config, process, HttpSettings.read(), receivers())
+            code = run_daemon(config, process, HttpSettings.read(), receivers(), sink)
         except Unconfigured as error:
             fail(str(error), USAGE)
     raise typer.Exit(code)
@@ -125,18 +126,18 @@ def dead_man(
     """Send users home whom no daemon looks after any more, where `rollout.dead_man: stable`."""
     from controller.daemon.dead_man import run as look_after  # noqa: PLC0415 - only here
     from controller.notify import read as receivers  # noqa: PLC0415
-    from controller.record.logging import configure_logging  # noqa: PLC0415
     from controller.workspace.errors import Unconfigured  # noqa: PLC0415
 
-    with in_words():
+    with in_words(), acting():
         process = ProcessSettings.read()
-        configure_logging(process.log)
+        sink = logging_to_stdout(process.log)
         try:
             done = look_after(config, process, after_of(after), receivers())
         except Unconfigured as error:
             fail(str(error), USAGE)
+    # Read or not: what it came to is its exit code.
     for sentence in done.sentences:
-        say(sentence)
+        sink.write(f"{printable(sentence)}\n")
     raise typer.Exit(done.code)
 
 

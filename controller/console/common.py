@@ -21,6 +21,7 @@ from controller.settings import ProcessSettings, RemoteSettings, SettingsError, 
 
 if TYPE_CHECKING:
     from controller.console.logs import Log
+    from controller.record.sink import Sink
     from controller.record.store import Store
 
 DIFFERENT, USAGE, WORKSPACE, STORE, DEFECT = 1, 2, 5, 6, 70
@@ -90,6 +91,27 @@ def in_words() -> Iterator[None]:
         fail(str(error), STORE)
     except DaemonUnreachable as error:
         fail(str(error), WORKSPACE)
+
+
+@contextmanager
+def acting() -> Iterator[None]:
+    """For what acts by itself, read or not: there a pipe that broke is not `| head`, but a defect.
+
+    Its log is no such pipe: that raises nothing.
+    """
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise RuntimeError("a connection broke where nobody expected it") from error
+
+
+def logging_to_stdout(mode: str) -> "Sink":
+    """Set the log up; a stdout that is closed is refused, as any file may get its number."""
+    from controller.record.logging import configure_logging  # noqa: PLC0415 - most need no structlog
+
+    if sys.stdout is None:
+        raise SettingsError("stdout is closed, and the log goes there: lead it to a file or a pipe")
+    return configure_logging(mode)
 
 
 def say(sentence: str) -> None:

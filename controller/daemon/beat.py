@@ -56,7 +56,7 @@ class Daemon:
         """`begin` is called at the begin of each beat."""
         self._begin = begin
         self._store = store
-        self._printer = printer
+        self.printer = printer
         self._applications = passes
         self.tenure = tenure or Tenure(passes.keys())
         counting = instruments or Instruments()
@@ -70,6 +70,8 @@ class Daemon:
         # Unlike an Event, this queue may be put to by a handler that interrupts its own waiting.
         self._signals = SimpleQueue[signal.Signals]()
         self._heartbeat_at: float | None = None
+        self._unprinted: str | None = None
+        """Why the last beat could not read what is to be printed."""
 
     def run(self) -> int:
         """Beat until SIGTERM (0) or SIGINT (130): passes under way are finished first."""
@@ -100,8 +102,7 @@ class Daemon:
             self._begin()
             self.passes.start_due()
             self._tell_state()
-            # Of what other replicas wrote, only a look at the journal tells.
-            self._printer.print_new()
+            self._print_new()
         except Exception:
             # Whatever it is, the next beat comes: a daemon that stops beating rolls nothing back.
             log.exception("beat.failed")
@@ -146,6 +147,20 @@ class Daemon:
             log.exception("beat.failed")
             return RESCUE_S
 
+    def _print_new(self) -> None:
+        """Of what other replicas wrote, only a look at the journal tells.
+
+        A store that cannot be read ends no beat: passes go on asking it, and a restart is no help.
+        """
+        try:
+            self.printer.print_new()
+        except RecordError as error:
+            if self._unprinted != str(error):
+                log.error("store.failed", because=str(error))
+            self._unprinted = str(error)
+            return
+        self._unprinted = None
+
     def _tell_state(self) -> None:
         now = time.monotonic()
         due = (
@@ -159,11 +174,11 @@ class Daemon:
 
     def _tell_each(self) -> None:
         for name, one in self._applications.items():
-            if not self._printer.ours():
+            if not self.printer.ours():
                 return
             try:
                 loaded = self._store.load(name, one.spec)
-                self._printer.heartbeat(loaded.application, loaded.as_of_seq)
+                self.printer.heartbeat(loaded.application, loaded.as_of_seq)
             except RecordError as error:
                 log.error("store.failed", application=name, because=str(error))
             except Exception:
@@ -185,7 +200,7 @@ class Daemon:
             told = f"{late} passes were still under way after {DRAIN_S:.0f} s, and are cut off"
         try:
             self._store.note(Event(name="daemon.stopped", because=f"{ended.name}: {told}"))
-            self._printer.print_new()
+            self.printer.print_new()
         except RecordError as error:
             log.error("store.failed", because=str(error))
         self.tenure.end()

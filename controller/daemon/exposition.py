@@ -82,6 +82,16 @@ class Exposition(Collector):
             "For how long the oldest pass under way has run.",
             self._daemon.passes.longest_s(),
         )
+        yield _gauge(
+            "headgate_log_writable",
+            "Whether the log can be written; rows of the journal wait until it can.",
+            float(self._daemon.printer.trouble() is None),
+        )
+        yield CounterMetricFamily(
+            "headgate_log_lost_lines",
+            "Lines that could not be written to the log: none of them are rows of the journal.",
+            self._daemon.printer.lost,
+        )
         yield _labelled(
             GaugeMetricFamily(
                 "headgate_application_quarantined",

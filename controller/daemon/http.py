@@ -94,7 +94,7 @@ def application(
 
     @described(Described(answer=Condition, refusal=Condition))
     def readyz(_: Request) -> Response:
-        """Whether store and workspace were seen of late."""
+        """Whether store and workspace were seen of late, and the log can be written."""
         return _told(readiness())
 
     told = [Route("/healthz", healthz), Route("/readyz", readyz), *routes]

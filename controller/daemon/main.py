@@ -21,6 +21,7 @@ from controller.daemon.tenure import Tenure
 from controller.notify import NotifySettings
 from controller.record.leases import Leases
 from controller.record.printer import Printer
+from controller.record.sink import Sink
 from controller.record.store import Store
 from controller.settings import HttpSettings, ProcessSettings, SettingsError
 from states.plan import Event
@@ -36,14 +37,19 @@ def run(
     config: Path,
     process: ProcessSettings,
     http: HttpSettings | None,
-    notify: NotifySettings | None = None,
+    notify: NotifySettings | None,
+    sink: Sink,
 ) -> int:
-    """The daemon's whole life; the exit code."""
+    """The daemon's whole life; the exit code.
+
+    A log that cannot be written, whose `sink` is given, does not end it: releases are looked after,
+    and `/readyz` fails until it can be written again.
+    """
     started = time.monotonic()
     store = Store(process.store)
     try:
         with store.hold_lock():
-            return _run(config, process, http, notify, store, started)
+            return _run(config, process, http, notify, sink, store, started)
     finally:
         store.close()
 
@@ -53,10 +59,11 @@ def _run(  # noqa: PLR0913, PLR0917 - all that a daemon is given
     process: ProcessSettings,
     http: HttpSettings | None,
     notify: NotifySettings | None,
+    sink: Sink,
     store: Store,
     started: float,
 ) -> int:
-    refusing = Printer(store, ours=lambda: not store.shared)
+    refusing = Printer(store, ours=lambda: not store.shared, sink=sink)
     try:
         loaded, warehouse = configuration.load(config), warehouse_of(process)
         sending = _sending(notify, loaded) if notify else None
@@ -73,7 +80,7 @@ def _run(  # noqa: PLR0913, PLR0917 - all that a daemon is given
 
     leases = Leases(store, process.replica, process.lease) if store.shared else None
     tenure = Tenure(tuple(loaded.applications), leases)
-    printer = Printer(store, tenure.prints)
+    printer = Printer(store, tenure.prints, sink)
     readiness = Readiness(store, process.poll, idle=lambda: tenure.idle)
     daemon, shared = built(
         loaded.applications, warehouse, store, printer, process, readiness, tenure
@@ -135,7 +142,9 @@ def _pages(  # noqa: PLR0913, PLR0917 - what there is to answer from
 
     def unready() -> str | None:
         unstored = daemon.passes.trouble()
-        return f"store: {unstored}" if unstored else readiness.trouble()
+        if unstored:
+            return f"store: {unstored}"
+        return daemon.printer.trouble() or readiness.trouble()
 
     checks = daemon.watchdog.trouble, unready
     registry = shared.instruments.registry

@@ -482,6 +482,12 @@ _EVENTS = (
     _process("notify.resumed", "info", "A receiver takes messages again.", _RECEIVER),
     _process("notify.waits", "warning", "The store cannot be read: messages wait.", _RECEIVER),
     _process("notify.broken", "error", "Telling a receiver ended with a defect.", _RECEIVER),
+    _process(
+        "log.resumed",
+        "warning",
+        "The log can be written again; rows that waited follow.",
+        field("lost", COUNT, "other lines that could not be written", always=True),
+    ),
     _process("store.failed", "error", "The store could not be read or written; nothing is sent."),
     _process(
         "call.failed",

@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -14,9 +14,12 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from controller.record.lines import FACTS, STATUS, ordered
 from controller.record.redaction import clean, printable
+from controller.record.sink import Sink
 from states.status import rfc3339
 
 MODES = ("json", "text", "auto")
+ROWS = "rows"
+"""`structlog.get_logger(ROWS)` tells what may not be lost, and raises `Unwritten`."""
 
 QUIET = ("alembic", "apscheduler", "databricks.sdk", "mlflow", "urllib3")
 """Libraries that are heard from a warning on: below it they tell of requests, and of tokens."""
@@ -30,13 +33,15 @@ _NOT_IN_TEXT = {
 }
 
 
-def configure_logging(mode: str = "auto", stream: TextIO | None = None) -> None:
+def configure_logging(mode: str = "auto", stream: TextIO | None = None) -> Sink:
     """Set the log up once for the whole process, its libraries included; it goes to stdout.
 
-    `auto` is JSON lines, unless the stream is a terminal.
+    `auto` is JSON lines, unless the stream is a terminal. A line that cannot be written raises
+    nothing, except from the logger of `ROWS`.
     """
     assert mode in MODES, mode
     stream = stream or sys.stdout
+    sink = Sink(stream)
     as_text = mode == "text" or (mode == "auto" and stream.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -49,11 +54,10 @@ def configure_logging(mode: str = "auto", stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        # A line and its end in one write: libraries write to this stream, with another lock.
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=lambda *names: _Lines(sink.deliver if ROWS in names else sink.write),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(sink)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[_logger_name, *shared],
@@ -66,6 +70,21 @@ def configure_logging(mode: str = "auto", stream: TextIO | None = None) -> None:
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger(STRANGERS).setLevel(logging.ERROR)
+    return sink
+
+
+class _Lines:
+    """Where structlog's ways end: whole lines, each given to the sink at once."""
+
+    def __init__(self, put: Callable[[str], None]) -> None:
+        self._put = put
+
+    def msg(self, line: str) -> None:
+        """One line, of whatever level."""
+        # With its end: libraries write to this sink as well.
+        self._put(f"{line}\n")
+
+    debug = info = warning = error = critical = msg
 
 
 def text_line(line: Mapping[str, Any]) -> str:

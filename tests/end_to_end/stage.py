@@ -416,16 +416,32 @@ class Daemon:
         def started() -> bool:
             return any(line["seq"] not in begun for line in self.told("daemon.started"))
 
-        command = ["run", "--config", str(self.config)]
         # The log goes through a pipe: a limit on the daemon's files must not reach the log.
-        with self.errors.open("ab") as errors, self.log.open("ab") as log:
+        with self.log.open("ab") as log:
             writer = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, stdout=log)
             assert writer.stdin is not None
             with writer.stdin as pipe:
-                process = Fork(command, self.environment, pipe.fileno(), errors.fileno())
-        self._processes.append((writer, process))
+                self._begin(writer, pipe.fileno())
         eventually(lambda: self._alive() and started(), "it has started")
         return self
+
+    def start_unheard(self) -> Self:
+        """Start it with a log whose disk has no room for a byte, and wait for nothing."""
+        with Path("/dev/full").open("wb") as full:
+            self._begin(subprocess.Popen(["/bin/true"]), full.fileno())
+        return self
+
+    def lose_reader(self) -> None:
+        """Let whoever reads its log die; what was in the pipe dies with it."""
+        writer, _ = self._processes[-1]
+        writer.kill()
+        writer.wait(PATIENCE_S)
+
+    def _begin(self, writer: subprocess.Popen[bytes], out: int) -> None:
+        command = ["run", "--config", str(self.config)]
+        with self.errors.open("ab") as errors:
+            process = Fork(command, self.environment, out, errors.fileno())
+        self._processes.append((writer, process))
 
     def _alive(self) -> bool:
         assert self.process.poll() is None, self.errors.read_text()

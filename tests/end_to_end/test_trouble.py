@@ -1,8 +1,14 @@
 import resource
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+import requests
 
+from tests.end_to_end.conftest import PATIENT
 from tests.end_to_end.stage import (
     Bridge,
     Course,
@@ -11,6 +17,7 @@ from tests.end_to_end.stage import (
     Users,
     Workspace,
     ask_twice,
+    eventually,
     headgate,
 )
 
@@ -159,3 +166,73 @@ def test_a_full_disk_stops_decisions_and_nothing_is_lost(
     assert head.count("store.failed") >= held
     assert head.stop() == 0
     head.assert_nothing_is_missing()
+
+
+def answers(url: str) -> dict[str, Any] | None:
+    """What a probe is told; nothing while nobody listens."""
+    try:
+        told: dict[str, Any] = requests.get(url, timeout=10).json()
+    except requests.ConnectionError:
+        return None
+    return told
+
+
+@pytest.mark.parametrize(
+    ("why", "begins_full"),
+    [("Broken pipe", False), ("No space left on device", True)],
+    ids=["whose-reader-died", "whose-disk-is-full"],
+)
+def test_a_log_that_cannot_be_written_keeps_nobody_from_going_home(
+    course: Callable[..., Course], daemon: Callable[..., Daemon], why: str, *, begins_full: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        url = f"http://127.0.0.1:{found.getsockname()[1]}"
+    one = course(**PATIENT).open().ready()
+    head = daemon(one, HEADGATE_HTTP=url.removeprefix("http://"))
+    head.start().until("release.registered", version="1")
+    # Nothing is on its way through the pipe: the next thing that is told is version 2.
+    if begins_full:
+        assert head.stop() == 0
+        head.start_unheard()
+    else:
+        head.lose_reader()
+    one.register()
+    eventually(lambda: one.split.get("2") == 20, "version 2 has users")
+    unready = answers(f"{url}/readyz")
+    assert unready is not None
+    assert unready["status"] == "failing"
+    assert f"log: stdout cannot be written ({why})" in unready["because"]
+    assert answers(f"{url}/healthz") == {"status": "ok"}
+    metrics = requests.get(f"{url}/metrics", timeout=10).text
+    assert "headgate_log_writable 0.0" in metrics
+    assert headgate("abort", one.name, "--store", head.url).code == 0
+    eventually(lambda: one.split == {"1": 100, "2": 0}, "its users are home")
+    assert head.process.poll() is None, "it lives"
+    assert head.stop() == 0
+    assert head.errors.read_text().count("stdout cannot be written") == 1
+    assert head.count("release.registered", version="2") == 0
+    head.start()
+    eventually(lambda: answers(f"{url}/readyz") == {"status": "ok"}, "it is ready again")
+    assert head.stop() == 0
+    head.assert_nothing_is_missing()
+    assert head.count("release.transition", version="2", to_state="RolledBack") == 1
+
+
+def test_a_daemon_without_a_stdout_is_refused(
+    course: Callable[..., Course], daemon: Callable[..., Daemon]
+) -> None:
+    """The store or a connection would get its number, and the log would be written into that."""
+    head = daemon(course())
+    run = [sys.executable, "-m", "controller", "run", "--config", str(head.config)]
+    said = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *run],
+        env=head.environment,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    assert said.returncode == 2
+    assert said.stderr == (
+        b"headgate: stdout is closed, and the log goes there: lead it to a file or a pipe\n"
+    )
+    assert not head.store.exists()

@@ -1,3 +1,4 @@
+import errno
 import gzip
 import io
 import json
@@ -33,6 +34,7 @@ from states.spec import Spec
 from states.status import Status
 from states.world import Absent
 from tests.controller.record.making import of_the_table
+from tests.controller.stdout import stdout
 from tests.published import assert_as_published
 from tests.states.story import SPEC, Story
 
@@ -419,6 +421,27 @@ def test_a_defect_has_an_exit_code_of_its_own(
 
     monkeypatch.setattr(cli, "app", broken)
     with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 70
+    assert "a defect of Headgate's" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["main", "dead_man"])
+def test_a_connection_that_breaks_in_what_acts_by_itself_is_a_defect_and_no_end_as_planned(
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """For `headgate log | head` the same error is: the reader has seen enough."""
+
+    def broken(*_: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(f"controller.daemon.{command}.run", broken)
+    name = {"main": "run", "dead_man": "dead-man"}[command]
+    monkeypatch.setattr(sys, "argv", ["headgate", name, "--config", str(tmp_path / "h.yaml")])
+    with stdout(tmp_path), pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 70
     assert "a defect of Headgate's" in capsys.readouterr().err

@@ -13,9 +13,11 @@ from apscheduler.schedulers import base
 from structlog.testing import capture_logs
 
 from controller.daemon.beat import Daemon
+from controller.daemon.readiness import Readiness
 from controller.daemon.tick import Tick
 from controller.record.printer import Printer
 from controller.record.store import Store
+from states.plan import Event
 from states.spec import Spec
 
 POLL_S = 0.2
@@ -228,3 +230,51 @@ def test_a_tick_that_is_stopped_while_it_begins_anew_stays_stopped(
     assert tick._scheduler is None
     tick.start()
     assert tick._scheduler is None, "what was stopped does not begin again"
+
+
+def test_a_store_that_is_gone_is_told_and_fails_readiness_not_health(
+    beating: Beating,
+) -> None:
+    """A restart would be no help: beats go on, and find the store when it is back."""
+    store, dog = beating.daemon._store, beating.daemon.watchdog
+    ready = Readiness(store, timedelta(seconds=POLL_S), idle=lambda: True)
+    beating.soon(2)
+    assert ready.trouble() is None
+    away = store.path.with_name("away.db")
+    with capture_logs() as logs:
+        store.path.rename(away)
+        beating.soon(2)
+        dog._beaten_at = long_ago = time.monotonic() - 3600
+        beating.soon(3)
+        assert dog._beaten_at > long_ago, "these beats count"
+        assert dog.trouble() is None
+        assert "is gone" in str(ready.trouble())
+        away.rename(store.path)
+        store.note(Event(name="config.loaded", because="it is back"))
+        end = time.monotonic() + 20
+        while not any(line.get("because") == "it is back" for line in logs):
+            assert time.monotonic() < end, "what is written is printed again"
+            time.sleep(0.01)
+    assert ready.trouble() is None
+    told = [line for line in logs if line["event"] == "store.failed"]
+    assert told
+    assert all("put it back" in line["because"] for line in told)
+    assert "beat.failed" not in {line["event"] for line in logs}
+
+
+def test_a_beat_tells_once_that_there_is_nothing_to_print_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'headgate.db'}")
+    monkeypatch.setattr(store, "urgent", tuple)
+    daemon, away = Daemon(store, Printer(store), {}, timedelta(seconds=60)), tmp_path / "away.db"
+    with capture_logs() as logs:
+        for _ in range(2):
+            store.path.rename(away)
+            for _ in range(3):
+                daemon.beat()
+            away.rename(store.path)
+            daemon.beat()
+    assert [line["event"] for line in logs] == ["store.failed", "store.failed"]
+    assert daemon.passes.end(10) == 0
+    store.close()
