@@ -128,15 +128,15 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         since_read=leaps.since_read,
         counted=shared.read,
     )
-    sending = Backoff(f"sending to {settings.endpoint}")
     actor = Actor(
         endpoints,
         registry,
         store,
         _serving(settings),
         shared.budget,
-        sending,
+        Backoff(f"sending to {settings.endpoint}"),
         Backoff(f"sending to {settings.endpoint}'s staging endpoint"),
+        Backoff(f"sending to the registry's {settings.model}"),
         staging=_staging(settings),
         counted=shared.wrote,
     )

@@ -150,6 +150,7 @@ class Replica:
             Budget(shared=True, clock=self._steady),
             self._backoff("sending"),
             self._backoff("sending to staging"),
+            self._backoff("sending to the registry"),
         )
         record.hands = lambda: actor
         tenure = self._kept() if self.by_lease else Tenure(())
