@@ -27,6 +27,7 @@ from states.plan import (
 from states.release import Application
 
 STAGING = (CreateStaging, RemoveStaging)
+REGISTRY = (MoveAlias, TagVersion)
 log = structlog.get_logger()
 
 
@@ -40,21 +41,28 @@ class Actor:
     serving: ServingSettings
     budget: Budget
     backoff: Backoff
-    """Of sending to the application's own endpoint, and to the registry."""
+    """Of sending to the application's own endpoint."""
     staging_backoff: Backoff
+    registry_backoff: Backoff
     staging: ServingSettings | None = None
     """How a version is served on the staging endpoint; None: as on the application's own."""
     counted: Callable[[str, str], None] = uncounted
     """Told the kind of each call, and what came of it."""
 
     def affordable(self, application: Application, calls: tuple[Call, ...]) -> tuple[Call, ...]:
-        """The calls to commit and send now; while sending to their endpoint fails, they wait."""
+        """The calls to commit and send now; while sending to where they go fails, they wait."""
         urgent = application.taking_back
         return tuple(one for one in calls if self._backoff(one).ready(urgent=urgent))
 
     def _backoff(self, call: Call) -> Backoff:
-        """A staging endpoint that cannot be removed must not keep users from going home."""
-        return self.staging_backoff if isinstance(call, STAGING) else self.backoff
+        """Of where a call goes.
+
+        A staging endpoint that cannot be removed, or a tag that cannot be set, must not keep users
+        from going home; and an alias that moved says nothing of an endpoint that asked for rest.
+        """
+        if isinstance(call, STAGING):
+            return self.staging_backoff
+        return self.registry_backoff if isinstance(call, REGISTRY) else self.backoff
 
     def send(self, application: Application, call: Call, number: int) -> None:
         """Send one call, once; what came of it is written down, unless nobody knows."""

@@ -1,4 +1,4 @@
-"""Backing off: a workspace that fails is asked less and less often, endpoint by endpoint.
+"""Backing off: a workspace that fails is asked less and less often, place by place.
 
 Full jitter (a wait anywhere between nothing and a bound that doubles) keeps many endpoints, and
 many daemons, from coming back in one wave.
@@ -38,7 +38,7 @@ _OWN = drawn(randbits(64))
 
 @dataclass(slots=True)
 class Backoff:
-    """How long one endpoint is left alone: for looking at it, or for sending to it."""
+    """How long a place is left alone: for looking at it, or for sending to it."""
 
     what: str
     """As the log tells it: `looking at NAME`."""

@@ -10,7 +10,7 @@ from controller.daemon.beat import Daemon
 from controller.daemon.collect import Collector
 from controller.daemon.golden_table import GoldenReader
 from controller.daemon.instruments import Instruments
-from controller.daemon.leaps import Leaps, steady
+from controller.daemon.leaps import Leaps
 from controller.daemon.observe import Observer
 from controller.daemon.passes import Pass
 from controller.daemon.past import Past
@@ -23,6 +23,7 @@ from controller.record.store import Store
 from controller.sections.base import interned
 from controller.sections.serving import CPU, StagingSettings
 from controller.settings import ApplicationSettings, ProcessSettings
+from controller.steady import steady
 from controller.workspace import serving
 from controller.workspace.client import connect
 from controller.workspace.examples import Examples
@@ -127,15 +128,15 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         since_read=leaps.since_read,
         counted=shared.read,
     )
-    sending = Backoff(f"sending to {settings.endpoint}")
     actor = Actor(
         endpoints,
         registry,
         store,
         _serving(settings),
         shared.budget,
-        sending,
+        Backoff(f"sending to {settings.endpoint}"),
         Backoff(f"sending to {settings.endpoint}'s staging endpoint"),
+        Backoff(f"sending to the registry's {settings.model}"),
         staging=_staging(settings),
         counted=shared.wrote,
     )

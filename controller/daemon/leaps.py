@@ -1,6 +1,5 @@
 """Leaps of the record's clock, noticed by a clock of this machine that is never set."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -8,11 +7,6 @@ from typing import Protocol, TypeVar
 
 LEAST = timedelta(seconds=5)
 """A smaller difference is no leap: two clocks drift, and reading one may wait for the other."""
-
-
-def steady() -> float:
-    """Seconds on a clock that is never set, and that goes on while the machine sleeps."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class Dated(Protocol):

@@ -22,6 +22,7 @@ from controller.record.leases import Lease
 from controller.record.loading import Loaded
 from controller.record.printer import Printer
 from controller.record.store import Store
+from controller.workspace.deadlines import before
 from controller.workspace.errors import WorkspaceError
 from states.examples import Found, Wanted, examples, wanted
 from states.leap import leapt
@@ -188,7 +189,8 @@ class Pass:
         # Asked last: whatever is asked of the store may have taken longer than the lease has left.
         if self.tenure.may_send() and self.tenure.lease(self.name) == lease:
             if not overtaken:
-                self.actor.send(application, call, number)
+                with before(self.tenure.until):
+                    self.actor.send(application, call, number)
                 return
             # What is sent now would be undone, and on the platform it would be in the way of that.
             told = "an abort was ordered since it was written down: the next look sends users home"

@@ -4,8 +4,8 @@ A store that is a file has one daemon, which holds its lock: everything is its o
 shared store take leases. A thread of its own renews them, so that no pass that hangs can lose them.
 """
 
+import math
 import threading
-import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 
@@ -13,9 +13,11 @@ import structlog
 
 from controller.record.errors import RecordError
 from controller.record.leases import PRINTER, RENEW_EVERY, Lease, Leases
+from controller.steady import steady
+from controller.workspace.deadlines import CALL_S
 
-CALL_S = 10.0
-"""Longest that one request to the workspace takes; a change is a read and a write."""
+CHANGE_S = 2 * CALL_S
+"""Longest that a change takes once it has its token: it is a read and a write."""
 LOOK_S = 1.0
 """How often the list of replicas is looked at: whoever is gone is noticed so soon."""
 log = structlog.get_logger()
@@ -28,7 +30,7 @@ class Tenure:
         self,
         names: Collection[str],
         leases: Leases | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = steady,
     ) -> None:
         self._names, self._leases, self._clock = names, leases, clock
         self._held: Mapping[str, Lease] = {}
@@ -70,12 +72,21 @@ class Tenure:
     def may_send(self) -> bool:
         """Whether a change that is sent now ends while nobody else can have begun to send.
 
-        Two requests must fit into what is left of the lease, on this process's own clock. Of a
-        lease that is shorter than they may take, two thirds must be left.
+        On this process's own clock, CHANGE_S must be left of the lease: a read and a write, each of
+        which ends CALL_S after it began to connect, are 2 * 10 s = 20 s. A lease of 30 s that is
+        renewed every 5 s has 24 s at any time, less what a renewal takes. Two things do not fit in
+        every time, so that the change is cut off at `until`, and nothing of it is sent from then
+        on: fetching a token before either call, up to CALL_S each, and all of it where the lease
+        itself is short; of one below 30 s, two thirds must be left.
         """
         if self._leases is None:
             return True
-        return self._leases.left_s >= min(2 * CALL_S, self._leases.ttl.total_seconds() * 2 / 3)
+        return self._leases.left_s >= min(CHANGE_S, self._leases.ttl.total_seconds() * 2 / 3)
+
+    @property
+    def until(self) -> float:
+        """The moment of the steady clock at which everything that is sent now has to be over."""
+        return math.inf if self._leases is None else self._leases.until
 
     def begin(self, busy: Callable[[], Collection[str]]) -> None:
         """Take a share and keep it; `busy` names what is under way, and is not given away."""

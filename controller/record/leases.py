@@ -3,11 +3,10 @@
 A replica is alive until a time that it moves on by one update; while it lives, it has what it took.
 Taking an application raises its epoch, and every commit proves that the epoch is still its own: a
 replica that was stopped, and wakes up late, writes nothing. That it *sends* nothing late is for its
-own clock to guard, by `left_s`: no database can stop a call that is already on its way.
+own clock to guard, by `until`: no database can stop a call that is already on its way.
 """
 
 import math
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,6 +31,7 @@ from controller.record.loading import now
 from controller.record.opening import known
 from controller.record.schema import LEASES, RELEASES, REPLICAS
 from controller.record.times import MICROSECOND
+from controller.steady import steady
 
 if TYPE_CHECKING:
     from controller.record.store import Store
@@ -54,7 +54,7 @@ class Lease:
 
 
 class Leases:
-    """What one replica holds; one thread renews and shares, any may read `left_s`."""
+    """What one replica holds; one thread renews and shares, any may read `left_s` and `until`."""
 
     def __init__(
         self,
@@ -62,21 +62,24 @@ class Leases:
         replica: str,
         ttl: timedelta = TTL,
         *,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = steady,
     ) -> None:
         self._store = store
         self.replica = replica
         self.ttl = ttl
-        self._monotonic = monotonic
+        self._clock = clock
         self._enlisted = False
         self._sent: float | None = None
 
     @property
     def left_s(self) -> float:
         """Seconds for which the leases are surely still ours, on this process's own clock."""
-        if self._sent is None:
-            return 0.0
-        return max(0.0, self._sent + self.ttl.total_seconds() - self._monotonic())
+        return max(0.0, self.until - self._clock())
+
+    @property
+    def until(self) -> float:
+        """The moment of this process's own clock up to which they are; long past, if never."""
+        return -math.inf if self._sent is None else self._sent + self.ttl.total_seconds()
 
     def living(self) -> frozenset[str]:
         """The replicas that live now, by the database's clock."""
@@ -88,7 +91,7 @@ class Leases:
 
         The next renewal after that enlists the replica anew, with nothing in its hands.
         """
-        sent = self._monotonic()
+        sent = self._clock()
         with self._store.writing() as connection:
             enlisted = True
             if self._enlisted:

@@ -29,6 +29,7 @@ from databricks.sdk.errors.base import DatabricksError
 
 from controller.address import is_loopback
 from controller.record.redaction import hide
+from controller.workspace.deadlines import CALL_S, keep_deadlines
 from controller.workspace.errors import (
     Denied,
     Refused,
@@ -82,6 +83,7 @@ class OneAttempt(Clock):
 
 
 refuse_redirects()
+keep_deadlines()
 # Attributes are gathered from the class that asks first, and a subclass has none of its own.
 Config.attributes()
 
@@ -183,12 +185,13 @@ def _unconfigured() -> Unconfigured:
     )
 
 
-def connect(*, deadline_s: float = 10, pat: bool = True) -> WorkspaceClient:
+def connect(*, deadline_s: float = CALL_S, pat: bool = True) -> WorkspaceClient:
     """A client of the workspace that Databricks' unified authentication names.
 
     Without `pat` a personal access token is `Unconfigured`, unless it is for this very machine.
 
-    Every call makes one HTTP attempt and gives up when the workspace is silent for `deadline_s`.
+    Every call makes one HTTP attempt, and gives up when its answer is not there in full after
+    `deadline_s`; a call for which a token has to be fetched first waits as long for that.
     An unreachable workspace is no error here, but at the first call; missing credentials are, and
     an address to which they would go unencrypted.
     """

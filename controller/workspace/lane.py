@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from controller.workspace.deadlines import at_most
 from controller.workspace.errors import Unreachable
 
 Result = TypeVar("Result")
@@ -32,15 +33,18 @@ class Lane(Generic[Result]):
         self._patience_s = FORSAKEN_AFTER_S
 
     def __call__(self) -> Result:
-        """The function's result or exception, or Unreachable when the deadline has passed."""
-        future = self._join()
+        """The function's result or exception, or Unreachable when the deadline has passed.
+
+        Or when that of the caller has (`deadlines.before`), if it is sooner.
+        """
+        future, seconds = self._join(), at_most(self._deadline_s)
         try:
-            result = future.result(timeout=self._deadline_s)
+            result = future.result(timeout=seconds)
         except TimeoutError as error:
             if future.done():
                 raise
             raise Unreachable(
-                f"{self._what}: no answer in {self._deadline_s:g} s: Headgate looks again"
+                f"{self._what}: no answer in {seconds:.3g} s: Headgate looks again"
             ) from error
         self._patience_s = FORSAKEN_AFTER_S
         return result

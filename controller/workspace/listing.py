@@ -10,7 +10,6 @@ That rests on the words in quotation marks, which nobody has measured on a real 
 """
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from threading import Lock
@@ -18,6 +17,7 @@ from threading import Lock
 import structlog
 from databricks.sdk import WorkspaceClient
 
+from controller.steady import steady
 from controller.workspace.client import translated
 from controller.workspace.errors import WorkspaceError
 
@@ -32,10 +32,8 @@ log = structlog.get_logger()
 class Listing:
     """The list, asked for once between two beats, by the first look that needs it."""
 
-    def __init__(
-        self, client: WorkspaceClient, steady: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._client, self._steady = client, steady
+    def __init__(self, client: WorkspaceClient, clock: Callable[[], float] = steady) -> None:
+        self._client, self._clock = client, clock
         self._asking = Lock()
         self._believed_until = 0.0
         self._forms: Mapping[str, bytes] | None = None
@@ -43,7 +41,7 @@ class Listing:
 
     def renew(self) -> None:
         """A beat begins: what was listed before it says nothing about it, unless just now."""
-        if self._steady() >= self._believed_until:
+        if self._clock() >= self._believed_until:
             self.forget()
 
     def forget(self) -> None:
@@ -69,9 +67,9 @@ class Listing:
         )
 
     def _timed(self) -> Mapping[str, bytes]:
-        began = self._steady()
+        began = self._clock()
         forms = self._ask()
-        ended = self._steady()
+        ended = self._clock()
         self._believed_until = ended + WORTH * (ended - began)
         return forms
 

@@ -47,8 +47,9 @@ class Asked:
         return json.loads(self.body)
 
 
+QUARTER = 1 << 18
 Answering = Callable[["Handler"], None]
-"""What is done with a request that changes something."""
+"""What is done with a request."""
 
 
 @dataclass
@@ -58,6 +59,13 @@ class Recorder:
     asked: list[Asked] = field(default_factory=list)
     changes: Answering | None = None
     """How requests that change something are answered; None: with an empty object."""
+    reads: Answering | None = None
+    """How requests that read are answered; None: with the endpoint."""
+    takes: float = 0.0
+    """Seconds that each quarter of a megabyte of a body is taken in."""
+    left: threading.Event = field(default_factory=threading.Event)
+    """Somebody closed the connection on which an answer was trickling."""
+    connections: int = 0
     endpoint: Mapping[str, Any] | None = field(default_factory=lambda: DETAIL)
     silent: Callable[[str], bool] | None = None
     """Targets that are never answered while the recorder lives."""
@@ -74,6 +82,10 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     recorder: Recorder
+
+    def setup(self) -> None:
+        super().setup()
+        self.recorder.connections += 1
 
     def handle_one_request(self) -> None:
         try:
@@ -99,19 +111,36 @@ class Handler(BaseHTTPRequestHandler):
         self.connection.close()
         self.close_connection = True
 
+    def trickle(self, text: bytes, every_s: float) -> None:
+        """Say it byte by byte, for as long as somebody listens."""
+        self.close_connection = True
+        for byte in text:
+            try:
+                self.wfile.write(bytes([byte]))
+            except OSError:
+                self.recorder.left.set()
+                return
+            if self.recorder.over.wait(every_s):
+                return
+
     def hang(self) -> None:
         self.recorder.over.wait(20)
         self.close_connection = True
 
     def _handle(self) -> None:
         size = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(size)
         recorder = self.recorder
+        body = b""
+        while recorder.takes and len(body) < size and not recorder.over.wait(recorder.takes):
+            body += self.rfile.read(min(QUARTER, size - len(body)))
+        body += self.rfile.read(size - len(body))
         recorder.asked.append(Asked(self.command, self.path, body))
         if recorder.silent is not None and recorder.silent(self.path):
             self.hang()
         elif "/.well" in self.path:
             self.answer(404, b"{}")
+        elif self.command == "GET" and recorder.reads is not None:
+            recorder.reads(self)
         elif self.command == "GET":
             self._tell()
         elif recorder.changes is not None:

@@ -3,7 +3,9 @@ import time
 
 import pytest
 
+from controller.steady import steady
 from controller.workspace import lane
+from controller.workspace.deadlines import before
 from controller.workspace.errors import Unreachable
 
 
@@ -48,3 +50,13 @@ def test_callers_share_a_call_that_hangs_until_it_is_given_up(
     released.set()
     time.sleep(0.05)
     assert hanging() == "at last"
+
+
+def test_a_caller_that_has_less_time_than_the_deadline_waits_no_longer() -> None:
+    released = threading.Event()
+    hanging, began = lane.Lane("hanging", lambda: released.wait(10), 5.0), time.monotonic()
+    with before(steady() + 0.2), pytest.raises(Unreachable, match="hanging: no answer in"):
+        hanging()
+    assert time.monotonic() - began < 1
+    released.set()
+    assert hanging()

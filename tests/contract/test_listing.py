@@ -26,7 +26,7 @@ def endpoint(client: WorkspaceClient, settings: ServingSettings) -> str:
 @pytest.fixture
 def looking(client: WorkspaceClient, endpoint: str) -> tuple[Listing, Callable[[], Endpoint]]:
     """The list, and a glance at the endpoint in a new beat."""
-    listing = Listing(client, steady=lambda: 0.0)
+    listing = Listing(client, clock=lambda: 0.0)
     sight = Sight(Endpoints(client), listing)
 
     def glance() -> Endpoint:
@@ -109,7 +109,7 @@ def test_fallback_that_somebody_switched_on_is_seen_at_the_next_glance(
 def test_an_endpoint_that_was_deleted_is_absent_at_the_next_glance(
     client: WorkspaceClient, endpoint: str
 ) -> None:
-    listing = Listing(client, steady=lambda: 0.0)
+    listing = Listing(client, clock=lambda: 0.0)
     sight = Sight(Endpoints(client), listing)
     assert isinstance(sight.glance(endpoint), Endpoint)
     client.serving_endpoints.delete(endpoint)

@@ -41,6 +41,8 @@ class Outside:
     meanwhile: Callable[[], None] | None = None
     """What happens between looking and committing."""
     failing: WorkspaceError | None = None
+    failing_at: dict[str, WorkspaceError] = field(default_factory=dict)
+    """By kind of call."""
     dies: bool = False
     sent: list[str] = field(default_factory=list)
     sized: list[str] = field(default_factory=list)
@@ -79,8 +81,9 @@ class Outside:
         if self.dies:
             raise KeyboardInterrupt
         self.sent.append(f"{call.kind} {call.target}")
-        if self.failing is not None:
-            raise self.failing
+        failing = self.failing or self.failing_at.get(call.kind)
+        if failing is not None:
+            raise failing
         self.story.obey(call)
 
     def serve(
@@ -164,9 +167,13 @@ def opened(folder: Path) -> Iterator[House]:
     folder.mkdir(exist_ok=True)
     store = Store(f"sqlite:///{folder / 'headgate.db'}", clock=lambda: clock[0])
     outside = Outside(platform=lambda: START + timedelta(seconds=ticks[0]))
-    settings, unhurried = ServingSettings(model=MODEL), Backoff("sending", draw=lambda *_: 0.0)
+    settings = ServingSettings(model=MODEL)
     budget = Budget(shared=True)
-    actor = Actor(outside, outside, store, settings, budget, unhurried, unhurried)  # type: ignore[arg-type]
+    sending, to_staging, to_registry = (
+        Backoff(what, draw=lambda *_: 0.0, clock=lambda: ticks[0])
+        for what in ("sending", "sending to staging", "sending to the registry")
+    )
+    actor = Actor(outside, outside, store, settings, budget, sending, to_staging, to_registry)  # type: ignore[arg-type]
     leaps = Leaps(lambda: ticks[0])
     outside.since_read = leaps.since_read
     one = Pass(NAME, SPEC, store, Printer(store), outside, actor, leaps)  # type: ignore[arg-type]

@@ -14,10 +14,10 @@ from databricks.sdk.config import Config
 
 from controller.daemon.beat import DRAIN_S
 from controller.daemon.http import END_S, OPEN
-from controller.daemon.tenure import CALL_S
 from controller.record.opening import place_of
 from controller.settings import HttpSettings, ProcessSettings, load
 from controller.variables import VARIABLES, misspelt
+from controller.workspace.deadlines import CALL_S
 from tests.deploy.manifests import FORMS, KUBERNETES, RENDERED, ROOT, Form, form, kustomization
 
 UNIFIED = {

@@ -150,6 +150,7 @@ class Replica:
             Budget(shared=True, clock=self._steady),
             self._backoff("sending"),
             self._backoff("sending to staging"),
+            self._backoff("sending to the registry"),
         )
         record.hands = lambda: actor
         tenure = self._kept() if self.by_lease else Tenure(())
@@ -168,7 +169,7 @@ class Replica:
         main, name = self.wire, f"{self.wire.name}{self.starts}"
         wire = Wire(f"{main.name}-keeper", main.stage, main.draws, main.situations)
         record = Record(self.path, self.clock, wire, self.promises)
-        tenure = Tenure([NAME], Leases(record, name, TTL, monotonic=self._steady), self._steady)
+        tenure = Tenure([NAME], Leases(record, name, TTL, clock=self._steady), self._steady)
         self.keeper = Keeper(self, wire, record, tenure)
         main.stage.enter(wire.name, self.keeper.live, when=main.stage.now)
         return tenure

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import insert
 from structlog.testing import capture_logs
 
+from controller.daemon.backoff import TOLD_AT
 from controller.daemon.lanes import Passes
 from controller.daemon.passes import Pass
 from controller.daemon.quarantine import PACE_S, PERMITTED
@@ -446,3 +447,62 @@ def test_a_version_that_does_not_exist_waits_for_a_person_and_an_abort_ends_it(
     assert ended is not None
     assert (ended.state, ended.because) == ("Retired", "aborted before it began")
     assert not [one for one in house.outside.sent if one.startswith("serve")]
+
+
+def patient(house: House) -> House:
+    """Every wait as long as it may be."""
+    actor = house.one.actor
+    for backoff in (actor.backoff, actor.staging_backoff, actor.registry_backoff):
+        backoff.draw = lambda *_: 1.0
+    return house
+
+
+def test_an_alias_that_moves_does_not_end_the_rest_that_the_endpoint_asked_for(
+    house: House,
+) -> None:
+    patient(house).passes()
+    house.outside.story.register(2)
+    house.until("Production")
+    sent = house.outside.sent
+    house.outside.failing_at = {"serve": Unreachable("busy", retry_after_s=300)}
+    house.store.give_order(NAME, "2", Order.ABORT, "anna", "users complain")
+    del sent[:]
+    house.passes(after=1)
+    assert [one.partition(" ")[0] for one in sent[:2]] == ["serve", "alias"], "in one pass"
+    house.outside.story.alias = "2"  # and moved away again: it is sent once more, and taken
+    house.passes(5, after=5)
+    kinds = [one.partition(" ")[0] for one in sent]
+    assert kinds.count("serve") == 1, "not even a rollback asks again within half a minute"
+    assert kinds.count("alias") > 1
+    house.passes(after=10)
+    assert [one.partition(" ")[0] for one in sent].count("serve") == 2
+
+
+def test_a_registry_that_fails_keeps_neither_a_release_nor_its_way_back_waiting(
+    house: House,
+) -> None:
+    def passes_to_canary(version: int) -> int:
+        house.outside.story.register(version)
+        for number in range(100):
+            house.passes()
+            if house.outside.story.weight(version):
+                return number
+        raise AssertionError("never")
+
+    patient(house).passes()
+    usual = passes_to_canary(2)
+    house.outside.failing_at = {"tag": Unreachable("down")}
+    house.store.give_order(NAME, "2", Order.ABORT, "anna", "users complain")
+    house.passes(40)
+    tags = [one for one in house.outside.sent if one.startswith("tag")]
+    assert len(tags) > TOLD_AT, "waits are longer than a look by now"
+    assert passes_to_canary(3) == usual
+    for _ in range(40):
+        del house.outside.sent[:]
+        house.passes()
+        if any(one.startswith("tag") for one in house.outside.sent):
+            break
+    assert any(one.startswith("tag") for one in house.outside.sent), "it failed just now"
+    house.store.give_order(NAME, "3", Order.ABORT, "anna", "users complain")
+    house.passes(after=1)
+    assert house.outside.story.weight(3) == 0

@@ -1,5 +1,7 @@
 """Replicas in one store: who looks after what, and who may still send."""
 
+import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -10,6 +12,8 @@ import pytest
 from controller.daemon.tenure import Tenure
 from controller.record.leases import Leases
 from controller.record.store import Store
+from controller.workspace.deadlines import at_most
+from states.plan import Call
 from tests.controller.house import NAME, House, opened
 from tests.controller.record.making import Clock
 
@@ -27,7 +31,7 @@ class Replica:
     tenure: Tenure = field(init=False)
 
     def __post_init__(self) -> None:
-        leases = Leases(self.store, self.name, TTL, monotonic=lambda: self.stopwatch[0])
+        leases = Leases(self.store, self.name, TTL, clock=lambda: self.stopwatch[0])
         self.tenure = Tenure(NAMES, leases, clock=lambda: self.stopwatch[0])
 
     @property
@@ -111,6 +115,26 @@ def test_nothing_is_sent_that_could_outlast_the_lease(two: Two) -> None:
     assert not two.one.tenure.may_send()
 
 
+def test_a_lease_runs_out_while_the_machine_sleeps(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A suspended machine's monotonic clock stands still; the database's goes on."""
+    leases = Leases(two.one.store, "three", TTL)
+    tenure = Tenure(NAMES, leases)
+    tenure.keep()
+    assert tenure.may_send()
+    read, awake = time.clock_gettime, (time.CLOCK_MONOTONIC, time.CLOCK_MONOTONIC_RAW)
+    slept = TTL.total_seconds()
+    monkeypatch.setattr(
+        time, "clock_gettime", lambda clock: read(clock) + (0 if clock in awake else slept)
+    )
+    two.clock.turn(seconds=slept)
+    assert not tenure.may_send()
+    assert leases.left_s == 0
+    tenure.keep()
+    assert tenure.may_send(), "the first look takes it anew"
+
+
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
     with opened(tmp_path) as house:
@@ -121,7 +145,7 @@ def leased(house: House) -> tuple[Leases, list[float]]:
     """Let the house's pass be a replica's, which renews while it looks."""
     stopwatch = [0.0]
     # Two looks fit into the lease: it is renewed once in a look here.
-    leases = Leases(house.store, "one", 2 * TTL, monotonic=lambda: stopwatch[0])
+    leases = Leases(house.store, "one", 2 * TTL, clock=lambda: stopwatch[0])
     house.one.tenure = Tenure([NAME], leases, clock=lambda: stopwatch[0])
 
     def renews() -> None:
@@ -215,6 +239,31 @@ def test_a_lease_that_runs_out_while_the_store_is_asked_for_an_abort_sends_nothi
     house.passes(2)
     assert house.application().attempts[-1].outcome == "open", "it was written down"
     assert not house.outside.sent, "and not sent"
+
+
+@pytest.mark.parametrize("replicas", [True, False])
+def test_what_is_sent_has_to_be_over_before_the_lease_is(
+    house: House, monkeypatch: pytest.MonkeyPatch, *, replicas: bool
+) -> None:
+    if replicas:
+        house.one.tenure = Tenure([NAME], Leases(house.store, "one", TTL))
+        house.one.tenure.keep()
+    allowed, call = list[float](), house.outside._call
+
+    def measured(one: Call) -> None:
+        allowed.append(at_most(math.inf))
+        call(one)
+
+    monkeypatch.setattr(house.outside, "_call", measured)
+    # The lease lives by the real clock: what passes here is the store's time, a second at a time.
+    house.passes(2, after=1)
+    house.outside.story.register(2)
+    house.passes(3, after=1)
+    assert allowed
+    if replicas:
+        assert all(0 < one <= TTL.total_seconds() for one in allowed)
+    else:
+        assert set(allowed) == {math.inf}
 
 
 def test_a_leap_of_the_clock_while_another_looked_after_it_is_not_counted_again(

@@ -31,7 +31,7 @@ class Replica:
     leases: Leases = field(init=False)
 
     def __post_init__(self) -> None:
-        self.leases = Leases(self.store, self.name, TTL, monotonic=lambda: self.stopwatch[0])
+        self.leases = Leases(self.store, self.name, TTL, clock=lambda: self.stopwatch[0])
 
     def starts(self) -> "Replica":
         assert self.leases.renew()
