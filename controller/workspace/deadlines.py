@@ -14,6 +14,7 @@ an address cannot be interrupted: the resolver's own limits hold, and the call e
 
 import http.client
 import io
+import math
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -46,9 +47,10 @@ _until: ContextVar[float | None] = ContextVar("until", default=None)
 def before(moment: float) -> Iterator[None]:
     """Within, every call of this thread ends at that moment of the steady clock at the latest.
 
-    Whatever is to be sent after it is not sent, however long the process was stopped before.
+    Whatever is to be sent after it is not sent, however long the process was stopped before. A
+    moment that never comes sets no end.
     """
-    token = _until.set(moment)
+    token = _until.set(moment if moment < math.inf else None)
     try:
         yield
     finally:

@@ -273,6 +273,7 @@ def test_a_call_has_what_is_left_until_then_and_no_more(recorder: Recorder) -> N
     recorder.changes = taken
     with before(math.inf):
         update(client)
+        assert requests.put(f"{recorder.host}/x", timeout=None).ok, "no end at all was set"  # noqa: S113
 
 
 def test_a_process_that_is_stopped_between_reading_and_writing_writes_nothing_late(
