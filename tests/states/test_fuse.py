@@ -10,7 +10,9 @@ from policies.calendar import Freeze
 from policies.fuse import DAY, Minute
 from states.release import Order
 from states.world import Endpoint
-from tests.states.story import Story
+from tests.states.story import QUICK, Story
+
+MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
@@ -176,3 +178,45 @@ def test_an_endpoint_without_history_has_no_fuse_and_goes_on() -> None:
     assert story.live.fuse is None
     while story.application.stable == "1":
         story.look()
+
+
+def pass_minute(story: Story, ahead: timedelta, errors: int = 30, lag: timedelta = MINUTE) -> None:
+    """A minute passes, and one is told by a clock that is so far ahead of the record's."""
+    story.look()
+    ends_at = story.now + timedelta(seconds=30) + ahead - lag
+    story.minutes = (*story.minutes, Minute(ends_at=ends_at, requests=6000, errors=errors))
+    story.look()
+
+
+def watching(story: Story) -> None:
+    """On to the watch, the counts by version telling of a good version."""
+    story.table_speaks = True
+    while story.live.state != "Production" or not story.live.settled:
+        pass_minute(story, timedelta())
+
+
+def test_in_the_watch_too_what_the_counts_by_version_tell_of_alarms_nobody(story: Story) -> None:
+    watching(story)
+    story.table_speaks = False
+    storm(story)
+    assert story.live.needs_person
+    assert "requests to the endpoint failed" in (story.live.hold or "")
+    began = story.now
+    story.table_speaks = True
+    while story.application.stable == "1":
+        pass_minute(story, timedelta())
+        assert story.now - began <= QUICK.watch
+    assert story.names().count("release.freed") == 1
+
+
+def test_in_the_watch_counts_that_tell_of_harm_roll_back_and_explain_nothing_away(
+    story: Story,
+) -> None:
+    watching(story)
+    story.table_speaks = False
+    storm(story)
+    story.error_rates["2"] = 0.05
+    story.table_speaks = True
+    story.look(times=2)
+    assert story.release is not None
+    assert story.release.state == "RolledBack"
