@@ -7,7 +7,7 @@ as often as it likes; looking twice changes nothing but time.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from policies.fuse import DAY, KEPT, Minute
+from policies.fuse import DAY, Minute, watched
 from states.applying import apply, edited
 from states.blocks import told
 from states.climb import go_on
@@ -138,10 +138,8 @@ def _with_minutes(live: Release, world: World) -> Release:
     if live.fuse is None:
         return live
     known = live.minutes[-1].ends_at if live.minutes else live.fuse.set_at
-    # A minute that began before the step was opened speaks of both.
-    opened = live.fuse.set_at + timedelta(minutes=1)
-    fresh = [one for one in world.minutes if one.ends_at > known and one.ends_at >= opened]
-    return replace(live, minutes=(*live.minutes, *fresh)[-KEPT:])
+    fresh = [one for one in world.minutes if one.ends_at > known]
+    return replace(live, minutes=tuple(watched(live.fuse, (*live.minutes, *fresh))))
 
 
 def _take_evidence(turn: Turn, live: Release, since: datetime | None) -> None:
