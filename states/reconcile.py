@@ -11,6 +11,7 @@ from policies.fuse import DAY, Minute, watched
 from states.applying import apply, edited
 from states.blocks import told
 from states.climb import go_on
+from states.clock import followed
 from states.gates import read_signs
 from states.home import converged, own_up
 from states.intake import adopt, begin, heed_aborted, mark_tagged, note_granted, notice
@@ -109,6 +110,7 @@ def _take_in(turn: Turn) -> None:
     live = turn.application.live
     if live is None:
         return
+    ahead = followed(live.ahead, application.minutes, turn.application.minutes, world)
     held = live.hold is not None or application.hold is not None
     asked = held or application.change is not None or edited(application)
     # No query is asked while somebody's update is under way: its time is not the version's.
@@ -122,7 +124,8 @@ def _take_in(turn: Turn) -> None:
         on_step=live.on_step + stays,
         undecided=live.undecided + (stays if waits else timedelta()),
     )
-    live, since = note_split(turn, _with_minutes(live, world))
+    live = _with_minutes(replace(live, ahead=ahead), world)
+    live, since = note_split(turn, live)
     _take_evidence(turn, live, since)
 
 
