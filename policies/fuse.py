@@ -21,22 +21,27 @@ from policies.onearm import (
 )
 from policies.verdict import Outcome, Verdict
 from policies.wealth import Wealth, binary
-from policies.words import percent
+from policies.words import duration, percent
 
 GUARD = "fuse"
 FALSE_FUSE = 0.01
-"""Chance that a step's fuse blows although the endpoint errs no more than before."""
+"""Chance that a fuse blows in one `STRETCH` although the endpoint errs no more than before."""
+STRETCH = timedelta(hours=4)
+"""A step that lasts longer is tested anew, each stretch by itself: no fuse looks back for days."""
 MISJUDGED = 0.001
 """Chance that the hour's rate is judged lower than it was."""
 LEAST_RISE = 0.001
 """A rise of less than this share of requests is no alarm: hours differ by as much."""
-HISTORY, DAY, KEPT = 60, 1440, 240
+HISTORY, DAY = 60, 1440
 """Minutes before a step by which its fuse is set: the hour for what is permitted, the day for
-bursts; and minutes of a step that it looks back on."""
+bursts."""
 PRIOR = 20.0
 """Pseudo-counts that hold the dispersion of a short history near 1; the A/A study has 20."""
 BLOWS = math.log(1 / FALSE_FUSE)
 MINUTE = timedelta(minutes=1)
+FRESH = timedelta(minutes=3)
+"""The metrics' newest minute is no older than this when it comes, or they are unseen: scraped once
+a minute."""
 FAR, ROUNDS = 4.0, 4
 """Standard deviations from the usual rate to a burst, and how often what is usual is asked anew."""
 ROUTED = 3.0
@@ -59,6 +64,7 @@ class Fuse:
     """What a step's fuse was set to when the step was opened."""
 
     set_at: datetime
+    """On the minutes' own clock, which is not the record's."""
     permitted: float
     """The highest error rate that the hour before allows for, plus the least rise."""
     dispersion: float
@@ -81,7 +87,8 @@ class Fuse:
 def fuse(before: Iterable[Minute], now: datetime, weight: int) -> Fuse | None:
     """Set a fuse by the minutes before a step; None where there were none with requests.
 
-    The hour before says what is permitted, and the day before how long errors come in bursts.
+    `now` is what the minutes' own clock shows. The hour before says what is permitted, and the day
+    before how long errors come in bursts.
     """
     minutes = sorted((one for one in before if one.requests), key=lambda one: one.ends_at)
     if not minutes:
@@ -178,20 +185,42 @@ def burning(setting: Fuse, had: Wealth, one: Minute) -> Wealth:
     return excess_after(setting.permitted, had, failed, setting.dispersion, most)
 
 
+def watched(setting: Fuse, minutes: Iterable[Minute]) -> list[Minute]:
+    """The minutes that a fuse looks at: of its step, those of the present `STRETCH`.
+
+    A minute that began before the fuse was set speaks of both sides, and is left out.
+    """
+    whole = [one for one in minutes if one.ends_at - MINUTE >= setting.set_at]
+    begun = _begun(setting, whole)
+    return [one for one in whole if one.ends_at > begun]
+
+
+def _begun(setting: Fuse, minutes: Sequence[Minute]) -> datetime:
+    """When the stretch began that the newest minute ended in."""
+    if not minutes:
+        return setting.set_at
+    # Downwards, so that a minute that ends with a stretch is that stretch's last.
+    left = (setting.set_at - minutes[-1].ends_at) // STRETCH
+    return setting.set_at - (left + 1) * STRETCH
+
+
 def blown(setting: Fuse, since: Iterable[Minute]) -> Verdict | None:
     """FAIL once the endpoint is shown to err more than the fuse permits; else None.
 
     The verdict is about the endpoint: it names no version, and must roll none back.
     """
-    minutes = [one for one in since if one.ends_at > setting.set_at]
+    minutes = watched(setting, since)
     if reduce(partial(burning, setting), minutes, unexceeded()).evidence < BLOWS:
         return None
     requests = sum(one.requests for one in minutes)
     errors = sum(min(one.errors, one.requests) for one in minutes)
+    begun = _begun(setting, minutes)
+    later = begun - setting.set_at
+    after = f"{begun:%H:%M} UTC, {duration(later)} after " if later else ""
     because = (
         f"{errors:,} of {requests:,} requests to the endpoint failed "
-        f"({percent(errors / requests)}) since the step was opened; the hour before it permits "
-        f"{percent(setting.permitted)}; nobody is blamed until the counts by version arrive"
+        f"({percent(errors / requests)}) since {after}the step was opened; the hour before it "
+        f"permits {percent(setting.permitted)}; nobody is blamed until the counts by version arrive"
     )
     numbers: dict[str, float | int] = {
         "endpoint_requests": requests,

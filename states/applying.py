@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from policies.fuse import Minute, blown, fuse
+from policies.fuse import MINUTE, Minute, blown, fuse
 from policies.rollout import WHOLE
 from policies.words import duration, percent
+from states.clock import bounded, shown_by
 from states.desired import desired
 from states.home import converged
 from states.machine import State
@@ -182,8 +183,11 @@ def _seen(turn: Turn, one: Applying, endpoint: Endpoint) -> None:
     if one.back is not None:
         _hold(turn, f"{one.back}; {one.size} is back")
         return
-    setting = fuse(application.minutes, turn.world.now, WHOLE)
-    _record(turn, applying=replace(one, seen_at=turn.world.now, fuse=setting))
+    minutes, now = application.minutes, turn.world.now
+    # Nobody has followed that clock while nothing was under way: one look at it has to do.
+    ahead = bounded(timedelta(), minutes[-1].ends_at, now) if minutes else timedelta()
+    setting = fuse(minutes, shown_by(minutes, ahead, now), WHOLE)
+    _record(turn, applying=replace(one, seen_at=now, fuse=setting))
 
 
 def _watch(turn: Turn, one: Applying) -> None:
@@ -236,11 +240,12 @@ def _hold(turn: Turn, why: str) -> None:
 
 
 def _since(turn: Turn, one: Applying) -> list[Minute]:
-    """The endpoint's whole minutes since it was in effect."""
-    assert one.seen_at is not None, "it is in effect"
-    # As the minutes, a fuse has its time from before the clock was set.
-    first = (one.fuse.set_at if one.fuse is not None else one.seen_at) + timedelta(minutes=1)
-    return [minute for minute in turn.application.minutes if minute.ends_at >= first]
+    """The endpoint's whole minutes since it was in effect; all, where none had requests before."""
+    minutes = turn.application.minutes
+    if one.fuse is None:
+        return list(minutes)
+    first = one.fuse.set_at + MINUTE
+    return [minute for minute in minutes if minute.ends_at >= first]
 
 
 def _counted(minutes: Sequence[Minute]) -> str:

@@ -78,7 +78,7 @@ def production(turn: Turn, release: Release) -> None:
     if unharmed is None:
         return
     release = unharmed
-    release, waits = heed_stuck(turn, release)
+    release, waits = heed_stuck(turn, _reset_fuse(turn, release))
     if waits:
         return
     if not release.settled:

@@ -144,7 +144,8 @@ def explained(release: Release) -> bool:
     if not sources or not release.minutes:
         return False
     marks = [release.watermarks.get(source) for source in sources]
-    newest = release.minutes[-1].ends_at
+    # Marks have the record's time, and minutes their own.
+    newest = release.minutes[-1].ends_at - release.ahead
     return all(mark is not None and mark >= newest for mark in marks)
 
 

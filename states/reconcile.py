@@ -7,10 +7,11 @@ as often as it likes; looking twice changes nothing but time.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from policies.fuse import DAY, KEPT, Minute
+from policies.fuse import DAY, Minute, watched
 from states.applying import apply, edited
 from states.blocks import told
 from states.climb import go_on
+from states.clock import followed
 from states.gates import read_signs
 from states.home import converged, own_up
 from states.intake import adopt, begin, heed_aborted, mark_tagged, note_granted, notice
@@ -109,6 +110,7 @@ def _take_in(turn: Turn) -> None:
     live = turn.application.live
     if live is None:
         return
+    ahead = followed(live.ahead, application.minutes, turn.application.minutes, world)
     held = live.hold is not None or application.hold is not None
     asked = held or application.change is not None or edited(application)
     # No query is asked while somebody's update is under way: its time is not the version's.
@@ -122,7 +124,8 @@ def _take_in(turn: Turn) -> None:
         on_step=live.on_step + stays,
         undecided=live.undecided + (stays if waits else timedelta()),
     )
-    live, since = note_split(turn, _with_minutes(live, world))
+    live = _with_minutes(replace(live, ahead=ahead), world)
+    live, since = note_split(turn, live)
     _take_evidence(turn, live, since)
 
 
@@ -138,10 +141,8 @@ def _with_minutes(live: Release, world: World) -> Release:
     if live.fuse is None:
         return live
     known = live.minutes[-1].ends_at if live.minutes else live.fuse.set_at
-    # A minute that began before the step was opened speaks of both.
-    opened = live.fuse.set_at + timedelta(minutes=1)
-    fresh = [one for one in world.minutes if one.ends_at > known and one.ends_at >= opened]
-    return replace(live, minutes=(*live.minutes, *fresh)[-KEPT:])
+    fresh = [one for one in world.minutes if one.ends_at > known]
+    return replace(live, minutes=tuple(watched(live.fuse, (*live.minutes, *fresh))))
 
 
 def _take_evidence(turn: Turn, live: Release, since: datetime | None) -> None:

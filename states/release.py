@@ -73,7 +73,7 @@ class Release:
     """Numbers of the spans within which the split changed."""
     ahead: timedelta = timedelta()
     """How far the workspace's clock is ahead where nothing measures it: two clocks agree, until the
-    record's is set."""
+    record's is set, or the endpoint's minutes tell otherwise by when they come."""
     rounds: tuple[Round, ...] = ()
     replay: Replayed | None = None
     blocks: tuple[Block, ...] = ()
@@ -92,7 +92,7 @@ class Release:
     fuse: Fuse | None = None
     """Set when the present step was opened; None where the endpoint had no history."""
     minutes: tuple[Minute, ...] = ()
-    """The endpoint's minutes since then; the newest hours of them."""
+    """The endpoint's minutes since then, or of the fuse's present stretch."""
     before_whole: Fuse | None = None
     """The fuse that was set when all users were first given to it: what it is then held to."""
     dispersion: float = 1.0

@@ -11,6 +11,7 @@ from typing import Any
 
 from policies.fuse import fuse
 from policies.rollout import WHOLE
+from states.clock import shown_by
 from states.machine import State, Trigger, advance
 from states.plan import Event, Level
 from states.release import Application, Order, Release
@@ -36,7 +37,8 @@ class Turn:
 
     def set_fuse(self, release: Release, weight: int) -> dict[str, Any]:
         """What a release that opens, or opens further, to that weight gets for a fuse."""
-        setting = fuse(self.application.minutes, self.world.now, weight)
+        minutes = self.application.minutes
+        setting = fuse(minutes, shown_by(minutes, release.ahead, self.world.now), weight)
         first = weight >= WHOLE and release.before_whole is None
         kept = setting if first else release.before_whole
         return {"fuse": setting, "minutes": (), "before_whole": kept}

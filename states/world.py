@@ -197,6 +197,8 @@ class World:
     """The store's time, UTC."""
     took: timedelta = timedelta()
     """From before `now` was read until endpoint and alias were seen."""
+    told_after: timedelta = timedelta()
+    """From before `now` was read until the metrics were asked for their minutes."""
     poll: timedelta = timedelta(seconds=30)
     """The pace of looks: a longer gap was downtime, and adds no more than two of it."""
     endpoint: Endpoint | Absent | None = None

@@ -36,7 +36,7 @@ from controller.workspace.inputs import Inputs, unknown
 from controller.workspace.markers import marker
 from controller.workspace.metrics import EntityMinute
 from policies.evidence import Block
-from policies.fuse import Minute
+from policies.fuse import FRESH, Minute
 from policies.golden import GoldenQuery
 from states.counted import Query
 from states.machine import State
@@ -55,8 +55,6 @@ LATE = timedelta(hours=6)
 """How far back windows are counted again for rows that came late: a table is promised in one."""
 QUIET = timedelta(minutes=30)
 """Longest that nothing is asked because the endpoint is seen to get no request."""
-FRESH = timedelta(minutes=3)
-"""The metrics' newest minute is no older than this, or they are unseen: scraped once a minute."""
 log = structlog.get_logger()
 
 

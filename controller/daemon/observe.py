@@ -205,6 +205,7 @@ class Observer:
         granted: frozenset[Grant] | None = None
         evidence: Evidence | None = None
         if isinstance(endpoint, Endpoint):
+            world = replace(world, told_after=self.since_read())
             self._scrape(application, frozenset(endpoint.serving.shares), now)
             granted = self._granted(application, endpoint)
             asked = asked or self._golden(application, endpoint, now, given_up, read)

@@ -124,7 +124,12 @@ BLINDNESS = (
     field("of", COUNT, "of so many, by the endpoint's metrics"),
 )
 BURNT = (
-    field("endpoint_requests", COUNT, "since the step was opened", unit="requests"),
+    field(
+        "endpoint_requests",
+        COUNT,
+        "since the step, or its present stretch of four hours, began",
+        unit="requests",
+    ),
     field("endpoint_errors", COUNT, "of them, failed", unit="requests"),
     field("permitted_rate", NUMBER, "the rate that is permitted", unit="fraction"),
     field("dispersion", NUMBER, "how much more than chance errors come in bursts; 1 for chance"),

@@ -15,6 +15,7 @@ from controller.record.printer import Printer
 from controller.record.store import Store
 from controller.workspace.errors import WorkspaceError
 from controller.workspace.serving import ServingSettings
+from policies.fuse import Minute
 from states.leap import leapt
 from states.plan import (
     Apply,
@@ -53,6 +54,10 @@ class Outside:
     """Its own clock, which nobody sets; None: the store's."""
     since_read: Callable[[], timedelta] = timedelta
     """How long ago the store's clock was read."""
+    requests: int = 0
+    """A minute, of which the endpoint's metrics tell by its own clock; 0: they tell nothing."""
+    errors: int = 0
+    """Of these."""
 
     def forget(self) -> None:
         """Another replica takes over: this one's belief about its own clock is measured anew."""
@@ -69,13 +74,25 @@ class Outside:
         # Blocks have this clock's times; what the record cuts them by is translated, and back.
         self.story.application = leapt(application, self.ahead)
         self.story.now = self.platform() if self.platform is not None else now
+        told_after = self.since_read()
+        if self.requests:
+            self._tell_minutes()
         world = self.story.world()
         if (evidence := world.evidence) is not None:
             marks = {source: mark - self.ahead for source, mark in evidence.watermarks.items()}
             world = replace(world, evidence=replace(evidence, watermarks=marks))
         if self.meanwhile is not None:
             self.meanwhile()
-        return replace(world, now=now, took=self.since_read())
+        return replace(world, now=now, took=self.since_read(), told_after=told_after)
+
+    def _tell_minutes(self) -> None:
+        """Tell the minutes that have ended since the last look, after the hour before the first."""
+        minutes = self.story.minutes
+        ends_at = minutes[-1].ends_at if minutes else START - timedelta(hours=1)
+        while (ends_at := ends_at + timedelta(minutes=1)) <= self.story.now:
+            one = Minute(ends_at=ends_at, requests=self.requests, errors=self.errors)
+            minutes = (*minutes, one)
+        self.story.minutes = minutes
 
     def _call(self, call: Call) -> None:
         if self.dies:

@@ -34,7 +34,7 @@ ENDS = {
 """Sentences that are written where holds are, and hold nothing; what comes of them."""
 PARTS = {
     *("failed requests", "headgate.hold", "headgate.skip", "is not there", "names version …"),
-    *("staging endpoint …:", "the first users"),
+    *("staging endpoint …:", "the first users", "… UTC, … after"),
 }
 """Pieces of sentences that tell nothing by themselves."""
 ELSEWHERE = "golden queries of … (the table cannot be used)"

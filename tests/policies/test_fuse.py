@@ -6,7 +6,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from policies.fuse import BLOWS, DAY, FALSE_FUSE, HISTORY, Fuse, Minute, blown, fuse
+from policies.fuse import (
+    BLOWS,
+    DAY,
+    FALSE_FUSE,
+    HISTORY,
+    STRETCH,
+    Fuse,
+    Minute,
+    blown,
+    fuse,
+    watched,
+)
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -213,3 +224,26 @@ def test_a_longer_stretch_may_win_more_than_a_minute_but_never_what_blows_it() -
             assert one <= length * (setting.most[index] or 0.0)
     free = set(range(len(setting.most))) - set(held)
     assert all(setting.most_of(timedelta(minutes=5))[index] == math.inf for index in free)
+
+
+def test_a_fuse_looks_back_on_no_more_than_the_present_stretch_of_its_step() -> None:
+    """Each stretch is tested anew, so that a chance is known of a false alarm in it."""
+    setting, bad, good = set_by(hour()), (600, 120), (600, 3)
+    length = STRETCH // timedelta(minutes=1)
+    ends_badly = [good] * (length - 1) + [bad]
+    assert blown(setting, minutes(ends_badly)) is not None
+    assert blown(setting, minutes([*ends_badly, good])) is None, "the next one has begun"
+    told = blown(setting, minutes([*ends_badly, *[good] * (length - 1), bad]))
+    assert told is not None
+    assert told.numbers["endpoint_requests"] == length * 600
+    assert "since 16:00 UTC, 4 h after the step was opened; the hour before it" in told.because
+
+
+@pytest.mark.parametrize("begun", [0.5, 30, 59.5])
+def test_a_minute_that_began_before_a_fuse_was_set_speaks_of_both_sides(begun: float) -> None:
+    setting = set_by(hour())
+    one = Minute(ends_at=START + timedelta(seconds=begun), requests=600, errors=600)
+    assert blown(setting, [one]) is None
+    assert watched(setting, [one]) == []
+    whole = replace(one, ends_at=START + timedelta(minutes=1))
+    assert watched(setting, [one, whole]) == [whole]

@@ -97,6 +97,8 @@ GOOD = 0.5
 """Share of versions that have nothing wrong with them."""
 
 
+SKEWS_S = (5.0, 5.0, 300.0, 3600.0)
+"""How far the platform's clock may be from the true one: NTP, too little of it, and none at all."""
 ASKED: Mapping[int, Approval] = {0: "before_canary", 1: "before_production"}
 """Of ten runs, those in which a person is asked, and before what."""
 
@@ -141,12 +143,17 @@ def begin(seed: int) -> Begin:
         requests_per_s=20 if draws.at("begin/requests") < 0.1 else 1000,
         labelled=draws.at("begin/labelled") < 0.2,
         hidden=0.6 if draws.at("begin/hidden") < 0.1 else 0.0,
-        ahead_s=round(10 * draws.at("begin/ahead") - 5, 3),
+        ahead_s=_skew(draws),
         steps=((10, 100), (10, 100), (5, 50, 100), (100,))[int(4 * draws.at("begin/steps"))],
         approval=ASKED.get(int(10 * draws.at("begin/approval")), "none"),
         staging=draws.at("begin/staging") < 0.3,
         replayed=draws.at("begin/replay") < 0.2,
     )
+
+
+def _skew(draws: Draws) -> float:
+    most = SKEWS_S[int(len(SKEWS_S) * draws.at("begin/skew"))]
+    return round(most * (2 * draws.at("begin/ahead") - 1), 3)
 
 
 def _kind(share: float) -> str:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from policies.fuse import Fuse, Minute, fuse
+from policies.fuse import FRESH, Fuse, Minute, fuse
 from states.applying import apply, call, edited, refusal, undeclared
 from states.attempt import Attempt
 from states.difference import Change
@@ -251,6 +251,16 @@ def test_once_it_is_in_effect_it_is_watched(
     assert looked(before, shown(config_version=8)).events == look.events, "where no size is told"
 
 
+@pytest.mark.parametrize("ahead", [-60, -5, 5, 60])
+def test_its_minutes_are_held_against_a_time_of_their_own_clock(ahead: int) -> None:
+    """Else a record that is an hour ahead would see no harm, and take its metrics to be silent."""
+    hour = tuple(replace(one, ends_at=one.ends_at + ahead * MINUTES) for one in HOUR)
+    setting = looked(following(minutes=hour), IS_MEDIUM).application.upkeep.applying.fuse  # type: ignore[union-attr]
+    assert setting is not None
+    assert abs(setting.set_at - (NOW + ahead * MINUTES)) <= FRESH
+    assert setting.set_at >= hour[-1].ends_at
+
+
 def test_weights_are_told_by_name() -> None:
     kept = candidate(state=State.ROLLED_BACK, settled=True, ended_at=NOW)
     served = serving(v2=0, v1=100)
@@ -388,8 +398,8 @@ def minutes(*errors: int, first: float = -4, requests: int = 1000) -> tuple[Minu
             "3 of 5,000 requests to the endpoint failed (0.06 %)",
         ),
         (
-            replace(WATCHED, fuse=None),
-            minutes(900, 9, 9, first=-4.5),
+            replace(WATCHED, fuse=None),  # Of the time before, there was no request to set it by.
+            (*minutes(0, 0, first=-6, requests=0), *minutes(9, 9, first=-3.5)),
             "18 of 2,000 requests to the endpoint failed (0.9 %)",
         ),
         (replace(WATCHED, fuse=None), (), "its metrics told of no request"),

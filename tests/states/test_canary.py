@@ -637,6 +637,7 @@ def test_the_watch_waits_where_the_endpoint_is_stuck() -> None:
 
 def test_an_alarm_in_the_watch_asks_a_person() -> None:
     release = replace(WATCH, fuse=replace(SET, weight=100), minutes=BURNT, on_step=QUICK.watch)
+    release = replace(release, watermarks={SOURCE: NOW - HOUR})
     alarm = fuse_of(release)
     assert alarm is not None
     after, [line, hold] = came(looked(release, alias="2"))

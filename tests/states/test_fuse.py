@@ -7,10 +7,12 @@ import pytest
 
 from policies.admission import Rules
 from policies.calendar import Freeze
-from policies.fuse import DAY, Minute
+from policies.fuse import DAY, FRESH, STRETCH, Minute
 from states.release import Order
 from states.world import Endpoint
-from tests.states.story import Story
+from tests.states.story import QUICK, Story
+
+MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
@@ -176,3 +178,131 @@ def test_an_endpoint_without_history_has_no_fuse_and_goes_on() -> None:
     assert story.live.fuse is None
     while story.application.stable == "1":
         story.look()
+
+
+def pass_minute(story: Story, ahead: timedelta, errors: int = 30, lag: timedelta = MINUTE) -> None:
+    """A minute passes, and one is told by a clock that is so far ahead of the record's."""
+    story.look()
+    ends_at = story.now + timedelta(seconds=30) + ahead - lag
+    story.minutes = (*story.minutes, Minute(ends_at=ends_at, requests=6000, errors=errors))
+    story.look()
+
+
+def opened(ahead: timedelta, *, errors: int = 30, lag: timedelta = MINUTE) -> Story:
+    """A first step after calm minutes, and so many errors in each of the ten minutes before it.
+
+    Less than an hour in all: what was before that would say that bursts are nothing new here.
+    """
+    story = Story()
+    story.look()
+    for _ in range(40):
+        pass_minute(story, ahead, lag=lag)
+    freeze = Freeze.between(story.now, story.now + 10 * MINUTE, reason="audit")
+    rules = story.application.spec.admission
+    story.application = replace(
+        story.application,
+        spec=replace(story.application.spec, admission=replace(rules, freezes=(freeze,))),
+    )
+    story.register(2)
+    story.table_speaks = False
+    while story.weight(2) == 0:
+        pass_minute(story, ahead, errors, lag)
+    return story
+
+
+SKEWS = [timedelta(minutes=one) for one in (-60, -10, -5, -2, 0, 2, 5, 10, 60)]
+
+
+@pytest.mark.parametrize("ahead", SKEWS, ids=str)
+@pytest.mark.parametrize("lag", [timedelta(), MINUTE, FRESH], ids=str)
+def test_it_sees_a_bad_step_in_time_whatever_the_records_clock_shows(
+    ahead: timedelta, lag: timedelta
+) -> None:
+    story = opened(ahead, lag=lag)
+    began = story.now
+    while story.live.retreats == 0:
+        pass_minute(story, ahead, errors=2000, lag=lag)
+        assert story.now - began <= 2 * MINUTE + lag + FRESH
+    assert story.live.hold is None
+
+
+@pytest.mark.parametrize("ahead", SKEWS, ids=str)
+def test_what_was_told_before_a_step_shuts_no_step_whatever_the_records_clock_shows(
+    ahead: timedelta,
+) -> None:
+    story = opened(ahead, errors=300, lag=timedelta())
+    assert story.live.fuse is not None
+    assert story.live.fuse.most == (), "nothing holds it back"
+    for _ in range(30):
+        pass_minute(story, ahead, lag=timedelta())
+    assert story.live.retreats == 0
+    assert story.weight(2) > 0
+
+
+@pytest.mark.parametrize("silence", [5, 30])
+def test_metrics_that_were_silent_for_a_while_part_no_clocks_that_agree(silence: int) -> None:
+    """Else minutes of the time before the step, told late, would shut it."""
+    story = opened(timedelta())
+    story.look(times=2 * silence)
+    pass_minute(story, timedelta())
+    assert story.live.ahead == timedelta()
+
+
+def test_counts_are_held_against_the_minutes_on_one_clock() -> None:
+    """Where the record is ahead, the counts seem to have told of an hour more than the minutes."""
+    ahead = timedelta(hours=-1)
+    story = opened(ahead)
+    mark = story.now - 10 * MINUTE
+    live = replace(story.live, watermarks=dict.fromkeys(story.live.sources.values(), mark))
+    story.application = story.application.with_release(live)
+    for _ in range(6):
+        pass_minute(story, ahead, errors=2000)
+    assert story.weight(2) == 0, "they have not told of these minutes yet"
+    assert "fuse.blown" in story.names()
+
+
+def watching(story: Story) -> None:
+    """On to the watch, the counts by version telling of a good version."""
+    story.table_speaks = True
+    while story.live.state != "Production" or not story.live.settled:
+        pass_minute(story, timedelta())
+
+
+def test_in_the_watch_too_what_the_counts_by_version_tell_of_alarms_nobody(story: Story) -> None:
+    watching(story)
+    story.table_speaks = False
+    storm(story)
+    assert story.live.needs_person
+    assert "requests to the endpoint failed" in (story.live.hold or "")
+    began = story.now
+    story.table_speaks = True
+    while story.application.stable == "1":
+        pass_minute(story, timedelta())
+        assert story.now - began <= QUICK.watch
+    assert story.names().count("release.freed") == 1
+
+
+def test_in_the_watch_counts_that_tell_of_harm_roll_back_and_explain_nothing_away(
+    story: Story,
+) -> None:
+    watching(story)
+    story.table_speaks = False
+    storm(story)
+    story.error_rates["2"] = 0.05
+    story.table_speaks = True
+    story.look(times=2)
+    assert story.release is not None
+    assert story.release.state == "RolledBack"
+
+
+def test_a_long_step_is_told_of_by_the_stretch_that_its_minutes_are_of(story: Story) -> None:
+    patient = replace(story.live.plan, max_lag=timedelta(days=1))
+    story.application = story.application.with_release(replace(story.live, pinned=patient))
+    hours = 2 * STRETCH + timedelta(hours=1)
+    while len(story.minutes) < 60 + hours / MINUTE:
+        pass_minute(story, timedelta(), lag=timedelta())
+    assert story.live.step == 1
+    assert len(story.live.minutes) <= STRETCH / MINUTE
+    storm(story)
+    [told] = [one for one in story.events if one.name == "fuse.blown"]
+    assert " UTC, 8 h after the step was opened; " in told.because

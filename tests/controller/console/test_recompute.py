@@ -82,6 +82,7 @@ def blown_in_production(house: House) -> None:
     story.minutes = tuple(calm)
     _until(house, "Production")
     house.passes(2)
+    story.table_speaks = False
     story.minutes = (*calm, *(_minute(house, index, errors=900) for index in range(1, 4)))
     house.passes(8)
 

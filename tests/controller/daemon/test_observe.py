@@ -208,6 +208,26 @@ def test_no_minute_is_missed_because_a_look_came_a_moment_early(workspace: Works
     assert len(workspace.entities) == 6
 
 
+def test_the_minutes_are_told_with_how_long_after_the_clock_was_read_they_were_asked_for(
+    workspace: Workspace,
+) -> None:
+    watch, observing = [0.0], observer(workspace)
+    observing.since_read = lambda: timedelta(seconds=watch[0])
+    versions, traffic = workspace.versions, workspace.minutes
+
+    def slow_versions(model: str, *, above: int, **more: object) -> tuple[ModelVersion, ...]:
+        watch[0] += 40
+        return versions(model, above=above, **more)
+
+    def slow_minutes(endpoint: str, entities: frozenset[str]) -> tuple[Minute, ...]:
+        watch[0] += 8
+        return traffic(endpoint, entities)
+
+    workspace.versions, workspace.minutes = slow_versions, slow_minutes  # type: ignore[method-assign]
+    world = look(observing, workspace, after=MINUTE)
+    assert world.told_after == timedelta(seconds=40)
+
+
 def test_an_abort_ends_a_round_of_golden_queries_that_is_slow(workspace: Workspace) -> None:
     observing, ended = observer(workspace), Event()
     let_go: list[Callable[[], bool]] = []

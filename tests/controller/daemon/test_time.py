@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from controller.workspace.errors import Unreachable
+from policies.fuse import FRESH
 from states.machine import State
 from states.release import Order
 from states.world import Endpoint
@@ -24,9 +25,15 @@ Log = list[tuple[str, int, float]]
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
     with opened(tmp_path) as house:
-        house.passes()
-        house.outside.story.register(2)
+        begin(house)
         yield house
+
+
+def begin(house: House) -> None:
+    """Version 2 appears on an endpoint whose metrics tell of a calm hour."""
+    house.outside.requests, house.outside.errors = 6000, 30
+    house.passes()
+    house.outside.story.register(2)
 
 
 def told(house: House, *events: str) -> list[str]:
@@ -185,3 +192,38 @@ def _serving(house: House) -> set[str]:
     endpoint = house.outside.story.endpoint
     assert isinstance(endpoint, Endpoint)
     return set(endpoint.serving.shares)
+
+
+@pytest.mark.parametrize("skew", [timedelta(), *JUMPS], ids=str)
+@pytest.mark.parametrize("jump", [timedelta(), *JUMPS], ids=str)
+def test_the_fuse_sees_a_bad_step_in_time_whatever_the_clock_is_set_to(
+    tmp_path: Path, skew: timedelta, jump: timedelta
+) -> None:
+    """Off from the beginning, and set once more when the users are there."""
+    with opened(tmp_path) as house:
+        house.clock[0] += skew
+        begin(house)
+        house.outside.story.table_speaks = False
+        house.until("Canary")
+        house.clock[0] += jump
+        house.outside.errors = 2000
+        began = house.ticks[0]
+        while not told(house, "fuse.blown"):
+            house.passes()
+            assert house.ticks[0] - began <= 120 + FRESH.total_seconds()
+        house.passes()
+        assert house.outside.story.weight(2) == 0
+
+
+@pytest.mark.parametrize("jump", [timedelta(), *JUMPS], ids=str)
+def test_errors_from_before_a_step_shut_no_step_whatever_the_clock_was_set_to(
+    house: House, jump: timedelta
+) -> None:
+    house.clock[0] += jump
+    house.passes(4)
+    house.outside.errors = 2000
+    house.until("Canary")
+    house.outside.errors = 30
+    log = released(house, lambda _: None)
+    assert log[-1][0] == "Production"
+    assert told(house, "fuse.blown") == []
