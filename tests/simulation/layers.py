@@ -7,9 +7,10 @@ it is there for; and the same seeds that it survives alone break once it is gone
 The lease's epoch and the send guard stand one behind the other: the first keeps a replica that
 slept from writing, the second from sending what it wrote before. They are told apart by where a
 replica falls asleep. Asleep over its looks for longer than a lease, only the epoch stops what it
-would write. Woken within the lease, it would write rightly, and send with too little of it left,
-which no epoch can stop. Asleep between commit and send, all is written, and only the guard is left. Where there is one
-replica, or none takes leases, these two are not there at all, whether off or on.
+would write; a shorter sleep leaves it the lease, and maybe too little of it to send: that is not
+what epochs are for. Asleep between commit and send, all is written, and only the guard is left.
+
+Where there is one replica, or none takes leases, those two are not there at all, off or on.
 """
 
 import tempfile
