@@ -28,6 +28,8 @@ CATALOG = "/api/2.1/unity-catalog/models"
 ENDPOINTS = "/api/2.0/serving-endpoints"
 POLL_S = 0.2
 """The daemon's pace in these tests."""
+CHANGES = (b"PUT ", b"PATCH ", b"DELETE ", f"POST {ENDPOINTS}".encode())
+"""How a request begins that changes an endpoint, an alias or a model."""
 CUT_OFF = 400
 PATIENCE_S = 45.0
 """Longest wait for anything: a machine may be busy with other things."""
@@ -530,6 +532,8 @@ class Bridge:
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self.host = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.changes: list[float] = []
+        """When a change of the workspace was asked for over it, on this machine's clock."""
         self._threads: list[threading.Thread] = []
 
     def open(self) -> None:
@@ -537,7 +541,7 @@ class Bridge:
         self._socket.listen()
         self._spawn(self._accept)
 
-    def _spawn(self, work: Callable[..., None], *arguments: socket.socket) -> None:
+    def _spawn(self, work: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=work, args=arguments, daemon=True)
         self._threads.append(thread)
         thread.start()
@@ -547,8 +551,13 @@ class Bridge:
             while True:
                 near, _ = self._socket.accept()
                 far = socket.create_connection(self._far)
-                self._spawn(_copy, near, far)
+                self._spawn(_copy, near, far, self._heard)
                 self._spawn(_copy, far, near)
+
+    def _heard(self, data: bytes) -> None:
+        # Nobody asks twice before the first answer, so a request begins with what is received.
+        if data.startswith(CHANGES):
+            self.changes.append(time.time())
 
     def close(self) -> None:
         """End the network; the connections over it end with their clients."""
@@ -559,11 +568,17 @@ class Bridge:
             thread.join(PATIENCE_S)
 
 
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    with source, contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
+def _copy(
+    source: socket.socket, target: socket.socket, heard: Callable[[bytes], None] = lambda _: None
+) -> None:
+    with source:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                heard(data)
+                target.sendall(data)
+        # Also of one that was killed, which ends with an error: the other side would wait for it.
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
 
 
 class Showing:

@@ -104,7 +104,7 @@ def run_layers(told: argparse.Namespace) -> int:
     failed = 0
     say(f"{'layer':<18}{'alone':>12}{'without it':>12}{'seconds':>9}  what was noticed")
     for name in layers.LAYERS:
-        shown = layers.show(name, seeds=told.runs)
+        shown = layers.show(name, range(1, 1 + told.runs))
         failed += bool(shown.broken) or shown.seed is None
         kept = "broke" if shown.broken else f"{shown.alone} kept"
         seed = "-" if shown.seed is None else f"seed {shown.seed}"

@@ -36,7 +36,7 @@ from states.turn import Turn
 from states.world import Endpoint, World
 from tests.simulation.fate import Begin
 from tests.simulation.record import Record, ram_disk, template
-from tests.simulation.run import Options, Result, _Run, run
+from tests.simulation.run import Options, _Run, run
 
 Patches = Iterator[None]
 BUGS: dict[str, Callable[[], Any]] = {}
@@ -514,16 +514,27 @@ class Caught:
     noticed: str
 
 
+def broken(seed: int, made: Path, options: Options) -> str:
+    """The promise that a seed breaks, with a bug in; empty where it breaks none.
+
+    Any other failure is the bug's own: AssertionError.
+    """
+    result = run(seed, made, options)
+    if result.violation is None:
+        return ""
+    promise = result.violation.startswith(("AssertionError", "IntegrityError"))
+    assert promise, f"the bug itself is broken: {result.violation}\n{result.trace}"
+    return result.violation
+
+
 def hunt(name: str, *, limit_s: float = 60.0, first: int = 1) -> Caught:
     """Run seeds with a bug in, until a promise breaks or the time is over."""
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=ram_disk()) as folder, BUGS[name]():
         made, seed = template(Path(folder)), first
         while time.perf_counter() - started < limit_s:
-            result: Result = run(seed, made, NARROW.get(name, Options()))
-            if result.violation is not None:
-                broken = result.violation.startswith(("AssertionError", "IntegrityError"))
-                assert broken, f"the bug itself is broken: {result.violation}\n{result.trace}"
-                return Caught(seed, time.perf_counter() - started, result.violation)
+            promise = broken(seed, made, NARROW.get(name, Options()))
+            if promise:
+                return Caught(seed, time.perf_counter() - started, promise)
             seed += 1
     return Caught(None, time.perf_counter() - started, f"nothing, in {seed - first} seeds")

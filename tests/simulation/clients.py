@@ -26,7 +26,7 @@ from tests.simulation.fate import REPLAY
 from tests.simulation.platform import GRAIN_S, STAGING, Platform
 from tests.simulation.promises import Promises
 from tests.simulation.stage import START
-from tests.simulation.wire import Wire
+from tests.simulation.wire import OUTLASTING_S, Wire
 from tests.states.story import ANSWERED, MODEL, SPEC, TABLE
 
 Seen = TypeVar("Seen")
@@ -48,6 +48,7 @@ class Client:
     def see(self, place: str, look: Callable[[], Seen]) -> Seen:
         """Ask for something; it may not be answered."""
         self.wire.before(place)
+        self.wire.stall("stall_looking", place, OUTLASTING_S)
         if self.wire.struck(place, "unreachable"):
             self.wire.situations[f"unreachable {place}"] += 1
             raise Unreachable(f"{place}: status 503")

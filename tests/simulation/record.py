@@ -72,7 +72,7 @@ class Record(Store):
         self._promises.committing(self._wire.name, loaded, plan, tuple(calls))
         conflict = False
         try:
-            return super().commit(loaded, plan, calls, lease, budget)
+            committed = super().commit(loaded, plan, calls, lease, budget)
         except LeaseLost:
             self._wire.situations["commit after the lease was lost"] += 1
             raise
@@ -81,6 +81,9 @@ class Record(Store):
             raise
         finally:
             self._promises.dropped(self._wire.name, conflict=conflict)
+        if committed.calls:
+            self._wire.stall("stall_unsent", "commit", 1)
+        return committed
 
     def die(self) -> None:
         """The process is gone: what it had open is closed, and nothing is written."""

@@ -65,7 +65,8 @@ class Keeper:
             after = self.tenure.lease(NAME)
             self.wire.situations["lease taken"] += after is not None and after != before
             self.wire.situations["lease lost"] += after is None and before is not None
-            self.wire.wait(KEEP_S * self.replica.pace)
+            # However slow its passes are, a process that lives renews in time.
+            self.wire.wait(min(KEEP_S * self.replica.pace, TTL.total_seconds() / 2))
 
 
 class _Racing(Leaps):

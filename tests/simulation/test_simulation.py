@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.simulation import bugs, campaign, crashes
+from tests.simulation import bugs, campaign, crashes, layers
 from tests.simulation.draws import Draws
 from tests.simulation.fate import Begin
 from tests.simulation.record import ram_disk, template
@@ -103,6 +103,15 @@ def test_a_bug_can_be_put_in_where_the_code_is_now(name: str) -> None:
 def test_a_bug_that_is_put_in_is_found(name: str, first: int) -> None:
     caught = bugs.hunt(name, limit_s=60, first=first)
     assert caught.seed is not None, caught.noticed
+
+
+@pytest.mark.parametrize("name", layers.LAYERS)
+def test_a_layer_of_safety_holds_alone_where_all_fall_without_it(name: str) -> None:
+    # The seeds before it make nothing of a stale answer.
+    first = 4 if name == "config_version" else 1
+    shown = layers.show(name, range(first, first + 2))
+    assert not shown.broken
+    assert shown.seed is not None, shown.noticed
 
 
 def test_a_failure_shrinks_to_the_few_faults_that_it_takes(made: Path) -> None:

@@ -12,6 +12,9 @@ from tests.simulation.stage import Stage
 
 TIMEOUT_S = 10.0
 """How long a call waits for its answer."""
+LONGEST_STALL_S = 900.0
+OUTLASTING_S = 120.0
+"""No lease of a replica that sleeps for so long is still its own."""
 ANYWHERE = ("crash", "stall")
 AT_CALLS = (*ANYWHERE, "crash_at_call")
 """Calls are few among all places, and what a death there leaves behind is the hardest to tell."""
@@ -52,15 +55,26 @@ class Wire:
             self.passed.append(f"{where}/{self.draws.number('passed/' + where)}")
         wait = self.draws.between(where, least, most)
         if fault == "stall":
-            took = self.draws.between(f"{where}/stall", 1, 900)
-            self.situations[f"stall {place}"] += 1
-            self.situations["stall of minutes"] += took > 120
-            wait += took
+            wait += self._stalled(where, place, 1)
             self.stalled_until = self.stage.now + wait
         self.wait(wait)
         if fault in ("crash", "crash_at_call"):
             self.situations[f"crash {where.removeprefix(self.name + '/')}"] += 1
             raise Crash
+
+    def stall(self, kind: str, place: str, least: float) -> None:
+        """Here the process may stall, by a kind of fault that strikes at such places alone."""
+        where = f"{place}/{kind}"  # a place of its own: no other draw is shifted
+        if self.struck(where, kind):
+            took = self._stalled(f"{self.name}/{where}", place, least)
+            self.stalled_until = self.stage.now + took
+            self.wait(took)
+
+    def _stalled(self, where: str, place: str, least: float) -> float:
+        took = self.draws.between(f"{where}/stall", least, LONGEST_STALL_S)
+        self.situations[f"stall {place}"] += 1
+        self.situations["stall of minutes"] += took > 120
+        return took
 
     def struck(self, place: str, *kinds: str) -> str | None:
         """What goes wrong with what is asked at a place, if anything."""
