@@ -85,15 +85,26 @@ def main() -> None:
         sys.stderr.writelines(f"headgate: {one}\n" for one in misspelt(os.environ))
     try:
         app()
-    except BrokenPipeError:
-        # The reader of our output has gone, as `| head` does: that is no failure of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except SystemExit as ended:
+        # Typer catches it where it can, and calls it a failure of ours.
+        if isinstance(ended.__context__, BrokenPipeError):
+            _forsaken()
+            sys.exit(0)
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _forsaken()
+        raise
     except Exception:  # noqa: BLE001 - the last resort of every command, told in full
         # No exit code that means something else may come of a defect.
         sys.stderr.write(without_secrets(traceback.format_exc()))
         sys.stderr.write("headgate: that is a defect of Headgate's: please report the above\n")
         sys.exit(DEFECT)
+
+
+def _forsaken() -> None:
+    """The reader of our output has gone, as `| head` does: that is no failure of ours."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @app.command()

@@ -2,7 +2,9 @@ import errno
 import gzip
 import io
 import json
+import os
 import random
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -445,6 +447,30 @@ def test_a_connection_that_breaks_in_what_acts_by_itself_is_a_defect_and_no_end_
         cli.main()
     assert ended.value.code == 70
     assert "a defect of Headgate's" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["events"], 0),
+        (["events", "--json"], 0),
+        (["events", "--at", "no.such"], 2),
+    ],
+)
+def test_a_reader_who_has_seen_enough_is_no_failure(arguments: list[str], code: int) -> None:
+    """Whether the output is short or long, and told by the command or by its help."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    told = subprocess.run(
+        [sys.executable, "-m", "controller", *arguments],
+        stdout=writes,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writes)
+    assert told.returncode == code
+    assert bool(told.stderr) == bool(code)
 
 
 def test_a_dash_is_standard_input(story: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
