@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 DAY = timedelta(days=1)
 WEEK = len(DAYS)
+FIRST_YEAR, LAST_YEAR = 2, 9998
+"""What comes before or after has no room for a time zone, nor for the next window's week."""
 SHAPE = re.compile(
     r"(?P<days>[A-Za-z,-]+)\s+(?P<opens>\d\d:\d\d)-(?P<closes>\d\d:\d\d)(?:\s+(?P<zone>\S+))?"
 )
@@ -87,9 +89,12 @@ class Freeze:
     def between(cls, begins: date, ends: date, zone: str = "UTC", reason: str = "") -> Self:
         """From a day or a moment to another; a day that it ends on is frozen whole.
 
-        ValueError for one that ends before it begins, and for a zone that is not known.
+        ValueError for one that ends before it begins, for years beyond those bounds, and for a zone
+        that is not known.
         """
         place = zone_of(zone)
+        if not all(FIRST_YEAR <= one.year <= LAST_YEAR for one in (begins, ends)):
+            raise ValueError(f"write years from {FIRST_YEAR} to {LAST_YEAR}")
         last = ends if isinstance(ends, datetime) else ends + DAY
         begun, ended = _moment(begins, place), _moment(last, place)
         if ended <= begun:

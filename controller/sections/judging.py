@@ -1,6 +1,7 @@
 """When a release may begin, how it climbs, and what it is judged by."""
 
 import re
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from typing import Annotated, Literal, Self
 
@@ -16,6 +17,8 @@ from pydantic import (
 from controller.places import refusal
 from controller.sections.base import NAME, Strict
 from controller.units import Duration, JsonPathText, Percentage, Rise, Share, SomeTime
+from controller.workspace import counting
+from controller.workspace.errors import Refused
 from controller.workspace.inputs import malformed, placed
 from controller.workspace.jsonpath import JsonPath
 from policies.admission import Approval, Rules, Sequencing
@@ -35,7 +38,6 @@ from policies.replay import Margins, Replay, fewest_pairs, strictest
 from policies.rollout import MOST_HELD_BACK, Rollout
 from states.spec import Spec
 
-SELECT = re.compile(r"(?is)\s*(?:SELECT|WITH)\b[^;]*")
 DEFAULTS = Rollout()
 SPEC = Spec(model="", endpoint="")
 RULES = Rules()
@@ -47,16 +49,33 @@ LONGEST_REPLAY = timedelta(minutes=45)
 """What is left of the tests' deadline is for golden queries, and for a workspace that is slow."""
 
 
+def _countable_by(read: Callable[[str], str], text: str) -> str:
+    """A text as the statement that counts will have it: what is refused there is refused here."""
+    try:
+        return read(text)
+    except Refused as error:
+        raise ValueError(str(error)) from error
+
+
+def _in_sql(path: str) -> str:
+    _countable_by(counting.in_sql, path)
+    return path
+
+
+CountedPath = Annotated[JsonPathText, AfterValidator(_in_sql)]
+DAY_ALONE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
 class ResponseSettings(Strict):
     """Where a response has what is counted of it; JSONPath, for tests, replay and SQL alike."""
 
-    answer: JsonPathText = "$.predictions[0].answer"
+    answer: CountedPath = "$.predictions[0].answer"
     """The text that users read; the guard on answers looks at it."""
-    sources: JsonPathText = "$.predictions[0].sources"
+    sources: CountedPath = "$.predictions[0].sources"
     """What the answer rests on: a list; an answer without any counts as faulty."""
-    tokens: JsonPathText | None = None
+    tokens: CountedPath | None = None
     """A number; without it tokens are not guarded."""
-    finish: JsonPathText | None = None
+    finish: CountedPath | None = None
     """Why the answer ended; `length` and `max_tokens` are answers that were cut off."""
 
 
@@ -66,7 +85,7 @@ class RequestSettings(Strict):
     query: JsonPathText | None = None
     """Where a golden query's text is put, such as $.messages[0].content; else the signature tells:
     its single text column, its messages, or a column called query."""
-    session: JsonPathText | None = None
+    session: CountedPath | None = None
     """With it, only the first request of a session counts in each look: its retries are none."""
 
     @field_validator("query")
@@ -94,10 +113,7 @@ class QuerySettings(Strict):
     @field_validator("sql")
     @classmethod
     def _one_select(cls, sql: str) -> str:
-        text = sql.strip().removesuffix(";").strip()
-        if SELECT.fullmatch(text) is None:
-            raise ValueError("write one SELECT, without a semicolon in it")
-        return text
+        return _countable_by(counting.subquery, sql)
 
 
 class EvidenceSettings(Strict):
@@ -137,6 +153,14 @@ class FreezeSettings(Strict):
     """The time zone of days and of moments without one."""
     reason: str = ""
     """Why; it is shown while a release waits."""
+
+    @field_validator("begins", "ends", mode="before")
+    @classmethod
+    def _a_day_is_whole(cls, value: object) -> object:
+        """In quotes, as JSON has it, a day is a day too, and not its first moment."""
+        if isinstance(value, str) and DAY_ALONE.fullmatch(value.strip()):
+            return date.fromisoformat(value.strip())
+        return value
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -226,7 +250,7 @@ class ReplaySettings(Strict):
 class AdmissionSettings(Strict):
     """What a version must show before it may begin, when it may, and who is asked."""
 
-    required_tags: tuple[str, ...] = ()
+    required_tags: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Keys of tags that a version must carry."""
     approval: Approval = RULES.approval
     """Where a person is asked."""

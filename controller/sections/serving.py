@@ -4,9 +4,10 @@ import json
 import re
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     Field,
     field_validator,
     model_validator,
@@ -14,6 +15,7 @@ from pydantic import (
 
 from controller.places import refusal
 from controller.sections.base import NAME, Strict
+from controller.workspace.names import PART
 from states.world import Grant, Size, Variables
 
 NAME_LENGTH = 63
@@ -26,6 +28,15 @@ WorkloadType = Literal[
     "CPU", "CPU_MEDIUM", "CPU_LARGE", "GPU_SMALL", "GPU_MEDIUM", "GPU_LARGE", "GPU_XLARGE",
     "GPU_XLARGE_8", "MULTIGPU_MEDIUM",
 ]  # fmt: skip
+
+
+def _part(name: str) -> str:
+    if PART.fullmatch(name) is None:
+        raise ValueError("write one part of a name, without periods, spaces, slashes or backticks")
+    return name
+
+
+Part = Annotated[str, AfterValidator(_part)]
 DIGEST_LENGTH = 16
 """Hexadecimal digits: enough to tell two sets of variables apart."""
 _TOKENS = (
@@ -196,9 +207,9 @@ class StagingSettings(Strict):
 class TableSettings(Strict):
     """Where the AI Gateway inference table of a new endpoint is written."""
 
-    catalog: str
+    catalog: Part
     """The table's catalog."""
-    schema_name: str = Field(alias="schema")
+    schema_name: Part = Field(alias="schema")
     """The table's schema."""
-    prefix: str | None = None
+    prefix: Part | None = None
     """The table is `<prefix>_payload`; without it, the endpoint's name stands there."""

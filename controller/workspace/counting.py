@@ -33,7 +33,8 @@ FAILED = "status IS NULL OR (status >= 400 AND status NOT IN (401, 403, 404, 429
 """What an error is: an exception in `predict` is a 400 on this platform."""
 COUNTED = ("answers", "latency", "length", "tokens")
 """The measures that the table itself counts; scores are brought by their own queries."""
-QUERY_WORDS = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
+_QUERY_WORDS = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.|'')*'|`[^`]*`|\"(?:[^\"\\]|\\.)*\"")
 
 
 def ms(moment: datetime) -> int:
@@ -200,20 +201,19 @@ def packed(counted: list[str]) -> str:
     return f"concat_ws(',', {', '.join(f'CAST({one} AS STRING)' for one in counted)})"
 
 
-def checked_query(name: str, sql: str) -> str:
-    """A configured query fit to stand as a subquery, or a sentence that says why it is not."""
-    place = f"evidence.queries.{name}"
+def subquery(sql: str) -> str:
+    """A configured query fit to stand in parentheses; `Refused`, with the remedy, if it is not."""
     text = sql.strip().removesuffix(";").strip()
-    bare = re.sub(r"'(?:[^'\\]|\\.|'')*'|`[^`]*`|\"(?:[^\"\\]|\\.)*\"", "", text)
-    if not QUERY_WORDS.match(text):
-        raise Refused(f"{place}: one SELECT is expected, which begins with SELECT or WITH")
+    bare = _QUOTED.sub("", text)
+    if not _QUERY_WORDS.match(text):
+        raise Refused("write one SELECT, which begins with SELECT or WITH")
     if re.search(r";|--|/\*|['`\"]", bare):
-        raise Refused(f"{place}: one statement is expected, without ; and without comments")
+        raise Refused("write one SELECT, without a semicolon, a comment or an open quote in it")
     depth = 0
     for letter in bare:
         depth += (letter == "(") - (letter == ")")
         if depth < 0:
             break
     if depth:
-        raise Refused(f"{place}: its parentheses do not match: correct the query")
+        raise Refused("its parentheses do not match: correct the query")
     return text

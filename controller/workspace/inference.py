@@ -468,9 +468,13 @@ bounds AS (
 
 def _query_parts(number: int, name: str, query: QueryAsk, ask: Ask) -> list[str]:
     """A configured query's windows and its watermark: the time of its newest row, at most now."""
+    try:
+        own = counting.subquery(query.sql)
+    except Refused as error:
+        raise Refused(f"evidence.queries.{name}: {error}") from error
     asked = (
         "SELECT served_entity_name AS name, unix_millis(request_time) AS at_ms, "
-        f"CAST(value AS DOUBLE) AS value FROM ({counting.checked_query(name, query.sql)}) AS own"
+        f"CAST(value AS DOUBLE) AS value FROM ({own}) AS own"
     )
     mark = f"SELECT max(at_ms) AS mark_ms FROM ({asked}) AS marks"
     stable = f":stable_name_{number}" if ask.stable_entity else "CAST(NULL AS STRING)"

@@ -130,8 +130,14 @@ def _example(model: str, version: str) -> str | None:
 
 
 def _described(model: str, version: str, part: str) -> Mapping[str, Any]:
-    """A mapping in the version's MLmodel file; empty without it."""
-    described = yaml.safe_load(_file(model, version, "MLmodel"))
+    """A mapping in the version's MLmodel file; empty without it. `Refused`, if it is no YAML."""
+    try:
+        described = yaml.safe_load(_file(model, version, "MLmodel"))
+    except yaml.YAMLError as error:
+        raise Refused(
+            f"model {model} version {version}: its MLmodel file is no YAML that can be read: log "
+            "the model again"
+        ) from error
     found = described.get(part) if isinstance(described, dict) else None
     return found if isinstance(found, dict) else {}
 

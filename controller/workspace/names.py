@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from controller.workspace.errors import Refused
 
-_PART = re.compile(r"[^\x00-\x20\x7f`./]{1,255}")
+PART = re.compile(r"[^\x00-\x20\x7f`./]{1,255}")
 """What Unity Catalog allows in one part of a name, less the backtick.
 
 Databricks' documentation, "Names": no period, space, slash, control character or delete.
@@ -27,7 +27,7 @@ def segment(name: str) -> str:
 def identifier(table: str) -> str:
     """A three-level table name, checked and backtick-quoted, fit to stand in a statement."""
     parts = table.split(".")
-    if len(parts) != PARTS or not all(_PART.fullmatch(part) for part in parts):
+    if len(parts) != PARTS or not all(PART.fullmatch(part) for part in parts):
         raise Refused(
             f"{table!r} is not a table name of the form catalog.schema.table: "
             "correct inference_table in the configuration"

@@ -1,7 +1,9 @@
 import pytest
 from databricks.sdk import WorkspaceClient
 
+from controller.workspace import mlflow_reader
 from controller.workspace.errors import Refused
+from controller.workspace.mlflow_reader import MlflowReader
 from controller.workspace.registry import Registry
 from states.world import Absent, ModelVersion
 from tests.contract.conftest import Workspace
@@ -54,6 +56,20 @@ def test_files_that_cannot_be_read_leave_the_signature_unseen(
     workspace.heal()
     [one, _, _] = registry.versions(model, ["1"])
     assert one.has_signature
+
+
+@pytest.mark.parametrize("text", ["flavors: [", "signature: !!python/name:os.system"])
+def test_a_file_that_is_no_yaml_hides_the_signature_and_nothing_else(
+    client: WorkspaceClient, model: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(client, deadline_s=15)
+    with monkeypatch.context() as spoilt:
+        spoilt.setattr(mlflow_reader, "_file", lambda *_: text)
+        [one, _, _] = registry.versions(model, ["1"])
+        assert one.has_signature is None
+        assert one.tags is not None
+        with pytest.raises(Refused, match="its MLmodel file is no YAML that can be read"):
+            MlflowReader(15).signature(model, "1")
 
 
 def test_a_model_that_is_not_there_has_no_versions(client: WorkspaceClient) -> None:

@@ -96,6 +96,14 @@ def test_durations_and_shares_are_read_as_they_are_written(file: Path) -> None:
             "`from` comes before `to`",
         ),
         ("    admission:\n      freeze:\n      - {from: soon, to: 2026-12-19}\n", 10, "date"),
+        (
+            "    admission:\n      freeze:\n      - {from: 2026-12-20, to: 9999-12-31}\n",
+            10,
+            "write years from 2 to 9998",
+        ),
+        ("    admission: {required_tags: ['']}\n", 8, "at least 1 character"),
+        ("    inference_table: {catalog: '', schema: logs}\n", 8, "one part of a name"),
+        ("    inference_table: {catalog: main, schema: a b}\n", 8, "one part of a name"),
         ("    endpoint: other\n", 8, "given twice"),
         (
             "    serving: {workload_size: Small, min_concurrency: 4, max_concurrency: 8}\n",
@@ -255,6 +263,10 @@ def test_a_score_is_guarded_by_default_once_a_query_brings_it(file: Path) -> Non
         ("counts: score", "counts: errors", 21, "set its margin in guards.errors"),
         ('gateway: {sql: "SELECT *', 'gateway: {sql: "DELETE', 13, "write one SELECT"),
         ("FROM main.logs.gateway;", "FROM a; DROP TABLE a", 13, "write one SELECT"),
+        ("FROM main.logs.gateway;", "FROM a -- all", 13, "without a semicolon, a comment"),
+        ("FROM main.logs.gateway;", "FROM (SELECT 1", 13, "its parentheses do not match"),
+        ("$.text", "\"$['te*xt']\"", 8, "no quote, star or line end"),
+        ("$.session_id", "\"$['a*b']\"", 9, "no quote, star or line end"),
         ("gateway: {sql", "a.b: {sql", 13, "name a query"),
     ],
 )
@@ -374,8 +386,11 @@ ADMISSION = """\
 """
 
 
-def test_the_rules_of_admission_are_read_as_they_are_written(file: Path) -> None:
-    file.write_text(LEAST + ADMISSION)
+@pytest.mark.parametrize("day", ["2027-01-03", "'2027-01-03'"])
+def test_the_rules_of_admission_are_read_as_they_are_written(file: Path, day: str) -> None:
+    """In quotes, as JSON has it, the last day of a freeze is frozen whole as well."""
+    assert "2027-01-03" in ADMISSION
+    file.write_text(LEAST + ADMISSION.replace("2027-01-03", day))
     rules = load(file).applications["rag-chatbot"].spec().admission
     assert (rules.required_tags, rules.approval, rules.order) == (
         ("git_sha",),

@@ -158,6 +158,29 @@ def test_a_freeze_ends_after_it_begins(last: date) -> None:
         Freeze.between(date(2026, 1, 2), last)
 
 
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        (date(2026, 1, 1), date(9999, 12, 31)),
+        (date(2026, 1, 1), date(9999, 1, 1)),
+        (date(1, 1, 1), date(2026, 1, 1)),
+    ],
+)
+def test_a_freeze_is_of_years_that_leave_room_for_zones_and_windows(
+    first: date, last: date
+) -> None:
+    with pytest.raises(ValueError, match=r"^write years from 2 to 9998$"):
+        Freeze.between(first, last, zone="Asia/Tokyo")
+
+
+def test_after_the_last_freeze_that_there_can_be_a_window_still_opens() -> None:
+    freeze = Freeze.between(date(2, 1, 1), date(9998, 12, 31), zone="Pacific/Kiritimati")
+    windows = [Window.parse("Mon 09:00-10:00 Pacific/Honolulu")]
+    why = shut(windows, [freeze], datetime(2026, 1, 1, tzinfo=UTC))
+    assert why is not None
+    assert "its release windows open Mon 9999-01-04 09:00" in why
+
+
 def test_a_freeze_is_of_the_zone_that_it_names_and_keeps_its_reason() -> None:
     day = datetime(2026, 12, 20, tzinfo=UTC)
     assert Freeze.between(day.date(), day.date()) == Freeze(
