@@ -495,14 +495,19 @@ class Promises:
         if seq is None:
             return
         json.dumps(line, allow_nan=False)
-        [(last,)] = self.reader.execute("SELECT value FROM counters WHERE name = 'seq'")
+        last = self.last_row
         assert seq <= last, f"line {seq} is printed, and {last} is committed"
         self.printed[seq] += 1
         self.situations["line printed twice"] += self.printed[seq] > 1
 
-    def all_printed(self) -> None:
-        """Every row of the journal was printed at least once (S12)."""
+    @property
+    def last_row(self) -> int:
+        """The number of the journal's last row."""
         [(last,)] = self.reader.execute("SELECT value FROM counters WHERE name = 'seq'")
+        return int(last)
+
+    def all_printed(self, last: int) -> None:
+        """Every row of the journal up to that one was printed at least once (S12)."""
         lost = sorted(set(range(1, last + 1)) - set(self.printed))
         assert not lost, f"lines {lost[:5]} of {last} were never printed"
 

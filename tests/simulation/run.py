@@ -174,7 +174,10 @@ class _Run:
             self.outside.put_right()
             self._come_to_rest()
         self._stay()
-        self.promises.all_printed()
+        # The last passes are cut off anywhere, and may have what they wrote still to print.
+        last = self.promises.last_row
+        self._look_around(self.stage.now + HEALING_S, looks=1)
+        self.promises.all_printed(last)
         self._log_tells_the_state()
 
     def _register(self) -> None:
