@@ -21,7 +21,7 @@ from states.release import Application
 from states.resending import FRESH, LAST_WAIT, spent
 from states.setup import Applying, Upkeep, Wish
 from states.turn import Turn
-from states.world import Endpoint, Serving, Size
+from states.world import Endpoint, Serving
 
 EDITED = "serving.environment was edited"
 BEFORE_ALL = (State.PROVISIONING, State.TESTING, State.CANARY)
@@ -114,7 +114,7 @@ def _take_up(turn: Turn, wish: Wish) -> None:
     _record(turn, applied=wish.number)
     setup, version = application.spec.setup, application.incumbent
     why = refusal(application) or undeclared(application)
-    if why is None and (wish.size, wish.variables) != (setup.size, setup.variables):
+    if why is None and wish != Wish.of(setup, wish.number):
         why = (
             "the daemon runs with another configuration than the one that was shown: restart it "
             "with the edited file, and apply again"
@@ -125,7 +125,7 @@ def _take_up(turn: Turn, wish: Wish) -> None:
         turn.tell("order.refused", turn.shown, f"cannot apply: {why}", level="warning")
         return
     former = endpoint.sizes.get(application.entity(version))
-    size = setup.size or former or Size(scale_to_zero=setup.scale_to_zero)
+    size = setup.sized(former)
     same = former is not None and former.same_as(size)
     _record(turn, stuck=None)
     if same and application.upkeep.variables == setup.variables:

@@ -21,6 +21,7 @@ from tests.states.test_desired import STABLE
 
 V1 = "rag_chatbot-v1"
 SMALL, MEDIUM = Size("Small"), Size("Medium")
+SLEEPS = Size("Medium", scale_to_zero=True)
 PLAIN, TUNED = Variables(("TOP_K",), "a"), Variables(("LANG", "TOP_K"), "b")
 CONFIGURED = replace(SPEC, setup=Setup(size=MEDIUM, variables=TUNED))
 WISH = Wish(number=1, size=MEDIUM, variables=TUNED)
@@ -69,13 +70,15 @@ def test_a_wish_is_taken_up_once() -> None:
         (Setup(size=MEDIUM, variables=PLAIN), WAS_SMALL, MEDIUM, SMALL),
         (Setup(variables=TUNED), WAS_SMALL, SMALL, SMALL),
         (Setup(variables=TUNED, scale_to_zero=True), shown(), Size(scale_to_zero=True), None),
+        (Setup(variables=PLAIN, scale_to_zero=True), IS_MEDIUM, SLEEPS, MEDIUM),
+        (Setup(variables=PLAIN), shown(sizes={V1: SLEEPS}), MEDIUM, SLEEPS),
         (Setup(variables=TUNED), shown(), Size(), None),
     ],
 )
 def test_it_is_given_what_is_stated_else_what_it_has(
     setup: Setup, endpoint: Endpoint, size: Size, former: Size | None
 ) -> None:
-    wish = Wish(number=3, size=setup.size, variables=setup.variables)
+    wish = Wish.of(setup, number=3)
     stuck = Upkeep(variables=PLAIN, applied=2, stuck="it failed")
     spec = replace(SPEC, setup=setup)
     look = looked(running(stuck, spec=spec, wish=wish, hold="it failed"), endpoint)
@@ -110,6 +113,7 @@ UNDECLARED = (
         ({"hold": "something"}, WAS_SMALL, "rag-chatbot is held: something"),
         ({"spec": replace(CONFIGURED, environment_declared=False)}, WAS_SMALL, UNDECLARED),
         ({"wish": replace(WISH, size=SMALL)}, WAS_SMALL, ANOTHER),
+        ({"wish": replace(WISH, scale_to_zero=True)}, WAS_SMALL, ANOTHER),
         ({"wish": replace(WISH, variables=PLAIN)}, shown(updating=True), ANOTHER),
         ({}, shown(updating=True), AT_REST),
         ({}, shown(serving(v1=100, v2=0)), AT_REST),
