@@ -20,6 +20,7 @@ from states.plan import Apply
 from states.release import Application
 from states.resending import FRESH, LAST_WAIT, spent
 from states.setup import Applying, Upkeep, Wish
+from states.spec import Spec
 from states.turn import Turn
 from states.world import Endpoint, Serving
 
@@ -69,11 +70,29 @@ def refusal(application: Application) -> str | None:
 def undeclared(application: Application) -> str | None:
     """A change would replace variables that nobody knows; None where they are known."""
     if application.ours or application.spec.environment_declared:
-        return None
+        return others_undeclared(application.spec, application.carried)
     return (
         f"serving.environment of {application.name} is not declared: Databricks does not show the "
         "variables of a running endpoint, and a change replaces them; state them, or "
         "`environment: none`"
+    )
+
+
+def others_undeclared(spec: Spec, serving: Serving) -> str | None:
+    """A change would drop variables of other models' entities; None where there are none.
+
+    What points at a secret is shown, and sent back; and only versions of registered models have
+    variables at all.
+    """
+    others = [
+        name for name, one in serving.shares.items() if one.model != spec.model and one.version
+    ]
+    if not others or spec.others_declared:
+        return None
+    return (
+        f"endpoint {spec.endpoint} has entities of other models ({', '.join(sorted(others))}): "
+        "Databricks does not show their variables in plain text, and a change drops them; state "
+        "`serving.others_environment: none` if they have none, or take them off the endpoint"
     )
 
 

@@ -14,7 +14,7 @@ from states.plan import Apply
 from states.release import Application
 from states.setup import Applying, Setup, Upkeep, Wish
 from states.turn import Turn
-from states.world import Absent, Endpoint, Size, Variables
+from states.world import Absent, Endpoint, Serving, Share, Size, Variables
 from tests.states.byhand import NAME, NOW, beginning, candidate, event, record, shown, turn
 from tests.states.story import SPEC, serving
 from tests.states.test_desired import STABLE
@@ -175,6 +175,23 @@ def test_variables_are_known_where_they_are_declared_or_ours() -> None:
     assert undeclared(record(spec=NOT_STATED)) == UNDECLARED
     assert undeclared(record(spec=NOT_STATED, ours=True)) is None
     assert undeclared(record(spec=CONFIGURED)) is None
+
+
+def test_variables_of_other_models_entities_are_known_where_they_are_declared_to_be_none() -> None:
+    silent = replace(CONFIGURED, others_declared=False)
+    theirs = Share(model="main.x.theirs", version="7", weight=0)
+    outside = Share(model="gpt-4o", version="", weight=0)
+    carried = Serving({"theirs": theirs, "also": theirs, "outside": outside})
+    why = (
+        f"endpoint {NAME} has entities of other models (also, theirs): Databricks does not show "
+        "their variables in plain text, and a change drops them; state "
+        "`serving.others_environment: none` if they have none, or take them off the endpoint"
+    )
+    assert undeclared(record(spec=silent, carried=carried)) == why
+    assert undeclared(record(spec=silent, carried=carried, ours=True)) == why
+    assert undeclared(record(spec=CONFIGURED, carried=carried)) is None
+    assert undeclared(record(spec=silent, carried=Serving({"outside": outside}))) is None
+    assert undeclared(record(spec=silent, carried=serving(v7=0))) is None
 
 
 @pytest.mark.parametrize("state", list(State))
