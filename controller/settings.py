@@ -246,6 +246,7 @@ class ApplicationSettings(Strict):
                 )
             ),
             environment_declared=self.serving.environment is not None,
+            others_declared=self.serving.others_environment is not None,
             evidence_every=self.evidence.every,
             max_lag=self.evidence.max_lag,
             replay=self.replay.replay() if self.replay is not None else None,

@@ -4,12 +4,13 @@ An answer is for the change that was shown: when the world has changed again sin
 """
 
 from policies.rollout import WHOLE
-from states.applying import undeclared
+from states.applying import others_undeclared, undeclared
 from states.desired import closed, desired, exposure
 from states.difference import ANEW, FALLBACK, Change
 from states.home import add_span, roll_back
 from states.machine import State, Trigger
 from states.release import Application, Release
+from states.room import kept
 from states.turn import Turn
 from states.world import Serving, Share
 
@@ -52,9 +53,15 @@ def refusal(application: Application, word: str) -> str | None:
 def _undeclared(turn: Turn, word: str) -> str | None:
     """A change of the endpoint replaces its variables, which nobody can read there."""
     application, change = turn.application, turn.application.change
-    # Whoever is on trial goes on after `adopt` too, by further changes.
-    adopted = word == "adopt" and not (application.live and change and ANEW in change.endpoint)
-    return None if adopted or change is None or not _moved(change) else undeclared(application)
+    if change is None or not _moved(change):
+        return None
+    if word == "revert":
+        return undeclared(application)
+    # Whoever is on trial goes on after `adopt` too, and what is kept goes later: further changes.
+    if application.live is None and not kept(application):
+        return None
+    own = undeclared(application) if application.live and ANEW in change.endpoint else None
+    return own or others_undeclared(application.spec, change.serving or Serving())
 
 
 def _moved(change: Change) -> bool:

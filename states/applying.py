@@ -20,8 +20,9 @@ from states.plan import Apply
 from states.release import Application
 from states.resending import FRESH, LAST_WAIT, spent
 from states.setup import Applying, Upkeep, Wish
+from states.spec import Spec
 from states.turn import Turn
-from states.world import Endpoint, Serving, Size
+from states.world import Endpoint, Serving
 
 EDITED = "serving.environment was edited"
 BEFORE_ALL = (State.PROVISIONING, State.TESTING, State.CANARY)
@@ -69,11 +70,29 @@ def refusal(application: Application) -> str | None:
 def undeclared(application: Application) -> str | None:
     """A change would replace variables that nobody knows; None where they are known."""
     if application.ours or application.spec.environment_declared:
-        return None
+        return others_undeclared(application.spec, application.carried)
     return (
         f"serving.environment of {application.name} is not declared: Databricks does not show the "
         "variables of a running endpoint, and a change replaces them; state them, or "
         "`environment: none`"
+    )
+
+
+def others_undeclared(spec: Spec, serving: Serving) -> str | None:
+    """A change would drop variables of other models' entities; None where there are none.
+
+    What points at a secret is shown, and sent back; and only versions of registered models have
+    variables at all.
+    """
+    others = [
+        name for name, one in serving.shares.items() if one.model != spec.model and one.version
+    ]
+    if not others or spec.others_declared:
+        return None
+    return (
+        f"endpoint {spec.endpoint} has entities of other models ({', '.join(sorted(others))}): "
+        "Databricks does not show their variables in plain text, and a change drops them; state "
+        "`serving.others_environment: none` if they have none, or take them off the endpoint"
     )
 
 
@@ -114,7 +133,7 @@ def _take_up(turn: Turn, wish: Wish) -> None:
     _record(turn, applied=wish.number)
     setup, version = application.spec.setup, application.incumbent
     why = refusal(application) or undeclared(application)
-    if why is None and (wish.size, wish.variables) != (setup.size, setup.variables):
+    if why is None and wish != Wish.of(setup, wish.number):
         why = (
             "the daemon runs with another configuration than the one that was shown: restart it "
             "with the edited file, and apply again"
@@ -125,7 +144,7 @@ def _take_up(turn: Turn, wish: Wish) -> None:
         turn.tell("order.refused", turn.shown, f"cannot apply: {why}", level="warning")
         return
     former = endpoint.sizes.get(application.entity(version))
-    size = setup.size or former or Size(scale_to_zero=setup.scale_to_zero)
+    size = setup.sized(former)
     same = former is not None and former.same_as(size)
     _record(turn, stuck=None)
     if same and application.upkeep.variables == setup.variables:

@@ -280,7 +280,7 @@ def _sized(turn: Turn) -> tuple[Size | None, str]:
     size = turn.endpoint.sizes.get(application.entity(application.incumbent))
     if size is None:
         return None, ""
-    size = replace(size, scale_to_zero=setup.scale_to_zero)
+    size = setup.sized(size)
     return size, f"; sized as version {application.incumbent} is now: {size}"
 
 

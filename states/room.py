@@ -2,7 +2,7 @@
 
 from states.desired import desired
 from states.home import converged
-from states.release import Release
+from states.release import Application, Release
 from states.turn import Turn
 
 MOST_ENTITIES = 15
@@ -13,25 +13,24 @@ def _taken(turn: Turn, release: Release) -> set[str]:
     """The entities that the endpoint would have, or has still, with a release on it."""
     wanted, endpoint = desired(turn.application), turn.endpoint
     there = endpoint.serving.shares if endpoint is not None else {}
-    kept = wanted.shares if wanted is not None else {}
-    return {*there, *kept, turn.application.entity(release.version)}
+    asked = wanted.shares if wanted is not None else {}
+    return {*there, *asked, turn.application.entity(release.version)}
 
 
-def _kept(turn: Turn) -> list[Release]:
+def kept(application: Application) -> list[Release]:
     """Versions that are kept at 0 % for a while, those first that lost their users first."""
-    application = turn.application
-    kept = [
+    ended = [
         (one.ended_at, one)
         for one in application.releases
         if one.ended_at is not None and not one.removed and one.version != application.incumbent
     ]
-    return [one for _, one in sorted(kept, key=lambda pair: pair[0])]
+    return [one for _, one in sorted(ended, key=lambda pair: pair[0])]
 
 
 def crowded(turn: Turn, release: Release) -> str | None:
     """Why a release does not fit, where nothing on the endpoint is ours to take away."""
     taken, endpoint = _taken(turn, release), turn.endpoint
-    removable = [one for one in _kept(turn) if one.version != release.version]
+    removable = [one for one in kept(turn.application) if one.version != release.version]
     removing = endpoint is not None and endpoint.serving != desired(turn.application)
     if len(taken) <= MOST_ENTITIES or removable or removing:
         return None
@@ -47,7 +46,7 @@ def making_room(turn: Turn, release: Release) -> bool:
     """Take away what was kept longest, alone, where there are too many; true until that is seen."""
     if len(_taken(turn, release)) <= MOST_ENTITIES:
         return False
-    removable = [one for one in _kept(turn) if one.version != release.version]
+    removable = [one for one in kept(turn.application) if one.version != release.version]
     if removable and converged(turn):
         because = (
             f"version {removable[0].version} makes room for version {release.version}: Databricks "

@@ -15,15 +15,19 @@ class Setup:
     """What the configuration says of it, today."""
 
     size: Size | None = None
-    """As stated; None: a new version is as big as the stable one, and a running one stays."""
+    """As stated; None: a new version is as big as the stable one, and a running one stays so."""
     scale_to_zero: bool = False
-    """Of a new version whose size is not stated."""
+    """Where no size is stated: of a new version, and by `apply` of the running one."""
     variables: Variables = field(default_factory=Variables)
     permissions: tuple[Grant, ...] = ()
     """What an endpoint of ours is given once, after it was created."""
     captures: bool = False
     """`inference_table` was stated: an endpoint that was found gets one too, not only ours."""
     usage_tracking: bool = False
+
+    def sized(self, running: Size | None) -> Size:
+        """How big a version is to be where one of another size runs; None: that is not told."""
+        return self.size or replace(running or Size(), scale_to_zero=self.scale_to_zero)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +38,19 @@ class Wish:
     """Counts the wishes of an application: one that was taken up is not taken up again."""
     size: Size | None
     variables: Variables
-    """Both as the operator was shown them: the daemon's configuration must say the same."""
+    scale_to_zero: bool = False
+    """Where no size is stated; all three as the operator was shown them: the daemon's
+    configuration must say the same."""
+
+    @classmethod
+    def of(cls, shown: Setup, number: int) -> "Wish":
+        """The wish for what an operator was shown."""
+        return cls(
+            number=number,
+            size=shown.size,
+            variables=shown.variables,
+            scale_to_zero=shown.size is None and shown.scale_to_zero,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

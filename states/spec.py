@@ -30,6 +30,8 @@ class Spec:
     setup: Setup = field(default_factory=Setup)
     environment_declared: bool = False
     """`serving.environment` was stated: a full-state PUT cannot lose variables unknowingly."""
+    others_declared: bool = False
+    """`serving.others_environment` was stated: no variable of another model's entity is lost."""
     evidence_every: timedelta = timedelta(minutes=5)
     max_lag: timedelta = timedelta(minutes=90)
     """Older than this, the counting source is broken: Databricks promises an hour."""

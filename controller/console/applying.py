@@ -28,7 +28,7 @@ from controller.settings import ApplicationSettings, SettingsError, load
 from policies.rollout import WHOLE
 from states.applying import refusal, undeclared
 from states.release import Application as Recorded
-from states.world import Endpoint, Size
+from states.world import Endpoint
 
 app = typer.Typer()
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; for pipelines.")]
@@ -118,7 +118,7 @@ def difference(known: Recorded, endpoint: Endpoint, reader: str = "Headgate") ->
     setup, version = known.spec.setup, known.incumbent
     assert version is not None, "checked by `refusal`"
     runs = endpoint.sizes.get(known.entity(version))
-    size = setup.size or runs or Size(scale_to_zero=setup.scale_to_zero)
+    size = setup.sized(runs)
     if runs is None or not runs.same_as(size):
         yield f"size: {runs or 'not told'} -> {size}"
     given, wanted = known.upkeep.variables, setup.variables

@@ -26,6 +26,7 @@ from controller.workspace.mlflow_reader import MlflowReader
 from controller.workspace.registry import READY, Registry
 from controller.workspace.serving import Endpoints
 from policies.admission import Admission, admit
+from states.applying import others_undeclared
 from states.intake import unadoptable
 from states.release import Application
 from states.room import MOST_ENTITIES
@@ -70,6 +71,7 @@ class Examination:
             return
         self._adoption(self.endpoint)
         self._environment()
+        self._others(self.endpoint)
         self._room(self.endpoint)
         self._gateway(self.endpoint)
         self._metrics(self.endpoint)
@@ -283,6 +285,13 @@ class Examination:
                 "a running endpoint, and a change replaces them",
                 "declare them, or `environment: none`",
             )
+
+    def _others(self, endpoint: Endpoint) -> None:
+        """Other models' entities, whose variables a change would drop."""
+        trouble = others_undeclared(self.known.spec, endpoint.serving)
+        if trouble is not None:
+            found, _, remedy = trouble.rpartition("; ")
+            self.says.stops("environment of others", found, remedy)
 
     def _room(self, endpoint: Endpoint) -> None:
         count = len(endpoint.serving.shares)

@@ -57,6 +57,7 @@ class Daemon:
             size, variables = asked.setup.size, asked.setup.variables
             content["setup"] = {
                 "size": asdict(size) if size is not None else None,
+                "scale_to_zero": asked.setup.scale_to_zero,
                 "names": list(variables.names),
                 "digest": variables.digest,
             }

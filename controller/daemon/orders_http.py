@@ -54,6 +54,8 @@ class _Setup(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     size: _Size | None = None
+    scale_to_zero: bool = False
+    """Where no size is stated."""
     names: Annotated[list[Annotated[Line, Field(max_length=256)]], Field(max_length=200)] = []
     """Of the environment variables; their values are not told."""
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{0,128}$")] = ""
@@ -61,7 +63,8 @@ class _Setup(BaseModel):
     def setup(self) -> Setup:
         """The same as the record has it."""
         size = Size(**self.size.model_dump()) if self.size is not None else None
-        return Setup(size=size, variables=Variables(tuple(self.names), self.digest))
+        variables = Variables(tuple(self.names), self.digest)
+        return Setup(size=size, scale_to_zero=self.scale_to_zero, variables=variables)
 
 
 class OrderBody(BaseModel):

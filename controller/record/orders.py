@@ -144,11 +144,12 @@ def wish(  # noqa: PLR0913, PLR0917 - as above
     if why is not None:
         raise OrderRefused(f"cannot apply to {application}: {why}")
     number = known.upkeep.applied + 1
-    given = Wish(number=number, size=setup.size, variables=setup.variables)
+    given = Wish.of(setup, number)
     said = f"{application}/{known.incumbent} is set up as configured, with the next look"
     if known.wish == given:
         return f"{said} (it was asked for before)"
-    size = str(setup.size) if setup.size else "size as it is"
+    sleeps = "scales" if setup.scale_to_zero else "does not scale"
+    size = str(setup.size) if setup.size else f"size as it is, {sleeps} to zero"
     told = {"apply": size, "variables": list(setup.variables.names)}
     _write_word(
         connection,

@@ -84,6 +84,8 @@ class ServingSettings(Strict):
     """A version that sleeps cannot be gone back to at once."""
     environment: dict[str, str] | Literal["none"] | None = None
     """Variables of every version; secrets as `{{secrets/scope/key}}`."""
+    others_environment: Literal["none"] | None = None
+    """States that other models' entities on the endpoint have no variables in plain text."""
     instance_profile: str | None = None
     """The ARN of the AWS instance profile that the model reads data with."""
     usage_tracking: bool = False

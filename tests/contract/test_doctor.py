@@ -24,7 +24,7 @@ from controller.console.cli import app
 from controller.record.schema import VERSION
 from controller.record.store import Store
 from controller.settings import load
-from controller.workspace import metrics, statements
+from controller.workspace import decode, metrics, statements
 from controller.workspace.checks import Checks, Identity, Offset
 from controller.workspace.client import connect
 from controller.workspace.metrics import Labels
@@ -35,6 +35,7 @@ from deploy.sandbox.__main__ import _options
 from deploy.sandbox.launch import Sandbox
 from states.counted import Paths
 from states.plan import Plan
+from states.world import Endpoint, Serving, Share
 from tests.contract.conftest import MODEL, Split, Workspace, entity, name, serving, settled
 
 NAME = "bot"
@@ -386,6 +387,24 @@ def test_undeclared_variables_of_an_endpoint_of_others_are_found(case: Case) -> 
     visit = case.but(serving={}).visit()
     assert visit.exit_code == 3
     assert "environment: none" in visit.stops["environment"]
+
+
+def test_entities_of_other_models_are_found_whose_variables_would_be_lost(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = decode.endpoint
+
+    def beside(name: str, detail: ServingEndpointDetailed) -> Endpoint:
+        seen = look(name, detail)
+        theirs = {"theirs": Share(model="main.x.theirs", version="7", weight=0)}
+        return replace(seen, serving=Serving({**seen.serving.shares, **theirs}))
+
+    monkeypatch.setattr(decode, "endpoint", beside)
+    visit = case.visit()
+    assert visit.exit_code == 3
+    assert "others_environment: none" in visit.stops["environment of others"]
+    stated = case.but(serving={"environment": "none", "others_environment": "none"}).visit()
+    assert "environment of others" not in stated.stops
 
 
 def test_the_owner_alone_may_set_the_alias(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,12 @@ def test_of_variables_the_core_knows_names_and_whether_they_are_the_same(file: P
     assert spec(file, "    serving: {environment: none}\n").setup.variables == Variables()
 
 
+def test_the_variables_of_other_models_are_a_statement_of_their_own(file: Path) -> None:
+    assert not spec(file, "    serving: {environment: none}\n").others_declared
+    stated = spec(file, "    serving: {others_environment: none}\n")
+    assert (stated.others_declared, stated.environment_declared) == (True, False)
+
+
 def test_permissions_name_who_and_what(file: Path) -> None:
     told = (
         "    permissions:\n"

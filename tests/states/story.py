@@ -63,6 +63,7 @@ SPEC = Spec(
     rollout=QUICK,
     tests=(GoldenQuery(query="What is Delta Lake?"),),
     environment_declared=True,
+    others_declared=True,
 )
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 TABLE = "main.ml_models.rag_payload"

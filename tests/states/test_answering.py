@@ -237,6 +237,33 @@ def test_a_change_of_the_endpoint_would_replace_variables_that_nobody_declared(
     assert owned.application.hold is None, "of an endpoint of ours they are known"
 
 
+@pytest.mark.parametrize(
+    ("releases", "word", "done"),
+    [
+        ((), "adopt", True),
+        ((TRIAL,), "adopt", False),
+        ((release(State.RETIRED, version="3", ended_at=BEFORE),), "adopt", False),
+        ((TRIAL,), "revert", True),
+    ],
+)
+def test_another_models_entity_is_not_adopted_where_a_change_is_to_come_that_drops_its_variables(
+    releases: tuple[Release, ...], word: str, *, done: bool
+) -> None:
+    kept = serving(v1=95, v2=5) if TRIAL in releases else serving(v1=100, v3=0)
+    found = both(kept, others(v7=0))
+    silent = replace(SPEC, others_declared=False)
+    made = answered(shown(stable(), *releases, by=change(found), spec=silent), word)
+    why = (
+        f"{SHOWN}; cannot {word}: endpoint {NAME} has entities of other models (other-v7): "
+        "Databricks does not show their variables in plain text, and a change drops them; state "
+        "`serving.others_environment: none` if they have none, or take them off the endpoint"
+    )
+    assert made.application.hold == (None if done else why)
+    assert (made.application.change is None) is done
+    stated = answered(shown(stable(), *releases, by=change(found)), word)
+    assert stated.application.hold is None
+
+
 def test_another_stable_version_ends_the_trial_and_retires_the_former() -> None:
     found = serving(v1=0, v2=0, v3=100)
     waits = release(State.REGISTERED, version="3", hold="waits")

@@ -14,13 +14,14 @@ from states.plan import Apply
 from states.release import Application
 from states.setup import Applying, Setup, Upkeep, Wish
 from states.turn import Turn
-from states.world import Absent, Endpoint, Size, Variables
+from states.world import Absent, Endpoint, Serving, Share, Size, Variables
 from tests.states.byhand import NAME, NOW, beginning, candidate, event, record, shown, turn
 from tests.states.story import SPEC, serving
 from tests.states.test_desired import STABLE
 
 V1 = "rag_chatbot-v1"
 SMALL, MEDIUM = Size("Small"), Size("Medium")
+SLEEPS = Size("Medium", scale_to_zero=True)
 PLAIN, TUNED = Variables(("TOP_K",), "a"), Variables(("LANG", "TOP_K"), "b")
 CONFIGURED = replace(SPEC, setup=Setup(size=MEDIUM, variables=TUNED))
 WISH = Wish(number=1, size=MEDIUM, variables=TUNED)
@@ -69,13 +70,15 @@ def test_a_wish_is_taken_up_once() -> None:
         (Setup(size=MEDIUM, variables=PLAIN), WAS_SMALL, MEDIUM, SMALL),
         (Setup(variables=TUNED), WAS_SMALL, SMALL, SMALL),
         (Setup(variables=TUNED, scale_to_zero=True), shown(), Size(scale_to_zero=True), None),
+        (Setup(variables=PLAIN, scale_to_zero=True), IS_MEDIUM, SLEEPS, MEDIUM),
+        (Setup(variables=PLAIN), shown(sizes={V1: SLEEPS}), MEDIUM, SLEEPS),
         (Setup(variables=TUNED), shown(), Size(), None),
     ],
 )
 def test_it_is_given_what_is_stated_else_what_it_has(
     setup: Setup, endpoint: Endpoint, size: Size, former: Size | None
 ) -> None:
-    wish = Wish(number=3, size=setup.size, variables=setup.variables)
+    wish = Wish.of(setup, number=3)
     stuck = Upkeep(variables=PLAIN, applied=2, stuck="it failed")
     spec = replace(SPEC, setup=setup)
     look = looked(running(stuck, spec=spec, wish=wish, hold="it failed"), endpoint)
@@ -110,6 +113,7 @@ UNDECLARED = (
         ({"hold": "something"}, WAS_SMALL, "rag-chatbot is held: something"),
         ({"spec": replace(CONFIGURED, environment_declared=False)}, WAS_SMALL, UNDECLARED),
         ({"wish": replace(WISH, size=SMALL)}, WAS_SMALL, ANOTHER),
+        ({"wish": replace(WISH, scale_to_zero=True)}, WAS_SMALL, ANOTHER),
         ({"wish": replace(WISH, variables=PLAIN)}, shown(updating=True), ANOTHER),
         ({}, shown(updating=True), AT_REST),
         ({}, shown(serving(v1=100, v2=0)), AT_REST),
@@ -171,6 +175,23 @@ def test_variables_are_known_where_they_are_declared_or_ours() -> None:
     assert undeclared(record(spec=NOT_STATED)) == UNDECLARED
     assert undeclared(record(spec=NOT_STATED, ours=True)) is None
     assert undeclared(record(spec=CONFIGURED)) is None
+
+
+def test_variables_of_other_models_entities_are_known_where_they_are_declared_to_be_none() -> None:
+    silent = replace(CONFIGURED, others_declared=False)
+    theirs = Share(model="main.x.theirs", version="7", weight=0)
+    outside = Share(model="gpt-4o", version="", weight=0)
+    carried = Serving({"theirs": theirs, "also": theirs, "outside": outside})
+    why = (
+        f"endpoint {NAME} has entities of other models (also, theirs): Databricks does not show "
+        "their variables in plain text, and a change drops them; state "
+        "`serving.others_environment: none` if they have none, or take them off the endpoint"
+    )
+    assert undeclared(record(spec=silent, carried=carried)) == why
+    assert undeclared(record(spec=silent, carried=carried, ours=True)) == why
+    assert undeclared(record(spec=CONFIGURED, carried=carried)) is None
+    assert undeclared(record(spec=silent, carried=Serving({"outside": outside}))) is None
+    assert undeclared(record(spec=silent, carried=serving(v7=0))) is None
 
 
 @pytest.mark.parametrize("state", list(State))

@@ -412,6 +412,22 @@ def test_what_may_not_begin_is_held(
     assert came(made) == held(WAITS, why, asks=asks)
 
 
+def test_nothing_begins_beside_another_models_entity_whose_variables_would_be_lost() -> None:
+    beside = Serving({"theirs": THEIRS})
+    seen = shown(Serving({**serving(v1=100).shares, **beside.shares}))
+    silent = replace(SPEC, others_declared=False)
+    made = beginning(WAITS, seen=seen, facts={"carried": beside, "spec": silent})
+    why = (
+        f"endpoint {NAME} has entities of other models (theirs): Databricks does not show their "
+        "variables in plain text, and a change drops them; state "
+        "`serving.others_environment: none` if they have none, or take them off the endpoint"
+    )
+    assert came(made) == held(WAITS, why)
+    for facts in ({"carried": beside}, {"spec": silent}):
+        after, _ = came(beginning(WAITS, seen=seen, facts=facts))
+        assert after.state is State.PROVISIONING
+
+
 def test_a_full_endpoint_holds() -> None:
     names = {f"theirs-{number}": THEIRS for number in range(14)}
     served = Serving({**serving(v1=100).shares, **names})

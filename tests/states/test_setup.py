@@ -62,7 +62,7 @@ def ask(made: Story, setup: Setup | None = None) -> None:
     """An operator's `headgate apply`, with the configuration that the daemon has, or another."""
     shown = setup or made.application.spec.setup
     number = made.application.upkeep.applied + 1
-    wish = Wish(number=number, size=shown.size, variables=shown.variables)
+    wish = Wish.of(shown, number=number)
     made.application = replace(made.application, wish=wish)
 
 

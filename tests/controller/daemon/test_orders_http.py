@@ -353,6 +353,28 @@ def test_apply_shows_what_the_endpoint_tells_and_the_daemon_decides(
     assert (line["verb"], line["via"], line["actor"]) == ("apply", "http", "anna")
 
 
+def test_apply_over_http_carries_scale_to_zero_alone(
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "headgate.yaml"
+    serving = "{scale_to_zero: true, environment: none}"
+    test = "[{query: q, expect: {answer_contains: [a]}}]"
+    told = f"{{model: main.ml.rag, endpoint: rag-endpoint, serving: {serving}, tests: {test}}}"
+    config.write_text(f"applications: {{rag: {told}}}\n")
+    share = Share(model="main.ml.rag", version="3", weight=100)
+    runs = Endpoint(serving=Serving({"rag-v3": share}), sizes={"rag-v3": Size("Large")})
+    monkeypatch.setattr("controller.console.applying._seen", lambda _: runs)
+    with door.store.writing() as connection:
+        connection.execute(delete(RELEASES).where(RELEASES.c.version == "4"))
+    door.store.forget()
+    taken = door.type("apply", "rag", "--config", str(config), "--yes")
+    assert (taken.exit_code, taken.stderr) == (0, "")
+    assert "size: Large on CPU -> Large on CPU, scales to zero" in taken.stdout
+    wish = door.store.load("rag").application.wish
+    assert wish is not None
+    assert (wish.size, wish.scale_to_zero) == (None, True)
+
+
 @pytest.mark.parametrize(
     ("environ", "code", "sentence"),
     [

@@ -39,6 +39,16 @@ def test_a_wish_is_kept_and_journalled_with_who_and_why(house: House) -> None:
     assert house.application().answer is None
 
 
+def test_scale_to_zero_is_kept_and_journalled_where_the_size_stays_as_it_is(house: House) -> None:
+    for number, sleeps in enumerate((True, False)):
+        house.store.give_wish(NAME, Setup(scale_to_zero=sleeps), "ann", "")
+        wish = house.application().wish
+        assert wish is not None
+        assert (wish.size, wish.scale_to_zero) == (None, sleeps), number
+        told = list(house.store.journal())[-1]["apply"]
+        assert told == f"size as it is, {'scales' if sleeps else 'does not scale'} to zero"
+
+
 def test_a_pass_under_way_meanwhile_looks_again(house: House) -> None:
     loaded = house.store.load(NAME, SPEC)
     house.store.give_wish(NAME, LARGE, "ann", "")
