@@ -57,6 +57,9 @@ from controller.record.redaction import printable, without_secrets
 from controller.settings import HttpSettings, ProcessSettings, after_of, load
 from controller.variables import misspelt
 
+LAST_SEQ = 2**63 - 1
+"""The journal's last number that there can be: a database counts in 64 bits."""
+
 app = typer.Typer(
     name=PROGRAM,
     cls=Manual,
@@ -372,7 +375,10 @@ def explain(  # noqa: PLR0913, PLR0917 - typer's way: its options
 def rebuild_log(
     store: StoreUrl = None,
     after: Annotated[
-        int, typer.Option("--after", metavar="SEQ", min=0, help="Only what follows this line.")
+        int,
+        typer.Option(
+            "--after", metavar="SEQ", min=0, max=LAST_SEQ, help="Only what follows this line."
+        ),
     ] = 0,
 ) -> None:
     """Print the log again from the journal, line by line as it was printed at first (JSON)."""

@@ -5,6 +5,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from uuid import uuid4
 
 from controller.address import nearby
@@ -43,8 +44,14 @@ def ring(application: str) -> None:
         # Not by way of a proxy: the daemon is near.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         opener.open(request, timeout=PATIENCE_S).close()
-    except OSError as error:
-        why = error.code if isinstance(error, urllib.error.HTTPError) else "nothing"
+    except (OSError, HTTPException) as error:
+        match error:
+            case urllib.error.HTTPError():
+                why = str(error.code)
+            case OSError():
+                why = "nothing"
+            case _:
+                why = "in no HTTP: is HEADGATE_HTTP another's address?"
         _not_woken(f"{place}:{daemon.port} answers {why}")
 
 

@@ -71,7 +71,9 @@ class StoreSource:
         unknown = self._names is not None and not self._beats
         if self._whole or unknown:
             return self.whole()
-        return fold(self._beats.values())
+        # One that was not read again was rung by no row until then: it tells of that row as well,
+        # and a book takes no heartbeat of before its first line.
+        return fold({**line, "as_of_seq": seq} for line in self._beats.values())
 
     def whole(self) -> Book:
         """All that the store has ever told: what is asked about may be long over."""

@@ -16,7 +16,7 @@ import structlog
 
 from controller.daemon.backoff import Backoff
 from controller.daemon.instruments import Instruments
-from controller.daemon.notices import Message, Notice, Summary, notice_of
+from controller.daemon.notices import Message, Notice, Summary, answered, notice_of
 from controller.notify import NotifySettings, ReceiverSettings
 from controller.record.errors import Conflict, RecordError
 from controller.record.receivers import Told, tell, told
@@ -118,6 +118,10 @@ class Courier:
             return
         for line in self._store.journal(after=waiting.seq):
             waiting.seq = int(line["seq"])
+            over = answered(line)
+            if over is not None:
+                kept = {key: at for key, at in self._lately.items() if not key.startswith(over)}
+                self._lately = kept
             notice = notice_of(line)
             if notice is None or not self._settings.wants(notice.severity, line.get("application")):
                 continue
@@ -178,7 +182,10 @@ class Courier:
         newest = max(self._lately.values(), default=0)
         since = newest - AGAIN // MICROSECOND
         self._lately = {key: at for key, at in self._lately.items() if at > since}
-        after = Told(seq=seq, lately=dict(self._lately))
+        # What still waits was not said: whoever begins from here must not take it for that.
+        waits = {one.key for one in self._waiting.first}
+        said = {key: at for key, at in self._lately.items() if key not in waits}
+        after = Told(seq=seq, lately=said)
         # A store that fails is no reason to tell it all again: it is written with the next look.
         self._owes = True
         try:

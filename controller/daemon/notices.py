@@ -38,6 +38,8 @@ _SETTLED: Final[Mapping[str, str]] = {
 }
 _TOLD_OTHERWISE: Final = ("gate.verdict",)
 """At level error: the rollback that follows in the same commit says the same."""
+_ANSWERS: Final = ("release.freed", "order.given")
+"""With these what asked a person is over."""
 # Mentions, links that show another address, and code: the marks of chats and mail alike.
 _MARKS: Final = str.maketrans(
     {"<": "\u2039", ">": "\u203a", "@": "\uff20", "`": "'", "[": "(", "]": ")", "|": "\u00a6"}
@@ -63,7 +65,10 @@ class Notice:
     subject: str
     what: str
     key: str
-    """What is said, but for its numbers: said once, and not at each look."""
+    """What is said, but for its numbers: said once, and not at each look.
+
+    Of whom, and whether a person is asked, comes first: `answered` names what is over by that.
+    """
     message: Message
 
 
@@ -108,11 +113,13 @@ def notice_of(line: Line) -> Notice | None:
         return None
     severity: Severity = next((one for one in SEVERITIES if one == level), "info")
     release, application = line.get("release"), line.get("application")
-    subject = text_of(release or application or "the daemon")
+    subject, asks = _subject(line), _asks(line)
     because, at = text_of(line.get("because", "")), datetime.fromisoformat(line["timestamp"])
     look = f"headgate explain {text_of(release)}" if release else "headgate status"
     if application and not release:
         look += f" {text_of(application)}"
+    # The same wording may ask nobody at first, and a person later.
+    about = _asking(subject) if asks else f"{subject} tells "
     wording = "".join(one for one in because if not one.isdigit() and one not in ".,")
     place = f"{line.get('attempt')} {line.get('state')} {line.get('step')}"
     return Notice(
@@ -121,13 +128,34 @@ def notice_of(line: Line) -> Notice | None:
         severity=severity,
         subject=subject,
         what=what,
-        key=f"{event} {subject} {place} {wording}"[:LONGEST],
+        key=f"{about}{event} {place} {wording}"[:LONGEST],
         message=Message(
             severity=severity,
             title=f"Headgate: {subject} {what}",
             body=f"{because}\n{subject}, {at:%Y-%m-%d %H:%M:%S} UTC\nLook: {look}",
         ),
     )
+
+
+def answered(line: Line) -> str | None:
+    """How the keys begin of what is over, where a row tells that nobody is asked any more.
+
+    What asks a person is gone, or a person has spoken: if it comes again, it is another one.
+    """
+    return _asking(_subject(line)) if line["event"] in _ANSWERS else None
+
+
+def _subject(line: Line) -> str:
+    return text_of(line.get("release") or line.get("application") or "the daemon")
+
+
+def _asking(subject: str) -> str:
+    return f"{subject} asks "
+
+
+def _asks(line: Line) -> bool:
+    """Whether a person must act; of an application without a release, its hold says so."""
+    return bool(line.get("needs_person", "application_hold" in line))
 
 
 def _what(line: Line) -> str | None:

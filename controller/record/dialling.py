@@ -134,7 +134,7 @@ class FromFile:
             raise StoreUnusable(f"{place}: {error}") from error
         if not password:
             raise StoreUnusable(f"{place}: it is empty: put the password into it")
-        hide(password)
+        hide(password, renewing="the store's password")
         return password
 
 
@@ -169,7 +169,7 @@ class FromLakebase:
             if self._token is None or self.monotonic() - self._token[0] >= patience:
                 began = self.monotonic()
                 self._token = began, self.ask(self.database)
-                hide(self._token[1])
+                hide(self._token[1], renewing="Lakebase's token")
             return self._token[1]
 
 

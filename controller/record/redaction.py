@@ -38,8 +38,9 @@ SHORTEST = 8
 SHORTEST_WORD = 16
 """The same of one that is of letters alone, which the language may have as well."""
 MOST = 64
-"""Values that are looked for: tokens are renewed every hour, and old ones end."""
-_live: dict[str, None] = {}
+"""Values of one thing that is renewed that are looked for, the newest: old ones end."""
+_live: dict[str, dict[str, None]] = {}
+"""The values by what is renewed with them; by the empty text those that stay."""
 
 # Marks of direction and what has no width are not shown either: they hide what a name is.
 _UNPRINTABLE = re.compile(
@@ -48,23 +49,28 @@ _UNPRINTABLE = re.compile(
 )
 
 
-def hide(*secrets: str | None) -> None:
-    """Let these values of the process itself never be told, as they are or as in a URL."""
+def hide(*secrets: str | None, renewing: str = "") -> None:
+    """Let these values of the process itself never be told, as they are or as in a URL.
+
+    For as long as it runs; of what is `renewing`, as a token every hour, the newest values alone.
+    """
+    held = _live.setdefault(renewing, {})
     for secret in secrets:
         if secret is None or len(secret) < (SHORTEST_WORD if secret.isalpha() else SHORTEST):
             continue
         for form in {secret, quote(secret, safe="")}:
-            _live.pop(form, None)
-            _live[form] = None
-    while len(_live) > MOST:
+            held.pop(form, None)
+            held[form] = None
+    while renewing and len(held) > MOST:
         # Another thread may have made room already.
-        _live.pop(next(iter(_live)), None)
+        held.pop(next(iter(held)), None)
 
 
 def without_secrets(text: str) -> str:
     """The text with each secret that can be known for one replaced."""
-    for secret in tuple(_live):
-        text = text.replace(secret, REDACTED)
+    for held in tuple(_live.values()):
+        for secret in tuple(held):
+            text = text.replace(secret, REDACTED)
     if "://" in text:
         text = _USER_AND_PASSWORD.sub(REDACTED, text)
         text = _OTHER_SCHEMES.sub(REDACTED, _HOOKS.sub(REDACTED, text))

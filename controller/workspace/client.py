@@ -143,7 +143,8 @@ class _Bounded(CredentialsStrategy):
             found = self._headers()
         except ValueError as error:
             raise _sign_in_error(error) from error
-        hide(*(value.rpartition(" ")[2] for value in found.values()))
+        tokens = (value.rpartition(" ")[2] for value in found.values())
+        hide(*tokens, renewing="the workspace's token")
         return found
 
     def _check(self, config: Config) -> None:

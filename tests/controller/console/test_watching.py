@@ -20,12 +20,16 @@ from controller.console.sources import LogSource, StoreSource
 from controller.console.watching import Clock, Watch
 from controller.record.logging import json_line
 from policies.admission import Rules
-from states.release import Order
+from states.machine import State
+from states.release import Order, Release
+from states.spec import Spec
 from tests.controller.console import scenes
 from tests.controller.console.test_reading import APP, Recorded
+from tests.controller.record.making import plan, release, store_in, told
 from tests.states.story import SPEC
 
 if TYPE_CHECKING:
+    from controller.record.store import Store
     from states.status import Status
 
 POLL = timedelta(seconds=30)
@@ -213,6 +217,41 @@ def test_as_json_a_pipe_gets_one_object_for_each_change(story: Recorded) -> None
     steps = [one["step"] for one in told if one["version"] == "2"]
     assert (steps[0], steps[-1]) == (0, 2)
     assert steps == sorted(steps)
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["stable", "waits for a person"])
+def test_an_application_stays_shown_while_another_one_goes_on(
+    tmp_path: Path, *, held: bool
+) -> None:
+    record = store_in(tmp_path)
+    quiet = (
+        release("2", application="aaa", hold="waits for approval", needs_person=True)
+        if held
+        else release("1", State.PRODUCTION, application="aaa", confirmed=True)
+    )
+    _written(record, quiet, None if held else "1")
+    _written(record, release("1", State.PRODUCTION, application="bbb", confirmed=True), "1")
+    source = StoreSource(record, POLL)
+    shown = {one["application"]: one for one in source.read().statuses()}
+    assert sorted(shown) == ["aaa", "bbb"]
+    for weight in (40, 60):
+        one = release("1", State.PRODUCTION, application="bbb", confirmed=True, weight_seen=weight)
+        _written(record, one, "1")
+        assert source.news(START)
+        [first, second] = source.read().statuses()
+        assert first == shown["aaa"], "nothing has happened to it"
+        assert second["weight_seen"] == weight
+    _written(record, replace(quiet, because="somebody saw to it"), None if held else "1")
+    [first, second] = source.read().statuses()
+    assert (first["because"], second["weight_seen"]) == ("somebody saw to it", 60)
+    record.close()
+
+
+def _written(record: "Store", one: Release, stable: str | None) -> None:
+    name = one.application
+    loaded = record.load(name, Spec(model=f"main.ml.{name}", endpoint=name))
+    application = replace(loaded.application, stable=stable, adopted=True)
+    record.commit(loaded, plan(application, one, events=(told(one),)))
 
 
 def test_a_terminal_is_refreshed_with_the_age_of_what_it_shows(

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from controller.record.errors import Conflict, StoreUnusable
 from controller.record.store import Store
 from states.machine import State
 from states.plan import Event, Level
+from states.release import Order, Release
 from states.spec import Spec
 from tests.controller.daemon.test_exposition import rolled_back
 from tests.controller.house import opened
@@ -37,6 +38,8 @@ class Ear:
     heard: list[dict[str, str]] = field(default_factory=list)
     status: int = 200
     hanging: threading.Event | None = None
+    most: int | None = None
+    """How many messages it takes, and no more."""
     asked: int = 0
     port: int = 0
 
@@ -52,6 +55,8 @@ class Ear:
         self.asked += 1
         if self.hanging is not None:
             self.hanging.wait(30)
+        if self.most is not None and len(self.heard) >= self.most:
+            return 503
         if self.status == 200:
             self.heard.append(json.loads(body))
         return self.status
@@ -209,6 +214,112 @@ def test_the_same_hold_is_told_once_however_often_and_with_whatever_numbers(
     happens(store, "it has waited 11 s")
     again.look()
     assert len(ear.heard) == 2, "but it is told anew when that was long ago"
+
+
+def asks(store: Store, because: str) -> None:
+    """A release is held, and a person must act."""
+    one = release("2", hold=because, needs_person=True)
+    _tells(store, "release.held", one, because, "warning")
+
+
+def freed(store: Store) -> None:
+    """What held the release is gone by itself."""
+    _tells(store, "release.freed", release("2"), "no longer")
+
+
+def _tells(store: Store, name: str, one: Release, because: str, level: Level = "info") -> None:
+    loaded = store.load("rag", Spec(model="main.ml.rag", endpoint="rag"))
+    known = loaded.application.newest("2")
+    ordered = replace(one, order=known.order) if known else one
+    told = Event(name=name, release=("2", 1), level=level, because=because)
+    store.commit(loaded, plan(loaded.application, ordered, events=(told,)))
+
+
+def sentences(ear: Ear) -> list[str]:
+    return [one["message"].splitlines()[0] for one in ear.heard]
+
+
+def test_a_person_who_is_asked_once_more_after_it_was_over_is_told_once_more(
+    store: Store, ear: Ear, clock: Clock
+) -> None:
+    told = post(store, ear)
+    asks(store, "version 3 has 20 % of rag")
+    told.look()
+    clock.turn(minutes=10)
+    freed(store)
+    told.look()
+    clock.turn(minutes=20)
+    asks(store, "version 4 has 90 % of rag")
+    told.look()
+    assert sentences(ear) == ["version 3 has 20 % of rag", "version 4 has 90 % of rag"]
+    clock.turn(minutes=5)
+    freed(store)
+    asks(store, "version 5 has 1 % of rag")
+    post(store, ear).look()
+    assert sentences(ear)[2:] == ["version 5 has 1 % of rag"], "nor is it lost by a restart"
+
+
+def test_a_person_who_gave_an_order_is_told_if_it_is_held_again(
+    store: Store, ear: Ear, clock: Clock
+) -> None:
+    told = post(store, ear)
+    asks(store, "it has waited 1 h")
+    told.look()
+    clock.turn(minutes=10)
+    store.give_order("rag", "2", Order.PAUSE, "ann", "let me see")
+    clock.turn(minutes=10)
+    asks(store, "it has waited 2 h")
+    asks(store, "it has waited 3 h")
+    told.look()
+    assert sentences(ear) == ["it has waited 1 h", "it has waited 2 h"]
+
+
+def test_what_asks_a_person_without_a_break_is_told_once(
+    store: Store, ear: Ear, clock: Clock
+) -> None:
+    told = post(store, ear)
+    for number in range(20, 60, 10):
+        asks(store, f"version 3 has {number} % of rag")
+        _tells(store, "evidence.seen", release("2", needs_person=True), "counts have come")
+        clock.turn(minutes=10)
+        told.look()
+    assert sentences(ear) == ["version 3 has 20 % of rag"]
+
+
+def test_what_comes_and_goes_without_asking_anybody_is_told_once(
+    store: Store, ear: Ear, clock: Clock
+) -> None:
+    told = post(store, ear)
+    for _ in range(4):
+        happens(store, "the counts of 3 windows are missing")
+        freed(store)
+        clock.turn(minutes=10)
+        told.look()
+    assert len(ear.heard) == 1
+
+
+def test_a_hold_that_comes_to_ask_a_person_is_told_again_in_the_same_words(
+    store: Store, ear: Ear
+) -> None:
+    told = post(store, ear)
+    happens(store, "the counts are missing")
+    asks(store, "the counts are missing")
+    told.look()
+    assert ear.titles == ["Headgate: rag/2 held", "Headgate: rag/2 held: a person must act"]
+
+
+def test_what_waits_while_a_receiver_is_away_is_told_after_a_restart_too(
+    store: Store, ear: Ear
+) -> None:
+    told = post(store, ear)
+    ear.most = 1
+    happens(store, "one")
+    happens(store, "two")
+    told.look()
+    assert sentences(ear) == ["one"]
+    ear.most = None
+    post(store, ear).look()
+    assert sentences(ear) == ["one", "two"]
 
 
 def test_a_restart_loses_nothing_and_repeats_nothing_that_was_written_down(

@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -385,6 +387,37 @@ def test_an_order_on_the_daemons_machine_wakes_it(
         assert capsys.readouterr().err == ""
     ring("search")
     assert "looks by itself within seconds" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("secret_file")
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "answers in no HTTP: is HEADGATE_HTTP another's address?"),
+        (b"HTTP/1.1 404 Not Found\r\n\r\n", "answers 404"),
+        (b"", "answers nothing"),
+    ],
+)
+def test_an_order_wakes_nobody_where_another_program_listens_and_says_so(
+    said: bytes, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        place = f"127.0.0.1:{other.getsockname()[1]}"
+        monkeypatch.setenv("HEADGATE_HTTP", place)
+        thread = threading.Thread(target=_say_once, args=(other, said))
+        thread.start()
+        ring("search")
+        thread.join()
+    note = capsys.readouterr().err
+    assert note.endswith(f"looks by itself within seconds: {place} {told}\n")
+
+
+def _say_once(server: socket.socket, said: bytes) -> None:
+    """Whoever comes first is told this, whatever it asks."""
+    client, _ = server.accept()
+    with client:
+        client.recv(65536)
+        client.sendall(said)
 
 
 def test_an_order_without_a_secret_wakes_nobody_and_says_nothing(

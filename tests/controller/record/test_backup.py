@@ -335,6 +335,18 @@ def test_the_log_is_rebuilt_as_it_was_printed(home: Home) -> None:
     assert (code, rest) == (0, said.splitlines(keepends=True)[2])
 
 
+@pytest.mark.parametrize(("after", "code"), [(2**63 - 1, 0), (2**63, 2), (10**20, 2), (-1, 2)])
+def test_a_log_is_rebuilt_from_no_line_that_there_cannot_be(
+    home: Home, after: int, code: int
+) -> None:
+    store = home.store()
+    busy(store)
+    ended, said = headgate("rebuild-log", "--store", home.url, "--after", after)
+    assert ended == code
+    assert (said == "") == (code == 0), said
+    assert ("--after" in said) == (code == 2), "it says what is wrong"
+
+
 def test_a_backup_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     busy(store)

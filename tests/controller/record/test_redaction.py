@@ -1,11 +1,15 @@
 """A secret is known by its key, by its form, and because the process holds it."""
 
+import itertools
+from pathlib import Path
 from secrets import token_hex
 
 import pytest
 
 from controller.record import redaction
+from controller.record.dialling import SURELY_NEW_S, FromFile, FromLakebase
 from controller.record.redaction import MOST, REDACTED, clean, hide
+from controller.settings import secret_of
 
 
 @pytest.fixture(autouse=True)
@@ -76,11 +80,48 @@ def test_a_word_of_the_language_is_no_secret() -> None:
     assert clean("postgres said short7!") == "postgres said short7!"
 
 
-def test_of_many_values_the_newest_are_hidden() -> None:
+def test_of_what_is_renewed_the_newest_values_are_hidden() -> None:
     values = [f"value-{token_hex(8)}" for _ in range(2 * MOST)]
     for value in values:
-        hide(value)
+        hide(value, renewing="the token")
     assert all(clean(value) == REDACTED for value in values[-MOST:])
     assert clean(values[0]) == values[0]
-    hide(values[-MOST], "another-value-1")
+    hide(values[-MOST], "another-value-1", renewing="the token")
     assert clean(values[-MOST]) == REDACTED, "one that is used again is new"
+
+
+def test_what_is_never_renewed_stays_hidden_however_often_tokens_are() -> None:
+    """A daemon runs for months, and its own token is told to it once."""
+    stays = [f"static-{token_hex(8)}/{number}" for number in range(2 * MOST)]
+    hide(*stays)
+    hide("a-password-of-the-store", renewing="the store's password")
+    renewed = [f"token-{token_hex(8)}" for _ in range(200)]
+    for value in renewed:
+        hide(value, renewing="the workspace's token")
+    assert all(clean(f"it was {value}") == f"it was {REDACTED}" for value in stays)
+    assert clean("?p=" + stays[0].replace("/", "%2F")) == f"?p={REDACTED}"
+    assert clean("a-password-of-the-store") == REDACTED, "what is renewed seldom is not pushed out"
+    hidden = [clean(value) == REDACTED for value in renewed]
+    assert hidden == [False] * (len(renewed) - MOST) + [True] * MOST
+
+
+def test_the_daemons_token_stays_hidden_through_two_hundred_renewals_of_the_stores_passwords(
+    tmp_path: Path,
+) -> None:
+    own, given = tmp_path / "token", [f"lakebase-{token_hex(8)}" for _ in range(200)]
+    mounted, written = tmp_path / "password", [f"vault-{token_hex(8)}" for _ in range(200)]
+    own.write_text("static-0123456789abcdef-0123456789abcdef")
+    own.chmod(0o600)
+    token = secret_of("HEADGATE_TOKEN_FILE", {"HEADGATE_TOKEN_FILE": str(own)})
+    tokens, ticks = iter(given), itertools.count(step=SURELY_NEW_S)
+    renewed = FromLakebase("db", lambda _: next(tokens), lambda: next(ticks))
+    while renewed(refused=True) != given[-1]:
+        pass
+    for password in written:
+        mounted.write_text(password)
+        mounted.chmod(0o600)
+        FromFile(mounted)(refused=False)
+    assert clean(token) == REDACTED
+    for values in (given, written):
+        assert clean(values[-1]) == REDACTED
+        assert clean(values[0]) == values[0], "it ended long ago"
