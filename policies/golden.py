@@ -46,6 +46,16 @@ class Round:
     prompt, answer or server message."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A round that is not complete: it tells of no version before all of it is answered."""
+
+    answers: tuple[str | None, ...]
+    """To its first questions, in the order of asking: None when as expected, else why not."""
+    of: int
+    """Questions of the whole round: each query as often as it says, of each version."""
+
+
 class Finding(StrEnum):
     """What the rounds say so far."""
 

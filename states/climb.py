@@ -5,7 +5,7 @@ from dataclasses import replace
 from policies.blindness import named
 from policies.dispersion import clusters
 from policies.forecast import pin
-from policies.golden import Finding
+from policies.golden import Finding, Round
 from policies.golden import judge as judge_golden
 from policies.guards import CAPACITY, ERRORS, TOKENS
 from policies.rollout import WHOLE
@@ -31,7 +31,7 @@ from states.rehearsal import rehearse
 from states.release import Order, Release
 from states.replaying import replayed, undecided_rolls_back, unproven
 from states.resending import FRESH
-from states.rounds import told_round, with_table
+from states.rounds import how_far, taken_in, told_round, with_table
 from states.stuck import heed_stuck, held_up
 from states.turn import Turn
 from states.world import Endpoint
@@ -167,22 +167,21 @@ def _update_failed(turn: Turn, endpoint: Endpoint) -> bool:
 
 def _testing(turn: Turn, release: Release) -> None:
     if release.in_state >= release.plan.testing_deadline:
-        roll_back(
-            turn,
-            release,
-            f"not through its tests after {duration(release.plan.testing_deadline)}",
-        )
+        late = f"not through its tests after {duration(release.plan.testing_deadline)}"
+        roll_back(turn, release, f"{late}{how_far(release.asking)}")
         return
     pinned = with_table(turn, release)
     if pinned is None:
         return
     release, asked = pinned, turn.world.round
-    if asked is None:
-        finding, because = judge_golden(release.rounds)
-    else:
-        release = turn.put(release, rounds=(*release.rounds, asked))
+    if asked is not None:
+        rounds, asking = taken_in(release.rounds, asked)
+        release = turn.put(release, rounds=rounds, asking=asking)
+    if isinstance(asked, Round):
         place = turn.application.spec.endpoint
         finding, because = told_round(turn, release, release.rounds, place)
+    else:
+        finding, because = judge_golden(release.rounds)
     if finding is Finding.FAIL:
         roll_back(turn, release, because)
     elif finding is Finding.ENVIRONMENT and not overridden(release):

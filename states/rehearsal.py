@@ -7,15 +7,24 @@ provisioned on the production endpoint, and tested there again.
 from dataclasses import replace
 from datetime import timedelta
 
-from policies.golden import Finding
+from policies.golden import Finding, Round
 from policies.golden import judge as judge_golden
 from policies.words import duration
 from states.home import overdue, roll_back
 from states.plan import CreateStaging, RemoveStaging
 from states.release import Order, Release
 from states.resending import WINDOW
-from states.rounds import told_round, with_table
-from states.staging import attempt_of, made_for, ours, rounds_there, served, tries, undisputed
+from states.rounds import how_far, taken_in, told_round, with_table
+from states.staging import (
+    asking_there,
+    attempt_of,
+    made_for,
+    ours,
+    rounds_there,
+    served,
+    tries,
+    undisputed,
+)
 from states.turn import Turn
 from states.world import Absent, Endpoint
 
@@ -26,7 +35,7 @@ def rehearse(turn: Turn, release: Release) -> None:
     name, limit = pinned.staging, pinned.provisioning_deadline + pinned.testing_deadline
     if release.in_state >= limit:
         why = f"not through its tests on staging endpoint {name} after {duration(limit)}"
-        roll_back(turn, release, why)
+        roll_back(turn, release, f"{why}{how_far(asking_there(turn.application))}")
         return
     undeployed = _undeployed(turn, release)
     if undeployed is not None:
@@ -65,10 +74,12 @@ def _undeployed(turn: Turn, release: Release) -> str | None:
 def _tested(turn: Turn, release: Release) -> tuple[Finding, str]:
     """What the golden queries say so far."""
     known, asked = turn.application.staging, turn.world.round
-    if known is None or asked is None:
+    if known is not None and asked is not None:
+        rounds, asking = taken_in(known.rounds, asked)
+        known = replace(known, rounds=rounds, asking=asking)
+        turn.record(staging=known)
+    if known is None or not isinstance(asked, Round):
         return judge_golden(rounds_there(turn.application))
-    known = replace(known, rounds=(*known.rounds, asked))
-    turn.record(staging=known)
     return told_round(turn, release, known.rounds, known.endpoint)
 
 

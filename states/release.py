@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from policies.evidence import Block, Measure
 from policies.fuse import Fuse, Minute
-from policies.golden import Round
+from policies.golden import Begun, Round
 from policies.guards import History
 from policies.replay import Replayed
 from states.attempt import Attempt
@@ -75,6 +75,8 @@ class Release:
     """How far the workspace's clock is ahead where nothing measures it: two clocks agree, until the
     record's is set, or the endpoint's minutes tell otherwise by when they come."""
     rounds: tuple[Round, ...] = ()
+    asking: Begun | None = None
+    """The round of golden queries that is under way, and not complete."""
     replay: Replayed | None = None
     blocks: tuple[Block, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)

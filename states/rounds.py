@@ -2,10 +2,25 @@
 
 from dataclasses import replace
 
-from policies.golden import Finding, Round, judge
+from policies.golden import Begun, Finding, Round, judge
 from states.home import overdue
 from states.release import Release
 from states.turn import Turn
+
+
+def taken_in(
+    rounds: tuple[Round, ...], brought: Round | Begun
+) -> tuple[tuple[Round, ...], Begun | None]:
+    """The complete rounds, and the one under way, with what a look has brought of it."""
+    return (rounds, brought) if isinstance(brought, Begun) else ((*rounds, brought), None)
+
+
+def how_far(asking: Begun | None) -> str:
+    """What a deadline says of the round that it cuts off; nothing where none is under way."""
+    if asking is None:
+        return ""
+    told = f"{len(asking.answers):,} of {asking.of:,} questions of the last round were answered"
+    return f": {told}; state fewer golden queries, or a smaller repeat"
 
 
 def told_round(

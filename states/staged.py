@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from policies.golden import Round
+from policies.golden import Begun, Round
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,3 +29,5 @@ class Staged:
     """It was said that it cannot be removed."""
     rounds: tuple[Round, ...] = ()
     """Golden queries asked there."""
+    asking: Begun | None = None
+    """The round that is under way there, and not complete."""

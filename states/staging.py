@@ -7,7 +7,7 @@ release of this application, and it has the id that was recorded when it was fir
 from dataclasses import replace
 from datetime import timedelta
 
-from policies.golden import Round
+from policies.golden import Begun, Round
 from policies.rollout import WHOLE
 from policies.words import duration
 from states.plan import CreateStaging, Level, RemoveStaging
@@ -83,9 +83,21 @@ def ready_there(application: Application, seen: Endpoint) -> bool:
 
 def rounds_there(application: Application) -> tuple[Round, ...]:
     """Golden queries that were asked of the live release on its staging endpoint."""
+    known = _asked_there(application)
+    return known.rounds if known is not None else ()
+
+
+def asking_there(application: Application) -> Begun | None:
+    """The round that is under way there, and not complete."""
+    known = _asked_there(application)
+    return known.asking if known is not None else None
+
+
+def _asked_there(application: Application) -> Staged | None:
+    """The staging endpoint, if it was asked for for the live release."""
     live, known = application.live, application.staging
     own = live is not None and known is not None and known.release == attempt_of(live)
-    return known.rounds if own and known is not None else ()
+    return known if own else None
 
 
 def remember_asked(turn: Turn, call: CreateStaging) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from policies.admission import Column
 from policies.evidence import Block
 from policies.fuse import Minute
-from policies.golden import GoldenQuery, Round
+from policies.golden import Begun, GoldenQuery, Round
 from policies.guards import History
 from policies.replay import Batch, Drawn
 
@@ -211,9 +211,9 @@ class World:
     """The table with golden queries, read for a release under test that has it still to pin."""
     granted: frozenset[Grant] | None = None
     """Who was given what on the endpoint, itself; None: not asked for, or unseen."""
-    round: Round | None = None
+    round: Round | Begun | None = None
     """Golden queries asked since the last look, those of the table that is here included: where
-    the live release is tested by now."""
+    the live release is tested by now. What earlier looks have of a round is part of it."""
     replay: Drawn | Batch | None = None
     """Requests drawn for a replay, or pairs of them asked since the last look."""
     evidence: Evidence | None = None

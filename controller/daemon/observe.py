@@ -31,14 +31,14 @@ from controller.workspace.probes import Probes
 from controller.workspace.registry import Registry
 from controller.workspace.serving import Endpoints
 from policies.fuse import Minute
-from policies.golden import Finding, GoldenQuery, Round, judge
+from policies.golden import Begun, Finding, GoldenQuery, Round, judge
 from policies.replay import Batch, Drawn
 from states.desired import closed, desired
 from states.home import converged, ready_for
 from states.machine import State
 from states.outcome import untold
-from states.release import Application, Order, Release
-from states.staging import left, place, ready_there, rounds_there
+from states.release import Application, Order
+from states.staging import asking_there, left, place, ready_there, rounds_there
 from states.turn import Turn
 from states.world import Absent, Endpoint, Evidence, GoldenTable, Grant, ModelVersion, World
 
@@ -341,7 +341,7 @@ class Observer:
         now: datetime,
         given_up: Event,
         read: tuple[GoldenQuery, ...],
-    ) -> Round | None:
+    ) -> Round | Begun | None:
         """Ask the golden queries while they are still to be passed, of an endpoint at rest."""
         live = application.live
         if live is None or live.state is not State.TESTING or live.pinned is None:
@@ -352,7 +352,7 @@ class Observer:
             return None
         if self._just_asked(live.rounds, now):
             return None
-        return self._asked(application, live, given_up, read)
+        return self._asked(application, given_up, read, live.asking)
 
     def _staging(self, application: Application) -> Endpoint | Absent | None:
         """The staging endpoint, while there is one to look for."""
@@ -368,7 +368,7 @@ class Observer:
         now: datetime,
         given_up: Event,
         read: tuple[GoldenQuery, ...],
-    ) -> Round | None:
+    ) -> Round | Begun | None:
         """Ask the golden queries on the staging endpoint: stable answers them where it serves."""
         live = application.live
         if live is None or live.pinned is None or not isinstance(staging, Endpoint):
@@ -378,8 +378,8 @@ class Observer:
         rounds = rounds_there(application)
         if judge(rounds)[0] in (Finding.PASS, Finding.FAIL) or self._just_asked(rounds, now):
             return None
-        name = live.pinned.staging
-        return self._asked(application, live, given_up, read, staging=name)
+        begun, name = asking_there(application), live.pinned.staging
+        return self._asked(application, given_up, read, begun, staging=name)
 
     def _just_asked(self, rounds: tuple[Round, ...], now: datetime) -> bool:
         """A round was asked a moment ago: what fails twice in a breath has failed once."""
@@ -392,12 +392,14 @@ class Observer:
     def _asked(
         self,
         application: Application,
-        live: Release,
         given_up: Event,
         read: tuple[GoldenQuery, ...],
+        begun: Begun | None,
         staging: str | None = None,
-    ) -> Round | None:
+    ) -> Round | Begun | None:
         """Ask a version its golden queries, on a staging endpoint if one is named, and stable."""
+        live = application.live
+        assert live is not None, "checked by those who ask"
         pinned = live.plan
         if pinned.tests_table is not None and not read:
             return None
@@ -409,7 +411,7 @@ class Observer:
             application,
             "probes",
             lambda: self.probes.round(
-                candidate, stable, tests, paths, given_up.is_set, known, staging=staging
+                candidate, stable, tests, paths, given_up.is_set, known, staging, begun
             ),
         )
 

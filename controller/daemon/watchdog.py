@@ -9,7 +9,8 @@ import structlog
 MISSED, MARGIN_S = 3, 5.0
 """Paces, and seconds on top of them, after which a beat that did not end has stopped."""
 HANGS_S = 900.0
-"""A pass that takes longer hangs: all its calls have deadlines that end far below this."""
+"""A pass that takes longer hangs: its calls have deadlines, and what asks much at a look has a time
+for it (`probes.LOOK_S`, `replaying.LOOK_S`), which end far below this."""
 log = structlog.get_logger()
 
 

@@ -6,10 +6,11 @@ call for it (databricks/databricks-sdk-py#1043), hence requests, with a timeout 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
+from threading import Lock
 from typing import Any
 
 import requests
@@ -23,13 +24,20 @@ from controller.workspace.jsonpath import found
 from controller.workspace.markers import marker as new_marker
 from controller.workspace.names import segment
 from policies.answer_checks import Shown, unmet
-from policies.golden import GoldenQuery, Round
+from policies.golden import Begun, GoldenQuery, Round
 from states.counted import Paths
 
 SERVED_BY = "served-model-name"
 """The response header that names the entity which answered."""
 AT_ONCE = 4
 """Probes under way at the same time; the smallest endpoint takes four requests at a time."""
+TIMEOUT_S = 30.0
+"""The deadline of one question, to the end of its answer."""
+LOOK_S = 45.0
+"""After this no further question of a round is begun at a look: the next look goes on with it.
+
+So short that as many looks as a pass may have in a row, each with a last answer that comes at its
+deadline, are over before the watchdog says that the pass hangs; long enough for most rounds."""
 
 
 class Probes:
@@ -41,12 +49,13 @@ class Probes:
         endpoint: str,
         application: str,
         *,
-        timeout_s: float = 30,
+        timeout_s: float = TIMEOUT_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = client.config
         self._endpoint = endpoint
         self._application = application
-        self._timeout_s = timeout_s
+        self._timeout_s, self._clock = timeout_s, clock
 
     def ask(  # noqa: PLR0913, PLR0917 - what a question is made of
         self,
@@ -98,47 +107,61 @@ class Probes:
         given_up: Callable[[], bool] = lambda: False,
         inputs: Known = (None, None),
         staging: str | None = None,
-    ) -> Round | None:
+        begun: Begun | None = None,
+    ) -> Round | Begun | None:
         """Ask every golden query, as often as it says, of both entities, a few at a time.
 
-        `staging` is the endpoint that has the candidate, where it is another than stable's.
+        `staging` is the endpoint that has the candidate, where it is another than stable's. `begun`
+        is what earlier looks have of this round: it goes on with what has no answer yet. Begun is
+        also what it comes to, when the time of one look is not enough for the rest.
 
         None, if it was given up between two queries: what was answered then tells of no version.
         """
         arms = (candidate,) if stable is None else (candidate, stable)
         ask = partial(self.ask, paths=paths)
+        # One query of both, then the next: within a long round the environment may change.
         questions = [
             (arm, number, partial(ask, entity, query, inputs=inputs[arm], endpoint=place))
-            for arm, (entity, place) in enumerate(zip(arms, (staging, None), strict=False))
             for number, query in enumerate(tests, start=1)
+            for arm, (entity, place) in enumerate(zip(arms, (staging, None), strict=False))
             for _ in range(query.repeat)
         ]
-
-        def asked(arm: int, question: Callable[..., str | None]) -> str | None:
-            mark = new_marker(self._application, arms[arm])
-            return None if given_up() else question(marker=mark)
-
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="probe") as pool:
-            futures = [pool.submit(asked, arm, question) for arm, _, question in questions]
-            answers = [future.result() for future in futures]
+        known = begun.answers if begun is not None else ()
+        fresh = self._asked_in_time(
+            [(arms[arm], question) for arm, _, question in questions[len(known) :]], given_up
+        )
         if given_up():
             return None
-        by_query: dict[tuple[int, int], list[str | None]] = {}
-        for (arm, number, _), answer in zip(questions, answers, strict=True):
-            by_query.setdefault((arm, number), []).append(answer)
-        failed: tuple[dict[int, str], dict[int, str]] = ({}, {})
-        for (arm, number), each in by_query.items():
-            why = tests[number - 1].verdict(each)
-            if why is not None:
-                failed[arm][number] = why
-        own = {number: why for number, why in failed[0].items() if number not in failed[1]}
-        first = next(iter((own or failed[0]).items()), None)
-        return Round(
-            asked=len(tests),
-            candidate_failed=tuple(failed[0]),
-            stable_failed=tuple(failed[1]),
-            why=f"query {first[0]}: {first[1]}" if first else "",
-        )
+        answers = (*known, *fresh)
+        if len(answers) < len(questions):
+            return Begun(answers=answers, of=len(questions))
+        return _concluded(tests, [(arm, number) for arm, number, _ in questions], answers)
+
+    def _asked_in_time(
+        self,
+        questions: Sequence[tuple[str, Callable[..., str | None]]],
+        given_up: Callable[[], bool],
+    ) -> list[str | None]:
+        """The answers to the first of the questions, to as many as one look has the time for."""
+        until, turn = self._clock() + LOOK_S, Lock()
+        left, answers = iter(enumerate(questions)), dict[int, str | None]()
+
+        def following() -> tuple[int, tuple[str, Callable[..., str | None]]] | None:
+            # Held together, or a later one may be asked although an earlier one is not.
+            with turn:
+                over = given_up() or self._clock() >= until
+                return None if over else next(left, None)
+
+        def work() -> None:
+            while (one := following()) is not None:
+                number, (entity, question) = one
+                answers[number] = question(marker=new_marker(self._application, entity))
+
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="probe") as pool:
+            working = [pool.submit(work) for _ in range(AT_ONCE)]
+        for one in working:
+            one.result()
+        return [answers[number] for number in range(len(answers))]
 
     def send(
         self, entity: str, body: dict[str, Any], marker: str, endpoint: str | None = None
@@ -173,6 +196,30 @@ class Probes:
         if response.status_code == requests.codes.too_many_requests:
             raise Unreachable(f"{place}: a rate limit or a full queue (429): Headgate asks again")
         return response
+
+
+def _concluded(
+    tests: tuple[GoldenQuery, ...],
+    questions: Sequence[tuple[int, int]],
+    answers: Sequence[str | None],
+) -> Round:
+    """What a round comes to; `questions` are arm (candidate 0, stable 1) and number of a query."""
+    by_query: dict[tuple[int, int], list[str | None]] = {}
+    for asked, answer in zip(questions, answers, strict=True):
+        by_query.setdefault(asked, []).append(answer)
+    failed: tuple[dict[int, str], dict[int, str]] = ({}, {})
+    for (arm, number), each in by_query.items():
+        why = tests[number - 1].verdict(each)
+        if why is not None:
+            failed[arm][number] = why
+    own = {number: why for number, why in failed[0].items() if number not in failed[1]}
+    first = next(iter((own or failed[0]).items()), None)
+    return Round(
+        asked=len(tests),
+        candidate_failed=tuple(failed[0]),
+        stable_failed=tuple(failed[1]),
+        why=f"query {first[0]}: {first[1]}" if first else "",
+    )
 
 
 def _unanswered(entity: str, response: requests.Response) -> str | None:

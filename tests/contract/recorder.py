@@ -82,6 +82,8 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     recorder: Recorder
+    asked: Asked
+    """The request that is being answered."""
 
     def setup(self) -> None:
         super().setup()
@@ -134,7 +136,8 @@ class Handler(BaseHTTPRequestHandler):
         while recorder.takes and len(body) < size and not recorder.over.wait(recorder.takes):
             body += self.rfile.read(min(QUARTER, size - len(body)))
         body += self.rfile.read(size - len(body))
-        recorder.asked.append(Asked(self.command, self.path, body))
+        self.asked = Asked(self.command, self.path, body)
+        recorder.asked.append(self.asked)
         if recorder.silent is not None and recorder.silent(self.path):
             self.hang()
         elif "/.well" in self.path:

@@ -10,7 +10,7 @@ import pytest
 from controller.workspace.client import connect
 from controller.workspace.inputs import Inputs
 from controller.workspace.probes import Probes
-from policies.golden import GoldenQuery
+from policies.golden import GoldenQuery, Round
 from states.counted import Paths
 from tests.contract.recorder import Answering, Recorder, recording
 
@@ -101,7 +101,7 @@ def test_a_round_tells_first_what_stable_does_not_share(recorder: Recorder, prob
         GoldenQuery(body=CHAT, answer_contains=("old",), repeat=3, must_pass=1),
     )
     asked = probes.round("rag-v2", "rag-v1", tests, PATHS)
-    assert asked is not None
+    assert isinstance(asked, Round)
     assert (asked.candidate_failed, asked.stable_failed) == ((1, 2), (1,))
     assert asked.why == (
         "query 2: answer_contains: lacks 'old' (0 of 3 answers as expected, 1 needed)"

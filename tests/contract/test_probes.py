@@ -7,7 +7,7 @@ from controller.workspace.errors import Denied, Refused, Unreachable
 from controller.workspace.jsonpath import MISSING, JsonPath
 from controller.workspace.markers import marker, prefix
 from controller.workspace.probes import Probes
-from policies.golden import GoldenQuery
+from policies.golden import GoldenQuery, Round
 from states.counted import Paths
 from tests.contract.conftest import PATHS, Split, Workspace, entity
 
@@ -74,7 +74,7 @@ def test_a_rate_limit_blames_no_version(probes: Probes, workspace: Workspace) ->
 def test_a_round_asks_everything_of_both(probes: Probes) -> None:
     tests = (GOOD, GoldenQuery(query="fail"), GoldenQuery(query="q", answer_contains=("BASE",)))
     asked = probes.round(entity("v2"), entity("v1"), tests, PATHS)
-    assert asked is not None
+    assert isinstance(asked, Round)
     assert asked.asked == 3
     assert asked.candidate_failed == (2, 3)
     assert asked.stable_failed == (2, 3)
@@ -83,7 +83,7 @@ def test_a_round_asks_everything_of_both(probes: Probes) -> None:
 
 def test_a_round_without_a_stable_version_blames_only_the_candidate(probes: Probes) -> None:
     asked = probes.round(entity("v1"), None, (GOOD, GoldenQuery(query="fail")), PATHS)
-    assert asked is not None
+    assert isinstance(asked, Round)
     assert (asked.candidate_failed, asked.stable_failed) == ((2,), ())
 
 

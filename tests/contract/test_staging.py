@@ -17,7 +17,7 @@ from controller.settings import ApplicationSettings, ProcessSettings
 from controller.workspace.errors import Refused, Unreachable
 from controller.workspace.probes import Probes
 from controller.workspace.serving import Endpoints, ServingSettings
-from policies.golden import GoldenQuery
+from policies.golden import GoldenQuery, Round
 from states.release import Release
 from states.world import Absent, Endpoint, Size
 from tests.contract.conftest import PATHS, Split, Workspace, entity, name, serving, settled
@@ -110,11 +110,11 @@ def test_the_candidate_is_asked_there_and_stable_where_it_serves(
     settled(endpoints, staging)
     probes = Probes(client, split.endpoint, APP)
     found = probes.round(entity("v2"), entity("v1"), (GOOD,), PATHS, staging=staging)
-    assert found is not None
+    assert isinstance(found, Round)
     assert (found.candidate_failed, found.stable_failed) == ((), ())
     endpoints.remove_staging(staging, seen.id)
     found = probes.round(entity("v2"), entity("v1"), (GOOD,), PATHS, staging=staging)
-    assert found is not None
+    assert isinstance(found, Round)
     assert (found.candidate_failed, found.stable_failed) == ((1,), ())
     assert found.why == "query 1: status 404"
 

@@ -15,7 +15,7 @@ from controller.workspace.recorded import Sample
 from controller.workspace.serving import ServingSettings
 from policies.evidence import NOTHING, Arm
 from policies.fuse import Minute
-from policies.golden import GoldenQuery, Round
+from policies.golden import Begun, GoldenQuery, Round
 from policies.guards import History
 from policies.pairs import Pair, Reply
 from policies.replay import Drawn
@@ -258,8 +258,10 @@ class Probes(Client):
         given_up: Callable[[], bool],
         inputs: Known,
         staging: str | None = None,
+        begun: Begun | None = None,
     ) -> Round:
         assert inputs == (None, None)
+        assert begun is None
         del given_up, paths
         there = self.platform.endpoint if staging is None else self.platform.staging
         return self.see("probe.round", lambda: self._round(there, candidate, stable, tests))

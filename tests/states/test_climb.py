@@ -9,7 +9,7 @@ import pytest
 from policies.admission import Rules
 from policies.calendar import Freeze
 from policies.fuse import Minute, fuse
-from policies.golden import Round
+from policies.golden import Begun, Round
 from policies.guards import ErrorGuard, Guards, TokenGuard
 from policies.replay import Replay, Replayed
 from policies.verdict import Outcome
@@ -420,6 +420,30 @@ def test_failing_once_is_asked_again_and_twice_goes_home() -> None:
     made = gone_on(once, shown(BOTH), round=FAILED)
     assert came(made) == (after, [finished(why, FAILED, "FAIL", "warning"), *line])
     assert came(gone_on(twice, shown(BOTH))) == (after, line), "after a restart as well"
+
+
+HALF = Begun(answers=(None, "empty", None), of=6)
+
+
+def test_a_round_that_is_not_complete_is_kept_and_tells_of_no_version() -> None:
+    first = replace(TESTED, asking=HALF)
+    assert came(gone_on(TESTED, shown(BOTH), round=HALF)) == (first, [])
+    assert nothing_comes(first, shown(BOTH))
+    again = replace(TESTED, rounds=(FAILED,))
+    assert came(gone_on(again, shown(BOTH), round=HALF)) == (replace(again, asking=HALF), [])
+    made = gone_on(first, shown(BOTH), round=FAILED)
+    assert came(made)[0] == replace(TESTED, rounds=(FAILED,)), "complete, and none is under way"
+    waits = replace(TESTED, rounds=(UNANSWERED,), hold=ENVIRONMENT, needs_person=True)
+    assert came(gone_on(waits, shown(BOTH), round=HALF)) == (replace(waits, asking=HALF), [])
+
+
+def test_a_deadline_says_how_far_the_round_came_that_it_cuts_off() -> None:
+    late = replace(TESTED, in_state=HOUR, asking=HALF)
+    because = (
+        "not through its tests after 1 h: 3 of 6 questions of the last round were answered; state "
+        "fewer golden queries, or a smaller repeat"
+    )
+    assert came(gone_on(late, shown(BOTH))) == back(late, because)
 
 
 ENVIRONMENT = "2 of 3 golden queries failed on both versions: the environment is at fault"

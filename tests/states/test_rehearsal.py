@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from policies.golden import GoldenQuery, Round
+from policies.golden import Begun, GoldenQuery, Round
 from states.attempt import Attempt
 from states.difference import Change
 from states.machine import State, Trigger
@@ -54,9 +54,13 @@ def trial(**facts: object) -> Release:
 
 
 def known(
-    one: Release, *rounds: Round, others: tuple[Release, ...] = (), **facts: object
+    one: Release,
+    *rounds: Round,
+    asking: Begun | None = None,
+    others: tuple[Release, ...] = (),
+    **facts: object,
 ) -> Application:
-    asked = Staged(endpoint=THERE, release=ATTEMPT, asked_at=START, rounds=rounds)
+    asked = Staged(endpoint=THERE, release=ATTEMPT, asked_at=START, rounds=rounds, asking=asking)
     return application(*others, one, staging=asked, **facts)
 
 
@@ -162,6 +166,20 @@ def test_golden_queries_of_a_table_are_read_before_any_count() -> None:
     pinned = replace(STAGED, tests=(*STAGED.tests, query))
     assert after == trial(pinned=pinned, staged=True, in_state=timedelta())
     assert [one.name for one in events] == ["tests.read", "tests.finished", "staging.passed"]
+
+
+def test_a_round_that_is_not_complete_is_kept_and_passes_nobody() -> None:
+    half = Begun(answers=(None,), of=2)
+    made = looked(known(trial()), round=half)
+    assert made.application == known(trial(), asking=half)
+    assert made.events == []
+    assert look(made.application, round=None) == (trial(), [])
+    made = looked(made.application, round=GOOD)
+    assert made.application == known(trial(staged=True, in_state=timedelta()), GOOD)
+    pinned = replace(STAGED, provisioning_deadline=HOUR, testing_deadline=HOUR)
+    late = trial(pinned=pinned, in_state=2 * HOUR)
+    rolled, _ = look(known(late, asking=half), round=None)
+    assert "after 2 h: 1 of 2 questions of the last round were answered" in rolled.because
 
 
 def test_it_passes_by_one_clean_round_and_the_time_of_its_deployment_starts_anew() -> None:

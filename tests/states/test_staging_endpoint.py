@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from policies.golden import Round
+from policies.golden import Begun, Round
 from states.attempt import Attempt
 from states.difference import Change
 from states.machine import State
@@ -168,6 +168,9 @@ def test_of_what_was_asked_for_it_is_remembered_what_may_come_of_it() -> None:
     assert remembered(asked(staging=None)) == fresh
     before = replace(KNOWN, gone=True, told=True, ids={MARK: "made", "rag-chatbot/7/1/1": "old"})
     assert remembered(asked(staging=before)) == replace(fresh, ids={MARK: "made"}, rounds=ROUNDS)
+    half = replace(before, asking=Begun(answers=(None,), of=2))
+    begun = remembered(asked(staging=half))
+    assert begun == remembered(asked(staging=before)), "what is made anew begins its round anew"
     again = replace(fresh, release="rag-chatbot/2/2", ids={MARK: "made"})
     assert remembered(asked(staging=before), "rag-chatbot/2/2") == again
 

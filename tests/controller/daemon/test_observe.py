@@ -20,7 +20,7 @@ from controller.workspace.inputs import Known
 from controller.workspace.metrics import EntityMinute
 from controller.workspace.statements import Parameter, Row
 from policies.fuse import Minute
-from policies.golden import GoldenQuery, Round
+from policies.golden import Begun, GoldenQuery, Round
 from policies.guards import History
 from states.counted import Counted, Paths
 from states.machine import State
@@ -69,8 +69,10 @@ class Workspace:
         given_up: Callable[[], bool],
         inputs: Known,
         staging: str | None = None,
+        begun: Begun | None = None,
     ) -> Round | None:
         del staging, paths
+        assert begun is None
         assert inputs == (None, None)
         assert (candidate, stable) == ("rag_chatbot-v2", "rag_chatbot-v1")
         assert not given_up()
@@ -359,7 +361,7 @@ def test_a_round_waits_for_the_table_and_asks_its_queries_with_the_configuration
     world = look(observing, waiting, after=MINUTE)
     assert world.golden is not None
     assert [one.query for one in world.golden.queries] == ["What is a golden query?"]
-    assert world.round is not None
+    assert isinstance(world.round, Round)
     assert world.round.asked == 2
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from controller.workspace.errors import Refused, Unreachable, WorkspaceError
 from controller.workspace.inputs import Known
-from policies.golden import GoldenQuery, Round
+from policies.golden import Begun, GoldenQuery, Round
 from states.counted import Paths
 from states.plan import CreateStaging, RemoveStaging
 from states.release import Application, Order
@@ -144,9 +144,10 @@ class Seen(Workspace):
         given_up: Callable[[], bool],
         inputs: Known,
         staging: str | None = None,
+        begun: Begun | None = None,
     ) -> Round | None:
         self.asked_at.append(staging)
-        return super().round(candidate, stable, tests, paths, given_up, inputs, staging)
+        return super().round(candidate, stable, tests, paths, given_up, inputs, staging, begun)
 
 
 @pytest.fixture
