@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from controller.console.reading import UnreadableLog, fold
+from controller.console.reading import Book, LogTooLate, UnknownSelection, UnreadableLog, fold
 from controller.record import backup
 from controller.record.errors import BackupUnusable
 from controller.record.store import Store
@@ -25,30 +25,43 @@ def restored(path: Path, url: str, *, replace: bool) -> str:
 
 
 def whole(store: Store) -> None:
-    """See that the journal has no gap, and that folding it gives what the tables say."""
+    """See that the journal has no gap, and that folding it gives what the tables say.
+
+    Of every application that either of them knows, with or without releases.
+    """
     last = store.last_seq()
     rows = list(store.journal())
     if [line["seq"] for line in rows] != list(range(1, last + 1)):
         raise BackupUnusable(f"the journal of {store.place.name} has a gap: use another backup")
+    for read in store.everything().values():
+        if isinstance(read, str):
+            raise BackupUnusable(f"what cannot be read is no backup: {read}")
     beats = store.states()
     try:
         told, found = fold(rows), fold(beats)
     except UnreadableLog as error:
         raise BackupUnusable(f"the journal of {store.place.name} is damaged: {error}") from error
-    for beat in beats:
-        name = beat["application"]
-        if not beat["releases"]:
-            continue
-        if not _agree(told.statuses(name), found.statuses(name)):
+    for name in sorted({line["application"] for line in (*rows, *beats) if "application" in line}):
+        if not _agree(_statuses(told, name), _statuses(found, name)):
             raise BackupUnusable(
                 f"the journal and the tables of {store.place.name} disagree about {name}: "
                 "compare `headgate history` with `headgate status`"
             )
 
 
-def _agree(told: Sequence[Status], found: Sequence[Status]) -> bool:
+def _statuses(book: Book, name: str) -> Sequence[Status] | None:
+    """What a book tells of an application; None, if that names a release that is not there."""
+    try:
+        return book.statuses(name)
+    except UnknownSelection:
+        return ()
+    except LogTooLate:
+        return None
+
+
+def _agree(told: Sequence[Status] | None, found: Sequence[Status] | None) -> bool:
     """Whether the journal tells what the tables say, as far as the version that wrote it did."""
-    if len(told) != len(found):
+    if told is None or found is None or len(told) != len(found):
         return False
     return all(
         _essence(one, one) == _essence(other, one) for one, other in zip(told, found, strict=True)

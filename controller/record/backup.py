@@ -5,6 +5,7 @@ a tail with the number of rows and the SHA-256 of all lines before it. A file wi
 not a backup. Replicas are left out: who lives is no part of the record.
 """
 
+import glob
 import gzip
 import hashlib
 import json
@@ -14,18 +15,19 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby, islice
+from itertools import count, groupby, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import JSON, URL, Connection, MetaData, func, insert, select, text
+from sqlalchemy import JSON, URL, Connection, MetaData, func, insert, inspect, select, text
 
-from controller.record.errors import BackupUnusable, StoreHeld, StoreUnusable
+from controller.record.errors import AnotherPrograms, BackupUnusable, StoreHeld, StoreUnusable
 from controller.record.leases import anyone
-from controller.record.opening import Place, place_of, told
+from controller.record.lock import lock_file
+from controller.record.opening import Place, place_of, recognised, told
 from controller.record.opening import version as schema_of
-from controller.record.schema import JOURNAL, LEASES, METADATA, REPLICAS, VERSION
+from controller.record.schema import APPLICATIONS, JOURNAL, LEASES, METADATA, REPLICAS, VERSION
 from controller.record.sqlite import File
 from controller.record.store import Store
 from controller.record.upgrades import upgrade
@@ -37,7 +39,11 @@ FORMAT: Final = 1
 AT_ONCE: Final = 500
 """Rows per statement."""
 ASIDE: Final = ".before-restore"
-"""What a file that was replaced is called from then on, after its name."""
+"""What a file that was replaced is called from then on, after its name; `-2` follows, and so on."""
+_RESTORING: Final = ".restoring"
+"""What a file is called, after the store's name, until it takes the store's place."""
+_KEPT_BY_SQLITE: Final = ("-journal", "-wal", "-shm")
+"""What SQLite adds to a database's name to call the files that it keeps beside it."""
 _TABLES: Final = tuple(table for table in METADATA.sorted_tables if table is not REPLICAS)
 
 Check = Callable[[Store], None]
@@ -68,22 +74,57 @@ class Backup:
 def take(store: Store, path: Path, check: Check) -> Backup:
     """Write a store down, restore it elsewhere, check that, and only then name the file.
 
-    A store that is in use stays so. `BackupUnusable`, if the file cannot be written.
+    A store that is in use stays so. `BackupUnusable`, if the file cannot be written, or would be
+    one of the store's own.
     """
     partial = path.with_name(path.name + ".partial")
     try:
-        with _standing_still(store) as connection:
-            _write(connection, partial)
-        found = read(partial)
-        with TemporaryDirectory(prefix=f"{path.name}.", dir=path.absolute().parent) as folder:
-            _made(found, Path(folder) / "headgate.db", check)
-        partial.replace(path)
-        _sync(path.absolute().parent)
+        _see_apart(store, path, partial)
+        try:
+            with _standing_still(store) as connection:
+                _write(connection, partial)
+            found = read(partial)
+            with TemporaryDirectory(prefix=f"{path.name}.", dir=path.absolute().parent) as folder:
+                _made(found, Path(folder) / "headgate.db", check)
+            partial.replace(path)
+            _sync(path.absolute().parent)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise BackupUnusable(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return Backup(path=path, schema=found.schema, seq=found.seq, at=found.at, rows=found.rows)
+
+
+def _see_apart(store: Store, *paths: Path) -> None:
+    """See that none of the files that a backup writes is one of the store's, by whatever name."""
+    if store.shared:
+        return
+    for path in paths:
+        if _belongs(path, store.path):
+            raise BackupUnusable(
+                f"the store {store.place.name} would be harmed by a backup in {paths[0]}: {path} "
+                "belongs to that store. Nothing was written: name another file"
+            )
+
+
+def _belongs(path: Path, store: Path) -> bool:
+    """Whether a path leads to a store's file, or to one that stands beside it for its sake."""
+    real = Path(os.path.realpath(path))
+    if real.parent == store.parent and _named_for(store, real):
+        return True
+    if not real.exists():
+        return False
+    beside = store.parent.glob(f"{glob.escape(store.name)}*")
+    return any(_named_for(store, one) and one.exists() and one.samefile(real) for one in beside)
+
+
+def _named_for(store: Path, path: Path) -> bool:
+    """Whether a file of the store's folder has a name that the store needs; it need not exist."""
+    if not path.name.startswith(store.name):
+        return False
+    end = path.name.removeprefix(store.name)
+    own = path in (store, lock_file(store))
+    return own or end in _KEPT_BY_SQLITE or end.startswith((ASIDE, _RESTORING))
 
 
 def read(path: Path) -> Backup:
@@ -129,7 +170,7 @@ def restore(backup: Backup, url: str, check: Check, *, replace: bool) -> Path | 
     with place.hold():
         if not replace:
             _refuse_loss(backup, url, place)
-        made = place.path.with_name(place.path.name + ".restoring")
+        made = place.path.with_name(place.path.name + _RESTORING)
         try:
             _made(backup, made, check)
             return _put_aside(place.path, made)
@@ -149,6 +190,8 @@ def _refuse_loss(backup: Backup, url: str, place: Place) -> None:
     try:
         store = Store(url, create=False)
     except StoreUnusable as error:
+        if place.shared and isinstance(error, AnotherPrograms):
+            raise
         empty = "no Headgate store yet" in str(error)
         if empty:
             return
@@ -302,6 +345,9 @@ def _into_server(
     """Replace what is in the database, in one transaction."""
     if not replace:
         _refuse_loss(backup, url, server)
+    # Nothing is dropped for what is not whole.
+    with TemporaryDirectory(prefix="headgate-") as folder:
+        _made(backup, Path(folder) / "headgate.db", check)
     engine = server.engine(lambda: datetime.now(UTC))
     options = server.options(writes=True)
     try:
@@ -320,17 +366,24 @@ def _into_server(
 
 
 def _cleared(connection: Connection, server: "Server") -> dict[str, int]:
-    """Drop a record that nobody works on; the epochs that it gave, which must not come again."""
-    if schema_of(connection) != VERSION:
-        _drop(connection)
-        return {}
-    connection.execute(text("LOCK TABLE replicas, applications IN ACCESS EXCLUSIVE MODE"))
-    holder = anyone(connection)
-    if holder is not None:
-        raise StoreHeld(
-            f"the store {server.name} is in use by the replica {holder}: stop all replicas first"
-        )
-    epochs = dict(connection.execute(select(LEASES.c.application, LEASES.c.epoch)).tuples().all())
+    """Drop a record that nobody works on; the epochs that it gave, which must not come again.
+
+    Of whatever schema, and damaged too: what is there is asked. `AnotherPrograms` is not dropped.
+    """
+    recognised(server, connection)
+    tables = inspect(connection).get_table_names()
+    if REPLICAS.name in tables:
+        locked = ", ".join(one.name for one in (REPLICAS, APPLICATIONS) if one.name in tables)
+        connection.execute(text(f"LOCK TABLE {locked} IN ACCESS EXCLUSIVE MODE"))
+        if holder := anyone(connection):
+            raise StoreHeld(
+                f"the store {server.name} is in use by the replica {holder}: stop all replicas "
+                "first"
+            )
+    epochs = dict[str, int]()
+    if LEASES.name in tables:
+        query = select(LEASES.c.application, LEASES.c.epoch)
+        epochs = dict(connection.execute(query).tuples().all())
     _drop(connection)
     return epochs
 
@@ -362,16 +415,31 @@ def _put_aside(path: Path, made: Path) -> Path | None:
     """Let the new file take the old one's place, together with what SQLite keeps beside it."""
     aside = None
     if path.exists():
-        aside = path.with_name(path.name + ASIDE)
+        aside = _free(path)
         # A transaction that a crash cut off belongs to the old file, and must not reach the new.
-        journal = path.with_name(path.name + "-journal")
-        aside.with_name(aside.name + "-journal").unlink(missing_ok=True)
-        if journal.exists():
-            journal.replace(aside.with_name(aside.name + "-journal"))
+        if _journal_of(path).exists():
+            _journal_of(path).replace(_journal_of(aside))
         path.replace(aside)
     made.replace(path)
     _sync(path.absolute().parent)
     return aside
+
+
+def _free(path: Path) -> Path:
+    """A name to put a file aside under, which no other has.
+
+    Nor has a journal its name: one that a restore left which was cut off, or a person who deleted
+    its file, would be taken for this one's, and undo what it does not know.
+    """
+    ends = (ASIDE if number == 1 else f"{ASIDE}-{number}" for number in count(1))
+    asides = (path.with_name(path.name + end) for end in ends)
+    taken = os.path.lexists
+    return next(one for one in asides if not taken(one) and not taken(_journal_of(one)))
+
+
+def _journal_of(path: Path) -> Path:
+    """Where SQLite keeps what undoes a transaction that is cut off."""
+    return path.with_name(path.name + "-journal")
 
 
 def _sync(folder: Path) -> None:

@@ -9,6 +9,10 @@ class StoreUnusable(RecordError):  # noqa: N818 - it names a condition, as opera
     """The store cannot be used: missing, full, read-only, damaged, gone, or of another kind."""
 
 
+class AnotherPrograms(StoreUnusable):
+    """What is there is another program's: whatever is said, nothing of it may be touched."""
+
+
 class Unreadable(RecordError):  # noqa: N818
     """What the store holds of one application cannot be understood; the others are not touched."""
 

@@ -1,6 +1,7 @@
 """Opening a store: where it is, its schema, and its errors put into sentences."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
@@ -10,8 +11,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 
-from controller.record.errors import StoreUnusable
-from controller.record.schema import COUNTERS, TOLERATED, VERSION
+from controller.record.errors import AnotherPrograms, StoreUnusable
+from controller.record.schema import COUNTERS, METADATA, TOLERATED, VERSION
 from controller.record.sqlite import File
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 Place: TypeAlias = "File | Server"
 """Where a store is."""
+
+_REVISION = re.compile(r"\d{4}")
+"""What a schema of Headgate's is called, of this and of any later version."""
 
 
 def place_of(url: str) -> Place:
@@ -63,23 +67,44 @@ def check(engine: Engine, place: Place) -> None:
 
 
 def known(place: Place, connection: Connection) -> str | None:
-    """The schema of a store; None for an empty one. StoreUnusable for what is none of ours.
+    """The schema of a store that this code may work on; None for an empty one. Else StoreUnusable.
 
-    A later one is ours if it says that this code may still work on it: see `upgrades`.
+    A later one may be worked on if it says so: see `upgrades`.
     """
-    found = version(connection)
-    if found is None and inspect(connection).get_table_names():
-        remedy = "database, or a schema of its own," if place.shared else "file"
-        raise StoreUnusable(
-            f"{place.name} is a database of another program: name another {remedy} in "
-            "HEADGATE_STORE"
-        )
+    found = recognised(place, connection)
     if found is not None and found > VERSION and not _tolerated(connection, found):
         raise StoreUnusable(
             f"{place.name} was written by a later Headgate (schema {found}, this one "
             f"knows {VERSION}): run that version, or restore an earlier backup"
         )
     return found
+
+
+def recognised(place: Place, connection: Connection) -> str | None:
+    """The schema of a store, whatever this code makes of it; None for an empty one.
+
+    `AnotherPrograms`, if it is none of Headgate's.
+    """
+    found = version(connection)
+    tables = inspect(connection).get_table_names()
+    if tables and (found is None or not _ours(connection, found, tables)):
+        remedy = "database, or a schema of its own," if place.shared else "file"
+        raise AnotherPrograms(
+            f"{place.name} is a database of another program: name another {remedy} in "
+            "HEADGATE_STORE"
+        )
+    return found
+
+
+def _ours(connection: Connection, found: str, tables: Sequence[str]) -> bool:
+    """Whether a schema is Headgate's: other programs keep theirs by Alembic, too."""
+    if _REVISION.fullmatch(found) is None:
+        return False
+    if COUNTERS.name in tables:
+        columns = {one["name"] for one in inspect(connection).get_columns(COUNTERS.name)}
+        return columns >= set(COUNTERS.columns.keys())
+    # Of a damaged store what is left is ours, with nothing of anybody else's beside it.
+    return {*METADATA.tables, "alembic_version"}.issuperset(tables)
 
 
 def _tolerated(connection: Connection, found: str) -> bool:

@@ -123,8 +123,10 @@ def test_what_would_be_lost_is_not_overwritten_unless_it_is_said(
     assert code == 0, said
     assert list(seqs(home.store())) == [1, 2, 3]
     if home.file is not None:
-        assert "what was there is now" in said
-        with sqlite3.connect(f"{home.file}.before-restore") as aside:
+        # The restore before it had put a file aside, too.
+        put_aside = f"{home.file}.before-restore-2"
+        assert f"what was there is now {put_aside}" in said
+        with sqlite3.connect(put_aside) as aside:
             assert aside.execute("SELECT count(*) FROM journal").fetchall() == [(4,)]
         aside.close()
 

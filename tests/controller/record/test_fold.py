@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from controller.console.keeping import whole
 from controller.console.reading import fold
 from controller.record.errors import OrderRefused
 from controller.record.logging import json_line
@@ -104,6 +105,7 @@ def test_folding_the_log_gives_the_table_at_every_moment(home: Home, seed: int) 
             book = fold(wild.store.journal())
             assert book.statuses(NAME) == of_the_table(wild.store, NAME), (seed, wild.log)
             assert fold(wild.store.states()).statuses(NAME) == book.statuses(NAME)
+            whole(wild.store)
     lines = list(wild.store.journal())
     told = fold(lines).statuses(all_=True)
     assert told == of_the_table(wild.store, NAME, all_=True), (seed, wild.log)
