@@ -93,10 +93,11 @@ def main() -> None:
         if isinstance(ended.__context__, BrokenPipeError):
             _forsaken()
             sys.exit(0)
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            _forsaken()
+        if sys.stdout is not None:  # it may have been closed as the process began
+            try:
+                sys.stdout.flush()
+            except BrokenPipeError:
+                _forsaken()
         raise
     except Exception:  # noqa: BLE001 - the last resort of every command, told in full
         # No exit code that means something else may come of a defect.
