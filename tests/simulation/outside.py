@@ -327,6 +327,8 @@ class Outside:
         return True
 
 
+SLOWER = "it is asked for again, more slowly"
+"""Of a hold: what was asked for too often waits for the next ten minutes."""
 SILENT, LACKING, UNDECIDED = "has told nothing for", " lacks ", "undecided after "
 """What is said of a source that does not speak, of one that leaves something out, and of a step
 whose users are too few to tell by; what has come since may settle the last two."""
@@ -337,7 +339,8 @@ def at_rest(application: Application) -> bool:
     if application.behind_since is not None:
         return False  # What is seen looks older than what was: in ten minutes it is believed.
     if application.hold is not None:
-        return True
+        # Once it may be sent again, it is, and in a healed world it then arrives.
+        return SLOWER not in application.hold
     wish, upkeep = application.wish, application.upkeep
     if upkeep.applying is not None or (wish is not None and wish.number > upkeep.applied):
         return False
