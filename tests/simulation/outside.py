@@ -356,6 +356,8 @@ def _waits(live: Release) -> bool:
     """A live release waits for a person: it would go on by itself for nothing but their word."""
     if live.state is State.ROLLED_BACK and not live.settled:
         return False  # It goes on by itself, however loudly it says that it takes long.
+    if SLOWER in (live.hold or ""):
+        return False  # So does this.
     if not live.shut and SILENT in (live.hold or ""):
         return False  # In a healed world its source comes to speak again.
     # A hold that needs nobody is one that ends by itself.
