@@ -18,6 +18,7 @@ from controller.workspace.serving import Endpoints, ServingSettings, TableLocati
 from deploy.sandbox.launch import Sandbox
 from states.counted import Paths
 from states.world import Absent, Endpoint, Serving, Share
+from tests.contract.recorder import Recorder, recording
 
 MODEL = "main.ml_models.obedient"
 LAG_S = 1.0
@@ -169,6 +170,15 @@ def model(running: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> str:
         },
     )
     return MODEL
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
+    """A workspace that notes what it is asked, and answers as a test says; clients find it."""
+    with recording() as found:
+        monkeypatch.setenv("DATABRICKS_HOST", found.host)
+        monkeypatch.setenv("DATABRICKS_TOKEN", "dapi-any")
+        yield found
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What an answer is held against, as it comes over the wire; no sandbox, a server that is told."""
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +11,7 @@ from controller.workspace.inputs import Inputs
 from controller.workspace.probes import Probes
 from policies.golden import GoldenQuery, Round
 from states.counted import Paths
-from tests.contract.recorder import Answering, Recorder, recording
+from tests.contract.recorder import Answering, Recorder
 
 ANSWER = {"choices": [{"message": {"content": '{"days": 7}'}}], "usage": {"total_tokens": 12}}
 PATHS = Paths(
@@ -23,12 +22,9 @@ DAYS = '{"type": "object", "properties": {"days": {"const": 7}}}'
 
 
 @pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
-    with recording() as found:
-        monkeypatch.setenv("DATABRICKS_HOST", found.host)
-        monkeypatch.setenv("DATABRICKS_TOKEN", "dapi-any")
-        found.changes = answering(ANSWER, "rag-v2")
-        yield found
+def recorder(recorder: Recorder) -> Recorder:
+    recorder.changes = answering(ANSWER, "rag-v2")
+    return recorder
 
 
 @pytest.fixture

@@ -74,14 +74,6 @@ def over_tls(certificate: tuple[Path, Path]) -> Iterator[Recorder]:
         yield found
 
 
-@pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
-    with recording() as found:
-        monkeypatch.setenv("DATABRICKS_HOST", found.host)
-        monkeypatch.setenv("DATABRICKS_TOKEN", "dapi-any")
-        yield found
-
-
 def ends_in_time(call: Callable[[], object]) -> pytest.ExceptionInfo[WorkspaceError]:
     """The call gives up at its deadline, and says so."""
     began = time.monotonic()

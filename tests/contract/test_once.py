@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
 
 import pytest
 from databricks.sdk import WorkspaceClient
@@ -12,7 +11,7 @@ from controller.workspace.errors import Denied, Refused, Unreachable, WorkspaceE
 from controller.workspace.registry import Registry
 from controller.workspace.serving import Endpoints, ServingSettings
 from states.world import Serving, Share
-from tests.contract.recorder import DETAIL, Answering, Handler, Recorder, quiet_for, recording
+from tests.contract.recorder import DETAIL, Answering, Handler, Recorder, quiet_for
 
 MODEL = "main.a.rag"
 DEADLINE_S = 0.5
@@ -22,14 +21,6 @@ SERVING = Serving(
         "rag-v2": Share(model=MODEL, version="2", weight=5),
     }
 )
-
-
-@pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
-    with recording() as found:
-        monkeypatch.setenv("DATABRICKS_HOST", found.host)
-        monkeypatch.setenv("DATABRICKS_TOKEN", "dapi-any")
-        yield found
 
 
 def update(client: WorkspaceClient) -> None:
@@ -141,7 +132,7 @@ def test_a_token_endpoint_that_hangs_keeps_no_call_for_longer_than_its_deadline(
     monkeypatch.setenv("DATABRICKS_CLIENT_SECRET", "secret")
     recorder.silent = lambda target: "/oidc/" in target or "/.well" in target
     client = connect(deadline_s=DEADLINE_S)
-    changes: list[Callable[[WorkspaceClient], None]] = [update, fallback, alias, tag]
+    changes = [update, fallback, alias, tag]
     for change in changes:
         began = time.monotonic()
         with pytest.raises(Unreachable):
