@@ -12,7 +12,7 @@ from datetime import timedelta
 from policies.fuse import MINUTE, Minute, blown, fuse
 from policies.rollout import WHOLE
 from policies.words import duration, percent
-from states.clock import bounded, shown_by
+from states.clock import shown_by
 from states.desired import desired
 from states.home import converged
 from states.machine import State
@@ -203,9 +203,7 @@ def _seen(turn: Turn, one: Applying, endpoint: Endpoint) -> None:
         _hold(turn, f"{one.back}; {one.size} is back")
         return
     minutes, now = application.minutes, turn.world.now
-    # Nobody has followed that clock while nothing was under way: one look at it has to do.
-    ahead = bounded(timedelta(), minutes[-1].ends_at, now) if minutes else timedelta()
-    setting = fuse(minutes, shown_by(minutes, ahead, now), WHOLE)
+    setting = fuse(minutes, shown_by(minutes, turn.world.ahead or timedelta(), now), WHOLE)
     _record(turn, applying=replace(one, seen_at=now, fuse=setting))
 
 

@@ -11,7 +11,6 @@ from policies.fuse import DAY, Minute, watched
 from states.applying import apply, edited
 from states.blocks import told
 from states.climb import go_on
-from states.clock import followed
 from states.gates import read_signs
 from states.home import converged, own_up
 from states.intake import adopt, begin, heed_aborted, mark_tagged, note_granted, notice
@@ -110,7 +109,7 @@ def _take_in(turn: Turn) -> None:
     live = turn.application.live
     if live is None:
         return
-    ahead = followed(live.ahead, application.minutes, turn.application.minutes, world)
+    ahead = live.ahead if world.ahead is None else world.ahead
     held = live.hold is not None or application.hold is not None
     asked = held or application.change is not None or edited(application)
     # No query is asked while somebody's update is under way: its time is not the version's.

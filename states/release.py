@@ -72,8 +72,8 @@ class Release:
     mixed: tuple[int, ...] = ()
     """Numbers of the spans within which the split changed."""
     ahead: timedelta = timedelta()
-    """How far the workspace's clock is ahead where nothing measures it: two clocks agree, until the
-    record's is set, or the endpoint's minutes tell otherwise by when they come."""
+    """How far the workspace's clock is ahead, at most, as last measured; before that, two clocks
+    agree."""
     rounds: tuple[Round, ...] = ()
     asking: Begun | None = None
     """The round of golden queries that is under way, and not complete."""

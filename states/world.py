@@ -197,8 +197,8 @@ class World:
     """The store's time, UTC."""
     took: timedelta = timedelta()
     """From before `now` was read until endpoint and alias were seen."""
-    told_after: timedelta = timedelta()
-    """From before `now` was read until the metrics were asked for their minutes."""
+    ahead: timedelta | None = None
+    """How far the workspace's clock is ahead of the store's, at most; None: not measured."""
     poll: timedelta = timedelta(seconds=30)
     """The pace of looks: a longer gap was downtime, and adds no more than two of it."""
     endpoint: Endpoint | Absent | None = None

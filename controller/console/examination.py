@@ -320,13 +320,15 @@ class Examination:
         )
 
     def _metrics(self, endpoint: Endpoint) -> None:
-        api, name = self.client.serving_endpoints, self.settings.endpoint
+        name = self.settings.endpoint
         remedy = self._grant_endpoint((self.detail and self.detail.id) or "{ID}")
-        look = partial(metrics.export, api, name)
+        look = partial(metrics.export, self.client, name)
         found = self.says.look("metrics", look, remedy, warns=True)
         if found is None:
             return
-        self.export = found
+        self.export, told_at = found
+        if told_at is None:
+            self.says.warn("metrics", metrics.UNDATED, metrics.DATED)
         counted = self.requests_per_minute
         if counted is None:
             self.says.warn(
@@ -335,7 +337,7 @@ class Examination:
                 "look again after some requests; until then steps are planned without its rate",
             )
             return
-        label = metrics.entity_label(found, frozenset(endpoint.serving.shares))
+        label = metrics.entity_label(self.export, frozenset(endpoint.serving.shares))
         rate = f"{counted[1] / MINUTE_S:.2f} requests/s in the last minute shown"
         split = f"label {label} names the entity" if label else "no label names the entity"
         self.says.ok("metrics", f"{rate}; {split}")

@@ -126,6 +126,7 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         aborted=lambda: name in store.urgent(),
         seen=readiness.seen,
         since_read=leaps.since_read,
+        reading_took=leaps.reading_took,
         counted=shared.read,
     )
     actor = Actor(

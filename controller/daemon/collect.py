@@ -2,7 +2,8 @@
 
 Blocks are cut where the weight changed, in the order of the release's spans; a window ends at its
 source's watermark, before which everything has arrived. Bounds are the platform's times: the
-record's spans are translated by the offset that the same statement shows.
+record's spans are translated by the offset that the same statement shows, and those of the metrics
+by what the `Date` of their answer shows.
 
 The inference table's watermark is that of the marked probes, which are sent at the table's pace.
 They are requests like any other, so the metrics see them, the table is asked, and a bake ends also
@@ -90,6 +91,8 @@ class _Look:
     endpoint: Endpoint
     now: datetime
     minutes: tuple[Minute, ...]
+    ahead: timedelta
+    """How far the clock of these minutes is ahead of the record's."""
 
     @property
     def entities(self) -> tuple[str, str | None]:
@@ -136,13 +139,6 @@ class Collector:
     turn: tuple[str, int, int, int] | None = None
     """The release, its cuts by a split of others, and the number of the pace, of the last look."""
 
-    def leapt(self, by: timedelta) -> None:
-        """The record's clock was set: how far the warehouse's is ahead of it changed by as much."""
-        if self.offset is not None:
-            self.offset -= by
-        if self.answered_at is not None:
-            self.answered_at += by
-
     def forget(self) -> None:
         """Nothing is known of how the record's clock stands to the warehouse's."""
         self.offset = self.answered_at = self.turn = None
@@ -153,15 +149,18 @@ class Collector:
         endpoint: Endpoint,
         now: datetime,
         minutes: tuple[Minute, ...] = (),
+        ahead: timedelta | None = None,
     ) -> Evidence | None:
         """Send heartbeats and close windows, if it is time; None while there is nothing to ask.
 
-        `minutes` are the endpoint's own, as far as they are remembered.
+        `minutes` are the endpoint's own, as far as they are remembered, and their clock is ahead by
+        so much; None: as the record has it.
         """
         live = application.live
         if live is None or live.state not in (State.CANARY, State.PRODUCTION):
             return None
-        look = _Look(application, live, endpoint, now, minutes)
+        ahead = live.ahead if ahead is None else ahead
+        look = _Look(application, live, endpoint, now, minutes, ahead)
         sources, found = set(live.sources.values()), Evidence()
         if sources - {METRICS} and self._is_time(look):
             if TABLE in sources:
@@ -191,8 +190,8 @@ class Collector:
         """Whether nothing can have come to be told since the last look, as far as is seen."""
         if self.answered_at is None or look.now - self.answered_at >= QUIET:
             return False
-        ahead = self.offset or timedelta()
-        return quiet(look.minutes, self.answered_at + ahead, look.now + ahead, fresh=FRESH)
+        since, until = self.answered_at + look.ahead, look.now + look.ahead
+        return quiet(look.minutes, since, until, fresh=FRESH)
 
     def _beat(self, look: _Look) -> None:
         application, query = look.application.name, look.live.plan.tests[0]
@@ -309,16 +308,15 @@ class Collector:
 
     def _with_minutes(self, look: _Look, found: Evidence) -> Evidence:
         """Close the whole minutes that the metrics have told by version since the last look."""
-        ahead = look.live.ahead if self.offset is None else self.offset
         minutes = self.metrics.minutes_by_entity(look.application.spec.endpoint)
         if not minutes:
             return found
-        windows = minute_windows(minutes, look.due(METRICS, ahead), *look.entities)
-        blocks = _numbered(look, METRICS, windows, ahead, len(found.blocks))
+        windows = minute_windows(minutes, look.due(METRICS, look.ahead), *look.entities)
+        blocks = _numbered(look, METRICS, windows, look.ahead, len(found.blocks))
         return replace(
             found,
             blocks=(*found.blocks, *blocks),
-            watermarks={**found.watermarks, METRICS: minutes[-1].ends_at - ahead},
+            watermarks={**found.watermarks, METRICS: minutes[-1].ends_at - look.ahead},
         )
 
 

@@ -55,14 +55,22 @@ class Leaps:
             return timedelta()
         return timedelta(seconds=self.steady() - self._last.ticks + self._last.took / 2)
 
+    def reading_took(self) -> timedelta:
+        """How long it took to read the record's clock: so much less ago it may have been."""
+        return timedelta(seconds=self._last.took if self._last else 0.0)
+
     def by(self) -> timedelta:
-        """How far the record's clock had leapt when it was read; nothing if it only went on."""
+        """How far the record's clock had leapt when it was read; nothing if it only went on.
+
+        At most: where a reading took long, the record is moved too far rather than not far enough,
+        so that no stay that it tells of has begun before it did.
+        """
         one, other = self._agreed, self._last
         if one is None or other is None:
             return timedelta()
         leap = other.now - one.now - timedelta(seconds=other.ticks - one.ticks)
         unsure = timedelta(seconds=one.took + other.took)
-        return leap if abs(leap) >= LEAST + unsure else timedelta()
+        return leap + unsure / 2 if abs(leap) >= LEAST + unsure else timedelta()
 
     def forget(self) -> None:
         """Others may have kept the record meanwhile, and moved it along: begin anew."""

@@ -19,6 +19,7 @@ from controller.daemon.backoff import Backoff
 from controller.daemon.collect import Collector
 from controller.daemon.golden_table import GoldenReader
 from controller.daemon.instruments import uncounted
+from controller.daemon.lead import Lead
 from controller.daemon.overtaking import Overtaken, unless
 from controller.daemon.past import Past
 from controller.daemon.replaying import Replayer, is_time
@@ -26,7 +27,7 @@ from controller.daemon.sight import Sight
 from controller.workspace.errors import Unreachable, WorkspaceError, met
 from controller.workspace.inputs import Inputs, unknown
 from controller.workspace.listing import Listing
-from controller.workspace.metrics import Traffic
+from controller.workspace.metrics import DATED, UNDATED, Traffic
 from controller.workspace.probes import Probes
 from controller.workspace.registry import Registry
 from controller.workspace.serving import Endpoints
@@ -86,7 +87,9 @@ class Observer:
     counted: Callable[[str, str], None] = uncounted
     """Told what was looked at, and what came of it."""
     since_read: Callable[[], timedelta] = timedelta
-    """How long ago the record's clock was read."""
+    """How long ago the record's clock was read, at most."""
+    reading_took: Callable[[], timedelta] = timedelta
+    """How long that reading took: it may be less long ago by as much."""
     backoff: Callable[[str], Backoff] = Backoff
     scraped_at: datetime | None = None
     looked_at: datetime | None = None
@@ -95,6 +98,8 @@ class Observer:
     """The last round of golden queries: who rings the doorbell makes no second one."""
     pace: float | None = None
     minutes: tuple[Minute, ...] = ()
+    lead: Lead | None = None
+    """How far the workspace's clock is ahead of the record's; None: not measured yet."""
     troubles: dict[str, str] = field(default_factory=dict)
     backoffs: dict[str, Backoff] = field(default_factory=dict)
     """By what is looked at, and failed when it last was."""
@@ -104,20 +109,9 @@ class Observer:
     def __post_init__(self) -> None:
         self.sight = Sight(self.endpoints, self.listing)
 
-    def leapt(self, by: timedelta) -> None:
-        """The record's clock was set: what is remembered of it moves along."""
-        if self.scraped_at is not None:
-            self.scraped_at += by
-        if self.looked_at is not None:
-            self.looked_at += by
-        if self.tested_at is not None:
-            self.tested_at += by
-        self.collector.leapt(by)
-        self.past.leapt(by)
-
     def forget(self) -> None:
         """What was measured by the record's clock is void: it may have been set meanwhile."""
-        self.scraped_at = self.looked_at = self.tested_at = None
+        self.scraped_at = self.looked_at = self.tested_at = self.lead = None
         self.collector.forget()
         self.past.forget()
 
@@ -150,6 +144,7 @@ class Observer:
             versions=self._try(application, "registry", lambda: self._versions(application, world)),
             requests_per_second=self.pace,
             peak_concurrency=self.traffic.peak_concurrency(spec.endpoint),
+            ahead=self.ahead,
         )
 
     def look(self, application: Application, now: datetime) -> World:
@@ -205,13 +200,14 @@ class Observer:
         granted: frozenset[Grant] | None = None
         evidence: Evidence | None = None
         if isinstance(endpoint, Endpoint):
-            world = replace(world, told_after=self.since_read())
             self._scrape(application, frozenset(endpoint.serving.shares), now)
             granted = self._granted(application, endpoint)
             asked = asked or self._golden(application, endpoint, now, given_up, read)
             replay = self._replayed(application, endpoint, now, given_up)
             if not given_up.is_set():
-                evidence = self.collector.collect(application, endpoint, now, self.minutes)
+                evidence = self.collector.collect(
+                    application, endpoint, now, self.minutes, self.ahead
+                )
             if self.past.is_time(application, endpoint, now):
                 self._try(application, "history", lambda: self.past.ask(application, endpoint, now))
         return replace(
@@ -228,7 +224,13 @@ class Observer:
             requests_per_second=self.pace,
             peak_concurrency=self.traffic.peak_concurrency(spec.endpoint),
             labelled=self.traffic.labelled(spec.endpoint),
+            ahead=self.ahead,
         )
+
+    @property
+    def ahead(self) -> timedelta | None:
+        """The most that the workspace's clock may be ahead: no minute is taken to be too new."""
+        return self.lead.most if self.lead else None
 
     def _try(
         self,
@@ -315,11 +317,25 @@ class Observer:
         if recent and (self.minutes or not entities):
             return
         self.scraped_at, endpoint = now, application.spec.endpoint
+        asked_at = now + self.since_read() - self.reading_took()
         minutes = self._try(
             application, "metrics", lambda: self.traffic.minutes(endpoint, entities)
         )
         if minutes is not None:
             self.minutes, self.pace = minutes, self.traffic.requests_per_second(endpoint)
+            self._compare_clocks(application, asked_at, now + self.since_read())
+
+    def _compare_clocks(
+        self, application: Application, asked_at: datetime, until: datetime
+    ) -> None:
+        """Measure by the last scrape's answer, how the workspace's clock stands to the record's."""
+        told = self.traffic.told_at(application.spec.endpoint)
+        if told is not None:
+            shown = Lead.shown(told, asked_at, until)
+            self.lead = self.lead.narrowed(shown) if self.lead else shown
+            self.troubles.pop("clock", None)
+        elif self.minutes:
+            self._say_once(application, "clock", f"{UNDATED}: {DATED}")
 
     def _table(self, application: Application, now: datetime) -> GoldenTable | None:
         """The table of golden queries that a release under test has still to pin."""

@@ -98,10 +98,17 @@ class Pass:
         """The application with its times moved along, if the record's clock leapt."""
         by = self.leaps.by()
         if by != self.unwritten:
-            self.observer.leapt(by - self.unwritten)
+            # Measured anew, not moved along: by how much it was set is known no better than how
+            # long the reading of it took.
+            self.observer.forget()
             log.warning("clock.leapt", application=self.name, seconds=by.total_seconds())
         self.unwritten = by
         return leapt(application, by) if by else application
+
+    def _agree(self) -> None:
+        """The record has the clock's time, and whatever a leap of it has moved."""
+        self.leaps.agree()
+        self.unwritten = timedelta()
 
     def quarantine(self, why: str) -> None:
         """Hold the live release, as its passes fail unexpectedly, until one goes through again."""
@@ -126,7 +133,7 @@ class Pass:
             self._take_over(lease)
         loaded, plan = self._decided()
         if _nothing_new(loaded.application, plan):
-            self.leaps.agree()
+            self._agree()
             if loaded.as_of_seq > self.store.printed():
                 self.printer.print_new()
             return False
@@ -142,8 +149,7 @@ class Pass:
             # Somebody moved first, most likely an operator: what they wrote is looked at next.
             log.info("pass.conflict", application=self.name, because=str(conflict))
             return True
-        self.leaps.agree()
-        self.unwritten = timedelta()
+        self._agree()
         self.held = quarantined(plan.application.live)
         self.wanted = _to_look_up(plan) or self.wanted
         self.printer.print_new()

@@ -46,11 +46,6 @@ class Past:
         waits = self.asked_at is not None and timedelta() <= now - self.asked_at < every
         return self.known is None and not waits
 
-    def leapt(self, by: timedelta) -> None:
-        """The record's clock was set: what is remembered of it moves along."""
-        if self.asked_at is not None:
-            self.asked_at += by
-
     def forget(self) -> None:
         """Whatever was asked for was asked at another time."""
         self.attempt = self.asked_at = self.known = None

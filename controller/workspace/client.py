@@ -8,8 +8,10 @@ without any timeout (`oauth.retrieve_token`). None of that may stall a pass or s
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from types import MappingProxyType
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -239,6 +241,27 @@ def _settle_environment(client: WorkspaceClient, host: str) -> None:
     session = client.api_client._api_client._session  # noqa: SLF001 - the SDK has no other way
     found = session.merge_environment_settings(host, {}, None, session.verify, None)
     session.proxies, session.verify, session.trust_env = found["proxies"], found["verify"], False
+
+
+def addressed(config: Config) -> dict[str, str]:
+    """The header that tells a host of several workspaces which one is meant.
+
+    The SDK's own methods send it (0.156, `service/serving.py`), and its `ApiClient` does not.
+    """
+    return {"X-Databricks-Workspace-Id": config.workspace_id} if config.workspace_id else {}
+
+
+def call(
+    client: WorkspaceClient,
+    verb: str,
+    place: str,
+    *,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    **more: Any,  # noqa: ANN401 - as the SDK's `ApiClient.do` has it
+) -> Any:  # noqa: ANN401
+    """A call that the SDK's types would not carry whole; what comes back is as it came."""
+    headers = {**addressed(client.config), **headers}
+    return client.api_client.do(verb, place, headers=headers, **more)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import structlog
 from databricks.sdk import WorkspaceClient
 
 from controller.steady import steady
-from controller.workspace.client import translated
+from controller.workspace.client import call, translated
 from controller.workspace.errors import WorkspaceError
 
 LIST = "/api/2.0/serving-endpoints"
@@ -78,7 +78,7 @@ class Listing:
         try:
             with translated("serving endpoints"):
                 # As it came: ten thousand of the SDK's objects would be made to be thrown away.
-                found = self._client.api_client.do("GET", LIST)
+                found = call(self._client, "GET", LIST)
                 listed = found.get("endpoints", ()) if isinstance(found, dict) else ()
                 return {str(one["name"]): _form(one) for one in listed if one.get(UPDATED)}
         except WorkspaceError as error:

@@ -13,14 +13,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from math import isnan, nan
 from typing import Any, Self
 
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import NotFound
-from databricks.sdk.service.serving import ServingEndpointsAPI
 
-from controller.workspace.client import translated
+from controller.workspace.client import call, translated
 from controller.workspace.names import segment
 from policies.evidence import Arm
 from policies.fuse import Minute
@@ -35,6 +35,12 @@ PACE_MS = 10 * 60 * 1000
 PEAK_MS = 60 * 60 * 1000
 """Over how long the peak is taken."""
 MINUTE_S = 60
+UNDATED = (
+    "the answer with the endpoint's metrics has no Date: nothing compares the workspace's clock "
+    "with the record's"
+)
+DATED = "let the proxy in between keep that header"
+"""How that is mended: a server of HTTP sends it (RFC 9110, 6.6.1)."""
 
 _SAMPLE = re.compile(
     r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)"
@@ -134,6 +140,7 @@ class _Known:
     """Not a number where the export does not tell."""
     by_entity: dict[int, EntityMinute] = field(default_factory=dict)
     labelled: bool = False
+    told_at: datetime | None = None
 
     def since(self, span_ms: int) -> int:
         """The index of the first minute within a span that ends with the newest one."""
@@ -168,7 +175,7 @@ class Traffic:
     """Remembers the closed minutes of every endpoint that it was asked about."""
 
     def __init__(self, client: WorkspaceClient) -> None:
-        self._api = client.serving_endpoints
+        self._client = client
         self._known: dict[str, _Known] = {}
 
     def minutes(self, endpoint: str, entities: frozenset[str] = frozenset()) -> tuple[Minute, ...]:
@@ -176,8 +183,8 @@ class Traffic:
 
         `entities` are the names of those served now, by which a label that names them is known.
         """
-        text = self._scrape(endpoint)
         known = self._known.setdefault(endpoint, _Known())
+        text, known.told_at = self._scrape(endpoint)
         failed = [samples(text, name) for name in ERRORS]
         requests = samples(text, REQUESTS)
         in_flight = _in_flight(text, requests)
@@ -203,6 +210,10 @@ class Traffic:
         """The labels of the newest minute seen name the served entities."""
         return self._of(endpoint).labelled
 
+    def told_at(self, endpoint: str) -> datetime | None:
+        """The `Date` of the last scrape's answer; None where it told none."""
+        return self._of(endpoint).told_at
+
     def requests_per_second(self, endpoint: str) -> float | None:
         """The mean over the last ten minutes remembered; None when no minute was ever seen."""
         known = self._of(endpoint)
@@ -221,21 +232,32 @@ class Traffic:
     def _of(self, endpoint: str) -> _Known:
         return self._known.get(endpoint) or _Known()
 
-    def _scrape(self, endpoint: str) -> str:
-        return export(self._api, endpoint)
+    def _scrape(self, endpoint: str) -> tuple[str, datetime | None]:
+        return export(self._client, endpoint)
 
 
-def export(api: ServingEndpointsAPI, endpoint: str) -> str:
-    """The text of one export; an endpoint without metrics has none."""
+def export(client: WorkspaceClient, endpoint: str) -> tuple[str, datetime | None]:
+    """The text of one export, and its `Date`; an endpoint without metrics has neither."""
     with translated(f"serving endpoint {endpoint}, its metrics"):
+        place = f"/api/2.0/serving-endpoints/{segment(endpoint)}/metrics"
+        text = {"Accept": "text/plain"}
         try:
-            contents = api.export_metrics(segment(endpoint)).contents
+            # As the SDK's own method asks, which does not hand out what the answer's headers tell.
+            found = call(client, "GET", place, headers=text, raw=True, response_headers=["date"])
         except NotFound:
-            return ""
-        if contents is None:
-            return ""
-        with contents:
-            return contents.read().decode("utf-8", errors="replace")
+            return "", None
+        with found["contents"] as contents:
+            return contents.read().decode("utf-8", errors="replace"), _date(found["date"])
+
+
+def _date(header: str | None) -> datetime | None:
+    """A `Date`, as an answer has it; None where it has none that can be read."""
+    try:
+        moment = parsedate_to_datetime(header) if header else None
+    except ValueError:
+        return None
+    # Without a zone it is not what HTTP has: GMT, always.
+    return moment if moment and moment.tzinfo else None
 
 
 def _by_entity(text: str, label: str) -> dict[int, EntityMinute]:

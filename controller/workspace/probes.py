@@ -17,7 +17,7 @@ import requests
 from databricks.sdk import WorkspaceClient
 
 from controller.workspace import patterns
-from controller.workspace.client import permission, translated
+from controller.workspace.client import addressed, permission, translated
 from controller.workspace.errors import Denied, Unreachable
 from controller.workspace.inputs import Inputs, Known, misfit, request_of
 from controller.workspace.jsonpath import found
@@ -177,9 +177,7 @@ class Probes:
             f"/served-models/{segment(entity)}/invocations"
         )
         with translated(place):
-            headers = self._config.authenticate()
-        if self._config.workspace_id:
-            headers = headers | {"X-Databricks-Workspace-Id": self._config.workspace_id}
+            headers = self._config.authenticate() | addressed(self._config)
         response = requests.post(
             url,
             json={**body, "client_request_id": marker},

@@ -9,7 +9,7 @@ import structlog
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import NotFound
 
-from controller.workspace.client import translated
+from controller.workspace.client import call, translated
 from controller.workspace.errors import WorkspaceError
 from controller.workspace.inputs import Inputs
 from controller.workspace.mlflow_reader import MlflowReader
@@ -124,11 +124,8 @@ class Registry:
     def set_tag(self, model: str, version: str, key: str, value: str) -> None:
         """Set a tag on a version, in one attempt."""
         with translated(f"tag {key} of {model} version {version}"):
-            self._client.api_client.do(
-                "POST",
-                SET_TAG,
-                body={"name": model, "version": version, "key": key, "value": value},
-            )
+            body = {"name": model, "version": version, "key": key, "value": value}
+            call(self._client, "POST", SET_TAG, body=body)
 
     def inputs(self, model: str, version: str) -> Inputs | None:
         """What a version's signature takes; None while that is not known.

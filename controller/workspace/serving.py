@@ -8,7 +8,6 @@ endpoint that was never deployed has only a pending configuration; one update at
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import NotFound
@@ -29,7 +28,7 @@ from databricks.sdk.service.serving import (
 )
 
 from controller.workspace import decode
-from controller.workspace.client import translated
+from controller.workspace.client import call, translated
 from controller.workspace.errors import Refused, Unreachable, WorkspaceError
 from controller.workspace.names import segment
 from policies.rollout import WHOLE
@@ -177,11 +176,11 @@ class Endpoints:
         """
         place = f"/api/2.0/serving-endpoints/{segment(name)}"
         with translated(f"serving endpoint {name}'s AI Gateway"):
-            found: Any = self._client.api_client.do("GET", place)
+            found = call(self._client, "GET", place)
             gateway = found.get("ai_gateway") or {}
             if (gateway.get("fallback_config") or {}).get("enabled"):
                 wanted = {**gateway, "fallback_config": {"enabled": False}}
-                self._client.api_client.do("PUT", f"{place}/ai-gateway", body=wanted)
+                call(self._client, "PUT", f"{place}/ai-gateway", body=wanted)
 
     def capture(self, name: str, settings: ServingSettings) -> None:
         """Ask the endpoint's AI Gateway to write requests down, and keep all else of it.
@@ -190,14 +189,14 @@ class Endpoints:
         """
         place = f"/api/2.0/serving-endpoints/{segment(name)}"
         with translated(f"serving endpoint {name}'s AI Gateway"):
-            found: Any = self._client.api_client.do("GET", place)
+            found = call(self._client, "GET", place)
             gateway = found.get("ai_gateway") or {}
             missing = _gateway(settings)
             wanted = {**(missing.as_dict() if missing else {}), **gateway}
             if settings.usage_tracking:
                 wanted["usage_tracking_config"] = {"enabled": True}
             if wanted != gateway:
-                self._client.api_client.do("PUT", f"{place}/ai-gateway", body=wanted)
+                call(self._client, "PUT", f"{place}/ai-gateway", body=wanted)
 
     def granted(self, endpoint_id: str) -> frozenset[Grant]:
         """Who was given what on an endpoint, itself and not by inheritance."""

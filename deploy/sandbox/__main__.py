@@ -240,6 +240,7 @@ def _run(options: dict[str, Any]) -> int:
             log_level="warning",
             access_log=False,
             server_header=False,
+            date_header=False,  # the workspace's own clock tells it
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
         )

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
+from email.utils import formatdate
 from typing import Any
 
 from starlette.applications import Starlette
@@ -48,7 +49,7 @@ class Connections:
 
 
 class Gate:
-    """What every request passes: authentication, the org header, the log, and faults.
+    """What every request passes: authentication, org header and date, the log, and faults.
 
     It is plain ASGI because the data plane passes here too: it costs some ten microseconds.
     """
@@ -63,6 +64,7 @@ class Gate:
     ) -> None:
         self.app = app
         self.identity = Identity(workspace)
+        self.clock = workspace.clock
         self.faults, self.privileges = workspace.faults, workspace.privileges
         self.permissions = workspace.serving.permissions
         self.client_id = workspace.settings.client_id
@@ -82,7 +84,8 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), self._org]
+                date = (b"date", formatdate(self.clock(), usegmt=True).encode())
+                message["headers"] = [*message.get("headers", ()), self._org, date]
             await send(message)
 
         fault = None

@@ -41,6 +41,8 @@ class Asked:
     method: str
     target: str
     body: bytes
+    workspace: str | None = None
+    """The workspace that is meant, of those behind one host."""
 
     @property
     def json(self) -> Any:  # noqa: ANN401 - JSON
@@ -136,7 +138,9 @@ class Handler(BaseHTTPRequestHandler):
         while recorder.takes and len(body) < size and not recorder.over.wait(recorder.takes):
             body += self.rfile.read(min(QUARTER, size - len(body)))
         body += self.rfile.read(size - len(body))
-        self.asked = Asked(self.command, self.path, body)
+        self.asked = Asked(
+            self.command, self.path, body, self.headers.get("X-Databricks-Workspace-Id")
+        )
         recorder.asked.append(self.asked)
         if recorder.silent is not None and recorder.silent(self.path):
             self.hang()

@@ -1,10 +1,12 @@
 import contextlib
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from databricks.sdk import WorkspaceClient
 
 from controller.workspace.client import connect
 from controller.workspace.errors import (
@@ -15,9 +17,14 @@ from controller.workspace.errors import (
     WorkspaceError,
     outcome,
 )
+from controller.workspace.listing import Listing
+from controller.workspace.metrics import Traffic
+from controller.workspace.probes import Probes
 from controller.workspace.registry import Registry
-from controller.workspace.serving import Endpoints
+from controller.workspace.serving import Endpoints, ServingSettings
+from policies.golden import GoldenQuery
 from tests.contract.conftest import Workspace, name
+from tests.contract.recorder import Recorder
 
 ALIASES = "/aliases/"
 FAULTS: list[tuple[dict[str, object], type[WorkspaceError], str]] = [
@@ -91,6 +98,37 @@ def test_a_refused_token_is_denied_and_says_what_to_do(
     with pytest.raises(Denied, match="renew DATABRICKS_TOKEN") as denied:
         Endpoints(connect()).observe(name())
     assert "dapi-wrong" not in str(denied.value)
+
+
+MODEL = "main.a.rag"
+RAG = ServingSettings(model=MODEL)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: Listing(client).form("rag"),
+        lambda client: Endpoints(client).observe("rag"),
+        lambda client: Endpoints(client).switch_fallback_off("rag"),
+        lambda client: Endpoints(client).capture("rag", replace(RAG, usage_tracking=True)),
+        lambda client: Registry(client).set_tag(MODEL, "1", "key", "value"),
+        lambda client: Traffic(client).minutes("rag"),
+        lambda client: Probes(client, "rag", "app").beat("rag-v1", GoldenQuery(query="q"), "mark"),
+    ],
+    ids=["list", "observe", "fallback", "capture", "tag", "metrics", "probe"],
+)
+def test_every_call_names_the_workspace_that_is_meant_behind_a_host_of_several(
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    ask: Callable[[WorkspaceClient], object],
+) -> None:
+    monkeypatch.setenv("DATABRICKS_WORKSPACE_ID", "4711")
+    client = connect()
+    recorder.asked.clear()
+    ask(client)
+    sent = recorder.of("GET", "PUT", "POST")
+    assert sent
+    assert [one.workspace for one in sent] == ["4711"] * len(sent)
 
 
 def test_a_missing_permission_is_named(workspace: Workspace) -> None:

@@ -526,7 +526,7 @@ def test_coverage_is_told_over_the_minute_that_the_metrics_show(
     for requested, mark in ((USERS // 2, "ok"), (100 * USERS, "warn")):
         counts = {metrics.REQUESTS: requested, **dict.fromkeys(metrics.ERRORS, 0)}
         shown = "".join(f"{name}{{{label}}} {count} {end}\n" for name, count in counts.items())
-        monkeypatch.setattr(metrics, "export", lambda *_, shown=shown: shown)
+        monkeypatch.setattr(metrics, "export", lambda *_, shown=shown: (shown, newest))
         visit = case.visit("--record", str(case.here / "record.json"))
         assert "in the table" in visit.marks(mark)["coverage"]
         assert "served_entity_name names the entity" in visit.marks("ok")["metrics"]
@@ -534,6 +534,14 @@ def test_coverage_is_told_over_the_minute_that_the_metrics_show(
     assert 0 < answers["request_coverage"]["value"] < 0.95
     assert answers["error_coverage"]["why"] == "no request of that minute failed"
     assert answers["metrics_entity_label"]["value"] == "served_entity_name"
+
+
+def test_answers_that_do_not_tell_the_time_are_warned_about(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = metrics.export
+    monkeypatch.setattr(metrics, "export", lambda *asked: (whole(*asked)[0], None))
+    assert case.visit().marks("warn")["metrics"] == f"{metrics.UNDATED}: {metrics.DATED}"
 
 
 def test_a_personal_token_is_warned_about_on_a_real_workspace(

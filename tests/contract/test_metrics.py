@@ -4,11 +4,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from databricks.sdk import WorkspaceClient
 
+from controller.workspace.client import connect
 from controller.workspace.metrics import REQUESTS, Labels, Traffic, entity_label, samples
 from deploy.sandbox.metrics import Group, Resources, Window, exposition
 from policies.evidence import NOTHING, Arm
 from policies.fuse import Minute
 from tests.contract.conftest import Split, name
+from tests.contract.recorder import Handler, Recorder
 
 TEXT = """\
 # HELP request_count_total requests of the last minute
@@ -36,7 +38,7 @@ def test_a_minute_tells_its_requests_and_its_errors_of_both_kinds(
 ) -> None:
     traffic = Traffic(client)
     text = TEXT + "request_5xx_count_total 2 1700000060000\n"
-    monkeypatch.setattr(traffic, "_scrape", lambda _endpoint: text)
+    monkeypatch.setattr(traffic, "_scrape", lambda _endpoint: (text, None))
     first, second = traffic.minutes("e")
     assert (first.requests, first.errors) == (120, 0)
     assert (second.requests, second.errors) == (60, 7)
@@ -48,7 +50,7 @@ def test_a_minute_that_is_seen_twice_counts_once_and_old_minutes_are_forgotten(
 ) -> None:
     traffic = Traffic(client)
     scrapes = iter([TEXT, TEXT, "request_count_total 240 1700000660000", ""])
-    monkeypatch.setattr(traffic, "_scrape", lambda _endpoint: next(scrapes))
+    monkeypatch.setattr(traffic, "_scrape", lambda _endpoint: (next(scrapes), None))
     seen = [_pace(traffic, "e") for _ in range(4)]
     assert seen == [1.5, 1.5, 4.0, 4.0]
 
@@ -101,7 +103,7 @@ def exported(end_ms: int = END_MS, **windows: Window) -> str:
 def scraping(client: WorkspaceClient, monkeypatch: pytest.MonkeyPatch) -> Traffic:
     """Traffic whose scrapes are written by the tests, in its `texts`."""
     traffic, texts = Traffic(client), list[str]()
-    monkeypatch.setattr(traffic, "_scrape", lambda _endpoint: texts.pop(0))
+    monkeypatch.setattr(traffic, "_scrape", lambda _endpoint: (texts.pop(0), None))
     monkeypatch.setattr(traffic, "texts", texts, raising=False)
     return traffic
 
@@ -175,3 +177,35 @@ def test_the_peak_is_the_last_hours_and_what_littles_law_says(scraping: Traffic)
 def test_without_latency_there_is_no_peak(scraping: Traffic) -> None:
     scrape(scraping, TEXT)
     assert scraping.peak_concurrency("e") is None
+
+
+def test_an_export_is_told_with_the_workspaces_time(client: WorkspaceClient, split: Split) -> None:
+    traffic = Traffic(client)
+    before = datetime.now(UTC)
+    traffic.minutes(split.endpoint)
+    told = traffic.told_at(split.endpoint)
+    assert told is not None
+    assert before - timedelta(seconds=1) <= told <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("Mon, 23 Nov 2026 12:00:00 GMT", datetime(2026, 11, 23, 12, tzinfo=UTC)),
+        ("Mon, 23 Nov 2026 12:00:00", None),
+        ("Mon, 23 Nov 2026 12:00:00 -0000", None),
+        ("Mon, 23 Nov 99999 12:00:00 GMT", None),
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+def test_a_date_that_cannot_be_read_is_none(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, header: str, told: datetime | None
+) -> None:
+    monkeypatch.setattr(Handler, "date_time_string", lambda _: header)
+    traffic = Traffic(connect())
+    assert traffic.minutes("rag") == ()
+    assert traffic.told_at("rag") == told
+    recorder.endpoint = None
+    traffic.minutes("rag")
+    assert traffic.told_at("rag") is None, "an endpoint without metrics tells none"

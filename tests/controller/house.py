@@ -48,8 +48,6 @@ class Outside:
     sent: list[str] = field(default_factory=list)
     sized: list[str] = field(default_factory=list)
     """Entities that were given a size."""
-    ahead: timedelta = timedelta()
-    """How far its own clock is believed to be ahead of the store's."""
     platform: Callable[[], datetime] | None = None
     """Its own clock, which nobody sets; None: the store's."""
     since_read: Callable[[], timedelta] = timedelta
@@ -60,30 +58,25 @@ class Outside:
     """Of these."""
 
     def forget(self) -> None:
-        """Another replica takes over: this one's belief about its own clock is measured anew."""
-        self.ahead = timedelta()
-
-    def leapt(self, by: timedelta) -> None:
-        """The store's clock was set, and this one was not."""
-        self.ahead -= by
+        """Nothing is remembered: how far its own clock is ahead is measured at each look."""
 
     def glance(self, application: Application, now: datetime) -> None:
         """Here every look is a whole one."""
 
     def look(self, application: Application, now: datetime) -> World:
         # Blocks have this clock's times; what the record cuts them by is translated, and back.
-        self.story.application = leapt(application, self.ahead)
         self.story.now = self.platform() if self.platform is not None else now
-        told_after = self.since_read()
+        ahead = self.story.now - now - self.since_read() if self.platform else timedelta()
+        self.story.application = leapt(application, ahead)
         if self.requests:
             self._tell_minutes()
         world = self.story.world()
         if (evidence := world.evidence) is not None:
-            marks = {source: mark - self.ahead for source, mark in evidence.watermarks.items()}
+            marks = {source: mark - ahead for source, mark in evidence.watermarks.items()}
             world = replace(world, evidence=replace(evidence, watermarks=marks))
         if self.meanwhile is not None:
             self.meanwhile()
-        return replace(world, now=now, took=self.since_read(), told_after=told_after)
+        return replace(world, now=now, took=self.since_read(), ahead=ahead)
 
     def _tell_minutes(self) -> None:
         """Tell the minutes that have ended since the last look, after the hour before the first."""

@@ -308,6 +308,7 @@ class Traffic(Client):
     """The endpoint's own minutes, as `controller.workspace.metrics` remembers them."""
 
     known: tuple[Minute, ...] = ()
+    answered_at: datetime | None = None
     by_entity: tuple[EntityMinute, ...] = ()
 
     def minutes(self, endpoint: str, entities: frozenset[str] = frozenset()) -> tuple[Minute, ...]:
@@ -318,6 +319,7 @@ class Traffic(Client):
         if self.platform.conditions.holds("metrics_gone", self.platform.stage.now):
             self.wire.situations["no metrics"] += 1
             raise Unreachable("metrics: status 503")
+        self.answered_at = self.told(self.platform.stage.now).replace(microsecond=0)
         last = int(self.platform.stage.now // MINUTE_S)
         minutes = range(max(1, last - REMEMBERED + 1), last + 1)
         ends = [(self.told(number * MINUTE_S), _grains(number)) for number in minutes]
@@ -345,6 +347,10 @@ class Traffic(Client):
     def labelled(self, endpoint: str) -> bool:
         assert endpoint == SPEC.endpoint
         return bool(self.by_entity)
+
+    def told_at(self, endpoint: str) -> datetime | None:
+        assert endpoint == SPEC.endpoint
+        return self.answered_at
 
     def requests_per_second(self, endpoint: str) -> float | None:
         assert endpoint == SPEC.endpoint

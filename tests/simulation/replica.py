@@ -142,6 +142,7 @@ class Replica:
             aborted=lambda: NAME in record.urgent(),
             backoff=self._backoff,
             since_read=leaps.since_read,
+            reading_took=leaps.reading_took,
         )
         actor = Actor(
             ends,  # type: ignore[arg-type]

@@ -154,6 +154,8 @@ class Story:
     pace: float | None = 100.0
     minutes: tuple[Minute, ...] = ()
     """What the endpoint's own metrics remember."""
+    ahead: timedelta | None = None
+    """How far their clock is ahead, as measured."""
     history: History | None = field(default_factory=History)
     """Stable's last day; as it stands, too little to judge anything but errors by."""
     granted: set[Grant] = field(default_factory=set)
@@ -212,6 +214,7 @@ class Story:
             replay=self._replay(),
             evidence=self._evidence(),
             minutes=self.minutes,
+            ahead=self.ahead,
             history=self.history,
             requests_per_second=self.pace,
             peak_concurrency=self.peak,

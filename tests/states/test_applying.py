@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from policies.fuse import FRESH, Fuse, Minute, fuse
+from policies.fuse import Fuse, Minute, fuse
 from states.applying import apply, call, edited, refusal, undeclared
 from states.attempt import Attempt
 from states.difference import Change
@@ -276,10 +276,11 @@ def test_once_it_is_in_effect_it_is_watched(
 def test_its_minutes_are_held_against_a_time_of_their_own_clock(ahead: int) -> None:
     """Else a record that is an hour ahead would see no harm, and take its metrics to be silent."""
     hour = tuple(replace(one, ends_at=one.ends_at + ahead * MINUTES) for one in HOUR)
-    setting = looked(following(minutes=hour), IS_MEDIUM).application.upkeep.applying.fuse  # type: ignore[union-attr]
+    look = turn(following(minutes=hour), IS_MEDIUM, ahead=ahead * MINUTES)
+    apply(look)
+    setting = look.application.upkeep.applying.fuse  # type: ignore[union-attr]
     assert setting is not None
-    assert abs(setting.set_at - (NOW + ahead * MINUTES)) <= FRESH
-    assert setting.set_at >= hour[-1].ends_at
+    assert setting.set_at == NOW + ahead * MINUTES
 
 
 def test_weights_are_told_by_name() -> None:

@@ -58,6 +58,8 @@ class Platform:
     takes: timedelta = timedelta()
     """How long a statement waits before it runs."""
     query_lag: timedelta = 30 * SECOND
+    dated: bool = True
+    """Its answers tell the time."""
     exported: int = 75
     """How many minutes the metrics remember."""
 

@@ -84,9 +84,6 @@ class Asking:
             return world
         return replace(world, round=self.observing.look(application, now).round)
 
-    def leapt(self, by: timedelta) -> None:
-        self.outside.leapt(by)
-
     def forget(self) -> None:
         self.outside.forget()
 

@@ -71,7 +71,11 @@ def endpoint(story: Story) -> Endpoint:
 def look(collecting: Collector, platform: Platform, story: Story) -> Evidence | None:
     """Look once, and keep what is closed in the record."""
     evidence = collecting.collect(
-        story.application, endpoint(story), platform.time, platform.minutes()
+        story.application,
+        endpoint(story),
+        platform.time,
+        platform.minutes(),
+        platform.ahead if platform.dated else None,
     )
     if evidence is not None:
         live = story.live
@@ -220,16 +224,6 @@ def test_a_store_clock_that_was_set_leaves_no_stale_offset(story: Story, hours: 
     assert collecting.offset == platform.ahead + platform.takes
 
 
-def test_an_offset_moves_with_the_clock_that_it_was_measured_by(story: Story) -> None:
-    platform = Platform()
-    collecting, by = collector(platform), timedelta(seconds=90)
-    gather(collecting, platform, story, seconds=20)
-    answered = collecting.answered_at
-    assert answered is not None
-    collecting.leapt(-by)
-    assert (collecting.offset, collecting.answered_at) == (by, answered - by)
-
-
 def test_releases_of_one_pace_are_looked_at_in_the_same_beat_whenever_they_opened(
     story: Story,
 ) -> None:
@@ -339,13 +333,15 @@ def test_metrics_that_name_the_version_are_counted_by_whole_minutes_at_their_own
     assert (platform.asked, probes.beaten) == ([], []), "no warehouse is needed for them"
 
 
-def test_whoever_takes_over_knows_by_how_much_the_records_clock_was_set(story: Story) -> None:
-    """Metrics alone count: no statement tells how far the workspace's clock is ahead."""
+def test_where_no_answer_tells_the_time_the_record_knows_by_how_much_its_clock_was_set(
+    story: Story,
+) -> None:
     counted_by(story, errors=METRICS)
     story.look()
     by = 10 * MINUTE
     story.application, story.now = leapt(story.application, by), story.now + by
     platform = Platform(ahead=-by, requests=one_a_second(3600, since=START + by))
+    platform.dated = False
     blocks = gather(collector(platform), platform, story, seconds=300, step=30)
     assert began(story) - by <= blocks[0].opened_at < began(story) - by + MINUTE
     platform.time += MINUTE
@@ -373,7 +369,7 @@ def test_two_sources_are_two_sequences_of_windows_under_one_numbering(story: Sto
     assert evidence.watermarks[METRICS] == platform.minutes()[-1].ends_at
 
 
-def test_the_metrics_minutes_are_cut_by_the_clock_that_the_warehouse_showed(story: Story) -> None:
+def test_the_metrics_minutes_are_cut_by_their_own_clock(story: Story) -> None:
     paced(story, MINUTE)
     counted_by(story, errors=METRICS, latency=TABLE)
     story.look()

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Event
 from types import SimpleNamespace
 
@@ -13,11 +13,12 @@ from structlog.testing import capture_logs
 from controller.daemon.backoff import Backoff
 from controller.daemon.collect import Collector
 from controller.daemon.golden_table import GoldenReader
+from controller.daemon.lead import COARSE
 from controller.daemon.observe import Observer
 from controller.daemon.past import Past
 from controller.workspace.errors import Unreachable
 from controller.workspace.inputs import Known
-from controller.workspace.metrics import EntityMinute
+from controller.workspace.metrics import DATED, UNDATED, EntityMinute
 from controller.workspace.statements import Parameter, Row
 from policies.fuse import Minute
 from policies.golden import Begun, GoldenQuery, Round
@@ -44,6 +45,8 @@ class Workspace:
     entities: list[frozenset[str]] = field(default_factory=list)
     above: list[int] = field(default_factory=list)
     """Above which versions were looked at closely, look by look."""
+    told: datetime | None = None
+    """The `Date` of its answers."""
 
     def observe(self, name: str) -> Endpoint | Absent:
         assert name == "rag-chatbot-endpoint"
@@ -98,6 +101,10 @@ class Workspace:
     def labelled(self, endpoint: str) -> bool:
         assert endpoint
         return True
+
+    def told_at(self, endpoint: str) -> datetime | None:
+        assert endpoint
+        return self.told
 
     def history(
         self, *, table: str, endpoint: str, stable_entity: str, application: str, paths: Paths
@@ -210,9 +217,10 @@ def test_no_minute_is_missed_because_a_look_came_a_moment_early(workspace: Works
     assert len(workspace.entities) == 6
 
 
-def test_the_minutes_are_told_with_how_long_after_the_clock_was_read_they_were_asked_for(
+def test_the_workspaces_clock_is_measured_by_when_its_metrics_were_asked_for_and_told(
     workspace: Workspace,
 ) -> None:
+    """Not by when the look began: a slow one would make the clock seem to be ahead."""
     watch, observing = [0.0], observer(workspace)
     observing.since_read = lambda: timedelta(seconds=watch[0])
     versions, traffic = workspace.versions, workspace.minutes
@@ -222,12 +230,36 @@ def test_the_minutes_are_told_with_how_long_after_the_clock_was_read_they_were_a
         return versions(model, above=above, **more)
 
     def slow_minutes(endpoint: str, entities: frozenset[str]) -> tuple[Minute, ...]:
-        watch[0] += 8
+        watch[0] += 1
+        workspace.told = workspace.story.now + timedelta(hours=1, seconds=watch[0])
+        watch[0] += 1
         return traffic(endpoint, entities)
 
     workspace.versions, workspace.minutes = slow_versions, slow_minutes  # type: ignore[method-assign]
     world = look(observing, workspace, after=MINUTE)
-    assert world.told_after == timedelta(seconds=40)
+    assert world.ahead is not None
+    assert timedelta(hours=1) <= world.ahead <= timedelta(hours=1) + timedelta(seconds=1) + COARSE
+
+
+def test_a_clock_is_not_measured_by_a_reading_of_the_records_that_took_long(
+    workspace: Workspace,
+) -> None:
+    """When within these 30 s the record's clock showed what it showed, nobody knows."""
+    observing = observer(workspace)
+    observing.since_read = observing.reading_took = lambda: timedelta(seconds=30)
+    workspace.told = workspace.story.now + MINUTE
+    ahead = look(observing, workspace, after=MINUTE).ahead
+    assert ahead == COARSE, "it was read just now, or 30 s ago"
+
+
+def test_answers_without_a_date_are_told_of_once_and_measure_nothing(
+    workspace: Workspace,
+) -> None:
+    observing = observer(workspace)
+    with capture_logs() as logs:
+        worlds = [look(observing, workspace, after=MINUTE) for _ in range(3)]
+    assert [world.ahead for world in worlds] == [None, None, None]
+    assert [one["because"] for one in logs if one.get("what") == "clock"] == [f"{UNDATED}: {DATED}"]
 
 
 def test_an_abort_ends_a_round_of_golden_queries_that_is_slow(workspace: Workspace) -> None:
