@@ -83,12 +83,14 @@ def _heed_deleted(turn: Turn, release: Release) -> Release:
     """Send a version home that the registry lost: it could not be started again, so not stay.
 
     From every state, users or not: the version to go back to is there. Two looks must miss it, and
-    a list that is empty, or lacks the other one too, is no proof.
+    a list that is empty, or lacks the other one too, is no proof; unless a person has told that
+    this one was deleted.
     """
     if turn.world.versions is None:
         return release
     missing, back = lost(turn, release.version), turn.application.incumbent
-    if missing and release.unlisted and not (back and lost(turn, back)):
+    other = None if back in (release.version, *turn.application.deleted) else back
+    if missing and release.unlisted and not (other and lost(turn, other)):
         return roll_back(turn, release, f"version {release.version} was deleted from the registry")
     release = turn.put(release, unlisted=missing)
     why = f"version {release.version} is not in the registry's list: it is looked for once more"

@@ -168,6 +168,7 @@ class _Run:
         self.outside.begin()
         self.stage.run(self._is_over, limit=STORMY_S)
         self.outside.heal()
+        self._one_version_at_least()
         self._come_to_rest()
         if self.outside.application().hold is not None or self._waits():
             self.situations["put right by a person"] += 1
@@ -194,6 +195,15 @@ class _Run:
             return
         fate.register(self.platform, number, kind)
         self.promises.note(f"version {number} is registered: {kind}")
+
+    def _one_version_at_least(self) -> None:
+        """Where strangers have left none, a person registers another one.
+
+        A registry that lists nothing is not believed: it may be hidden. So a version that is gone
+        would be asked for, and a person called, for ever.
+        """
+        if not self.platform.versions:
+            self._appears(2 + len(self.begun.kinds), "good")
 
     def _is_over(self) -> bool:
         """All versions have had their releases, and nothing is live: the rest would be waiting."""

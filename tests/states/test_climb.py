@@ -162,6 +162,25 @@ def test_a_list_that_lacks_more_than_the_version_is_no_proof_that_it_is_gone(
     assert after == ((freed, line) if versions == () else (waits, []))
 
 
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"deleted": ("1",)},
+        {"stable": None, "unproven": "2"},
+        {"stable": None, "unproven": "2", "deleted": ("2",)},
+    ],
+    ids=["both are gone, and one is known to be", "alone", "alone, and adopted"],
+)
+def test_it_goes_home_although_the_version_that_it_would_go_back_to_is_gone_or_none_other(
+    facts: dict[str, object],
+) -> None:
+    """Else it would be looked for, and held, at every look from now on."""
+    waits = replace(CANARY, unlisted=True, hold=GONE)
+    made = gone_on(waits, None, versions=(version(3),), facts=facts)
+    assert made.application.newest("2").state is State.ROLLED_BACK  # type: ignore[union-attr]
+    assert made.events[0].because == "version 2 was deleted from the registry"
+
+
 def test_a_version_that_is_listed_again_goes_on() -> None:
     waits = replace(TESTED, unlisted=True, hold=GONE)
     both = (version(1), version(2))
