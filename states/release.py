@@ -218,8 +218,8 @@ class Application:
     closing: str | None = None
     """The last serving state that was asked for to close a version beside a change by others."""
     followed: Mapping[str, datetime] = field(default_factory=dict)
-    """By kind of call, when the world was last seen to be as wanted; by `rest`, when the endpoint
-    was last seen without an update under way."""
+    """By kind of call, when the world was last seen to be as wanted; by `arrived`, when that was
+    what the last call for a serving state asked for; by `rest`, when no update was under way."""
     fallback: bool = False
     """AI Gateway's fallback, as it was when no version on trial had users, or was adopted."""
     fallback_off: bool = False

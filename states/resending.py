@@ -15,6 +15,9 @@ LAST_WAIT = timedelta(minutes=1)
 FRESH = timedelta(seconds=10)
 """So soon after a call, a failure that shows may still be that of an earlier one."""
 
+ARRIVED = "arrived"
+"""When (`Application.followed`) what the last call for a serving state asked for was last seen."""
+
 assert MEMORY >= 2 * WINDOW, "of each call in the window it is known whether it was the first"
 
 
@@ -25,7 +28,7 @@ def resends(application: Application, kind: str, target: str, now: datetime) -> 
     of tags, which are many and apart, those of this target. Calls are read from the record: a
     restart forgets none.
     """
-    since = application.followed.get(kind)
+    since = application.followed.get(ARRIVED if kind == "serve" else kind)
     known: set[str] = set()
     count = 0
     for one in application.attempts:

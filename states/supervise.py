@@ -16,7 +16,7 @@ from states.foreign import alias_part, endpoint_part, heed_lowered, registry_par
 from states.home import add_span
 from states.machine import State
 from states.plan import SwitchFallbackOff
-from states.resending import LAST_WAIT, WINDOW, resends, spent
+from states.resending import ARRIVED, LAST_WAIT, WINDOW, resends, spent
 from states.turn import Turn
 from states.world import Absent, Endpoint
 
@@ -121,11 +121,16 @@ def _cut(turn: Turn) -> None:
 def _note_followed(turn: Turn) -> None:
     """Since when a call of each kind has been in effect: re-sending starts anew from there.
 
-    And since when the endpoint has been at rest, whoever changed it.
+    And since when the endpoint has been at rest, whoever changed it. What is served and wanted
+    again is no sign that the last call has come: it may have asked for what is not wanted any more.
     """
     application, endpoint = turn.application, turn.endpoint
+    wanted = desired(application)
+    served = endpoint is not None and endpoint.serving == wanted
+    sent = [one for one in application.attempts if one.kind == "serve" and one.outcome != "refused"]
     right = {
-        "serve": endpoint is not None and endpoint.serving == desired(application),
+        "serve": served,
+        ARRIVED: served and (not sent or sent[-1].target == str(wanted)),
         "rest": endpoint is not None and not endpoint.updating,
         "gateway": endpoint is not None and not endpoint.fallback,
         "alias": turn.world.alias is not None and turn.world.alias == desired_alias(application),
@@ -133,7 +138,7 @@ def _note_followed(turn: Turn) -> None:
     now = {kind: turn.world.now for kind, followed in right.items() if followed}
     if now:
         turn.record(followed={**application.followed, **now})
-    if right["serve"] and application.attempts:
+    if served and application.attempts:
         _note_arrived(turn)
 
 

@@ -246,7 +246,8 @@ def _few_repairs(before: Application, world: World, plan: Plan) -> None:
     if live is not None and (live.state is State.ROLLED_BACK or live.shut):
         return
     for call in plan.calls:
-        since = plan.application.followed.get(call.kind, world.now - timedelta(minutes=10))
+        mark = "arrived" if call.kind == "serve" else call.kind
+        since = plan.application.followed.get(mark, world.now - timedelta(minutes=10))
         start = max(since, world.now - timedelta(minutes=10) + timedelta(microseconds=1))
         same = [
             one for one in before.attempts if (one.kind, one.target) == (call.kind, call.target)

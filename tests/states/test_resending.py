@@ -46,9 +46,11 @@ A, B = "version 1", "version 2"
         ((("serve", A, 900), ("serve", A, 599)), "serve", {}, 1),
         ((("serve", A, 900), ("serve", A, 700), ("serve", A, 20)), "serve", {}, 1),
         # Seen in effect meanwhile, it begins anew.
-        ((("serve", A, 60), ("serve", A, 30)), "serve", {"serve": ago(59)}, 0),
-        ((("serve", A, 60), ("serve", A, 30)), "serve", {"serve": ago(60)}, 1),
+        ((("serve", A, 60), ("serve", A, 30)), "serve", {"arrived": ago(59)}, 0),
+        ((("serve", A, 60), ("serve", A, 30)), "serve", {"arrived": ago(60)}, 1),
         ((("serve", A, 60), ("serve", A, 30)), "serve", {"alias": ago(1)}, 1),
+        # What is served is wanted again, but is not what was asked for last.
+        ((("serve", A, 60), ("serve", A, 30)), "serve", {"serve": ago(1)}, 1),
         # What lies ahead was sent before the clock was set back.
         ((("serve", A, 60), ("serve", A, -1)), "serve", {}, 0),
         ((("serve", A, 60), ("serve", A, 0)), "serve", {}, 1),
@@ -58,7 +60,7 @@ A, B = "version 1", "version 2"
         (
             (("serve", A, 70), ("serve", A, 60), ("serve", A, 50)),
             "serve",
-            {"serve": ago(65)},
+            {"arrived": ago(65)},
             1,
         ),
     ],

@@ -45,7 +45,7 @@ BOTH = (version(1), version(2))
 RAISED = serving(v1=70, v2=30)
 LINES = (f"{V1} has 70 % instead of 75 %", f"{V2} has 30 % instead of 25 %")
 LEFT = record(CANARY, **KNOWN)
-IN_EFFECT = dict.fromkeys(("serve", "rest", "gateway", "alias"), NOW)
+IN_EFFECT = dict.fromkeys(("serve", "arrived", "rest", "gateway", "alias"), NOW)
 SHOWN = Change(
     number=1,
     endpoint=LINES,
@@ -281,15 +281,20 @@ def test_what_was_held_goes_on_once_all_is_as_it_should_be(
 @pytest.mark.parametrize(
     ("facts", "endpoint", "alias", "followed"),
     [
-        ({}, shown(SERVED), "1", {"serve", "rest", "gateway", "alias"}),
-        ({}, shown(SERVED, updating=True), "1", {"serve", "gateway", "alias"}),
-        ({}, shown(SERVED), Absent(), {"serve", "rest", "gateway"}),
-        ({}, shown(SERVED), None, {"serve", "rest", "gateway"}),
-        ({}, shown(SERVED, fallback=True), "7", {"serve", "rest"}),
+        ({}, shown(SERVED), "1", {"serve", "arrived", "rest", "gateway", "alias"}),
+        ({}, shown(SERVED, updating=True), "1", {"serve", "arrived", "gateway", "alias"}),
+        ({}, shown(SERVED), Absent(), {"serve", "arrived", "rest", "gateway"}),
+        ({}, shown(SERVED), None, {"serve", "arrived", "rest", "gateway"}),
+        ({}, shown(SERVED, fallback=True), "7", {"serve", "arrived", "rest"}),
         ({}, shown(RAISED), "7", {"rest", "gateway"}),
         ({}, None, "7", set()),
         ({}, Absent(), "7", set()),
-        ({"spec": replace(SPEC, alias=None)}, shown(SERVED), None, {"serve", "rest", "gateway"}),
+        (
+            {"spec": replace(SPEC, alias=None)},
+            shown(SERVED),
+            None,
+            {"serve", "arrived", "rest", "gateway"},
+        ),
     ],
 )
 def test_since_when_each_call_is_in_effect_is_noted(
@@ -304,6 +309,24 @@ def sent(
     number: int, target: str = str(SERVED), *, kind: str = "serve", outcome: str = "done"
 ) -> Attempt:
     return Attempt(kind=kind, target=target, at=START, outcome=outcome, id=number)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "come"),
+    [
+        ((sent(4, "else"), sent(5)), True),
+        ((sent(4), sent(5, "else")), False),
+        ((sent(4), sent(5, "else", outcome="open")), False),
+        ((sent(4), sent(5, "else", outcome="refused")), True),
+        ((sent(4), sent(5, "else", kind="alias")), True),
+    ],
+)
+def test_what_is_served_and_wanted_again_is_no_sign_that_the_last_call_has_come(
+    attempts: tuple[Attempt, ...], *, come: bool
+) -> None:
+    look = looked(replace(LEFT, attempts=attempts), shown(SERVED))
+    assert ("arrived" in look.application.followed) is come
+    assert look.application.followed["serve"] == NOW
 
 
 @pytest.mark.parametrize(
