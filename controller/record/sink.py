@@ -1,17 +1,21 @@
 """The sink: where the lines of the log go. Writing may fail there, and nobody else fails with it.
 
-A full disk, or a reader that has gone, must keep no rollback from being sent: what may be lost is
-lost and counted, and what may not stays with whoever has it, until the sink takes it.
+A full disk, or a reader that has gone or hangs, must keep no rollback from being sent: what may be
+lost is lost and counted, and what may not stays with whoever has it, until the sink takes it.
 """
 
+import errno
 import io
 import os
+import select
 import stat
 import sys
 from contextlib import suppress
-from functools import partial
 from threading import Lock
 from typing import Protocol, TextIO
+
+PATIENCE_S = 2.0
+"""How long a reader that takes nothing is waited for, once; from then on it is only asked."""
 
 
 class Unwritten(Exception):  # noqa: N818 - it names a condition
@@ -19,8 +23,8 @@ class Unwritten(Exception):  # noqa: N818 - it names a condition
 
 
 class _Takes(Protocol):
-    def __call__(self, data: bytes, /) -> int:
-        """Take some of it, one byte at least; how many it took."""
+    def __call__(self, data: bytes, patience_s: float, /) -> int:
+        """Take some of it, one byte at least, and in so many seconds; how many it took."""
 
 
 class Sink:
@@ -67,14 +71,15 @@ class Sink:
         return True
 
     def _finish(self) -> None:
+        patience_s = PATIENCE_S if self.trouble is None else 0.0
         while self._rest:
-            self._rest = self._rest[self._takes(self._rest) :]
+            self._rest = self._rest[self._takes(self._rest, patience_s) :]
 
     def _failed(self, error: OSError) -> None:
         known = self.trouble is not None
         self.trouble = (
             f"log: stdout cannot be written ({error.strerror or error}): releases are looked after "
-            "all the same; make room, or restart the daemon where its reader has gone"
+            "all the same; make room, or restart its reader, and the daemon where that has gone"
         )
         if not known:
             _complain(self.trouble)
@@ -86,12 +91,25 @@ def _end_of(stream: TextIO) -> tuple[_Takes, bytes]:
         number = stream.fileno()
     except io.UnsupportedOperation:  # it is in memory
 
-        def takes(data: bytes, /) -> int:
+        def takes(data: bytes, _patience_s: float, /) -> int:
             stream.write(data.decode(stream.encoding or "utf-8"))
             return len(data)
 
         return takes, b""
-    return partial(os.write, number), _lacking(number)
+    return _in_time(number), _lacking(number)
+
+
+def _in_time(number: int) -> _Takes:
+    """What writes to a file, and to a pipe no more than it has room for: that cannot block."""
+    ready = select.poll()
+    ready.register(number, select.POLLOUT)
+
+    def takes(data: bytes, patience_s: float, /) -> int:
+        if not ready.poll(1000 * patience_s):
+            raise TimeoutError(errno.ETIMEDOUT, "its reader takes nothing")
+        return os.write(number, data[: select.PIPE_BUF])
+
+    return takes
 
 
 def _lacking(number: int) -> bytes:
@@ -112,4 +130,4 @@ def _complain(sentence: str) -> None:
         return
     # Past its buffer: what fails there would fail again at the end, and change the exit code.
     with suppress(OSError):  # Both may be one pipe: then there is nobody to tell.
-        os.write(sys.stderr.fileno(), f"headgate: {sentence}\n".encode())
+        _in_time(sys.stderr.fileno())(f"headgate: {sentence}\n".encode(), 0.0)

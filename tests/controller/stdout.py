@@ -1,11 +1,12 @@
-"""A stdout of a test's own, on real files: its disk is full at will, or its reader goes."""
+"""A stdout of a test's own, on real files: its disk is full at will, its reader goes or hangs."""
 
+import fcntl
 import json
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,6 +23,8 @@ class Stdout:
     stream: TextIO
     file: Path
     sink: Sink
+    ends: list[int] = field(default_factory=list)
+    """Of pipes that nobody reads."""
 
     def lead_to(self, path: Path) -> None:
         """Let what is written from now on go there, as another disk under the same file would."""
@@ -44,6 +47,16 @@ class Stdout:
         os.close(writes)
         os.close(reads)
 
+    def hang(self) -> int:
+        """Whoever reads it has fallen asleep, and their pipe is full; its other end."""
+        reads, writes = os.pipe()
+        size = fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, 4 * os.sysconf("SC_PAGE_SIZE"))
+        os.write(writes, b"\n" * size)
+        os.dup2(writes, self.stream.fileno())
+        os.close(writes)
+        self.ends.append(reads)
+        return reads
+
     @property
     def lines(self) -> list[dict[str, Any]]:
         """What is in the file; each line is whole."""
@@ -65,6 +78,9 @@ def stdout(folder: Path) -> Iterator[Stdout]:
     root, before = logging.getLogger(), structlog.get_config()
     handlers, level, file = root.handlers, root.level, folder / "headgate.log"
     with file.open("a") as stream:
-        yield Stdout(stream, file, configure_logging("json", stream))
+        made = Stdout(stream, file, configure_logging("json", stream))
+        yield made
+        for end in made.ends:
+            os.close(end)
     root.handlers, root.level = handlers, level
     structlog.configure(**before)

@@ -1,6 +1,7 @@
 """What the tests act with: a workspace over HTTP, its users, the daemon and the console."""
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -438,6 +439,18 @@ class Daemon:
         writer, _ = self._processes[-1]
         writer.kill()
         writer.wait(PATIENCE_S)
+
+    def stall_reader(self) -> None:
+        """Let whoever reads its log fall asleep, with room for no more than a page."""
+        writer, _ = self._processes[-1]
+        writer.send_signal(signal.SIGSTOP)
+        pipe = os.open(f"/proc/{writer.pid}/fd/0", os.O_WRONLY)
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, os.sysconf("SC_PAGE_SIZE"))
+        os.close(pipe)
+
+    def wake_reader(self) -> None:
+        """Let it read on."""
+        self._processes[-1][0].send_signal(signal.SIGCONT)
 
     def _begin(self, writer: subprocess.Popen[bytes], out: int) -> None:
         command = ["run", "--config", str(self.config)]

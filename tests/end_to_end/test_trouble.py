@@ -218,6 +218,30 @@ def test_a_log_that_cannot_be_written_keeps_nobody_from_going_home(
     assert head.count("release.transition", version="2", to_state="RolledBack") == 1
 
 
+def test_a_reader_of_the_log_that_hangs_keeps_nobody_from_going_home(
+    course: Callable[..., Course], daemon: Callable[..., Daemon]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        url = f"http://127.0.0.1:{found.getsockname()[1]}"
+    one = course(**PATIENT).open().ready()
+    head = daemon(one, HEADGATE_HTTP=url.removeprefix("http://"))
+    head.start().until("release.registered", version="1")
+    head.stall_reader()
+    one.register()
+    eventually(lambda: one.split.get("2") == 20, "version 2 has users")
+    unready = answers(f"{url}/readyz")
+    assert unready is not None
+    assert "log: stdout cannot be written (its reader takes nothing)" in unready["because"]
+    assert headgate("abort", one.name, "--store", head.url).code == 0
+    eventually(lambda: one.split == {"1": 100, "2": 0}, "its users are home")
+    assert answers(f"{url}/healthz") == {"status": "ok"}
+    head.wake_reader()
+    eventually(lambda: answers(f"{url}/readyz") == {"status": "ok"}, "it is ready again")
+    assert head.stop() == 0
+    head.assert_nothing_is_missing()
+    assert head.count("release.transition", version="2", to_state="RolledBack") == 1
+
+
 def test_a_daemon_without_a_stdout_is_refused(
     course: Callable[..., Course], daemon: Callable[..., Daemon]
 ) -> None:

@@ -1,7 +1,10 @@
 """The log's sink on real files that cannot be written: what may be lost is, and nothing fails."""
 
+import json
 import logging
+import os
 import resource
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +12,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from controller.record import sink
 from controller.record.logging import ROWS, configure_logging
 from controller.record.printer import Printer
 from controller.record.sink import Unwritten
@@ -18,13 +22,16 @@ from tests.controller.record.conftest import Home
 from tests.controller.stdout import Stdout
 from tests.controller.stdout import stdout as opened
 
-FULL, GONE = "No space left on device", "Broken pipe"
-WAYS = pytest.mark.parametrize(("fail", "why"), [(Stdout.fill, FULL), (Stdout.close, GONE)])
-Fails = Callable[[Stdout], None]
+FULL, GONE, ASLEEP = "No space left on device", "Broken pipe", "its reader takes nothing"
+WAYS = pytest.mark.parametrize(
+    ("fail", "why"), [(Stdout.fill, FULL), (Stdout.close, GONE), (Stdout.hang, ASLEEP)]
+)
+Fails = Callable[[Stdout], object]
 
 
 @pytest.fixture
-def stdout(tmp_path: Path) -> Iterator[Stdout]:
+def stdout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stdout]:
+    monkeypatch.setattr(sink, "PATIENCE_S", 0.05)
     with opened(tmp_path) as made:
         yield made
 
@@ -123,6 +130,37 @@ def test_a_log_is_told_to_be_back_where_no_row_waits_and_where_another_replica_p
     printer.print_new()
     assert printer.trouble() is None
     assert [line["event"] for line in stdout.lines] == ["log.resumed"]
+
+
+def test_a_reader_that_wakes_up_gets_every_row_whole_and_in_order(
+    stdout: Stdout, store: Store
+) -> None:
+    """A line that is longer than a page may be in the pipe by half when its reader falls asleep."""
+    printer, reads = Printer(store, sink=stdout.sink), stdout.hang()
+    for _ in range(4):
+        store.note(Event(name="daemon.started", because="here we go " * 900))
+    found, passes = b"", 0
+    while printer.print_new() < 7:
+        found += os.read(reads, 1 << 16)
+        passes += 1
+        assert passes < 100, found[-200:]
+    os.set_blocking(reads, False)
+    found += os.read(reads, 1 << 16)
+    told = [json.loads(line) for line in found.strip().splitlines()]
+    seqs = [line["seq"] for line in told if "seq" in line]
+    assert sorted(set(seqs)) == list(range(1, 8))
+    assert seqs == sorted(seqs)
+    assert passes > 3, "it hung more than once"
+
+
+def test_a_reader_that_hangs_is_waited_for_once(stdout: Stdout, store: Store) -> None:
+    printer = Printer(store, sink=stdout.sink)
+    stdout.hang()
+    began = time.monotonic()
+    for _ in range(200):
+        printer.print_new()
+        structlog.get_logger().info("daemon.recovered")
+    assert time.monotonic() - began < 200 * 0.05
 
 
 def test_a_line_that_was_begun_is_finished_before_the_next(stdout: Stdout, store: Store) -> None:
