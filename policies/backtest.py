@@ -122,7 +122,7 @@ class Climb:
     def learn(self, block: Block) -> None:
         """A window's counts arrive."""
         self.standing = self.standing.after(block)
-        if block.comparable and block.step == self.step:
+        if block.comparable and not block.mixed and block.step == self.step:
             for one in self.policy.criteria:
                 if one.source == block.source and not one.observe:
                     self.proofs[one.guard] = self._proof(one).after(one, self.weight, block)

@@ -236,7 +236,9 @@ def _score(name: str, guard: ScoreGuard, source: str) -> Criterion:
             words=f"{name} further below 1 than",
         ),
         limit=None,
-        telling=Telling(observed=lambda arm: _spread(arm, name), noun=name, scale=1.0),
+        telling=Telling(
+            observed=lambda arm: _spread(arm, name), noun=name, scale=1.0, desired=True
+        ),
     )
 
 

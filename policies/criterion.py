@@ -50,6 +50,13 @@ class Telling:
     """How many of an arm's there are of each kind; nothing, where that is not told."""
     price: float | None = None
     """What one of the mean's unit costs."""
+    desired: bool = False
+    """More of it is better, as of a score."""
+
+    def amiss(self, arm: Arm) -> Values:
+        """What was observed, as what went wrong: more of it is worse."""
+        values = self.observed(arm)
+        return tuple((1 - one, many) for one, many in values) if self.desired else values
 
 
 @dataclass(frozen=True, kw_only=True)

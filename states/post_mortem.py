@@ -89,13 +89,14 @@ def onset(criterion: Criterion, blocks: Sequence[Block]) -> Onset | None:
 
     What counts is how much more was bad than halfway between stable's rate and the candidate's.
     """
-    toll = toll_of(criterion, blocks)
-    reference = (toll.usual + max(toll.rate, toll.usual)) / 2
+    amiss = criterion.telling.amiss
+    rate, usual = (mean(amiss(arm)) for arm in total(blocks))
+    reference = (usual + max(rate, usual)) / 2
     best = had = 0.0
     began: Block | None = None
     start: Block | None = None
     for block in blocks:
-        values = criterion.telling.observed(block.candidate)
+        values = amiss(block.candidate)
         if not seen(values):
             continue
         if had <= 0:

@@ -33,6 +33,8 @@ class Stretch:
     """Rising, all after `since`."""
     spans: tuple[Span, ...]
     """Between the cuts: one more than these."""
+    goes_on: bool = False
+    """It begins where the source's last block closed, and at no cut."""
 
     def span(self, opened: datetime) -> Span:
         """The span of a window, by its beginning."""
@@ -63,7 +65,7 @@ def stretch(spans: tuple[Span, ...], closed: datetime | None, ahead: timedelta) 
         cut: span for span in _standing(spans) if (cut := _upwards(span.starts_at + ahead)) > since
     }
     first, _ = span_at(spans, since - ahead)
-    return Stretch(since, tuple(found), (first, *found.values()))
+    return Stretch(since, tuple(found), (first, *found.values()), closed is not None)
 
 
 def block_of(window: Window, span: Span, number: int, source: str, *, mixed: bool) -> Block:
@@ -127,7 +129,7 @@ def minute_windows(
     for minute in minutes:
         began = minute.ends_at - MINUTE
         first_after = due.cuts[bisect_right(due.cuts, began) :][:1]
-        counted = began < (reach - OVERLAP if found else reach)
+        counted = began < (reach - OVERLAP if found or due.goes_on else reach)
         if counted or any(minute.ends_at > cut for cut in first_after):
             continue
         window = _minute(minute, max(began, reach), candidate, stable)

@@ -95,6 +95,24 @@ def test_a_version_that_is_worse_in_one_thing_is_rolled_back_and_that_is_named(g
     assert story.weight(2) == 0
 
 
+def test_a_score_that_falls_is_told_to_have_begun_where_it_fell() -> None:
+    """More of it is better: the window with the best answers is not the first bad one."""
+    story = begun(Guards(scores={"truth": ScoreGuard()}))
+    while not story.live.settled:
+        story.look()
+    story.answered["2"] = Answers(score=0.9)
+    story.look(times=2)
+    went_bad = story.now
+    story.answered["2"] = Answers(score=0.3)
+    rolled_back(story)
+    story.table_speaks = False
+    while story.application.live is not None:
+        story.look()
+    [event] = [one for one in story.events if one.name == "release.post_mortem"]
+    assert event.fields["guard"] == "truth"
+    assert event.fields["first_bad_from"] == went_bad.isoformat()
+
+
 @pytest.mark.parametrize("guard", BAD)
 def test_what_is_bad_on_both_versions_is_nobodys_fault(guard: str) -> None:
     story = begun()

@@ -74,7 +74,7 @@ def test_cuts_are_the_standing_spans_beginnings_on_the_sources_clock() -> None:
 
 def test_what_was_counted_is_not_cut_again() -> None:
     due = stretch((span(1, 0), span(2, 60)), START + 60 * SECOND, timedelta())
-    assert due == Stretch(START + 60 * SECOND, (), (span(2, 60),))
+    assert due == Stretch(START + 60 * SECOND, (), (span(2, 60),), goes_on=True)
 
 
 def test_a_cut_between_two_milliseconds_is_rounded_into_its_own_span() -> None:
@@ -110,6 +110,25 @@ def test_minutes_that_overlap_are_never_counted_twice() -> None:
     assert sum(one.candidate.requests for one in found) == 180
     again = stretch((span(1, 0),), found[-1].closed, timedelta())
     assert minute_windows(minutes, again, "v2", None) == []
+
+
+@pytest.mark.parametrize("early", [0.02, 1])
+def test_minutes_that_an_exporter_ends_a_little_early_are_counted_one_look_at_a_time_too(
+    early: float,
+) -> None:
+    minutes = [by_entity(60 * number - early * (number % 2)) for number in range(1, 21)]
+    closed, counted = None, 0
+    for told in range(1, 21):
+        due = stretch((span(1, -2),), closed, timedelta())
+        for one in minute_windows(minutes[:told], due, "v2", None):
+            assert closed is None or one.opened >= closed
+            closed, counted = one.closed, counted + one.candidate.requests
+    assert counted == 20 * 60
+
+
+def test_a_minute_that_began_just_before_a_span_speaks_of_two_weights() -> None:
+    due = stretch((span(1, 0.5),), None, timedelta())
+    assert minute_windows([by_entity(60)], due, "v2", None) == []
 
 
 @pytest.mark.parametrize(
