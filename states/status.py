@@ -74,6 +74,14 @@ def status(application: Application, release: Release) -> Status:
     )
 
 
+def seen_in_words(told: Status) -> str:
+    """The share of users that it was seen to have; before, where that may be otherwise by now."""
+    seen = told["weight_seen"]
+    if seen is None:
+        return ""
+    return f", seen {seen} %" if told["settled"] else f", seen {seen} % before"
+
+
 def _hold(application: Application, release: Release) -> str | None:
     """Why it does not go on.
 

@@ -148,18 +148,17 @@ def _may_send(turn: Turn, call: Call) -> bool:
     """
     application, now = turn.application, turn.world.now
     kind, target = call.kind, call.target
-    same = [
-        one
-        for one in application.attempts
-        if (one.kind, one.target) == (kind, target) and one.at <= now
-    ]
+    sent = [one for one in application.attempts if one.kind == kind and one.at <= now]
+    same = [one for one in sent if one.target == target]
     if not same:
         return True
     waited = now - same[-1].at
     shutting = turn.endpoint is not None and closed(application, turn.endpoint.serving) is not None
-    back = shutting or application.going_home
-    often = len(same) > RESENDS
-    if back and kind in HOMEWARD:
-        return waited >= (LAST_WAIT if often else FIRST_WAIT * (1 << (len(same) - 1)))
+    if (shutting or application.going_home) and kind in HOMEWARD:
+        # Where something else was asked for since, what was asked for before is over.
+        others = [at for at, one in enumerate(sent, 1) if one.target != target]
+        times = len(sent) - max(others, default=0)
+        often = times > RESENDS
+        return not times or waited >= (LAST_WAIT if often else FIRST_WAIT * (1 << (times - 1)))
     again = FIRST_WAIT * (1 << min(len(same) - 1, RESENDS))
     return waited >= again and not spent(application, kind, target, now)

@@ -1,5 +1,6 @@
 """`headgate`: one command per verb; every failure is a sentence with a remedy and an exit code."""
 
+import errno
 import json
 import os
 import signal
@@ -7,7 +8,7 @@ import sys
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -30,6 +31,8 @@ from controller.console.admitting import admission_in_words
 from controller.console.common import (
     DEFECT,
     DIFFERENT,
+    FORSAKEN,
+    UNWRITTEN,
     USAGE,
     WORKSPACE,
     At,
@@ -42,6 +45,7 @@ from controller.console.common import (
     StoreUrl,
     acting,
     book_of,
+    complain,
     fail,
     in_words,
     logging_to_stdout,
@@ -78,6 +82,7 @@ app.add_typer(events.app)
 app.add_typer(status.app)
 app.add_typer(notify.app)
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 COMPLETING = f"_{PROGRAM.upper()}_COMPLETE"
 """Set by a shell that asks what could be typed: nobody reads a sentence then."""
 
@@ -92,22 +97,33 @@ def main() -> None:
         # Typer catches it where it can, and calls it a failure of ours.
         if isinstance(ended.__context__, BrokenPipeError):
             _forsaken()
-            sys.exit(0)
+            # What was found, if anything, was not told: no other code may claim it.
+            sys.exit(FORSAKEN)
         if sys.stdout is not None:  # it may have been closed as the process began
             try:
                 sys.stdout.flush()
-            except BrokenPipeError:
+            except OSError as error:
                 _forsaken()
+                if error.errno in NO_ROOM:
+                    _say_full(error)
         raise
-    except Exception:  # noqa: BLE001 - the last resort of every command, told in full
+    except Exception as error:  # noqa: BLE001 - the last resort of every command, told in full
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            _forsaken()
+            _say_full(error)
         # No exit code that means something else may come of a defect.
         sys.stderr.write(without_secrets(traceback.format_exc()))
         sys.stderr.write("headgate: that is a defect of Headgate's: please report the above\n")
         sys.exit(DEFECT)
 
 
+def _say_full(error: OSError) -> NoReturn:
+    complain(f"{error.strerror}: make room where the output goes; what was done is done")
+    sys.exit(UNWRITTEN)
+
+
 def _forsaken() -> None:
-    """The reader of our output has gone, as `| head` does: that is no failure of ours."""
+    """Nobody reads our output any more, as after `| head`, or it has no room: write no more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 DIFFERENT, USAGE, WORKSPACE, STORE, DEFECT = 1, 2, 5, 6, 70
 """Exit codes: a verdict that does not follow, bad usage or configuration, a workspace or a daemon
 that cannot be asked, an unusable store, a defect of Headgate's own."""
+UNWRITTEN, FORSAKEN = 74, 141
+"""An output that has no room (`sysexits.h`: EX_IOERR), and one whose reader went before all was
+told (as shells tell of SIGPIPE)."""
 
 Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 Selected = Annotated[

@@ -15,6 +15,7 @@ from controller.record.lines import Line
 from controller.record.redaction import printable
 from policies.blindness import named
 from policies.words import amount, duration, percent
+from states.status import seen_in_words
 
 ELSEWHERE = ("evidence.block", "gate.verdict")
 """Events that the timeline leaves out: counts and verdicts have parts of their own."""
@@ -59,13 +60,13 @@ def name_of(told: Account) -> str:
 def summary(told: Account) -> list[tuple[str, str]]:
     """What a release is in, and why; what is empty does not apply."""
     one = told.status
-    seen, hold = one["weight_seen"], one["hold"] or ""
+    hold = one["hold"] or ""
     steps = ", ".join(f"{step} %" for step in one["steps"])
     settled = "" if one["settled"] else ", not settled yet"
     return [
         ("state", f"{one['state']}{settled}, since {_time(one['since'])} UTC"),
         ("because", one["because"]),
-        ("users", f"{one['weight']} %" + ("" if seen is None else f", seen {seen} %")),
+        ("users", f"{one['weight']} %{seen_in_words(one)}"),
         ("met it", _met(told)),
         ("steps", steps + (f"; on step {one['step']}" if one["step"] else "")),
         ("hold", hold + (" (a person must act)" if hold and one["needs_person"] else "")),

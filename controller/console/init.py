@@ -68,7 +68,14 @@ def _draft(endpoint: str | None, model: str | None, application: str | None) -> 
     """The application's name, and the file's text."""
     from controller.console.drafting import Draft  # noqa: PLC0415 - the clients take seconds
     from controller.console.existing import Finder  # noqa: PLC0415
+    from controller.workspace.errors import Refused  # noqa: PLC0415
+    from controller.workspace.names import segment  # noqa: PLC0415
 
+    if endpoint is not None:
+        try:
+            segment(endpoint)
+        except Refused as error:
+            raise SettingsError(f"--endpoint {endpoint!r}: no endpoint has such a name") from error
     with working("looking at the workspace") as progress:
         finder = Finder.connected()
         custom = finder.custom() if endpoint is None and model is None else {}

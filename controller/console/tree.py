@@ -20,7 +20,7 @@ from policies.words import duration
 from states.last_look import Look
 from states.machine import State
 from states.release import Order
-from states.status import Status
+from states.status import Status, seen_in_words
 from states.way_back import READY
 
 STYLES = {
@@ -240,7 +240,7 @@ def headline(one: Status, now: datetime, *, fancy: bool, idle: bool = False) -> 
         text.append(", gate shut", style="yellow")
     seen = one["weight_seen"]
     if seen is not None and not idle:
-        text.append(f", seen {seen} %", style="yellow" if seen != one["weight"] else None)
+        text.append(seen_in_words(one), style="yellow" if seen != one["weight"] else None)
     if not one["settled"]:
         text.append(", not settled yet", style="yellow")
     age = duration(_whole(now - datetime.fromisoformat(one["since"])))

@@ -78,6 +78,11 @@ class Exposition(Collector):
             self._clock() - self._daemon.watchdog.silent_s,
         )
         yield _gauge(
+            "headgate_poll_seconds",
+            "The pace of beats, as configured.",
+            self._daemon.watchdog.pace.total_seconds(),
+        )
+        yield _gauge(
             "headgate_longest_pass_seconds",
             "For how long the oldest pass under way has run.",
             self._daemon.passes.longest_s(),

@@ -23,7 +23,7 @@ from starlette.routing import Route
 from controller.address import is_loopback, names_loopback
 from controller.daemon.http import read
 from controller.daemon.openapi import Described, described
-from controller.record.asking import JOURNAL, ORDERS, Asked, Asking, obey
+from controller.record.asking import JOURNAL, LONGEST_REASON, ORDERS, Asked, Asking, obey
 from controller.record.errors import OrderRefused, RecordError
 from controller.record.store import Store
 from states.setup import Setup
@@ -77,7 +77,7 @@ class OrderBody(BaseModel):
     version: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}$")] | None = None
     actor: Annotated[Line, Field(min_length=1, max_length=128)]
     """Whom the token's holder names; it is recorded as claimed."""
-    reason: Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")] = ""
+    reason: Annotated[str, Field(max_length=LONGEST_REASON, pattern=r"^[^\x00]*$")] = ""
     override: bool = False
     """Of `promote`: also without proof, and past what holds."""
     setup: _Setup | None = None

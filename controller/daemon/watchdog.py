@@ -23,6 +23,7 @@ class Watchdog:
         longest_s: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.pace = pace
         self._patience_s = MISSED * pace.total_seconds() + MARGIN_S
         self._longest_s, self._clock = longest_s, clock
         self._beaten_at = clock()

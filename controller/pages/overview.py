@@ -12,7 +12,7 @@ from controller.record.lines import Line
 from controller.record.redaction import clean
 from states.machine import State
 from states.release import Application, Release
-from states.status import Status, status
+from states.status import Status, seen_in_words, status
 
 PERSON, BACK, WAY, REST = "A person must act", "Rolled back", "Under way", "At rest"
 ORDER = (PERSON, BACK, WAY, REST)
@@ -162,9 +162,9 @@ def _cells(told: Status, at: datetime) -> tuple[Cell, Cell, Cell, Cell]:
         )
     if not told["settled"]:
         state.append(element("span", " not settled yet"))
-    seen, users = told["weight_seen"], f"{told['weight']} %"
-    if seen not in (None, told["weight"]):
-        users += f", seen {seen} %"
+    users = f"{told['weight']} %"
+    if told["weight_seen"] != told["weight"]:
+        users += seen_in_words(told)
     return state, users, _since(told, at), _why(told)
 
 

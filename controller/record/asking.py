@@ -69,7 +69,9 @@ def obey(store: "Store", asked: Asked) -> str:
 
 
 def _check(asked: Asked) -> None:
-    """Refuse what no state would give a meaning to."""
+    """Refuse what no state would give a meaning to, and what no line of the log has room for."""
+    if len(asked.reason) > LONGEST_REASON:
+        raise OrderRefused(f"a reason has {LONGEST_REASON:,} characters at most")
     if asked.version is not None and asked.verb in WHOLE:
         raise OrderRefused(f"`{asked.verb}` is for {asked.application} as a whole: no version")
     if asked.override and asked.verb != "promote":
@@ -78,4 +80,6 @@ def _check(asked: Asked) -> None:
         raise OrderRefused("`apply`, and nothing else, says how the running version is set up")
 
 
+LONGEST_REASON = 2000
+"""Characters of a reason, which is one line of the log and of every history."""
 _ORDERS = {"pause": Order.PAUSE, "resume": Order.RUN, "abort": Order.ABORT}

@@ -27,13 +27,13 @@ import requests
 
 
 def secret_of(name: str) -> str:
-    """A secret, from the environment or from the scope."""
+    """A secret, from the environment or from the scope, without the end of its line."""
     variable = f"HEADGATE_{name.upper().replace('-', '_')}"
     if variable in os.environ:
-        return os.environ[variable]
+        return os.environ[variable].strip()
     from databricks.sdk.runtime import dbutils  # noqa: PLC0415 - only a job has one
 
-    return str(dbutils.secrets.get("headgate", name))
+    return str(dbutils.secrets.get("headgate", name)).strip()
 
 
 url, updates, *ringer = sys.argv[1:]

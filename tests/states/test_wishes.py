@@ -485,3 +485,15 @@ def test_of_the_way_back_are_alias_and_gateway_and_nothing_else() -> None:
     assert wished(known, seen, alias="2", granted=frozenset()) == (off, alias)
     rest = replace(known, releases=(stable(),))
     assert wished(rest, endpoint(fallback=True), alias="2", granted=frozenset()) == ()
+
+
+@pytest.mark.parametrize("one", [HOME, SHUT])
+def test_the_way_back_waits_for_no_call_that_was_sent_before_users_were_given_away(
+    one: Release,
+) -> None:
+    """That one is over: provisioning at 0 %, clearing up, or an earlier way back."""
+    before = (*sent(BACK, 300, 200, 30), *sent(UP, 10))
+    known = application(one, attempts=before)
+    assert wished(known, serves(v1=95, v2=5)) == (BACK,)
+    again = application(one, attempts=(*before, *sent(BACK, 4.9)))
+    assert wished(again, serves(v1=95, v2=5)) == ()

@@ -64,6 +64,7 @@ def test_what_was_done_is_one_sentence_and_saying_it_twice_does_it_once(
         (("release", "rag"), "name the version to release: rag/VERSION"),
         (("retry", "rag/1"), "cannot retry rag/1: it is Retired"),
         (("undo", "chat"), "there is no application chat"),
+        (("undo", "rag", "--reason", "x" * 2001), "a reason has 2,000 characters at most"),
         (("undo", "rga"), "no application rga in this store; did you mean rag?"),
     ],
 )

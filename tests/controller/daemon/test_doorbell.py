@@ -351,6 +351,10 @@ def test_the_job_of_databricks_rings_for_the_models_that_were_updated() -> None:
             done = rings(told)
             assert (done.returncode, done.stderr) == (0, b""), done.stderr
             assert rung.woken.pop() == woken
+        done = rings(
+            "[]", f"{SECRET}\n"
+        )  # as `openssl rand | databricks secrets put-secret` has it
+        assert (done.returncode, rung.woken.pop()) == (0, ALL), done.stderr
         done = rings("[]", "another secret")
         assert b"401" in done.stderr
         assert done.returncode == 1, "the job fails, so that somebody sees it"
