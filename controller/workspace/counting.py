@@ -121,7 +121,7 @@ def numbers(measures: Mapping[str, Measure], *, by_session: bool) -> list[str]:
         _requests("TRUE", by_session=by_session),
         _requests(FAILED, by_session=by_session),
         _requests("status IS NULL OR status >= 500", by_session=by_session),
-        "0" if by_session else "count_if(status = 429)",
+        _requests("status = 429", by_session=by_session),
         "count(*)",
     ]
     for name in sorted(measures):

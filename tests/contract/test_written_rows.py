@@ -1,0 +1,162 @@
+"""What is counted of rows that are written out, so that each of them is known: by real SQL."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from databricks.sdk import WorkspaceClient
+
+from controller.workspace.inference import Ask, InferenceTable, QueryAsk, Window
+from controller.workspace.markers import marker
+from controller.workspace.names import identifier
+from controller.workspace.statements import Statements
+from policies.evidence import Arm, Measure, Tally
+from policies.guards import History
+from states.counted import Paths
+from tests.contract.conftest import entity, name
+from tests.contract.test_inference import to_ms
+
+SCHEMA, APPLICATION, ENDPOINT = "main.written", "app", "written"
+COLUMNS = (
+    "request_date DATE, databricks_request_id STRING, client_request_id STRING, "
+    "request_time TIMESTAMP, execution_duration_ms BIGINT, status_code INT, "
+    "served_entity_id STRING, request STRING, response STRING"
+)
+PATHS = Paths(answer="$.answer", tokens="$.tokens")
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass
+class Log:
+    """An inference table that a test writes; ids are the versions, and marks name them."""
+
+    source: InferenceTable
+    statements: Statements
+    table: str
+    now: datetime = field(default_factory=lambda: to_ms(datetime.now(UTC)))
+    rows: list[str] = field(default_factory=list)
+
+    def wrote(  # noqa: PLR0913 - a row has that many parts
+        self,
+        version: str,
+        times: int = 1,
+        *,
+        status: int = 200,
+        tokens: float | None = None,
+        took_ms: int = 100,
+        session: str = "",
+        ago: timedelta = 30 * MINUTE,
+        own: bool = False,
+    ) -> None:
+        """So many requests that a version answered alike; `own` are Headgate's."""
+        came = f"{self.now - ago:%Y-%m-%d %H:%M:%S.%f}"
+        told = {"answer": "well", "tokens": tokens}
+        if tokens is None:
+            del told["tokens"]
+        for _ in range(times):
+            by = marker(APPLICATION, entity(version)) if own else "a user's"
+            cells = [came[:10], name(), by.replace("'", "\\'"), came]
+            texts = [version, json.dumps({"session": session}), json.dumps(told)]
+            if status >= 400:
+                texts[-1] = "no JSON"
+            first, last = ", ".join(f"'{one}'" for one in cells), "', '".join(texts)
+            self.rows.append(f"({first}, {took_ms}, {status}, '{last}')")
+
+    def shown(self) -> None:
+        """All of it is in the table."""
+        values = ", ".join(self.rows)
+        self.statements.rows(
+            self.table,
+            f"INSERT INTO {identifier(self.table)} VALUES {values}",  # noqa: S608 - a test's own
+            {},
+        )
+
+    def beats(self) -> None:
+        """Headgate's newest marks: everything before a minute ago has arrived."""
+        for version in ("v1", "v2"):
+            self.wrote(version, ago=MINUTE, own=True)
+        self.shown()
+
+    def ask(
+        self, counted: dict[str, Measure] | None = None, paths: Paths = PATHS, **queries: QueryAsk
+    ) -> Ask:
+        """The last hour's question about v2 as the candidate."""
+        return Ask(
+            application=APPLICATION,
+            endpoint=ENDPOINT,
+            table=self.table,
+            candidate_entity=entity("v2"),
+            stable_entity=entity("v1"),
+            since=self.now - 60 * MINUTE,
+            measures=counted or {},
+            paths=paths,
+            queries=queries,
+        )
+
+    def window(self, counted: dict[str, Measure] | None = None, paths: Paths = PATHS) -> Window:
+        """The hour up to the beats."""
+        [window] = self.source.look(self.ask(counted, paths)).windows
+        return window
+
+    def queried(
+        self,
+        counts: str,
+        rows: str,
+        since: datetime | None = None,
+        measured: dict[str, Measure] | None = None,
+        where: str = "TRUE",
+    ) -> tuple[Window, ...]:
+        """What a configured query's rows (entity, ms from now, value) come to, from `since` on."""
+        written = "written(served_entity_name, after_ms, value)"
+        sql = (
+            "SELECT served_entity_name, "  # noqa: S608 - a test's own
+            f"timestamp_millis({int(self.now.timestamp() * 1000)} + after_ms) AS request_time, "
+            f"value FROM VALUES {rows} AS {written} WHERE {where}"
+        )
+        query = QueryAsk(sql=sql, counts=counts, since=since or self.now - 60 * MINUTE)
+        return self.source.look(self.ask(measured, judged=query)).queries["judged"]
+
+    def history(self) -> History:
+        """What v1's last day was like."""
+        return self.source.history(
+            table=self.table,
+            endpoint=ENDPOINT,
+            stable_entity=entity("v1"),
+            application=APPLICATION,
+            paths=PATHS,
+        )
+
+
+@pytest.fixture
+def log(client: WorkspaceClient) -> Iterator[Log]:
+    statements, table = Statements(client, "sandbox"), f"{SCHEMA}.{name()}"
+    statements.rows(table, f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}", {})
+    statements.rows(table, f"CREATE TABLE {identifier(table)} ({COLUMNS})", {})
+    yield Log(InferenceTable(client, "sandbox"), statements, table)
+    statements.rows(table, f"DROP TABLE {identifier(table)}", {})
+
+
+def points(tally: Tally) -> dict[int, float]:
+    """The points of the grid that something fell to."""
+    return {at: round(part, 6) for at, part in enumerate(tally.mass) if part}
+
+
+@pytest.mark.parametrize("session", [None, "$.session"])
+def test_a_session_that_is_rejected_is_told_of_as_any_request_is(
+    log: Log, session: str | None
+) -> None:
+    log.wrote("v1", session="one", ago=30 * MINUTE)
+    log.wrote("v2", session="two", status=429, ago=30 * MINUTE)
+    log.wrote("v2", session="three", status=500, ago=30 * MINUTE)
+    # They ask again, which counts only where requests do.
+    log.wrote("v2", 4, session="two", status=429, ago=20 * MINUTE)
+    log.wrote("v2", 2, session="one", status=429, ago=20 * MINUTE)
+    log.beats()
+    window = log.window(paths=Paths(session=session))
+    again = 6 if session is None else 0
+    assert window.stable == Arm(requests=1, errors=0, server_errors=0)
+    assert window.candidate == Arm(
+        requests=2 + again, errors=1, server_errors=1, rejected=1 + again
+    )
