@@ -467,7 +467,11 @@ bounds AS (
 
 
 def _query_parts(number: int, name: str, query: QueryAsk, ask: Ask) -> list[str]:
-    """A configured query's windows and its watermark: the time of its newest row, at most now."""
+    """A configured query's windows and its watermark: the time of its newest row, at most now.
+
+    A row that is ahead of now is not counted before now has passed it. Without any row there is no
+    watermark: `least(NULL, now)` would be now.
+    """
     try:
         own = counting.subquery(query.sql)
     except Refused as error:
@@ -476,7 +480,9 @@ def _query_parts(number: int, name: str, query: QueryAsk, ask: Ask) -> list[str]
         "SELECT served_entity_name AS name, unix_millis(request_time) AS at_ms, "
         f"CAST(value AS DOUBLE) AS value FROM ({own}) AS own"
     )
-    mark = f"SELECT max(at_ms) AS mark_ms FROM ({asked}) AS marks"
+    now = "unix_millis(current_timestamp())"
+    passed = f"CASE WHEN at_ms > {now} THEN {now} ELSE at_ms END"
+    mark = f"SELECT max({passed}) AS mark_ms FROM ({asked}) AS marks"
     stable = f":stable_name_{number}" if ask.stable_entity else "CAST(NULL AS STRING)"
     arm = (
         f"CASE WHEN name = :candidate_name_{number} THEN 'candidate' "
@@ -485,8 +491,7 @@ def _query_parts(number: int, name: str, query: QueryAsk, ask: Ask) -> list[str]
     packed = counting.packed(counting.of_query(query.counts, name, ask.measures))
     return [
         f"SELECT 'mark:{name}', CAST(0 AS BIGINT), CAST(NULL AS STRING), CAST(NULL AS STRING), "
-        "CAST(least(mark_ms, unix_millis(current_timestamp())) AS STRING) "
-        f"FROM ({mark}) AS newest",
+        f"CAST(mark_ms AS STRING) FROM ({mark}) AS newest",
         f"SELECT 'query:{name}', CAST({counting.window_of(query.cuts)} AS BIGINT), name, {arm}, "
         f"{packed} FROM ({asked}) AS rows_of CROSS JOIN ({mark}) AS newest "
         f"WHERE at_ms >= {ms(query.since)} AND at_ms < mark_ms GROUP BY 2, name",

@@ -143,6 +143,24 @@ def points(tally: Tally) -> dict[int, float]:
     return {at: round(part, 6) for at, part in enumerate(tally.mass) if part}
 
 
+def test_a_querys_rows_that_are_ahead_of_now_are_counted_by_no_look_before(log: Log) -> None:
+    ahead = 24 * 3600 * 1000
+    rows = f"('{entity('v1')}', -9, 0), ('{entity('v2')}', {ahead}, 1), (NULL, {ahead + 9}, 1)"
+    [first] = log.queried("errors", rows)
+    assert first.closed < datetime.now(UTC) + MINUTE, "it comes to now, and no further"
+    [second] = log.queried("errors", rows, since=first.closed)
+    assert [one.stable.requests for one in (first, second)] == [1, 0]
+    assert [one.candidate.requests for one in (first, second)] == [0, 0]
+    assert [one.unattributed for one in (first, second)] == [0, 0]
+
+
+def test_a_query_without_a_row_or_without_a_time_has_come_nowhere(log: Log) -> None:
+    row = f"('{entity('v2')}', 0, 0)"
+    assert log.queried("errors", row)
+    assert log.queried("errors", row, where="value > 0") == ()
+    assert log.queried("errors", f"('{entity('v2')}', CAST(NULL AS BIGINT), 0)") == ()
+
+
 @pytest.mark.parametrize("session", [None, "$.session"])
 def test_a_session_that_is_rejected_is_told_of_as_any_request_is(
     log: Log, session: str | None
