@@ -174,20 +174,25 @@ class InferenceTable:
     def history(
         self, *, table: str, endpoint: str, stable_entity: str, application: str, paths: Paths
     ) -> History:
-        """Stable's last day: what its answers were like, before the release is opened."""
+        """Stable's last day: what its answers to users were like, before the release is opened.
+
+        Headgate's own requests tell whose an id is, and nothing else.
+        """
         from_ms = int(time.time() * 1000) - DAY_MS
         told_of = (
-            ("CASE WHEN status < 400 THEN duration_ms END", QUANTILES),
-            ("tokens", QUANTILES),
-            ("characters", QUARTILES),
+            ("status < 400", "duration_ms", QUANTILES),
+            ("TRUE", "tokens", QUANTILES),
+            ("TRUE", "characters", QUARTILES),
         )
         quantiles = [
-            f"percentile({column}, {share})" for column, shares in told_of for share in shares
+            f"percentile(CASE WHEN users AND {which} THEN {column} END, {share})"
+            for which, column, shares in told_of
+            for share in shares
         ]
         faulty = f"readable = 1 AND {' + '.join(CHECKS)} > 0"
+        conditions = ("TRUE", counting.FAILED, "status < 400", "readable = 1", faulty)
         counted = [
-            *("count(*)", f"count_if({counting.FAILED})", "count_if(status < 400)"),
-            *("count_if(readable = 1)", f"count_if({faulty})"),
+            *(f"count_if(users AND ({condition}))" for condition in conditions),
             *(f"coalesce({one}, -1)" for one in quantiles),
         ]
         statement = f"""
@@ -196,11 +201,11 @@ SELECT
   entity_id,
   max(CASE WHEN startswith(marker, :stable) THEN 1 ELSE 0 END) AS named,
   {counting.packed(counted)} AS numbers
-FROM seen
+FROM (SELECT seen.*, NOT startswith(marker, :own) AS users FROM seen) AS told
 GROUP BY entity_id
 """
-        stable = {"stable": markers.prefix(application, stable_entity)}
-        found = self._statements.rows(f"inference table {table}", statement, stable)
+        marks = {"own": markers.OWN, "stable": markers.prefix(application, stable_entity)}
+        found = self._statements.rows(f"inference table {table}", statement, marks)
         own = self.own(endpoint, stable_entity, found)
         told = [tuple(float(one) for one in (row[2] or "").split(",")) for row in own]
         # An id may change with the endpoint's configuration; quantiles of two cannot be merged.

@@ -178,3 +178,27 @@ def test_a_session_that_is_rejected_is_told_of_as_any_request_is(
     assert window.candidate == Arm(
         requests=2 + again, errors=1, server_errors=1, rejected=1 + again
     )
+
+
+def test_headgates_own_requests_are_not_what_stables_last_day_was_like(log: Log) -> None:
+    log.wrote("v1", 8, tokens=200, took_ms=100)
+    log.wrote("v1", 2, status=500)
+    log.wrote("v1", 30, tokens=4000, took_ms=9000, own=True)
+    log.wrote("v1", 10, status=500, own=True)
+    log.beats()
+    past = log.history()
+    assert (past.requests, past.errors, past.answers, past.checked) == (10, 2, 8, 8)
+    assert set(past.latency_ms) == {100.0}
+    assert set(past.tokens) == {200.0}
+    assert set(past.length) == {len("well")}
+
+
+def test_of_two_ids_of_stable_the_one_with_more_users_tells_of_its_last_day(log: Log) -> None:
+    log.wrote("v1", 5, took_ms=100)
+    log.wrote("v1", own=True)
+    log.wrote("v1", 20, took_ms=9000, own=True)
+    log.rows = [row.replace("9000, 200, 'v1'", "9000, 200, 'v1 before'") for row in log.rows]
+    log.shown()
+    past = log.history()
+    assert past.requests == 5
+    assert set(past.latency_ms) == {100.0}
