@@ -523,6 +523,7 @@ def _arm(numbers: tuple[float, ...], measures: Mapping[str, Measure]) -> Arm:
             counts=tuple(round(one) for one in rest[:counted]),
             mass=tuple(rest[counted:]),
         )
+        assert tallies[name].balanced, f"{name}: what was counted is not what was shared out"
         at += 1 + counted + wide
     return Arm(
         requests=requests,

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from databricks.sdk import WorkspaceClient
 
+from controller.workspace import counting
 from controller.workspace.inference import Ask, InferenceTable, QueryAsk, Window
 from controller.workspace.markers import marker
 from controller.workspace.names import identifier
@@ -141,6 +142,64 @@ def log(client: WorkspaceClient) -> Iterator[Log]:
 def points(tally: Tally) -> dict[int, float]:
     """The points of the grid that something fell to."""
     return {at: round(part, 6) for at, part in enumerate(tally.mass) if part}
+
+
+def test_what_tells_no_tokens_is_in_no_mean_and_a_zero_that_was_told_is(log: Log) -> None:
+    log.wrote("v1", 6, tokens=200)
+    log.wrote("v1", 3)
+    log.wrote("v1", 2, status=400)
+    log.wrote("v1", 2, status=429)
+    log.wrote("v2", 4, tokens=200)
+    log.wrote("v2", 5, tokens=0)
+    log.beats()
+    window = log.window({"tokens": Measure(edges=(100.0,), cap=400.0)})
+    stable, candidate = (arm.tallies["tokens"] for arm in (window.stable, window.candidate))
+    assert window.stable.requests == 13
+    assert (stable.seen, stable.counts, points(stable)) == (6, (6,), {10: 6.0})
+    assert stable.mean == pytest.approx(0.5)
+    assert (candidate.seen, candidate.counts, points(candidate)) == (9, (4,), {0: 5.0, 10: 4.0})
+
+
+def test_a_version_that_tells_no_tokens_at_all_has_no_mean(log: Log) -> None:
+    log.wrote("v1", 3, tokens=200)
+    log.wrote("v2", 3)
+    log.beats()
+    window = log.window({"tokens": Measure(cap=400.0)})
+    assert window.candidate.requests == 3
+    assert window.candidate.tallies["tokens"].seen == 0
+    assert points(window.candidate.tallies["tokens"]) == {}
+
+
+def test_parts_of_a_mean_that_are_not_what_was_counted_are_judged_by_nobody(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.wrote("v2", 3, tokens=200)
+    log.wrote("v2", 2)
+    log.beats()
+    right = counting.packed
+
+    def wrong(counted: list[str]) -> str:
+        return right([one.replace("tokens IS NOT NULL", "TRUE") for one in counted])
+
+    monkeypatch.setattr(counting, "packed", wrong)
+    with pytest.raises(AssertionError, match="tokens: what was counted is not what was shared out"):
+        log.window({"tokens": Measure(cap=400.0)})
+
+
+def test_what_was_not_scored_has_no_score(log: Log) -> None:
+    rows = "('{0}', -9, 0.5), ('{0}', -8, NULL), ('{0}', -7, 0.0), ('{0}', -6, NULL), ('{0}', 0, 1)"
+    [window] = log.queried(
+        "score", rows.format(entity("v2")), measured={"judged": Measure(cap=1.0)}
+    )
+    tally = window.candidate.tallies["judged"]
+    assert (tally.seen, points(tally)) == (2, {0: 1.0, 10: 1.0})
+    assert window.candidate.requests == 2
+
+
+def test_a_row_that_does_not_tell_whether_it_failed_did_not_go_well(log: Log) -> None:
+    rows = "('{0}', -9, 1), ('{0}', -8, NULL), ('{0}', -7, NULL), ('{0}', -6, 0), ('{0}', 0, 0)"
+    [window] = log.queried("errors", rows.format(entity("v2")))
+    assert window.candidate == Arm(requests=2, errors=1, server_errors=0)
 
 
 def test_a_querys_rows_that_are_ahead_of_now_are_counted_by_no_look_before(log: Log) -> None:
