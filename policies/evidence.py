@@ -1,5 +1,6 @@
 """What was counted: two arms over the same closed window, immutable once written down."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,6 +9,8 @@ from typing import TypeVar
 Number = TypeVar("Number", int, float)
 GRID = 20
 """Parts that [0, 1] is cut into where a mean is judged: 21 points, 0 to 1 by 0.05."""
+ROUNDING = 1e-6
+"""What sums of a warehouse's floats may be wrong by, as a share: far more than they ever are."""
 CHECKS = ("empty", "unsourced", "cut", "refused")
 """What is checked of an answer, in the order in which a tally counts what failed."""
 
@@ -37,7 +40,7 @@ class Tally:
     """How many of them were above each edge; or, of answers that are checked, how many failed
     any check, and then each check."""
     mass: tuple[float, ...] = ()
-    """For a mean: what fell to each of the `GRID` + 1 points; together `seen`."""
+    """For a mean: what fell to each of the `GRID` + 1 points."""
 
     def __post_init__(self) -> None:
         assert all(0 <= count <= self.seen for count in self.counts), self
@@ -48,6 +51,18 @@ class Tally:
             seen=self.seen + other.seen,
             counts=_added(self.counts, other.counts),
             mass=_added(self.mass, other.mass),
+        )
+
+    @property
+    def balanced(self) -> bool:
+        """Whether what fell to the points is together `seen`, but for rounding.
+
+        It is so of everything that is counted. What earlier versions of Headgate wrote down had
+        answers without the number in it, as zeros, and has to be read for ever; and of a pretended
+        candidate each point's share is drawn by itself.
+        """
+        return not self.mass or math.isclose(
+            math.fsum(self.mass), self.seen, rel_tol=ROUNDING, abs_tol=ROUNDING
         )
 
     @property

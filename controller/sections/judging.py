@@ -108,7 +108,10 @@ class QuerySettings(Strict):
     sql: str
     """One SELECT: `served_entity_name`, `request_time` (TIMESTAMP) and `value` of each request."""
     counts: Literal["errors", "latency", "score"]
-    """What `value` is: 0 or 1 for errors, milliseconds for latency, 0 to 1 for a score."""
+    """What `value` is: 0 or 1 for errors, milliseconds for latency, 0 to 1 for a score.
+
+    A row without one is not counted.
+    """
 
     @field_validator("sql")
     @classmethod

@@ -121,7 +121,7 @@ def numbers(measures: Mapping[str, Measure], *, by_session: bool) -> list[str]:
         _requests("TRUE", by_session=by_session),
         _requests(FAILED, by_session=by_session),
         _requests("status IS NULL OR status >= 500", by_session=by_session),
-        "0" if by_session else "count_if(status = 429)",
+        _requests("status = 429", by_session=by_session),
         "count(*)",
     ]
     for name in sorted(measures):
@@ -152,23 +152,27 @@ def _tallied(name: str, measure: Measure) -> list[str]:
 
 
 def _of_value(column: str, measure: Measure) -> list[str]:
-    """How many values there are, how many above each edge, and the mean's parts on the grid."""
+    """How many values there are, how many above each edge, and the mean's parts on the grid.
+
+    `greatest` and `least` pass over a NULL: it would stand on the grid as a 0, but for the CASE.
+    """
     above = [f"count_if({column} > {edge:.0f})" for edge in measure.edges]
     if measure.cap is None:
         return [f"count({column})", *above]
     zero = "CAST(0 AS DOUBLE)"
     share = f"least(greatest({column}, {zero}) * {GRID / measure.cap:.17e}, {GRID}.0e0)"
     hats = [
-        f"coalesce(sum(greatest({zero}, 1.0e0 - abs({share} - {point}.0e0))), {zero})"
+        f"coalesce(sum(CASE WHEN {column} IS NOT NULL "
+        f"THEN greatest({zero}, 1.0e0 - abs({share} - {point}.0e0)) END), {zero})"
         for point in range(GRID + 1)
     ]
     return [f"count({column})", *above, *hats]
 
 
 def of_query(counts: str, name: str, measures: Mapping[str, Measure]) -> list[str]:
-    """What is counted of a configured query's rows."""
+    """What is counted of a configured query's rows; one without a value tells of no request."""
     failed = "count_if(value > 0)" if counts == "errors" else "0"
-    counted = ["count(*)", failed, "0", "0", "count(*)"]
+    counted = ["count(value)", failed, "0", "0", "count(*)"]
     key = name if counts == "score" else "latency"
     if counts != "errors" and key in measures:
         counted += _of_value("value", measures[key])

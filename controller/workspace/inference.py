@@ -174,20 +174,25 @@ class InferenceTable:
     def history(
         self, *, table: str, endpoint: str, stable_entity: str, application: str, paths: Paths
     ) -> History:
-        """Stable's last day: what its answers were like, before the release is opened."""
+        """Stable's last day: what its answers to users were like, before the release is opened.
+
+        Headgate's own requests tell whose an id is, and nothing else.
+        """
         from_ms = int(time.time() * 1000) - DAY_MS
         told_of = (
-            ("CASE WHEN status < 400 THEN duration_ms END", QUANTILES),
-            ("tokens", QUANTILES),
-            ("characters", QUARTILES),
+            ("status < 400", "duration_ms", QUANTILES),
+            ("TRUE", "tokens", QUANTILES),
+            ("TRUE", "characters", QUARTILES),
         )
         quantiles = [
-            f"percentile({column}, {share})" for column, shares in told_of for share in shares
+            f"percentile(CASE WHEN users AND {which} THEN {column} END, {share})"
+            for which, column, shares in told_of
+            for share in shares
         ]
         faulty = f"readable = 1 AND {' + '.join(CHECKS)} > 0"
+        conditions = ("TRUE", counting.FAILED, "status < 400", "readable = 1", faulty)
         counted = [
-            *("count(*)", f"count_if({counting.FAILED})", "count_if(status < 400)"),
-            *("count_if(readable = 1)", f"count_if({faulty})"),
+            *(f"count_if(users AND ({condition}))" for condition in conditions),
             *(f"coalesce({one}, -1)" for one in quantiles),
         ]
         statement = f"""
@@ -196,11 +201,11 @@ SELECT
   entity_id,
   max(CASE WHEN startswith(marker, :stable) THEN 1 ELSE 0 END) AS named,
   {counting.packed(counted)} AS numbers
-FROM seen
+FROM (SELECT seen.*, NOT startswith(marker, :own) AS users FROM seen) AS told
 GROUP BY entity_id
 """
-        stable = {"stable": markers.prefix(application, stable_entity)}
-        found = self._statements.rows(f"inference table {table}", statement, stable)
+        marks = {"own": markers.OWN, "stable": markers.prefix(application, stable_entity)}
+        found = self._statements.rows(f"inference table {table}", statement, marks)
         own = self.own(endpoint, stable_entity, found)
         told = [tuple(float(one) for one in (row[2] or "").split(",")) for row in own]
         # An id may change with the endpoint's configuration; quantiles of two cannot be merged.
@@ -467,7 +472,11 @@ bounds AS (
 
 
 def _query_parts(number: int, name: str, query: QueryAsk, ask: Ask) -> list[str]:
-    """A configured query's windows and its watermark: the time of its newest row, at most now."""
+    """A configured query's windows and its watermark: the time of its newest row, at most now.
+
+    A row that is ahead of now is not counted before now has passed it. Without any row there is no
+    watermark: `least(NULL, now)` would be now.
+    """
     try:
         own = counting.subquery(query.sql)
     except Refused as error:
@@ -476,7 +485,9 @@ def _query_parts(number: int, name: str, query: QueryAsk, ask: Ask) -> list[str]
         "SELECT served_entity_name AS name, unix_millis(request_time) AS at_ms, "
         f"CAST(value AS DOUBLE) AS value FROM ({own}) AS own"
     )
-    mark = f"SELECT max(at_ms) AS mark_ms FROM ({asked}) AS marks"
+    now = "unix_millis(current_timestamp())"
+    passed = f"CASE WHEN at_ms > {now} THEN {now} ELSE at_ms END"
+    mark = f"SELECT max({passed}) AS mark_ms FROM ({asked}) AS marks"
     stable = f":stable_name_{number}" if ask.stable_entity else "CAST(NULL AS STRING)"
     arm = (
         f"CASE WHEN name = :candidate_name_{number} THEN 'candidate' "
@@ -485,8 +496,7 @@ def _query_parts(number: int, name: str, query: QueryAsk, ask: Ask) -> list[str]
     packed = counting.packed(counting.of_query(query.counts, name, ask.measures))
     return [
         f"SELECT 'mark:{name}', CAST(0 AS BIGINT), CAST(NULL AS STRING), CAST(NULL AS STRING), "
-        "CAST(least(mark_ms, unix_millis(current_timestamp())) AS STRING) "
-        f"FROM ({mark}) AS newest",
+        f"CAST(mark_ms AS STRING) FROM ({mark}) AS newest",
         f"SELECT 'query:{name}', CAST({counting.window_of(query.cuts)} AS BIGINT), name, {arm}, "
         f"{packed} FROM ({asked}) AS rows_of CROSS JOIN ({mark}) AS newest "
         f"WHERE at_ms >= {ms(query.since)} AND at_ms < mark_ms GROUP BY 2, name",
@@ -513,6 +523,7 @@ def _arm(numbers: tuple[float, ...], measures: Mapping[str, Measure]) -> Arm:
             counts=tuple(round(one) for one in rest[:counted]),
             mass=tuple(rest[counted:]),
         )
+        assert tallies[name].balanced, f"{name}: what was counted is not what was shared out"
         at += 1 + counted + wide
     return Arm(
         requests=requests,

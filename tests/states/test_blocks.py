@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -83,6 +83,26 @@ def test_what_an_earlier_headgate_did_not_count_is_read_as_nothing(block: Block)
 def test_a_block_told_twice_is_told_alike(block: Block) -> None:
     once = json.dumps(told(block), sort_keys=True)
     assert json.dumps(told(block_of(json.loads(once))), sort_keys=True) == once
+
+
+def test_answers_that_an_earlier_headgate_took_for_zeros_are_read_as_it_told_them() -> None:
+    told_of = Tally(seen=3, mass=(2.0, *(0.0,) * (GRID - 1), 3.0))
+    assert not told_of.balanced
+    assert replace(told_of, mass=(0.0, *told_of.mass[1:])).balanced
+    arm = Arm(requests=5, errors=2, server_errors=0, tallies={"tokens": told_of})
+    moment = datetime(2026, 11, 23, tzinfo=UTC)
+    block = Block(
+        number=1,
+        source="inference_table",
+        span=1,
+        step=1,
+        comparable=True,
+        opened_at=moment,
+        closed_at=moment,
+        candidate=arm + arm,
+        stable=arm,
+    )
+    assert block_of(json.loads(json.dumps(told(block)))) == block
 
 
 @given(ARMS, ARMS)
