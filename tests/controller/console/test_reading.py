@@ -502,7 +502,7 @@ def test_an_output_without_room_is_a_sentence_and_no_defect(arguments: list[str]
             check=False,
         )
     assert told.returncode == 74
-    full, remedy = (
+    why, remedy = (
         "No space left on device",
         "make room where the output goes; what was done is done",
     )
