@@ -227,15 +227,15 @@ class Store:
 
         Of the calls, the first ones that the budget has room for, if one is given. `Conflict`, if
         the record changed or an order was given since it was loaded; `LeaseLost`, if the lease
-        that is given is not held any more.
+        that is given is not held any more, or none is given, and another has one.
         """
         assert plan.application.name == loaded.application.name, "a plan of another application"
         assert lease is None or lease.application == plan.application.name, "another's lease"
         # In a file, no other thread asks the budget before what was granted here is counted.
         with self._writing:
             with self.writing() as connection:
-                if lease is not None:
-                    prove(connection, lease)
+                if lease is not None or self.shared:
+                    prove(connection, plan.application.name, lease)
                 write_application(connection, loaded, plan.application)
                 write_minutes(connection, loaded.application.minutes, plan.application)
                 write_releases(connection, loaded, plan.application)
