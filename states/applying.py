@@ -14,12 +14,13 @@ from policies.rollout import WHOLE
 from policies.words import duration, percent
 from states.clock import shown_by
 from states.desired import desired
+from states.given import note_sent, record_upkeep, tries
 from states.home import converged
 from states.machine import State
 from states.plan import Apply
 from states.release import Application
 from states.resending import FRESH, LAST_WAIT, spent
-from states.setup import Applying, Upkeep, Wish
+from states.setup import Applying, Wish
 from states.spec import Spec
 from states.turn import Turn
 from states.world import Endpoint, Serving
@@ -33,6 +34,7 @@ SILENT = timedelta(minutes=10)
 
 def apply(turn: Turn) -> None:
     """Take up what a person asked for, see it come into effect, and watch it."""
+    note_sent(turn)
     if turn.unseen:
         return
     wish = turn.application.wish
@@ -40,7 +42,7 @@ def apply(turn: Turn) -> None:
         _take_up(turn, wish)
     one, endpoint = turn.application.upkeep.applying, turn.endpoint
     if one is not None and one.version != turn.application.incumbent:
-        _record(turn, applying=None)
+        record_upkeep(turn, applying=None)
         gone = f"version {one.version} serves no more: what was applied to it is watched no further"
         turn.tell("apply.finished", turn.shown, gone)
         return
@@ -130,7 +132,7 @@ def call(turn: Turn) -> Apply | None:
 
 def _take_up(turn: Turn, wish: Wish) -> None:
     application, endpoint = turn.application, turn.endpoint
-    _record(turn, applied=wish.number)
+    record_upkeep(turn, applied=wish.number)
     setup, version = application.spec.setup, application.incumbent
     why = refusal(application) or undeclared(application)
     if why is None and wish != Wish.of(setup, wish.number):
@@ -146,13 +148,13 @@ def _take_up(turn: Turn, wish: Wish) -> None:
     former = endpoint.sizes.get(application.entity(version))
     size = setup.sized(former)
     same = former is not None and former.same_as(size)
-    _record(turn, stuck=None)
+    record_upkeep(turn, stuck=None)
     if same and application.upkeep.variables == setup.variables:
         turn.tell("apply.finished", turn.shown, f"version {version} runs as configured already")
         return
     told = f"version {version} is given {size}, and its variables as configured"
     turn.tell("apply.started", turn.shown, told)
-    _record(
+    record_upkeep(
         turn,
         applying=Applying(
             version=version,
@@ -167,19 +169,18 @@ def _take_up(turn: Turn, wish: Wish) -> None:
 def _follow(turn: Turn, one: Applying, endpoint: Endpoint) -> None:
     """Wait until the endpoint has taken it; say so, where it does not."""
     application, entity = turn.application, turn.application.entity(one.version)
-    tries = [at for at in application.attempts if at.kind == Apply.kind and at.at >= one.asked_at]
-    taken = one.sent and (not tries or tries[-1].outcome in ("open", "done"))
+    calls, taken = tries(application, one), one.sent
     size = endpoint.sizes.get(entity)
     sized = size is None or size.same_as(one.size)
     if taken and endpoint.config_version > one.over and converged(turn) and sized:
         _seen(turn, one, endpoint)
         return
     failed = taken and endpoint.failed_to_take(desired(application) or Serving())
-    told = bool(tries) and tries[-1].outcome == "done" and turn.world.now - tries[-1].at >= FRESH
+    told = bool(calls) and calls[-1].outcome == "done" and turn.world.now - calls[-1].at >= FRESH
     limit = application.spec.provisioning_deadline
     asked = call(turn)
-    tired = bool(tries) and turn.world.now - tries[-1].at >= LAST_WAIT
-    if failed and (told or not tries):
+    tired = bool(calls) and turn.world.now - calls[-1].at >= LAST_WAIT
+    if failed and (told or not calls):
         _stop(turn, one, "Databricks could not update the endpoint: its event log says why")
     elif turn.world.now - one.asked_at >= limit:
         _stop(turn, one, f"not in effect after {duration(limit)}")
@@ -204,7 +205,7 @@ def _seen(turn: Turn, one: Applying, endpoint: Endpoint) -> None:
         return
     minutes, now = application.minutes, turn.world.now
     setting = fuse(minutes, shown_by(minutes, turn.world.ahead or timedelta(), now), WHOLE)
-    _record(turn, applying=replace(one, seen_at=now, fuse=setting))
+    record_upkeep(turn, applying=replace(one, seen_at=now, fuse=setting))
 
 
 def _watch(turn: Turn, one: Applying) -> None:
@@ -218,7 +219,7 @@ def _watch(turn: Turn, one: Applying) -> None:
         return
     covered = one.fuse is None or (bool(minutes) and minutes[-1].ends_at >= one.fuse.set_at + bake)
     if watched >= bake and covered:
-        _record(turn, applying=None)
+        record_upkeep(turn, applying=None)
         counted = _counted(minutes) if minutes else "its metrics told of no request"
         told = f"watched for {duration(bake)}: {counted}"
         turn.tell("apply.finished", turn.shown, f"version {one.version} runs as applied, {told}")
@@ -240,19 +241,19 @@ def _harmed(turn: Turn, one: Applying, minutes: Sequence[Minute]) -> None:
     _hold(turn, f"{why}: {one.former} is put back; its variables stay as configured")
     back = replace(one, size=one.former, former=None, over=turn.application.config_version)
     back = replace(back, asked_at=turn.world.now, sent=False, seen_at=None, fuse=None, back=why)
-    _record(turn, applying=back)
+    record_upkeep(turn, applying=back)
 
 
 def _stop(turn: Turn, one: Applying, why: str) -> None:
     """Give up: what the version runs with now is for a person to find out."""
     what = f"{one.size} could not be put back" if one.back else "`apply` has failed"
     held = f"{one.back}; {what}: {why}" if one.back else f"{what}: {why}"
-    _record(turn, variables=None)
+    record_upkeep(turn, variables=None)
     _hold(turn, f"{held}; mend it, and `headgate apply {turn.application.name}` again")
 
 
 def _hold(turn: Turn, why: str) -> None:
-    _record(turn, applying=None, stuck=why)
+    record_upkeep(turn, applying=None, stuck=why)
     turn.hold_application(why, event="release.held")
 
 
@@ -270,8 +271,3 @@ def _counted(minutes: Sequence[Minute]) -> str:
     errors = sum(min(one.errors, one.requests) for one in minutes)
     share = percent(errors / requests) if requests else "none"
     return f"{errors:,} of {requests:,} requests to the endpoint failed ({share})"
-
-
-def _record(turn: Turn, **changes: object) -> None:
-    upkeep: Upkeep = replace(turn.application.upkeep, **changes)  # type: ignore[arg-type]
-    turn.record(upkeep=upkeep)

@@ -12,6 +12,7 @@ from states.applying import apply, edited
 from states.blocks import told
 from states.climb import go_on
 from states.gates import read_signs
+from states.given import remember_planned
 from states.home import converged, own_up
 from states.intake import adopt, begin, heed_aborted, mark_tagged, note_granted, notice
 from states.leap import not_ahead
@@ -199,11 +200,12 @@ def _remember_asked(turn: Turn, calls: tuple[Call, ...]) -> None:
     """
     disputed = turn.application.change is not None
     for call in calls:
-        if call.kind in ("serve", "apply"):
-            _remember_given(turn, call)
-        if call.kind == "create_staging":
+        if call.kind == "apply":
+            remember_planned(turn)
+        elif call.kind == "create_staging":
             remember_asked(turn, call)
         elif call.kind == "serve":
+            _remember_given(turn)
             if turn.endpoint is None:
                 turn.record(endpoint_id="")  # what is created now is ours, whatever its id
             turn.record(**{"closing" if disputed else "asked": call.target})
@@ -211,12 +213,10 @@ def _remember_asked(turn: Turn, calls: tuple[Call, ...]) -> None:
                 turn.record(asked_over=turn.application.config_version)
 
 
-def _remember_given(turn: Turn, call: Call) -> None:
+def _remember_given(turn: Turn) -> None:
     """Every change of the endpoint gives all of our entities the variables as configured."""
     application = turn.application
     upkeep = replace(application.upkeep, variables=application.spec.setup.variables)
     if turn.endpoint is None:
         upkeep = replace(upkeep, ungranted=bool(application.spec.setup.permissions))
-    if call.kind == "apply" and upkeep.applying is not None:
-        upkeep = replace(upkeep, applying=replace(upkeep.applying, sent=True))
     turn.record(upkeep=upkeep)

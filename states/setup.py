@@ -62,9 +62,12 @@ class Applying:
     former: Size | None
     """What it had; None: not told."""
     over: int
-    """The endpoint's configuration version before."""
+    """The endpoint's configuration version before it was sent."""
     asked_at: datetime
     sent: bool = False
+    """The workspace has the call, or may have it, as the record of calls told last."""
+    gives: Variables | None = None
+    """What the call that was planned last gives, if it is sent; None: none was planned yet."""
     seen_at: datetime | None = None
     """When it was first seen in effect."""
     fuse: Fuse | None = None

@@ -32,8 +32,8 @@ class Runs(Protocol):
     def spec(self) -> Spec:
         """What the configuration says of the application."""
 
-    def run(self) -> None:
-        """Look and decide until there is something to wait for."""
+    def run(self) -> bool:
+        """Look and decide until there is something to wait for; False if it is not ours to do."""
 
     def quarantine(self, why: str) -> None:
         """Hold the live release until a pass succeeds again."""
@@ -179,7 +179,7 @@ class Passes:
 
     def _ran(self, name: str) -> Outcome:
         try:
-            self.passes[name].run()
+            through = self.passes[name].run()
         except Unreadable as error:
             log.error("store.failed", application=name, because=str(error))
             self._quarantine.failed(name, error)
@@ -195,8 +195,9 @@ class Passes:
             if why is not None:
                 self._hold(name, why)
             return "failed"
-        self._quarantine.succeeded(name)
-        self._unstored.pop(name, None)
+        if through:
+            self._quarantine.succeeded(name)
+            self._unstored.pop(name, None)
         return "done"
 
     def _hold(self, name: str, why: str) -> None:

@@ -62,7 +62,9 @@ class Pass:
     tenure: Tenure = field(default_factory=lambda: Tenure(()))
     examples: Examples | None = None
     held: bool = field(default=False, init=False)
-    """The live release was in quarantine when it was last looked at."""
+    """The live release is in quarantine, and this run's looks at it were written down."""
+    overtaken: bool = field(default=False, init=False)
+    """The application is not ours, or was not any more when the last look was to be written."""
     unwritten: timedelta = field(default=timedelta(), init=False)
     """The part of the clock's leap that the observer knows of, and the record does not yet."""
     leased: Lease | None = field(default=None, init=False)
@@ -70,17 +72,21 @@ class Pass:
     wanted: Wanted | None = field(default=None, init=False)
     """What the next pass looks up once it has nothing better to do."""
 
-    def run(self) -> None:
-        """Look and decide until there is something to wait for."""
+    def run(self) -> bool:
+        """Look and decide until there is something to wait for; False if it is not ours to do."""
         wanted, self.wanted = self.wanted, None
+        self.held = False
         for _ in range(AT_ONCE):
             if not self.once():
                 break
+        if self.overtaken:
+            return False
         if self.held:
             # All of a pass went through: what its release was held for is over.
             self._write(lift)
         if wanted is not None and self.examples is not None and self.name in self.tenure:
             self._exemplify(self.examples, wanted)
+        return True
 
     def _exemplify(self, source: Examples, wanted: Wanted) -> None:
         """Look up some bad requests of a release that went back in an earlier pass, once.
@@ -115,20 +121,24 @@ class Pass:
         self._write(lambda application, world: quarantine(application, world, why))
 
     def _write(self, decide: Callable[[Application, World], Plan | None]) -> None:
-        """Write down what is decided without a look outside."""
-        loaded = self.store.load(self.name, self.spec)
-        plan = decide(loaded.application, World(now=self.store.now()))
-        if plan is None:
-            return
-        with suppress(Conflict):  # An operator was first: the next pass decides again.
-            self.store.commit(loaded, plan, lease=self.tenure.lease(self.name))
-            self.printer.print_new()
+        """Write down what is decided without a look outside, as far as it is ours to decide."""
+        # An operator was first: the next pass decides again. Or the lease is lost: others decide.
+        with suppress(Conflict):
+            lease = self.tenure.lease(self.name)
+            loaded = self.store.load(self.name, self.spec)
+            plan = decide(loaded.application, World(now=self.store.now()))
+            if plan is not None:
+                self.store.commit(loaded, plan, lease=lease)
+                self.printer.print_new()
 
     def once(self) -> bool:
         """One pass; true if another look may decide more right away."""
-        if self.name not in self.tenure:
+        try:
+            lease = self.tenure.lease(self.name)
+        except LeaseLost:
+            self.overtaken = True
             return False
-        lease = self.tenure.lease(self.name)
+        self.overtaken = False
         if lease != self.leased:
             self._take_over(lease)
         loaded, plan = self._decided()
@@ -144,6 +154,7 @@ class Pass:
             )
         except LeaseLost as lost:
             log.warning("pass.overtaken", application=self.name, because=str(lost))
+            self.overtaken = True
             return False
         except Conflict as conflict:
             # Somebody moved first, most likely an operator: what they wrote is looked at next.
@@ -193,7 +204,7 @@ class Pass:
         overtaken = not application.going_home and self.name in self.store.urgent()
         told = "too little of the lease is left: whoever has it next looks, and sends it if need be"
         # Asked last: whatever is asked of the store may have taken longer than the lease has left.
-        if self.tenure.may_send() and self.tenure.lease(self.name) == lease:
+        if self.tenure.may_send() and self.tenure.still(self.name, lease):
             if not overtaken:
                 with before(self.tenure.until):
                     self.actor.send(application, call, number)

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import structlog
 
-from controller.record.errors import RecordError
+from controller.record.errors import LeaseLost, RecordError
 from controller.record.leases import PRINTER, RENEW_EVERY, Lease, Leases
 from controller.steady import steady
 from controller.workspace.deadlines import CALL_S
@@ -46,8 +46,23 @@ class Tenure:
         return self._leases is None or name in self._held
 
     def lease(self, name: str) -> Lease | None:
-        """What a commit of this application has to prove; None where nothing is leased."""
-        return self._held.get(name)
+        """What a commit of this application has to prove; None where nothing is leased at all.
+
+        `LeaseLost`, where there are leases, and this one is not ours.
+        """
+        if self._leases is None:
+            return None
+        held = self._held.get(name)
+        if held is None:
+            raise LeaseLost(
+                f"{name} is not {self._leases.replica}'s: nothing is written, and whoever has it "
+                "looks after it"
+            )
+        return held
+
+    def still(self, name: str, lease: Lease | None) -> bool:
+        """Whether it is ours by that same lease: one that was taken again since is another."""
+        return self._leases is None or (lease is not None and self._held.get(name) == lease)
 
     @property
     def idle(self) -> bool:

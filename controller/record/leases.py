@@ -199,11 +199,18 @@ class Leases:
         return self.ttl // MICROSECOND
 
 
-def prove(connection: Connection, lease: Lease) -> None:
+def prove(connection: Connection, application: str, lease: Lease | None) -> None:
     """Within the caller's transaction: the lease is held; LeaseLost if not.
 
-    Whoever wants to take it waits until that transaction has ended.
+    Whoever wants to take it waits until that transaction has ended. None proves something only
+    where nobody has a lease of the application.
     """
+    if lease is None:
+        of = select(LEASES.c.replica).where(LEASES.c.application == application)
+        holder = connection.execute(of.with_for_update(read=True)).scalar()
+        if holder is not None:
+            raise LeaseLost(f"{application} is {holder}'s: without a lease nothing was written")
+        return
     query = (
         select(LEASES.c.epoch)
         .join(REPLICAS, REPLICAS.c.name == LEASES.c.replica)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock as ThreadLock
+from threading import RLock
 from typing import Literal
 
 from sqlalchemy import Connection, or_, select, update
@@ -81,7 +82,7 @@ class Store:
         self.shared = self.place.shared
         assert clock is None or not self.shared, "the time of a shared store is its database's"
         # Threads of one process queue here: SQLite's own queue is a poll without order.
-        self._writing = nullcontext() if self.shared else ThreadLock()
+        self._writing = nullcontext() if self.shared else RLock()
         self._reopening = ThreadLock()
         self._printed: int | None = None
         self._known: dict[str, Known] = {}
@@ -226,25 +227,27 @@ class Store:
 
         Of the calls, the first ones that the budget has room for, if one is given. `Conflict`, if
         the record changed or an order was given since it was loaded; `LeaseLost`, if the lease
-        that is given is not held any more.
+        that is given is not held any more, or none is given, and another has one.
         """
         assert plan.application.name == loaded.application.name, "a plan of another application"
         assert lease is None or lease.application == plan.application.name, "another's lease"
-        with self.writing() as connection:
-            if lease is not None:
-                prove(connection, lease)
-            write_application(connection, loaded, plan.application)
-            write_minutes(connection, loaded.application.minutes, plan.application)
-            write_releases(connection, loaded, plan.application)
-            rows = [event_row(event, plan.application) for event in plan.events]
-            seqs = append(connection, rows)
+        # In a file, no other thread asks the budget before what was granted here is counted.
+        with self._writing:
+            with self.writing() as connection:
+                if lease is not None or self.shared:
+                    prove(connection, plan.application.name, lease)
+                write_application(connection, loaded, plan.application)
+                write_minutes(connection, loaded.application.minutes, plan.application)
+                write_releases(connection, loaded, plan.application)
+                rows = [event_row(event, plan.application) for event in plan.events]
+                seqs = append(connection, rows)
+                if budget is not None:
+                    back = plan.application.taking_back
+                    calls = budget.granted(connection, calls, back=back)
+                sent = write_calls(connection, plan.application, calls, lease)
+                self._save_cursor(connection)
             if budget is not None:
-                back = plan.application.taking_back
-                calls = budget.granted(connection, calls, back=back)
-            sent = write_calls(connection, plan.application, calls, lease)
-            self._save_cursor(connection)
-        if budget is not None:
-            budget.sent(calls[: len(sent)])
+                budget.sent(calls[: len(sent)])
         name = plan.application.name
         known = self._known.get(name, Known())
         self._known[name] = replace(known, loaded=after(loaded, plan.application))

@@ -425,7 +425,7 @@ def a_conflict_is_sent_all_the_same() -> Patches:
 def no_lease_epoch() -> Patches:
     """A replica that lost its lease commits all the same."""
 
-    def prove(_: Connection, __: Lease) -> None:
+    def prove(_: Connection, __: str, ___: Lease | None) -> None:
         pass
 
     with patch.object(store, "prove", prove):

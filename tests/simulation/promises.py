@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.record.codec import call_json
+from controller.record.leases import Lease
 from controller.record.loading import Loaded
 from controller.record.times import micros
 from states.desired import closed, desired
@@ -72,7 +73,9 @@ class Promises:
     taken_over: float = 0.0
     """When another replica last began to write."""
     looks: dict[str, Look] = field(default_factory=dict)
-    pending: dict[str, tuple[Loaded, Plan, tuple[Call, ...]]] = field(default_factory=dict)
+    pending: dict[str, tuple[Loaded, Plan, tuple[Call, ...], Lease | None]] = field(
+        default_factory=dict
+    )
     sends: Counter[tuple[str, str]] = field(default_factory=Counter)
     printed: Counter[int] = field(default_factory=Counter)
     unsent: dict[str, int] = field(default_factory=dict)
@@ -230,9 +233,11 @@ class Promises:
 
     # What is written down.
 
-    def committing(self, actor: str, loaded: Loaded, plan: Plan, calls: tuple[Call, ...]) -> None:
-        """A replica is about to write."""
-        self.pending[actor] = loaded, plan, calls
+    def committing(
+        self, actor: str, loaded: Loaded, plan: Plan, calls: tuple[Call, ...], lease: Lease | None
+    ) -> None:
+        """A replica is about to write, with what it proves its lease by."""
+        self.pending[actor] = loaded, plan, calls, lease
 
     def dropped(self, actor: str, *, conflict: bool) -> None:
         """It wrote nothing, or is through with it."""
@@ -247,8 +252,8 @@ class Promises:
         pending = self.pending.pop(actor, None)
         if pending is None:
             return
-        self._by_the_holder(actor)
-        loaded, plan, calls = pending
+        loaded, plan, calls, lease = pending
+        self._by_the_holder(actor, lease)
         self.application = plan.application
         self.unsent[actor] = len(calls)
         others = self.under_way - {actor}
@@ -261,7 +266,7 @@ class Promises:
             self._moved(actor, loaded.application, plan.application, row)
         self._budget()
 
-    def _by_the_holder(self, actor: str) -> None:
+    def _by_the_holder(self, actor: str, lease: Lease | None) -> None:
         """Where there are leases, nobody commits but who has one that is not over (S16)."""
         query = (
             "SELECT leases.replica, epoch, until FROM leases LEFT JOIN replicas "
@@ -275,6 +280,7 @@ class Promises:
             assert holder is not None, f"{actor} writes, and nobody has the lease"
             assert holder.startswith(actor), f"{actor} writes, and {holder} has the lease"
             assert until > micros(self.clock()), f"{actor} writes, and its lease is over"
+            assert lease is not None, f"{actor} writes, and proves no lease"
             self.epoch = epoch
 
     def _fold(self) -> list[dict[str, Any]]:

@@ -69,7 +69,7 @@ class Record(Store):
         lease: Lease | None = None,
         budget: Budget | None = None,
     ) -> Committed:
-        self._promises.committing(self._wire.name, loaded, plan, tuple(calls))
+        self._promises.committing(self._wire.name, loaded, plan, tuple(calls), lease)
         conflict = False
         try:
             committed = super().commit(loaded, plan, calls, lease, budget)

@@ -60,9 +60,9 @@ class Keeper:
                 # A process that stalls renews nothing.
                 self.wire.wait(main.stalled_until - stage.now)
                 continue
-            before = self.tenure.lease(NAME)
+            before = self.tenure.epochs()[NAME]
             self.tenure.keep()
-            after = self.tenure.lease(NAME)
+            after = self.tenure.epochs()[NAME]
             self.wire.situations["lease taken"] += after is not None and after != before
             self.wire.situations["lease lost"] += after is None and before is not None
             # However slow its passes are, a process that lives renews in time.

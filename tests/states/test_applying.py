@@ -272,6 +272,22 @@ def test_once_it_is_in_effect_it_is_watched(
     assert looked(before, shown(config_version=8)).events == look.events, "where no size is told"
 
 
+def test_what_was_refused_last_is_not_taken_for_sent_once_the_refusal_is_forgotten() -> None:
+    look = looked(following(attempts=(tried(5), tried(0.5, "refused"))), IS_MEDIUM)
+    assert look.events == []
+    later = looked(replace(look.application, attempts=()), IS_MEDIUM)
+    assert later.events == []
+
+
+@pytest.mark.parametrize("minutes", [0, 19.99])
+def test_a_call_that_the_record_would_remember_and_does_not_was_never_sent(minutes: float) -> None:
+    """An earlier Headgate wrote down what was planned."""
+    planned = replace(SENT, asked_at=NOW - minutes * MINUTES)
+    look = looked(following(planned), replace(IS_MEDIUM, update_failed=True))
+    assert look.application == following(replace(planned, sent=False))
+    assert look.events == []
+
+
 @pytest.mark.parametrize("ahead", [-60, -5, 5, 60])
 def test_its_minutes_are_held_against_a_time_of_their_own_clock(ahead: int) -> None:
     """Else a record that is an hour ahead would see no harm, and take its metrics to be silent."""
@@ -299,7 +315,7 @@ def _facts(application: Application) -> dict[str, object]:
     ("one", "endpoint", "attempts"),
     [
         (replace(SENT, sent=False), IS_MEDIUM, ()),
-        (SENT, IS_MEDIUM, (tried(5), tried(0.5, "refused"))),
+        (replace(SENT, sent=False), IS_MEDIUM, (tried(5), tried(0.5, "refused"))),
         (SENT, replace(IS_MEDIUM, config_version=7), ()),
         (SENT, replace(IS_MEDIUM, updating=True), ()),
         (SENT, replace(IS_MEDIUM, sizes={V1: SMALL}), ()),

@@ -10,7 +10,7 @@ from policies.rollout import Rollout
 from states.difference import Answer
 from states.leap import leapt
 from states.machine import State
-from states.plan import Apply, Capture, Permit, Plan, Serve
+from states.plan import Apply, Call, Capture, Permit, Plan, Serve
 from states.release import Application, Order
 from states.setup import Applying, Setup, Upkeep, Wish, moved
 from states.world import Absent, Endpoint, Grant, Serving, Share, Size, Variables, World
@@ -27,6 +27,8 @@ class Sworn(Story):
     """A story whose every look keeps the promises."""
 
     last: World
+    spent: bool = False
+    """The budget of writes is spent: what is planned is neither written down nor sent."""
 
     def look(self, *, after: float = 30, times: int = 1) -> Plan:
         for _ in range(times):
@@ -39,8 +41,15 @@ class Sworn(Story):
         self.last = super().world()
         return self.last
 
+    def obey(self, call: Call) -> None:
+        if not self.spent:
+            super().obey(call)
 
-def story(setup: Setup | None = None, rollout: Rollout = QUICK, **facts: object) -> Story:
+    def _remember(self, plan: Plan) -> Application:
+        return super()._remember(replace(plan, calls=()) if self.spent else plan)
+
+
+def story(setup: Setup | None = None, rollout: Rollout = QUICK, **facts: object) -> Sworn:
     """A story of an endpoint of known sizes, adopted."""
     spec = replace(SPEC, setup=setup or Setup(), rollout=rollout)
     made = Sworn(application=Application(name="rag-chatbot", spec=spec))
@@ -355,6 +364,101 @@ def test_an_update_that_databricks_cannot_make_is_said_and_held() -> None:
     assert sizes(made) == {STABLE: Size("Large")}
     freed = held(made)
     assert freed is None
+
+
+def unsent(**changes: object) -> Sworn:
+    """A running version to which an edited configuration is to be applied, and no room to write."""
+    made = story(Setup(variables=PLAIN))
+    known = replace(made.application.upkeep, variables=PLAIN)
+    made.application = replace(made.application, upkeep=known)
+    made.look()
+    configure(made, **changes)
+    ask(made)
+    made.spent = True
+    return made
+
+
+def change_endpoint(made: Story, **facts: object) -> None:
+    """Something happens to the endpoint that is not ours."""
+    assert isinstance(made.endpoint, Endpoint)
+    made.endpoint = replace(made.endpoint, **facts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("looks", [1, 50])
+def test_a_failure_that_showed_before_is_not_that_of_a_call_that_was_never_sent(looks: int) -> None:
+    made = unsent(size=Size("Large"))
+    change_endpoint(made, update_failed=True)
+    made.look(times=1 + looks)
+    assert told(made, "apply.started")
+    assert held(made) is None
+    made.spent = False
+    made.look(times=2)
+    assert held(made) is None
+    assert sizes(made) == {STABLE: Size("Large")}
+    assert len(told(made, "endpoint.update")) == 1
+
+
+@pytest.mark.parametrize("looks", [1, 50])
+def test_an_endpoint_that_was_rebuilt_has_not_taken_variables_that_were_never_sent(
+    looks: int,
+) -> None:
+    made = unsent(variables=TUNED)
+    made.look()
+    assert isinstance(made.endpoint, Endpoint)
+    change_endpoint(made, config_version=made.endpoint.config_version + 1)
+    made.look(times=looks)
+    assert told(made, "endpoint.update") == []
+    assert made.application.upkeep.variables == PLAIN
+    made.spent = False
+    made.obeys = False
+    made.look(times=2)
+    assert told(made, "endpoint.update") == [], "the rebuilding was before the call"
+    made.obeys = True
+    made.look(times=2)
+    assert len(told(made, "endpoint.update")) == 1
+    assert made.application.upkeep.variables == TUNED
+    assert held(made) is None
+
+
+def test_variables_that_were_never_sent_are_not_taken_for_given_once_another_version_serves() -> (
+    None
+):
+    made = unsent(variables=TUNED)
+    made.look()
+    made.application = replace(made.application, stable="2")
+    made.look()
+    assert made.application.upkeep.applying is None
+    assert made.application.upkeep.variables == PLAIN
+
+
+def test_an_update_that_takes_longer_than_calls_are_remembered_is_known_as_ours() -> None:
+    made = unsent(variables=TUNED)
+    made.spent = made.obeys = False
+    made.look()
+    change_endpoint(made, updating=True)
+    made.look(times=100)
+    assert made.application.attempts == ()
+    assert isinstance(made.endpoint, Endpoint)
+    change_endpoint(made, updating=False, config_version=made.endpoint.config_version + 1)
+    made.look()
+    assert len(told(made, "endpoint.update")) == 1
+    assert made.application.upkeep.variables == TUNED
+    assert len([call for call in made.calls if isinstance(call, Apply)]) == 1
+
+
+def test_a_call_that_nobody_saw_in_the_record_while_it_was_remembered_is_sent_once_more() -> None:
+    made = unsent(variables=TUNED)
+    made.spent = made.obeys = False
+    made.look()
+    assert isinstance(made.endpoint, Endpoint)
+    change_endpoint(made, config_version=made.endpoint.config_version + 1)
+    made.application = replace(made.application, attempts=())
+    made.obeys = True
+    made.look(after=21 * 60)
+    assert told(made, "endpoint.update") == []
+    made.look()
+    assert len(told(made, "endpoint.update")) == 1
+    assert len([call for call in made.calls if isinstance(call, Apply)]) == 2
 
 
 def test_a_call_that_gets_lost_is_sent_again_and_given_up_in_the_end() -> None:

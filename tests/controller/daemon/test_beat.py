@@ -32,12 +32,13 @@ class Looks:
     fails: BaseException | None = None
     hangs: threading.Event | None = None
 
-    def run(self) -> None:
+    def run(self) -> bool:
         self.at.append(time.monotonic())
         if self.hangs is not None:
             self.hangs.wait(20)
         if self.fails is not None:
             raise self.fails
+        return True
 
     def quarantine(self, why: str) -> None:
         assert why

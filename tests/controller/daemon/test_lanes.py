@@ -24,10 +24,11 @@ class Hanging:
     running: threading.Event = field(default_factory=threading.Event)
     runs: int = 0
 
-    def run(self) -> None:
+    def run(self) -> bool:
         self.runs += 1
         self.running.set()
         assert self.let_go.wait(30)
+        return True
 
     def quarantine(self, why: str) -> None:
         raise AssertionError(why)
@@ -40,8 +41,9 @@ class Counting(Hanging):
     order: list[str] = field(default_factory=list)
     name: str = ""
 
-    def run(self) -> None:
+    def run(self) -> bool:
         self.order.append(self.name)
+        return True
 
 
 @dataclass
@@ -177,11 +179,12 @@ class Watched(Hanging):
 
     hangs: bool = False
 
-    def run(self) -> None:
+    def run(self) -> bool:
         self.runs += 1
         self.running.set()
         if self.hangs:
             assert self.let_go.wait(30)
+        return True
 
 
 RARELY_S = 1e9

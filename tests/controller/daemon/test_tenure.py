@@ -3,17 +3,24 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from controller.daemon.lanes import Passes
+from controller.daemon.quarantine import PERMITTED
 from controller.daemon.tenure import Tenure
+from controller.record.errors import LeaseLost
 from controller.record.leases import Leases
 from controller.record.store import Store
 from controller.workspace.deadlines import at_most
+from states.examples import Found, Wanted
 from states.plan import Call
+from states.release import Application
+from tests.controller.daemon.test_examples import Requests, rolled_back
 from tests.controller.house import NAME, House, opened
 from tests.controller.record.making import Clock
 
@@ -174,6 +181,146 @@ def test_a_pass_of_a_lease_that_was_lost_meanwhile_writes_and_sends_nothing(hous
     house.passes(after=1)
     assert house.store.last_seq() == before
     assert house.outside.sent == sent
+
+
+@dataclass
+class Lost:
+    """A replica whose lease lapses, on a clock of the house, and that enlists anew without it."""
+
+    house: House
+    stopwatch: list[float]
+    known: bool = True
+    """The replica has noticed."""
+
+    def __call__(self) -> None:
+        other = Leases(self.house.store, "two", TTL)
+        self.house.clock[0] += 2 * TTL + timedelta(seconds=1)
+        assert other.renew()
+        assert NAME in other.share([NAME])
+        if self.known:
+            self.stopwatch[0] += 61
+            self.house.one.tenure.keep()
+            assert NAME not in self.house.one.tenure
+            assert self.house.one.tenure.may_send(), "it lives, with nothing in its hands"
+
+
+def in_canary(house: House) -> list[float]:
+    """A replica's release that has users; the stopwatch of its leases."""
+    _, stopwatch = leased(house)
+    house.passes(2)
+    house.outside.story.register(2)
+    house.until("Canary")
+    return stopwatch
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_pass_that_lost_its_lease_while_it_waited_frees_nothing_from_quarantine(
+    house: House, *, known: bool
+) -> None:
+    stopwatch = in_canary(house)
+    house.one.quarantine("its passes fail")
+    house.passes()
+    house.one.printer.print_new()
+    Lost(house, stopwatch, known)()
+    before, sent = house.store.last_seq(), list(house.outside.sent)
+    assert not house.one.run()
+    assert house.store.last_seq() == before
+    assert house.outside.sent == sent
+    live = house.application().live
+    assert live is not None
+    assert (live.hold or "").startswith("quarantined: ")
+
+
+def test_a_pass_that_lost_its_lease_while_it_looked_frees_nothing_from_quarantine(
+    house: House,
+) -> None:
+    stopwatch = in_canary(house)
+    house.one.quarantine("its passes fail")
+    house.passes()
+    before = house.store.last_seq()
+    house.outside.meanwhile = Lost(house, stopwatch)
+    assert not house.one.run()
+    assert house.store.last_seq() == before
+    live = house.application().live
+    assert live is not None
+    assert (live.hold or "").startswith("quarantined: ")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_failing_pass_whose_lease_was_lost_puts_nothing_in_quarantine(
+    house: House, *, known: bool
+) -> None:
+    stopwatch = in_canary(house)
+    Lost(house, stopwatch, known)()
+    before = house.store.last_seq()
+    house.one.quarantine("its passes fail")
+    assert house.store.last_seq() == before
+    live = house.application().live
+    assert live is not None
+    assert live.hold is None
+
+
+def test_bad_requests_that_were_found_after_the_lease_was_lost_are_not_written_down(
+    house: House,
+) -> None:
+    _, stopwatch = leased(house)
+    lost = Lost(house, stopwatch)
+
+    @dataclass
+    class Slow(Requests):
+        def look(self, application: Application, wanted: Wanted) -> Found:
+            lost()
+            return super().look(application, wanted)
+
+    requests = Slow()
+    rolled_back(house, requests)
+    before = house.store.last_seq()
+    house.one.run()
+    assert len(requests.asked) == 1
+    told = [line["event"] for line in house.store.journal() if line["seq"] > before]
+    assert "release.examples" not in told
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_pass_that_was_overtaken_says_nothing_of_the_trouble_of_those_before(
+    house: House, monkeypatch: pytest.MonkeyPatch, *, known: bool
+) -> None:
+    stopwatch = in_canary(house)
+    tenure = house.one.tenure
+    lanes = Passes({NAME: house.one}, house.store, lambda: 0.0, tenure)
+    with monkeypatch.context() as patch, capture_logs():
+        patch.setattr(house.outside, "meanwhile", lambda: 1 / 0)
+        for _ in range(PERMITTED):
+            lanes._start(NAME, lanes._ordinary)
+            lanes._flights[NAME].future.result(20)
+    assert lanes.quarantined() == {NAME}
+    house.outside.meanwhile = Lost(house, stopwatch, known)
+    with capture_logs() as logs:
+        lanes._start(NAME, lanes._ordinary)
+        lanes._flights[NAME].future.result(20)
+    assert lanes.quarantined() == {NAME}
+    assert not [line for line in logs if line["event"] == "application.freed"]
+    assert lanes.end(10) == 0
+
+
+def test_what_another_replica_has_can_be_proved_by_nothing(two: Two) -> None:
+    two.pass_seconds(6, two.one, two.two)
+    [theirs, *_] = two.two.has
+    with pytest.raises(LeaseLost, match=f"{theirs} is not one's: nothing is written"):
+        two.one.tenure.lease(theirs)
+    assert not two.one.tenure.still(theirs, None)
+    [ours, *_] = two.one.has
+    lease = two.one.tenure.lease(ours)
+    assert lease is not None
+    assert two.one.tenure.still(ours, lease)
+    assert not two.one.tenure.still(ours, None)
+    assert not two.one.tenure.still(ours, replace(lease, epoch=lease.epoch - 1))
+
+
+def test_where_nothing_is_leased_nothing_has_to_be_proved() -> None:
+    tenure = Tenure(NAMES)
+    assert tenure.lease(NAMES[0]) is None
+    assert tenure.still(NAMES[0], None)
 
 
 def test_a_call_written_down_by_a_replica_that_then_stalled_is_left_to_whoever_comes(

@@ -1,15 +1,17 @@
 """The workspace's 50 writes in five minutes, with many applications that commit at once."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from controller.record.budget import BUDGET, RESERVE, WINDOW, Budget
 from controller.record.store import Store
 from states.machine import State
-from states.plan import MoveAlias, Permit, Serve, SwitchFallbackOff, TagVersion
+from states.plan import Call, MoveAlias, Permit, Serve, SwitchFallbackOff, TagVersion
 from states.spec import Spec
 from states.world import Serving
 from tests.controller.record.conftest import Home
@@ -47,6 +49,38 @@ def test_replicas_that_commit_at_the_same_instant_get_no_more_than_there_is(
     home.clock.turn(seconds=WINDOW.total_seconds() + 1)
     later = [(one, Budget(shared=True)) for one, _ in replicas]
     assert race(later, 1) == REPLICAS * THREADS
+
+
+class Preempted(Budget):
+    """One that is left alone just before it counts, for as long as another thread needs to commit.
+
+    Where that one has to wait for the counting, half a second is enough to see it.
+    """
+
+    meanwhile: Thread | None = None
+
+    def sent(self, calls: Sequence[Call]) -> None:
+        other, self.meanwhile = self.meanwhile, None
+        if other is not None:
+            other.start()
+            other.join(0.5)
+        super().sent(calls)
+
+
+def test_threads_of_a_daemon_that_has_run_for_long_get_no_more_than_there_is(home: Home) -> None:
+    """After five minutes, the only daemon of a file counts in memory alone."""
+    time, store = [0.0], home.store()
+    budget = Preempted(shared=home.shared, clock=lambda: time[0])
+    time[0] += WINDOW.total_seconds()
+    taken = [send(store, budget, back=True) for _ in range(BUDGET - 1)]
+    other = Thread(target=lambda: taken.append(send(store, budget, "other", back=True)))
+    budget.meanwhile = other
+    taken.append(send(store, budget, back=True))
+    other.join(30)
+    assert sum(taken) == BUDGET
+    assert len(taken) == BUDGET + 1
+    assert written_since(store, home.clock.now - WINDOW) == BUDGET
+    assert race([(store, budget)] * REPLICAS, 1, back=True) == 0
 
 
 def test_what_does_not_fit_is_not_written_down_and_all_else_of_the_plan_is(home: Home) -> None:

@@ -9,7 +9,8 @@ from threading import Barrier, Thread
 import pytest
 from sqlalchemy import text
 
-from controller.record.errors import Conflict, RecordError, StoreUnusable
+from controller.record.errors import Conflict, LeaseLost, RecordError, StoreUnusable
+from controller.record.leases import Leases
 from controller.record.schema import VERSION
 from controller.record.store import Store
 from states.plan import Event, MoveAlias
@@ -182,6 +183,21 @@ def test_a_server_that_restarts_is_found_again_and_has_what_it_acknowledged() ->
         assert [one.version for one in found.application.releases] == ["2"]
         store.commit(found, unchanged(found), [MoveAlias("2")])
         store.close()
+
+
+def test_without_a_lease_nothing_is_written_of_what_a_replica_has(store: Store) -> None:
+    write(store, release())
+    leases = Leases(store, "one")
+    assert leases.renew()
+    lease = leases.share(["rag"])["rag"]
+    found, before = store.load("rag", SPEC), store.last_seq()
+    with pytest.raises(LeaseLost, match=r"rag is one's: without a lease nothing was written"):
+        write(store, release("3"))
+    assert store.last_seq() == before
+    store.commit(found, unchanged(found), [MoveAlias("2")], lease)
+    leases.give_back()
+    write(store, release("3"))
+    assert store.last_seq() == before + 1
 
 
 def test_a_replica_that_stops_in_the_middle_of_a_commit_keeps_nobody_waiting_for_long(
