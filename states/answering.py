@@ -256,7 +256,9 @@ def _revert(turn: Turn, change: Change) -> None:
         # Nobody goes back to what was kept a while, and it may be what cannot be built any more.
         if release.ended_at is not None and release.version != turn.application.incumbent:
             turn.put(release, removed=True)
-    if live is not None and live.state is State.CANARY and turn.application.incumbent is not None:
+    if live is None or live.state is not State.CANARY or live.shut:
+        return  # nobody's step is open; what was shut keeps what it is held for
+    if turn.application.incumbent is not None:
         # What is created anew is not ready yet: users of the version on trial come later.
         because = "its endpoint is created again: the step is opened once it is ready"
         shut = turn.move(live, Trigger.RETREAT, because, shut=True)

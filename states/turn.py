@@ -17,6 +17,8 @@ from states.plan import Event, Level
 from states.release import Application, Order, Release
 from states.world import Absent, Endpoint, Serving, World
 
+FREE: Mapping[str, Any] = {"hold": None, "needs_person": False, "ask": None, "held_before": None}
+"""What a release has in its record that nothing holds."""
 LEVELS: Mapping[State, Level] = {State.ROLLED_BACK: "error"}
 
 
@@ -78,7 +80,7 @@ class Turn:
         before = release.state
         after = advance(before, trigger)
         started = {"in_state": timedelta()} if after is not before else {}
-        cleared = {"hold": None, "needs_person": False, "ask": None, "on_step": timedelta()}
+        cleared = {**FREE, "on_step": timedelta()}
         cleared["undecided"] = timedelta()
         cleared["tagged"] = False
         settled = {"settled": after is State.RETIRED, "since": self.world.now}
@@ -127,7 +129,7 @@ class Turn:
         same = before == why or (recounted and wording(before) == wording(why))
         if same and (release.needs_person, release.ask) == (needs_person, ask):
             return release
-        held = self.put(release, hold=why, needs_person=needs_person, ask=ask)
+        held = self.put(release, **{**FREE, "hold": why, "needs_person": needs_person, "ask": ask})
         self.tell("release.held", held, why, level=level)
         return held
 
@@ -135,7 +137,7 @@ class Turn:
         """Go on by itself again."""
         if release.hold is None:
             return release
-        freed = self.put(release, hold=None, needs_person=False, ask=None)
+        freed = self.put(release, **FREE)
         self.tell("release.freed", freed, f"no longer: {release.hold}")
         return freed
 
