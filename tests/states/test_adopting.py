@@ -397,6 +397,32 @@ def test_an_alias_that_should_name_the_watched_version_is_pointed_there_by_hand(
     assert (story.application.stable, story.alias) == ("2", "2")
 
 
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize("home", ["3", "2"])
+def test_an_alias_left_at_the_version_that_went_home_is_told_as_it_settles(
+    home: str, *, seen: bool
+) -> None:
+    """The version to go back to was deleted, and can be named by no alias again."""
+    story = at("in watch")
+    EDITS["version 1 deleted"](story)
+    story.look()
+    say(story, "adopt")
+    story.look()
+    story.order(Order.ABORT)
+    story.look()
+    story.alias = home if seen else None
+    story.look(times=3)
+    assert story.application.live is None
+    assert story.application.hold is None, "settling stays"
+    [settled] = [one for one in story.events if one.because.startswith("version 1 has 100 %")]
+    left = home == "2" or not seen
+    told = (
+        "; alias production still names version 2, which has no users: point it where its readers "
+        "should look"
+    )
+    assert settled.because == f"version 1 has 100 % of users{told if left else ''}"
+
+
 def test_a_first_release_whose_version_was_deleted_is_not_promoted() -> None:
     story = at("first release")
     EDITS["version 1 deleted"](story)
