@@ -117,6 +117,7 @@ class Release:
     """Its entity is no longer wanted on the endpoint."""
     unlisted: bool = False
     """The registry did not list its version at the last look."""
+    unlisted_since: datetime | None = None  # the first of the looks in a row that missed it
 
     @property
     def key(self) -> str:
