@@ -96,7 +96,7 @@ def _heed_deleted(turn: Turn, release: Release) -> Release:
             told = f"version {release.version} was deleted from the registry"
             return roll_back(turn, release, told)
         release = turn.put(release, unlisted=True, unlisted_since=since or world.now)
-    if release.unlisted and release.hold is None:
+    if release.unlisted and release.hold in (None, why):
         return turn.hold(release, why)
     return release
 

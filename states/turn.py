@@ -31,6 +31,8 @@ class Turn:
     endpoint: Endpoint | None = None
     """The endpoint as trusted in this turn: seen, and not stale."""
     events: list[Event] = field(default_factory=list)
+    found: set[tuple[str, int, str]] = field(default_factory=set)
+    """What holds an attempt by what this look has shown: its version, its number, and why."""
 
     @property
     def unseen(self) -> bool:
@@ -127,6 +129,7 @@ class Turn:
         """
         before = release.hold or ""
         same = before == why or (recounted and wording(before) == wording(why))
+        self.found.add((release.version, release.attempt, before if same else why))
         if same and (release.needs_person, release.ask) == (needs_person, ask):
             return release
         held = self.put(release, **{**FREE, "hold": why, "needs_person": needs_person, "ask": ask})
@@ -134,8 +137,11 @@ class Turn:
         return held
 
     def free(self, release: Release) -> Release:
-        """Go on by itself again."""
-        if release.hold is None:
+        """Go on by itself again, unless it was found at this look that what holds it is so.
+
+        One part would set a hold, and another free it, at every look from then on.
+        """
+        if release.hold is None or (release.version, release.attempt, release.hold) in self.found:
             return release
         freed = self.put(release, **FREE)
         self.tell("release.freed", freed, f"no longer: {release.hold}")
