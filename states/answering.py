@@ -3,9 +3,11 @@
 An answer is for the change that was shown: when the world has changed again since, it is void.
 """
 
+from dataclasses import replace
+
 from policies.rollout import WHOLE
 from states.applying import others_undeclared, undeclared
-from states.desired import closed, desired, exposure
+from states.desired import closed, desired, desired_alias, exposure
 from states.difference import ANEW, FALLBACK, Change
 from states.home import add_span, roll_back
 from states.machine import State, Trigger
@@ -83,13 +85,31 @@ def _contradiction(application: Application, change: Change) -> str | None:
             f"alias {alias} names version {change.named}, but version {version} has 100 % of "
             f"{application.spec.endpoint}: point the alias or the traffic at the other"
         )
-    if change.alias and version is None:
-        wants = application.incumbent
-        return (
-            f"{'; '.join(change.alias)}, and version {wants} has the users: revert, or point alias "
-            "and traffic at one version; an application without an alias says `alias: none`"
-        )
-    return None
+    return None if version is not None or not change.alias else _misnamed(application, change)
+
+
+def _misnamed(application: Application, change: Change) -> str | None:
+    """What keeps the alias from staying where it was found; None where it is to name no other.
+
+    A version that was deleted is named by no alias again, once a person has told so.
+    """
+    told, named = "; ".join(change.alias), desired_alias(_without_lost(application, change))
+    if change.registry:
+        if named is None:
+            return None
+        return f"{told}, and version {named} has the users: point alias and traffic at one version"
+    return (
+        f"{told}, and version {named or application.incumbent} has the users: revert, or point "
+        "alias and traffic at one version; an application without an alias says `alias: none`"
+    )
+
+
+def _without_lost(application: Application, change: Change) -> Application:
+    """The record with a person's word that the version which is shown as deleted is gone."""
+    lost = application.incumbent
+    if not change.registry or lost is None:
+        return application
+    return replace(application, deleted=(*application.deleted, lost))
 
 
 def _inexpressible(application: Application, serving: Serving) -> str | None:
@@ -141,9 +161,8 @@ def _adopt(turn: Turn, change: Change) -> None:
         _begin_anew(turn)
         return
     version = _newly_stable(turn.application, change.serving)
-    if change.registry and version is None:
-        lost = turn.application.incumbent
-        turn.record(deleted=(*turn.application.deleted, lost))
+    if version is None:
+        turn.application = _without_lost(turn.application, change)
     if version is not None:
         _enthrone(turn, version)
     _take_entities(turn, change.serving)
@@ -256,7 +275,9 @@ def _revert(turn: Turn, change: Change) -> None:
         # Nobody goes back to what was kept a while, and it may be what cannot be built any more.
         if release.ended_at is not None and release.version != turn.application.incumbent:
             turn.put(release, removed=True)
-    if live is not None and live.state is State.CANARY and turn.application.incumbent is not None:
+    if live is None or live.state is not State.CANARY or live.shut:
+        return  # nobody's step is open; what was shut keeps what it is held for
+    if turn.application.incumbent is not None:
         # What is created anew is not ready yet: users of the version on trial come later.
         because = "its endpoint is created again: the step is opened once it is ready"
         shut = turn.move(live, Trigger.RETREAT, because, shut=True)

@@ -82,21 +82,30 @@ def _in_quarantine(turn: Turn, release: Release) -> bool:
 def _heed_deleted(turn: Turn, release: Release) -> Release:
     """Send a version home that the registry lost: it could not be started again, so not stay.
 
-    From every state, users or not: the version to go back to is there. Two looks must miss it, and
-    a list that is empty, or lacks the other one too, is no proof; unless a person has told that
-    this one was deleted.
+    From every state, users or not: the version to go back to is there. Two looks must miss it that
+    are apart in time, and a list that is empty, or lacks the other one too, is no proof; unless a
+    person has told that this one was deleted.
     """
-    if turn.world.versions is None:
-        return release
-    missing, back = lost(turn, release.version), turn.application.incumbent
-    other = None if back in (release.version, *turn.application.deleted) else back
-    if missing and release.unlisted and not (other and lost(turn, other)):
-        return roll_back(turn, release, f"version {release.version} was deleted from the registry")
-    release = turn.put(release, unlisted=missing)
+    world, since = turn.world, release.unlisted_since
     why = f"version {release.version} is not in the registry's list: it is looked for once more"
-    if missing and release.hold is None:
+    if world.versions is not None and not lost(turn, release.version):
+        release = turn.put(release, unlisted=False, unlisted_since=None)
+        return turn.free(release) if release.hold == why else release
+    if world.versions is not None:
+        if since is not None and world.now - since >= world.poll / 2 and _alone_lost(turn, release):
+            told = f"version {release.version} was deleted from the registry"
+            return roll_back(turn, release, told)
+        release = turn.put(release, unlisted=True, unlisted_since=since or world.now)
+    if release.unlisted and release.hold in (None, why):
         return turn.hold(release, why)
-    return turn.free(release) if release.hold == why and not missing else release
+    return release
+
+
+def _alone_lost(turn: Turn, release: Release) -> bool:
+    """The list has the version to go back to, if there is another one that should be in it."""
+    back = turn.application.incumbent
+    other = None if back in (release.version, *turn.application.deleted) else back
+    return other is None or not lost(turn, other)
 
 
 def _heed_unready(turn: Turn, release: Release) -> Release:

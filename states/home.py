@@ -136,23 +136,29 @@ def come_home(turn: Turn, release: Release) -> None:
     release = turn.free(release)
     base = turn.application.incumbent
     told = f"version {base} has 100 % of users" if base else "no version serves"
-    settled = turn.settle(release, told)
+    alone, astray = turn.application.stable is None, _astray(turn, release)
+    settled = turn.settle(release, told if alone else f"{told}{astray}")
     turn.record(asked_over=-1)  # What came of the last call is known: the next release rests on it.
     tell_post_mortem(turn, settled)
-    if turn.application.stable is None:
-        why = f"there is nothing to go back to: register a mended version{_astray(turn, settled)}"
+    if alone:
+        why = f"there is nothing to go back to: register a mended version{astray}"
         turn.hold(settled, why, needs_person=True)
 
 
 def _astray(turn: Turn, release: Release) -> str:
-    """That the alias is left at a version without users, where no other is proven to name."""
-    if turn.application.spec.alias is None or turn.world.alias != release.version:
+    """That the alias is left at a version without users, where there is no other for it to name.
+
+    Where it cannot be read at this look, it is where it was last seen.
+    """
+    application, alias = turn.application, turn.application.spec.alias
+    if alias is None or release.version == application.incumbent:
         return ""
-    if release.version == turn.application.incumbent:
+    before = application.seen_alias if application.seen_alias_of == alias else None
+    if release.version != (before if turn.world.alias is None else turn.world.alias):
         return ""
     return (
-        f"; alias {turn.application.spec.alias} still names version {release.version}, which has "
-        "no users: point it where its readers should look"
+        f"; alias {alias} still names version {release.version}, which has no users: point it "
+        "where its readers should look"
     )
 
 

@@ -46,6 +46,7 @@ def _release(release: Release, by: timedelta) -> Release:
     return replace(
         release,
         ended_at=_moved(release.ended_at, by),
+        unlisted_since=_moved(release.unlisted_since, by),
         spans=tuple(replace(one, starts_at=one.starts_at + by) for one in release.spans),
         ahead=release.ahead - by,
         split=release.split and replace(release.split, seen_at=release.split.seen_at + by),

@@ -14,6 +14,7 @@ from states.attempt import Attempt
 from states.consent import Signs, Verb, Word
 from states.counted import Counted
 from states.difference import Answer, Change
+from states.hold import Hold
 from states.machine import State
 from states.pinned import Pinned
 from states.setup import Upkeep, Wish
@@ -50,6 +51,7 @@ class Release:
     needs_person: bool = False
     ask: str | None = None
     """What the hold asks a person's word on; a word counts for this alone."""
+    held_before: Hold | None = None  # under quarantine: what held it before, and holds it after
     words: tuple[Word, ...] = ()
     """What people said by command, oldest first: a column that only operators write."""
     signs: Signs = field(default_factory=Signs)
@@ -115,6 +117,7 @@ class Release:
     """Its entity is no longer wanted on the endpoint."""
     unlisted: bool = False
     """The registry did not list its version at the last look."""
+    unlisted_since: datetime | None = None  # the first of the looks in a row that missed it
 
     @property
     def key(self) -> str:

@@ -17,6 +17,8 @@ from states.plan import Event, Level
 from states.release import Application, Order, Release
 from states.world import Absent, Endpoint, Serving, World
 
+FREE: Mapping[str, Any] = {"hold": None, "needs_person": False, "ask": None, "held_before": None}
+"""What a release has in its record that nothing holds."""
 LEVELS: Mapping[State, Level] = {State.ROLLED_BACK: "error"}
 
 
@@ -29,6 +31,8 @@ class Turn:
     endpoint: Endpoint | None = None
     """The endpoint as trusted in this turn: seen, and not stale."""
     events: list[Event] = field(default_factory=list)
+    found: set[tuple[str, int, str]] = field(default_factory=set)
+    """What holds an attempt by what this look has shown: its version, its number, and why."""
 
     @property
     def unseen(self) -> bool:
@@ -78,7 +82,7 @@ class Turn:
         before = release.state
         after = advance(before, trigger)
         started = {"in_state": timedelta()} if after is not before else {}
-        cleared = {"hold": None, "needs_person": False, "ask": None, "on_step": timedelta()}
+        cleared = {**FREE, "on_step": timedelta()}
         cleared["undecided"] = timedelta()
         cleared["tagged"] = False
         settled = {"settled": after is State.RETIRED, "since": self.world.now}
@@ -125,17 +129,21 @@ class Turn:
         """
         before = release.hold or ""
         same = before == why or (recounted and wording(before) == wording(why))
+        self.found.add((release.version, release.attempt, before if same else why))
         if same and (release.needs_person, release.ask) == (needs_person, ask):
             return release
-        held = self.put(release, hold=why, needs_person=needs_person, ask=ask)
+        held = self.put(release, **{**FREE, "hold": why, "needs_person": needs_person, "ask": ask})
         self.tell("release.held", held, why, level=level)
         return held
 
     def free(self, release: Release) -> Release:
-        """Go on by itself again."""
-        if release.hold is None:
+        """Go on by itself again, unless it was found at this look that what holds it is so.
+
+        One part would set a hold, and another free it, at every look from then on.
+        """
+        if release.hold is None or (release.version, release.attempt, release.hold) in self.found:
             return release
-        freed = self.put(release, hold=None, needs_person=False, ask=None)
+        freed = self.put(release, **FREE)
         self.tell("release.freed", freed, f"no longer: {release.hold}")
         return freed
 

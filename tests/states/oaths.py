@@ -1,7 +1,9 @@
 """What must hold after every look, whatever happened outside."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from policies.calendar import frozen
 from policies.judge import no_worse
@@ -14,6 +16,7 @@ from states.plan import Event, MoveAlias, Plan, RemoveStaging, Serve
 from states.release import Application, Order, Release
 from states.status import shown, status
 from states.world import Endpoint, Serving, World
+from tests.states.story import START
 
 RISING = (State.PROVISIONING, State.TESTING, State.CANARY, State.PRODUCTION)
 
@@ -36,6 +39,31 @@ def check(before: Application, world: World, plan: Plan) -> None:
     _strangers_are_noticed(before, world, plan)
     _deletes_its_own(world, plan)
     _tells(after)
+
+
+def check_steady(before: World, first: Plan, after: World, second: Plan) -> None:
+    """No hold is set and freed at every look at one and the same world: it would flood the log."""
+    if _lasting(before) != _lasting(after):
+        return
+    again = [one for one in _holds_told(first) if one in _holds_told(second)]
+    assert not again, f"told at two looks in a row, and nothing had changed: {again}"
+
+
+def _lasting(world: World) -> World:
+    """What is there, without what every look brings anew: the time, and what was counted in it."""
+    brought: dict[str, Any] = {"now": START, "evidence": None, "minutes": (), "replay": None}
+    return replace(world, **brought)
+
+
+def _holds_told(plan: Plan) -> list[tuple[str, object, str]]:
+    """What was told of holds that its own look left so: a move ends them, and is told itself."""
+    told: list[tuple[str, object, str]] = []
+    for one in plan.events:
+        if one.name == "release.transition":
+            told = [line for line in told if line[1] != one.release]
+        elif one.name in ("release.held", "release.freed"):
+            told.append((one.name, one.release, one.because))
+    return told
 
 
 def _traffic_is_whole(after: Application, plan: Plan) -> None:

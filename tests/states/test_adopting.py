@@ -355,6 +355,74 @@ def test_a_stable_version_that_was_deleted_stops_exposure_until_a_person_accepts
     assert (story.application.stable, story.alias) == ("2", "2")
 
 
+@pytest.mark.parametrize("state", ["none live", "testing", "first step"])
+def test_an_alias_that_somebody_moved_off_a_deleted_stable_version_is_adopted_with_it(
+    state: str,
+) -> None:
+    """It cannot name that version again, so that nothing contradicts where it is now."""
+    story = at(state)
+    EDITS["version 1 deleted"](story)
+    story.alias = "3"
+    story.look(times=2)
+    say(story, "revert")
+    story.look()
+    assert "cannot revert: a deleted version cannot be brought back: adopt it" in hold(story)
+    say(story, "adopt")
+    story.look(times=3)
+    assert story.application.hold is None
+    assert story.application.deleted == ("1",)
+    assert story.alias == "3"
+    if state != "none live":
+        story.until("Production")
+        story.look(times=3)
+        assert story.alias == "2", "a version that is proven gets it, as ever"
+    rests(story)
+
+
+def test_an_alias_that_should_name_the_watched_version_is_pointed_there_by_hand() -> None:
+    """No command helps, and so none is named."""
+    story = at("in watch")
+    EDITS["version 1 deleted"](story)
+    story.alias = "3"
+    story.look(times=2)
+    say(story, "adopt")
+    story.look()
+    assert "and version 2 has the users: point alias and traffic at one version" in hold(story)
+    story.alias = "2"
+    story.look()
+    say(story, "adopt")
+    story.look()
+    assert story.application.hold is None
+    rests(story)
+    assert (story.application.stable, story.alias) == ("2", "2")
+
+
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize("home", ["3", "2"])
+def test_an_alias_left_at_the_version_that_went_home_is_told_as_it_settles(
+    home: str, *, seen: bool
+) -> None:
+    """The version to go back to was deleted, and can be named by no alias again."""
+    story = at("in watch")
+    EDITS["version 1 deleted"](story)
+    story.look()
+    say(story, "adopt")
+    story.look()
+    story.order(Order.ABORT)
+    story.look()
+    story.alias = home if seen else None
+    story.look(times=3)
+    assert story.application.live is None
+    assert story.application.hold is None, "settling stays"
+    [settled] = [one for one in story.events if one.because.startswith("version 1 has 100 %")]
+    left = home == "2" or not seen
+    told = (
+        "; alias production still names version 2, which has no users: point it where its readers "
+        "should look"
+    )
+    assert settled.because == f"version 1 has 100 % of users{told if left else ''}"
+
+
 def test_a_first_release_whose_version_was_deleted_is_not_promoted() -> None:
     story = at("first release")
     EDITS["version 1 deleted"](story)

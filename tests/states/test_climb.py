@@ -19,6 +19,7 @@ from states.consent import Word
 from states.difference import Change
 from states.gates import position
 from states.judging import bench
+from states.leap import leapt, not_ahead
 from states.machine import State, Trigger
 from states.plan import Event
 from states.release import Order, Release
@@ -45,6 +46,7 @@ ALL_PASS = "all 3 golden queries passed"
 QUIET = "steps as configured, at 100 requests/s"
 HOUR = timedelta(hours=1)
 SECONDS = timedelta(seconds=1)
+LOOK = timedelta(seconds=30)
 Facts = dict[str, Any]
 NONE: Facts = {}
 
@@ -141,8 +143,9 @@ def test_a_version_that_the_registry_lost_is_looked_for_once_more_and_goes_home(
     release: Release,
 ) -> None:
     found = gone_on(release, None, versions=(version(1),))
-    missing, line = held(replace(release, unlisted=True), GONE)
-    assert came(found) == (missing, line)
+    seen, line = held(replace(release, unlisted=True, unlisted_since=NOW), GONE)
+    assert came(found) == (seen, line)
+    missing = replace(seen, unlisted_since=NOW - LOOK)
     again = gone_on(missing, None, versions=(version(1),))
     assert came(again) == back(missing, "version 2 was deleted from the registry")
     first = replace(missing, pinned=replace(PINNED, baseline=None, incumbent=None))
@@ -151,13 +154,47 @@ def test_a_version_that_the_registry_lost_is_looked_for_once_more_and_goes_home(
     assert made.application.unproven == (None if release.state is State.PROVISIONING else "2")
 
 
+MISSED = replace(TESTED, unlisted=True, unlisted_since=NOW - LOOK, hold=GONE)
+"""Version 2, which the look before this one did not find in the registry's list."""
+
+
+@pytest.mark.parametrize("ago", [0, 1, 14.9])
+def test_a_list_that_is_read_again_a_moment_later_proves_nothing_more(ago: float) -> None:
+    """A move is followed by another look at once, and one list may lack what is there."""
+    missed = replace(MISSED, unlisted_since=NOW - timedelta(seconds=ago))
+    assert came(gone_on(missed, None, versions=(version(1),))) == (missed, [])
+    later = NOW - timedelta(seconds=ago) + LOOK / 2
+    apart = gone_on(missed, None, versions=(version(1),), now=later)
+    assert came(apart)[0].state is State.ROLLED_BACK
+    both = (version(1), version(2))
+    assert came(gone_on(missed, None, versions=both))[0].unlisted is False
+
+
+def test_how_far_two_looks_are_apart_does_not_rest_on_how_the_clock_is_set() -> None:
+    missed = replace(MISSED, unlisted_since=NOW)
+    ahead = leapt(record(missed), HOUR).live
+    assert ahead is not None
+    later = gone_on(ahead, None, versions=(version(1),), now=NOW + HOUR + SECONDS)
+    assert came(later) == (ahead, []), "the clock was set, and a second has passed"
+    back_then = not_ahead(record(missed, looked_at=NOW), NOW - HOUR).live
+    assert back_then is not None
+    later = gone_on(back_then, None, versions=(version(1),), now=NOW - HOUR + LOOK)
+    assert came(later)[0].state is State.ROLLED_BACK
+
+
+def test_what_a_record_of_before_has_missed_is_looked_for_once_more() -> None:
+    """When it was missed was not written down."""
+    missed = replace(MISSED, unlisted_since=None)
+    after = came(gone_on(missed, None, versions=(version(1),)))
+    assert after == (replace(missed, unlisted_since=NOW), [])
+
+
 @pytest.mark.parametrize("versions", [(), (version(3),), None, (version(3), version(4))])
 def test_a_list_that_lacks_more_than_the_version_is_no_proof_that_it_is_gone(
     versions: tuple[ModelVersion, ...] | None,
 ) -> None:
-    waits = replace(TESTED, unlisted=True, hold=GONE)
-    after = came(gone_on(waits, None, versions=versions))
-    freed = replace(waits, unlisted=False, hold=None)
+    after = came(gone_on(MISSED, None, versions=versions))
+    waits, freed = MISSED, replace(MISSED, unlisted=False, unlisted_since=None, hold=None)
     line = [told("release.freed", f"no longer: {GONE}")]
     assert after == ((freed, line) if versions == () else (waits, []))
 
@@ -175,25 +212,26 @@ def test_it_goes_home_although_the_version_that_it_would_go_back_to_is_gone_or_n
     facts: dict[str, object],
 ) -> None:
     """Else it would be looked for, and held, at every look from now on."""
-    waits = replace(CANARY, unlisted=True, hold=GONE)
+    waits = replace(CANARY, unlisted=True, unlisted_since=NOW - LOOK, hold=GONE)
     made = gone_on(waits, None, versions=(version(3),), facts=facts)
     assert made.application.newest("2").state is State.ROLLED_BACK  # type: ignore[union-attr]
     assert made.events[0].because == "version 2 was deleted from the registry"
 
 
 def test_a_version_that_is_listed_again_goes_on() -> None:
-    waits = replace(TESTED, unlisted=True, hold=GONE)
+    waits = MISSED
     both = (version(1), version(2))
     line = told("release.freed", f"no longer: {GONE}")
     assert came(gone_on(waits, None, versions=both)) == (
-        replace(waits, unlisted=False, hold=None),
+        replace(waits, unlisted=False, unlisted_since=None, hold=None),
         [line],
     )
     other = replace(waits, hold="asked")
-    assert came(gone_on(other, None, versions=both)) == (replace(other, unlisted=False), [])
+    listed = replace(other, unlisted=False, unlisted_since=None)
+    assert came(gone_on(other, None, versions=both)) == (listed, [])
     asked = replace(TESTED, hold="asked")
     assert came(gone_on(asked, None, versions=(version(1),))) == (
-        replace(asked, unlisted=True),
+        replace(asked, unlisted=True, unlisted_since=NOW),
         [],
     )
 

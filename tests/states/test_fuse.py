@@ -8,9 +8,11 @@ import pytest
 from policies.admission import Rules
 from policies.calendar import Freeze
 from policies.fuse import DAY, FRESH, STRETCH, Minute
+from states.quarantine import lift, quarantine
 from states.release import Order
-from states.world import Endpoint
+from states.world import Absent, Endpoint, World
 from tests.states.story import QUICK, Story
+from tests.states.test_strangers import say
 
 MINUTE = timedelta(minutes=1)
 
@@ -107,7 +109,8 @@ def test_counts_that_blame_the_candidate_roll_it_back_out_of_the_shut_gate(story
     assert story.release.state == "RolledBack"
 
 
-def test_the_second_alarm_asks_a_person(story: Story) -> None:
+def blown_twice(story: Story) -> None:
+    """The gate is shut on an alarm, opened again, and shut on another one."""
     storm(story)
     story.table_speaks = True
     story.look(times=3)
@@ -121,10 +124,56 @@ def test_the_second_alarm_asks_a_person(story: Story) -> None:
             break
         storm(story)
     assert story.live.retreats == 2
+
+
+TWICE = "the gate was shut for the second time: "
+
+
+def test_the_second_alarm_asks_a_person(story: Story) -> None:
+    blown_twice(story)
     assert story.live.needs_person
-    asked = "the gate was shut for the second time: 1,800 of 36,000 requests to the endpoint failed"
+    asked = f"{TWICE}1,800 of 36,000 requests to the endpoint failed"
     assert (story.live.hold or "").startswith(asked)
     assert story.weight(2) == 0
+
+
+def asks_still(story: Story) -> None:
+    """All counts arrive, and yet nothing opens until a person says so."""
+    story.minutes = ()
+    story.table_speaks = True
+    story.look(times=20)
+    assert story.weight(2) == 0
+    assert (story.live.hold or "").startswith(TWICE)
+    assert story.live.needs_person
+    for order in (Order.PAUSE, Order.RUN):
+        story.order(order)
+        story.look(times=3)
+    assert story.weight(2) > 0, "who resumes has looked at what held it"
+
+
+def test_passes_that_failed_meanwhile_leave_the_question_of_the_second_alarm_open(
+    story: Story,
+) -> None:
+    blown_twice(story)
+    failing = quarantine(story.application, World(now=story.now), "its passes fail")
+    assert failing is not None
+    story.application = failing.application
+    story.look()
+    well = lift(story.application, World(now=story.now))
+    assert well is not None
+    story.application = well.application
+    asks_still(story)
+
+
+def test_an_endpoint_that_is_put_back_leaves_the_question_of_the_second_alarm_open(
+    story: Story,
+) -> None:
+    blown_twice(story)
+    assert isinstance(story.endpoint, Endpoint)
+    story.endpoint = Absent()
+    story.look()
+    say(story, "revert")
+    asks_still(story)
 
 
 def test_what_the_counts_by_version_tell_of_already_alarms_nobody(story: Story) -> None:

@@ -14,7 +14,7 @@ from states.desired import desired, desired_alias
 from states.machine import State
 from states.release import Order
 from states.world import Endpoint
-from tests.states.oaths import check
+from tests.states.oaths import check, check_steady
 from tests.states.wild import Action, Wild, adopted
 
 QUIET = 20
@@ -51,12 +51,15 @@ DAYS = st.lists(LOOKS | HAPPENINGS | LOOKS, min_size=8, max_size=50)
 
 def look(wild: Wild, times: int, after: float = 30) -> int:
     """Look and check; how many looks went by since the last call."""
-    quiet = 0
+    quiet, last = 0, None
     for _ in range(times):
         before = wild.application
         world, plan = wild.turn(after)
         wild.worlds.append(world)
         check(before, world, plan)
+        if last is not None:
+            check_steady(*last, world, plan)
+        last = world, plan
         quiet = 0 if plan.calls else quiet + 1
     return quiet
 

@@ -2,7 +2,8 @@
 
 from copy import deepcopy
 from dataclasses import replace
-from itertools import product
+from datetime import timedelta
+from itertools import pairwise, product
 
 import pytest
 
@@ -10,9 +11,11 @@ from states.answering import refusal
 from states.desired import closed, desired, desired_alias, exposure
 from states.difference import Answer, Change
 from states.plan import Event, MoveAlias, Serve
+from states.reconcile import reconcile
 from states.release import Order
 from states.status import shown, status
-from states.world import Endpoint, Serving
+from states.world import Absent, Endpoint, Serving
+from tests.states.oaths import check_steady
 from tests.states.story import Story
 from tests.states.strangers import EDITS, STATES, THEIRS, at, deployed_by_a_job, expected, move
 
@@ -132,6 +135,32 @@ def test_a_version_that_the_registry_lost_goes_home_or_never_begins(state: str, 
     else:
         assert tried.state == "RolledBack"
         assert tried.settled
+
+
+@pytest.mark.parametrize("blinks", [False, True], ids=["seen", "unseen at every other look"])
+@pytest.mark.parametrize("state", ["provisioning", "testing", "first step", "baking", "in watch"])
+def test_both_versions_lost_hold_the_release_once_and_not_at_every_look(
+    state: str, *, blinks: bool
+) -> None:
+    """A third one is listed, and nobody has told yet that one of the two was deleted."""
+    story = at(state)
+    EDITS["version 2 deleted"](story)
+    EDITS["version 1 deleted"](story)
+    story.alias, looks = Absent(), []
+    for number in range(12):
+        story.now += timedelta(seconds=30)
+        world = story.world()
+        if blinks and number % 2:
+            world = replace(world, versions=None)
+        plan = reconcile(story.application, world)
+        story.application = plan.application
+        looks.append((world, plan))
+    for earlier, later in pairwise(looks):
+        check_steady(*earlier, *later)
+    gone = "version 2 is not in the registry's list: it is looked for once more"
+    told = [one.name for _, plan in looks for one in plan.events if gone in one.because]
+    assert told == ["release.held"]
+    assert story.live.hold == gone
 
 
 @pytest.mark.parametrize(
