@@ -75,9 +75,10 @@ def run_crashes(told: argparse.Namespace) -> int:
     for point, result in crashes.enumerated(told.workers, told.every):
         ran[f"{point.story}, {point.fault}"] += 1
         missed += not crashes.struck(point, result)
-        if result.violation is not None:
+        wrong = crashes.amiss(point, result)
+        if wrong is not None:
             broken += 1
-            say(f"{point}: {result.violation}")
+            say(f"{point}: {wrong}")
     for name, count in sorted(ran.items()):
         say(f"{name}: {count}")
     seconds = time.perf_counter() - started

@@ -27,15 +27,28 @@ from controller.record.store import Committed
 from controller.workspace.errors import WorkspaceError
 from policies.judge import no_worse, of_source
 from policies.verdict import Outcome, Verdict
-from states import canary, climb, home, reconcile, rehearsal, shutting, staging, supervise, wishes
+from states import (
+    canary,
+    climb,
+    foreign,
+    home,
+    reconcile,
+    rehearsal,
+    shutting,
+    staging,
+    supervise,
+    wishes,
+)
 from states.desired import desired, desired_alias
 from states.machine import State
 from states.plan import Call, MoveAlias, Plan, Serve
 from states.release import Application, Release
+from states.resending import LAST_WAIT
 from states.turn import Turn
 from states.world import Endpoint, World
 from tests.simulation.fate import Begin
 from tests.simulation.record import Record, ram_disk, template
+from tests.simulation.replica import Replica
 from tests.simulation.run import Options, _Run, run
 
 Patches = Iterator[None]
@@ -486,7 +499,73 @@ def a_staging_endpoint_is_forgotten() -> Patches:
         yield
 
 
+@bug
+def ours_is_taken_for_theirs() -> Patches:
+    """What Headgate has asked for is a change by somebody else."""
+    with patch.object(foreign, "_ours", lambda *_: False):
+        yield
+
+
+@bug
+def a_restart_ages_a_release() -> Patches:
+    """The first look of a new life takes the release to have been in its state for an hour more."""
+    real, begin, again = reconcile._take_in, Replica._started, list[bool]()
+
+    def started(self: Replica) -> passes.Pass:
+        again[:] = [True] if self.starts else []
+        return begin(self)
+
+    def take_in(turn: Turn) -> None:
+        real(turn)
+        live = turn.application.live
+        if live is not None and again:
+            again.clear()
+            turn.put(live, in_state=live.in_state + timedelta(hours=1))
+
+    with patch.object(reconcile, "_take_in", take_in), patch.object(Replica, "_started", started):
+        yield
+
+
+@bug
+def time_in_a_state_stands_still() -> Patches:
+    """What is in a state for ever has been there for no time."""
+    real = reconcile._take_in
+
+    def take_in(turn: Turn) -> None:
+        real(turn)
+        live = turn.application.live
+        if live is not None:
+            turn.put(live, in_state=timedelta())
+
+    with patch.object(reconcile, "_take_in", take_in):
+        yield
+
+
+@bug
+def the_way_home_waits_a_minute_after_a_raise() -> Patches:
+    """Whatever was sent last, for a minute nothing else is."""
+
+    def wish(turn: Turn) -> tuple[Call, ...]:
+        calls, application, live = wishes.wishes(turn), turn.application, turn.application.live
+        sent = [one for one in application.attempts if one.kind == "serve"][-1:]
+        back = live is not None and live.state is State.ROLLED_BACK
+        if back and sent and sent[0].target != str(desired(application)):
+            recent = timedelta() <= turn.world.now - sent[0].at < LAST_WAIT
+            return tuple(one for one in calls if not (recent and isinstance(one, Serve)))
+        return calls
+
+    with patch.object(reconcile, "wishes", wish):
+        yield
+
+
 NARROW = {
+    "ours is taken for theirs": Options(rates={}, begin=Begin()),
+    "a restart ages a release": Options(rates={"crash": 0.005}, begin=Begin(replicas=1)),
+    "time in a state stands still": Options(rates={"stuck": 0.3}),
+    "the way home waits a minute after a raise": Options(
+        rates={"lost": 0.3, "late": 0.3, "order_meanwhile": 0.1},
+        begin=Begin(replicas=1, kinds=("errs", "errs")),
+    ),
     "any endpoint of the name is ours": Options(
         rates={"staging_theirs": 0.2}, begin=Begin(kinds=("errs", "good"), staging=True)
     ),

@@ -137,14 +137,18 @@ class Endpoints(Client):
             self.platform.flap()
         if self.wire.struck("see.endpoint", "stale"):
             old = [
-                one
+                (at, one)
                 for at, one in self.platform.earlier
                 if now - at <= STALE_S and isinstance(one, Endpoint)
             ]
             if old:
                 self.wire.situations["stale answer"] += 1
                 number = int(len(old) * self.wire.draws.share(f"{self.wire.name}/stale"))
-                return old[number]
+                at, shown = old[number]
+                if at < self.platform.deleted_at:
+                    # Nobody can tell it from an endpoint that a person has made anew.
+                    self.platform.causes.edits.append((now, shown.serving))
+                return shown
         return self.platform.endpoint
 
     def serve(
@@ -279,6 +283,9 @@ class Probes(Client):
         astray = self.wire.struck("probe.round", "answers_astray")
         share = there.serving.shares.get(candidate) if isinstance(there, Endpoint) else None
         failed = share is None or share.version in self.platform.untrue
+        if astray and share is not None:
+            now = self.platform.stage.now
+            self.platform.causes.done("answers_astray", now, share.version)
         return Round(
             asked=len(tests),
             candidate_failed=(1,) if failed or astray else (),

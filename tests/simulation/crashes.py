@@ -8,13 +8,14 @@ sent, done without anybody learning of it.
 import gc
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
 from tests.simulation.fate import Begin
+from tests.simulation.promises import Move
 from tests.simulation.record import ram_disk, template
-from tests.simulation.run import Options, Result, run
+from tests.simulation.run import BY_HAND, Options, Result, run
 
 SEED = 1
 STORIES = {
@@ -41,6 +42,8 @@ class Point:
     where: str
     """Replica, place, side and number: `a/store.write/before/7`."""
     fault: str
+    moves: tuple[Move, ...] = field(repr=False)
+    """What the releases of the story go through where nothing fails."""
 
     @property
     def options(self) -> Options:
@@ -54,11 +57,13 @@ def points(made: Path) -> list[Point]:
     for story, begun in STORIES.items():
         plain = run(SEED, made, Options(rates={}, begin=begun, notes_places=True))
         assert plain.violation is None, plain.violation
+        assert not plain.situations[BY_HAND], f"the story {story} needs a person"
         for where in plain.passed:
-            found.append(Point(story, where, "crash"))
+            found.append(Point(story, where, "crash", plain.moves))
             replica, place, side, number = where.split("/")
             if side == "before" and place in UNKNOWN:
-                found.append(Point(story, f"{replica}/{place}/{number}", UNKNOWN[place]))
+                unknown = f"{replica}/{place}/{number}"
+                found.append(Point(story, unknown, UNKNOWN[place], plain.moves))
     return found
 
 
@@ -85,6 +90,15 @@ def _begin(made: Path) -> None:
 
 def _one(point: Point) -> tuple[Point, Result]:
     return point, run(SEED, _TEMPLATE[0], point.options)
+
+
+def amiss(point: Point, result: Result) -> str | None:
+    """What a failure has changed beside time: a promise, the story, or who had to see to it."""
+    if result.violation is not None:
+        return result.violation
+    if result.moves != point.moves:
+        return f"the story became another: {result.moves}, not {point.moves}"
+    return "a person had to put it right" if result.situations[BY_HAND] else None
 
 
 def struck(point: Point, result: Result) -> bool:

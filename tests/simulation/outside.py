@@ -106,6 +106,7 @@ class Outside:
         newest = max(self.platform.versions, default=0)
         if newest > 1:
             del self.platform.versions[newest]
+            self.platform.causes.begun("version_gone", self.platform.stage.now, str(newest))
             if self.platform.alias == str(newest):
                 self.platform.name(Absent())
             self._happens("version deleted")
@@ -119,6 +120,7 @@ class Outside:
         """Somebody deletes the staging endpoint, whoever made it."""
         if isinstance(self.platform.staging, Endpoint):
             self.platform.show_staging(Absent())
+            self.platform.causes.done("staging_gone", self.platform.stage.now)
             self._happens("staging endpoint deleted")
 
     def _staging_theirs(self) -> None:
@@ -135,6 +137,7 @@ class Outside:
         if isinstance(known, Endpoint) and known.id in ids and share < 1 / 2:
             other = replace(known, id=other.id)
         self.platform.show_staging(other)
+        self.platform.causes.done("staging_theirs", self.platform.stage.now)
         self._happens("staging endpoint of a stranger")
 
     def _rebuild(self) -> None:
@@ -153,7 +156,10 @@ class Outside:
         self.platform.show(replace(now, ready=now.ready - {gone}))
         self._happens("entity not ready")
         stage = self.platform.stage
-        stage.at(stage.now + self.draws.between("outside/unready", 30, 300), self.platform.be_ready)
+        until = stage.now + self.draws.between("outside/unready", 30, 300)
+        version = now.serving.shares[gone].version if gone in now.serving.shares else None
+        self.platform.causes.begun("unready", stage.now, version, until=until)
+        stage.at(until, self.platform.be_ready)
 
     def _order(self, order: Order) -> None:
         try:
@@ -242,6 +248,7 @@ class Outside:
     def _lasts(self, what: str, least: float = 30, most: float = 400) -> None:
         until = self.platform.stage.now + self.draws.between(f"outside/{what}/for", least, most)
         self.platform.conditions.set(what, until)
+        self.platform.causes.begun(what, self.platform.stage.now, until=until)
         self._happens(what.replace("_", " "))
 
     def _table_silent(self) -> None:
@@ -266,6 +273,7 @@ class Outside:
     def heal(self) -> None:
         """Nothing strikes any more, and what hung goes on; what strangers did stays."""
         self.draws.quiet = True
+        self.platform.causes.healed(self.platform.stage.now)
         self.platform.conditions.until.clear()
         self.platform.late.clear()
         self.platform.hidden = 0.0
@@ -323,6 +331,7 @@ class Outside:
             return False
         self.promises.note(told)
         self.promises.situations[word] += 1
+        self.platform.causes.done(word, self.platform.stage.now)
         self.promises.ordered()
         return True
 

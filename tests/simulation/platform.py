@@ -9,6 +9,7 @@ from controller.workspace.errors import Refused
 from policies.evidence import NOTHING, Arm
 from states.plan import CreateStaging
 from states.world import Absent, Endpoint, ModelVersion, Serving
+from tests.simulation.causes import Cause, Causes
 from tests.simulation.draws import Draws
 from tests.simulation.stage import START, Stage
 from tests.states.story import MODEL, TABLE, serving, version
@@ -108,6 +109,8 @@ class Platform:
     meanwhile: Callable[[], None] = lambda: None
     """What an operator does while a replica looks."""
     updates: int = 0
+    deleted_at: float = -1.0
+    """When somebody last deleted the endpoint."""
     late: list[tuple[float, float]] = field(default_factory=list)
     """When rows were written that come late."""
     counted: dict[tuple[int, str], Arm] = field(default_factory=dict)
@@ -117,6 +120,15 @@ class Platform:
     """Ids of the staging endpoints that calls have made; a stranger's is not among them."""
     finish_staging: Callable[[], None] | None = None
     """Ends the deployment of a staging endpoint that hangs."""
+    causes: Causes = field(default_factory=Causes)
+    """What was truly done to versions."""
+    hangs: dict[str, Cause] = field(default_factory=dict)
+    """Of the endpoint and of the staging endpoint, why its update takes long."""
+
+    def good(self, version: str) -> bool:
+        """Nothing is wrong with a version."""
+        worse = version in self.error_rates or version in self.bad_once_named
+        return not worse and version not in self.undeployable | self.untrue
 
     def adopted(self) -> None:
         """Version 1 has all users, and has had them for a while."""
@@ -135,10 +147,19 @@ class Platform:
     def show(self, endpoint: Endpoint | Absent) -> None:
         """From now on the endpoint is so."""
         self.endpoint = endpoint
+        self._moves_on("endpoint", endpoint)
         self.earlier = [*self.earlier, (self.stage.now, endpoint)][-KEPT:]
         split = endpoint.serving if isinstance(endpoint, Endpoint) else Serving()
         if not self.splits or self.splits[-1][1] != split:
             self.splits.append((self.stage.now, split))
+
+    def _moves_on(self, place: str, endpoint: Endpoint | Absent) -> None:
+        """What hung there is over, unless its update is still under way."""
+        if isinstance(endpoint, Endpoint) and endpoint.updating:
+            return
+        hung = self.hangs.pop(place, None)
+        if hung is not None:
+            hung.until = self.stage.now
 
     def put(self, wanted: Serving) -> None:
         """Take a full-state configuration: it is deployed in a while, one at a time."""
@@ -154,6 +175,8 @@ class Platform:
         fault = self.draws.strikes("platform/update", ("slow_update", "stuck"))
         if fault == "slow_update":
             took += self.draws.between("platform/slow", 60, 900)
+        if fault is not None:
+            self.hangs["endpoint"] = self.causes.begun(fault, self.stage.now)
         starting = replace(
             before, updating=True, pending=wanted, update_failed=False, failed=frozenset()
         )
@@ -181,6 +204,8 @@ class Platform:
         if not bad and self.draws.strikes("platform/build", ("build_fails",)):
             bad = frozenset(set(wanted.shares) - set(now.serving.shares))
         if bad:
+            for name in bad:
+                self.causes.done("build", self.stage.now, wanted.shares[name].version)
             failed = replace(now, updating=False, pending=None, update_failed=True, failed=bad)
             self.show(failed)
             return
@@ -200,6 +225,7 @@ class Platform:
     def show_staging(self, endpoint: Endpoint | Absent) -> None:
         """From now on the staging endpoint is so."""
         self.staging = endpoint
+        self._moves_on("staging", endpoint)
         self.earlier_staging = [*self.earlier_staging, (self.stage.now, endpoint)][-KEPT:]
 
     def create_staging(self, call: CreateStaging) -> None:
@@ -222,6 +248,8 @@ class Platform:
         fault = self.draws.strikes("platform/staging", ("slow_update", "stuck"))
         if fault == "slow_update":
             took += self.draws.between("platform/staging/slow", 60, 900)
+        if fault is not None:
+            self.hangs["staging"] = self.causes.begun(fault, self.stage.now)
 
         def finish() -> None:
             if isinstance(self.staging, Endpoint) and self.staging.id == id_:
@@ -238,6 +266,7 @@ class Platform:
         bad = share.version in self.undeployable or int(share.version) not in self.versions
         if bad or self.draws.strikes("platform/staging/build", ("build_fails",)):
             failed = frozenset({name})
+            self.causes.done("build", self.stage.now, share.version)
             self.show_staging(replace(now, updating=False, update_failed=True, failed=failed))
             return
         ready = replace(now, serving=wanted, pending=None, updating=False, ready=frozenset({name}))
@@ -264,6 +293,7 @@ class Platform:
         now = self.endpoint
         if isinstance(now, Absent) or now.updating:
             return False
+        self.causes.edits.append((self.stage.now, wanted))
         if slowly:
             self.put(wanted)
             return True
@@ -281,12 +311,14 @@ class Platform:
 
     def delete(self) -> None:
         """Somebody deletes the endpoint."""
+        self.deleted_at = self.stage.now
         self.updates += 1
         self.finish = None
         self.show(Absent())
 
     def recreate(self, wanted: Serving) -> None:
         """Somebody makes it anew; its versions count from 1."""
+        self.causes.edits.append((self.stage.now, wanted))
         self.show(
             Endpoint(
                 serving=wanted,

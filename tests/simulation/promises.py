@@ -7,7 +7,7 @@ Numbers in brackets are those of the specification (DESIGN §8).
 
 import json
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ from controller.record.codec import call_json
 from controller.record.leases import Lease
 from controller.record.loading import Loaded
 from controller.record.times import micros
+from states.applying import edited
 from states.desired import closed, desired
 from states.gates import promoted
 from states.machine import TRANSITIONS, State, Trigger
@@ -25,6 +26,7 @@ from states.plan import Call, Plan, RemoveStaging, Serve
 from states.release import Application, Order, Release
 from states.resending import LAST_WAIT, RESENDS
 from states.world import Endpoint, World
+from tests.simulation.causes import Rollback
 from tests.simulation.platform import Clock, Platform
 from tests.simulation.stage import START
 from tests.states.oaths import check
@@ -36,6 +38,10 @@ ARROWS = {(one.value, source.value, dest.value) for one, source, dest in TRANSIT
 
 Key = tuple[str, int]
 """Version and attempt."""
+Move = tuple[Key, str, str, int]
+"""A transition: of which release, the trigger, to which state, and at which step."""
+Stay = tuple[Key, State, bool]
+"""A release in a state; and whether on its staging endpoint."""
 
 
 @dataclass
@@ -54,6 +60,12 @@ class Look:
     at: float = 0.0
     orders: int = 0
     """Orders that had been given when it loaded the record."""
+    before: Application | None = None
+    world: World | None = None
+    plan: Plan | None = None
+    """What it saw and decided last."""
+    told_at: float = 0.0
+    """True time at which the store told the time of that."""
 
 
 @dataclass
@@ -78,6 +90,13 @@ class Promises:
     )
     sends: Counter[tuple[str, str]] = field(default_factory=Counter)
     printed: Counter[int] = field(default_factory=Counter)
+    stays: dict[Stay, float] = field(default_factory=lambda: defaultdict(float))
+    """True seconds in a state that count towards its deadline."""
+    counted_at: float = 0.0
+    """True time of the last look that was written down."""
+    jumps: int = 0
+    calm: int = 0
+    """How often the clock had jumped by then, and looks since: one of them may span a jump."""
     unsent: dict[str, int] = field(default_factory=dict)
     """Calls that a replica has written down, and not begun to send."""
     under_way: set[str] = field(default_factory=set)
@@ -87,8 +106,14 @@ class Promises:
     followed: float = 0.0
     """When the endpoint last came to serve something else."""
     orders: int = 0
-    rolled_back: list[tuple[str, str, str]] = field(default_factory=list)
-    """Version, the state it came from, and why."""
+    aborts: set[Key] = field(default_factory=set)
+    """Releases that an operator has aborted."""
+    entered: dict[Key, float] = field(default_factory=dict)
+    """True time at which a release came into its state."""
+    moves: list[Move] = field(default_factory=list)
+    """Every transition, in their order."""
+    false_rollbacks: list[str] = field(default_factory=list)
+    """Of good versions: the state each was rolled back from, and why it is said to have been."""
     application: Application | None = None
     """As last committed."""
     changes: list[str] = field(default_factory=list)
@@ -115,14 +140,18 @@ class Promises:
     def looked(self, before: Application, world: World, plan: Plan) -> None:
         """A replica has decided what to do."""
         actor = self.platform.stage.actor
-        self.looks[actor].at = self.platform.stage.now
+        look = self.looks[actor]
+        look.at, look.before, look.world, look.plan = self.platform.stage.now, before, world, plan
+        look.told_at = (world.now - START).total_seconds() - self.clock.offset_s
         check(before, world, plan)
         self._stale_is_nothing(before, world, plan)
         self._difference_is_told(world, plan)
         self._theirs_is_told(before, world, plan)
         self._way_back_is_urgent(world, plan)
         self.followed = self.platform.splits[-1][0] if self.platform.splits else 0.0
-        self._deadlines(plan.application)
+        live = plan.application.live
+        if live is not None:
+            self._deadline(live, live.in_state, "by the record")
         self._pinned_stays(before, plan)
         self._settled_is_true(actor, before, world, plan)
 
@@ -173,14 +202,18 @@ class Promises:
         if endpoint.updating or least is None:
             return
         sent = [one for one in after.attempts if one.kind == "serve"][-1:]
-        recent = bool(sent) and timedelta() <= world.now - sent[-1].at < LAST_WAIT
+        home = {str(desired(after)), str(least)}
+        recent = (
+            bool(sent)
+            and sent[-1].target in home
+            and timedelta() <= world.now - sent[-1].at < LAST_WAIT
+        )
         first = bool(plan.calls) and plan.calls[0].kind == "serve"
         assert first or recent, "users are not sent home first"
 
-    def _deadlines(self, after: Application) -> None:
+    def _deadline(self, live: Release, stay: timedelta, by: str) -> None:
         """Nothing stays in Provisioning or Testing beyond its deadline (L2)."""
-        live = after.live
-        if live is None or live.pinned is None:
+        if live.pinned is None:
             return
         limits = {
             State.PROVISIONING: live.pinned.provisioning_deadline,
@@ -190,7 +223,27 @@ class Promises:
             limits[State.PROVISIONING] += live.pinned.testing_deadline
         limit = limits.get(live.state)
         if limit is not None:
-            assert live.in_state <= limit + 3 * self.poll, f"{live.key} is overdue in {live.state}"
+            overdue = f"{live.key} is overdue in {live.state}: {stay} {by}, and not {limit}"
+            assert stay <= limit + 3 * self.poll, overdue
+
+    def _true_stay(self, actor: str, plan: Plan) -> None:
+        """Of the looks that are written down, add up how long a release is in its state.
+
+        What the record counts itself is not asked; but time stops for what it stops for there.
+        """
+        look = self.looks[actor]
+        if plan is not look.plan or look.before is None or look.world is None:
+            return  # Decided without a look.
+        since, self.counted_at = self.counted_at, look.told_at
+        self.calm = self.calm + 1 if self.jumps == len(self.clock.jumps) else 0
+        self.jumps = len(self.clock.jumps)
+        before, after = look.before.live, plan.application.live
+        if before is None or self.calm <= 1 or not _counts(look.before, before, look.world):
+            return
+        stay, most = _stay(before), 2 * self.poll.total_seconds()
+        self.stays[stay] += min(max(look.told_at - since, 0.0), most)
+        if after is not None and _stay(after) == stay:
+            self._deadline(after, timedelta(seconds=self.stays[stay]), "of true time")
 
     def _pinned_stays(self, before: Application, plan: Plan) -> None:
         """A plan is fixed at admission, and its guards and steps when it opens (S26)."""
@@ -230,6 +283,15 @@ class Promises:
     def ordered(self) -> None:
         """An operator has written into the record."""
         self._fold()
+        now = self.platform.stage.now
+        for key in self._aborted() - self.aborts:
+            self.platform.causes.done("abort", now, key[0])
+            self.aborts.add(key)
+
+    def _aborted(self) -> set[Key]:
+        """The releases that the record has as aborted."""
+        query = "SELECT version, attempt FROM releases WHERE order_ = 'abort'"
+        return set(self.reader.execute(query))
 
     # What is written down.
 
@@ -254,6 +316,8 @@ class Promises:
             return
         loaded, plan, calls, lease = pending
         self._by_the_holder(actor, lease)
+        self._true_stay(actor, plan)
+        assert self._aborted() <= self.aborts, f"{actor} has aborted what no operator did (S4)"
         self.application = plan.application
         self.unsent[actor] = len(calls)
         others = self.under_way - {actor}
@@ -333,14 +397,14 @@ class Promises:
         now, live = self.platform.stage.now, self.application and self.application.live
         since = max(now - TOLD_TWICE.total_seconds(), self.followed)
         self.asked += [(now, call.kind, call.target) for call in calls]
-        if live and (live.state is State.ROLLED_BACK or live.shut):
-            return
-        if any(at >= since for at in self.clock.jumps):
-            return
         for call in calls:
             if isinstance(call, RemoveStaging):
                 known = f"{call.id} was not made by us, and is to be deleted"
                 assert call.id in self.platform.made, known
+        if live and (live.state is State.ROLLED_BACK or live.shut):
+            return
+        if any(at >= since for at in self.clock.jumps):
+            return
         for call in calls:
             same = sum(one[0] > since and one[1:] == (call.kind, call.target) for one in self.asked)
             many = same if isinstance(call, Serve) else 0
@@ -378,10 +442,29 @@ class Promises:
         elif event in ("release.transition", "release.confirmed"):
             self._ordered_to_run(key, row)
             self._stayed(actor, before, release, row)
-        if row.get("to_state") == State.ROLLED_BACK.value:
-            self.rolled_back.append((release.version, row["from_state"], row["because"]))
-        if event == "release.transition":
-            self.settled.pop(key, None)
+        if event != "release.transition":
+            return
+        self.settled.pop(key, None)
+        self.moves.append((key, row["trigger"], row["to_state"], row["step"]))
+        if row["to_state"] == State.ROLLED_BACK.value:
+            self._had_to_be(actor, before, key, row)
+        self.entered[key] = self.platform.stage.now
+
+    def _had_to_be(self, actor: str, before: Application, key: Key, row: Mapping[str, Any]) -> None:
+        """No good version goes home, but for what people or faults have truly done to it."""
+        look, old = self.looks[actor], _release(before, key)
+        seen = look.world.endpoint if look.world is not None else None
+        told = Rollback(
+            version=key[0],
+            entered=self.entered.get(key, 0.0),
+            at=look.at,
+            weight=old.weight,
+            serving=seen.serving if isinstance(seen, Endpoint) else None,
+            because=row["because"],
+        )
+        if self.platform.good(key[0]) and not self.platform.causes.excuse(told):
+            self.false_rollbacks.append(f"from {row['from_state']}: {told.because}")
+            raise AssertionError(f"good {key} is rolled back {self.false_rollbacks[-1]}")
 
     def _ordered_to_run(self, key: Key, row: Mapping[str, Any]) -> None:
         """Nothing rises against an order, however late that was given (S4)."""
@@ -540,6 +623,22 @@ class Promises:
 
 
 OVERDUE = ("not ready after", "not through its tests after")
+
+
+def _stay(live: Release) -> Stay:
+    return (live.version, live.attempt), live.state, live.on_staging
+
+
+def _counts(application: Application, live: Release, world: World) -> bool:
+    """Whether time counts towards a deadline: nobody waits for a person, and something is seen."""
+    endpoint = world.endpoint
+    if endpoint is None:
+        return False
+    if isinstance(endpoint, Endpoint) and endpoint.config_version < application.config_version:
+        return False
+    busy = isinstance(endpoint, Endpoint) and endpoint.updating
+    asked = live.hold or application.hold or application.change or edited(application)
+    return live.order is Order.RUN and not asked and not (busy and live.state is State.TESTING)
 
 
 def _release(application: Application, key: Key) -> Release:

@@ -31,7 +31,7 @@ from tests.simulation.draws import Draws
 from tests.simulation.fate import Begin
 from tests.simulation.outside import LACKING, UNDECIDED, Outside, at_rest, home
 from tests.simulation.platform import Clock, Platform
-from tests.simulation.promises import Promises
+from tests.simulation.promises import Move, Promises
 from tests.simulation.record import copied
 from tests.simulation.replica import Replica
 from tests.simulation.stage import Stage
@@ -44,6 +44,8 @@ STORMY_S = 1500.0
 HEALING_S = 5400.0
 """Longest time that a healed world may take to come to rest."""
 QUIET_LOOKS = 2
+BY_HAND = "put right by a person"
+"""Of situations: what was left had to be seen to."""
 FIRST_S = 22.0
 """When the first new version appears, if the endpoint was adopted by then."""
 SLOWLY = 12.0
@@ -62,7 +64,9 @@ class Result:
     releases: int = 0
     good: int = 0
     false_rollbacks: tuple[str, ...] = ()
-    """Of good versions: why each was rolled back, where no person had asked for it."""
+    """Of good versions: why each was rolled back, where nothing that was done explains it."""
+    moves: tuple[Move, ...] = ()
+    """Every transition of a release, in their order."""
     boundaries: int = 0
     passes: int = 0
     virtual_s: float = 0.0
@@ -171,7 +175,7 @@ class _Run:
         self._one_version_at_least()
         self._come_to_rest()
         if self.outside.application().hold is not None or self._waits():
-            self.situations["put right by a person"] += 1
+            self.situations[BY_HAND] += 1
             self.outside.put_right()
             self._come_to_rest()
         self._stay()
@@ -353,24 +357,14 @@ class _Run:
         result.struck = tuple(self.draws.struck)
         result.situations = self.situations
         result.releases = len(self.begun.kinds)
-        good = {str(n) for n, kind in enumerate(self.begun.kinds, start=2) if kind == "good"}
-        result.good = len(good)
-        result.false_rollbacks = tuple(
-            f"from {state}: {because}"
-            for version, state, because in promises.rolled_back
-            if version in good and not self._had_to_be(because)
-        )
+        result.good = sum(kind == "good" for kind in self.begun.kinds)
+        result.false_rollbacks = tuple(promises.false_rollbacks)
+        result.moves = tuple(promises.moves)
         result.boundaries = sum(one.wire.boundaries for one in self.replicas)
         result.passes = sum(one.passes for one in self.replicas)
         result.virtual_s = self.stage.now
         result.changes = tuple(promises.changes)
         result.passed = tuple(self.replicas[0].wire.passed or ())
-
-    def _had_to_be(self, because: str) -> bool:
-        """Somebody asked for a rollback, or a fault on its path made the version fail."""
-        struck = {key.rsplit(":", 1)[-1] for key in self.draws.struck}
-        faults = {one for words, all_ in EXPLAINED.items() if words in because for one in all_}
-        return any(words in because for words in ASKED_FOR) or bool(faults & struck)
 
 
 def _unless(over: Callable[[], bool], work: Callable[[Event], Seen]) -> Seen:
@@ -386,25 +380,3 @@ def _sentence(error: Exception) -> str:
     place = traceback.extract_tb(error.__traceback__)[-1]
     told = str(error) or f"{place.line} ({Path(place.filename).name}:{place.lineno})"
     return f"{type(error).__name__}: {told}"
-
-
-ASKED_FOR = (
-    "aborted by the operator",
-    "lowered by someone else",
-    "given its users by hand, and adopted",
-    "deleted, and that was adopted",
-)
-EXPLAINED = {
-    "Databricks could not": ("build_fails", "version_gone"),
-    "not ready after": ("stuck", "slow_update", "unready", "version_gone"),
-    "deleted from the registry": ("version_gone",),
-    "golden queries failed": ("answers_astray", "staging_gone", "staging_theirs"),
-    "not through its tests after": ("unready", "queries_unanswered"),
-    "not through its tests on staging": (
-        "stuck",
-        "slow_update",
-        "version_gone",
-        "queries_unanswered",
-    ),
-}
-"""By words of a rollback's reason, the faults that truly make a good version fail so."""

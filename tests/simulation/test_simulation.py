@@ -79,7 +79,8 @@ def test_a_fault_that_is_left_out_leaves_every_other_draw_where_it_was() -> None
 def test_a_death_at_any_place_changes_nothing_but_time(part: int) -> None:
     met = 0
     for point, result in crashes.enumerated(1, every=3 * EVERY, first=part * EVERY + 11):
-        assert result.violation is None, f"{point}\n{campaign.how_to_repeat(result)}"
+        told = crashes.amiss(point, result)
+        assert told is None, f"{point}: {told}\n{campaign.how_to_repeat(result)}"
         met += crashes.struck(point, result)
     assert met, "no point was met"
 
