@@ -83,9 +83,12 @@ class Lives:
         )
 
     def end(self, number: signal.Signals) -> int:
-        """The life's end."""
+        """The life's end, and its exit code; one that is killed has not ended by itself before."""
         self.forks[-1].send_signal(number)
-        return self.forks[-1].wait(PATIENCE_S)
+        code = self.forks[-1].wait(PATIENCE_S)
+        killed = number != signal.SIGKILL or code == -signal.SIGKILL
+        assert killed, f"it had ended with {code}: {self.daemon.errors.read_text()[-2000:]}"
+        return code
 
     @property
     def lines(self) -> list[Line]:

@@ -464,7 +464,8 @@ class Daemon:
 
     def kill(self) -> None:
         """Kill it as `kill -9` does, and wait until all that it said is in the log."""
-        self._end(signal.SIGKILL)
+        code = self._end(signal.SIGKILL)
+        assert code == -signal.SIGKILL, f"it had ended with {code}: {self.errors.read_text()}"
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ask it to end, and return its exit code."""

@@ -89,6 +89,7 @@ def test_kills_lose_nothing_and_repeat_nothing(lives: Lives, one: Course, bad: P
         told = set(_journal(lives.daemon))
         eventually(lambda: told <= _printed(lives), "the last life has the log", CALM_S)
         assert lives.end(signal.SIGTERM) == 0
+    assert "Traceback" not in lives.daemon.errors.read_text()
     journal = _journal(lives.daemon)
     _no_gap(journal, lives)
     assert {seq: journal[seq] for seq in acknowledged} == acknowledged, "what was told, stands"

@@ -254,10 +254,13 @@ def pair(
     made.until("release.registered", version="1")
     made.ask(TENURES)
     yield made
+    ended = [replica.forks[-1].poll() for replica in replicas]
     for replica in replicas:
-        replica.end(signal.SIGKILL)
+        replica.forks[-1].kill()
+        replica.forks[-1].wait(PATIENCE_S)
         replica.cable.cut()
         replica.bridge.close()
+    assert set(ended) <= {None, 0}, "none has ended but one that was asked to"
 
 
 @contextlib.contextmanager

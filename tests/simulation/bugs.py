@@ -18,6 +18,7 @@ from sqlalchemy import Connection, select, update
 
 from controller.daemon import act, observe, passes
 from controller.record import leases, loading, orders, store, writing
+from controller.record.budget import Budget
 from controller.record.errors import Conflict
 from controller.record.leases import Lease
 from controller.record.loading import Loaded
@@ -46,7 +47,7 @@ from states.release import Application, Release
 from states.resending import LAST_WAIT
 from states.turn import Turn
 from states.world import Endpoint, World
-from tests.simulation.fate import Begin
+from tests.simulation.fate import FEW_WRITES, Begin
 from tests.simulation.record import Record, ram_disk, template
 from tests.simulation.replica import Replica
 from tests.simulation.run import Options, _Run, run
@@ -558,7 +559,15 @@ def the_way_home_waits_a_minute_after_a_raise() -> Patches:
         yield
 
 
+@bug
+def no_budget() -> Patches:
+    """What was sent before counts for nothing."""
+    with patch.object(Budget, "_spent", lambda *_: 0):
+        yield
+
+
 NARROW = {
+    "no budget": Options(rates={"lost": 0.5, "overload": 0.3}, begin=Begin(writes=FEW_WRITES)),
     "ours is taken for theirs": Options(rates={}, begin=Begin()),
     "a restart ages a release": Options(rates={"crash": 0.005}, begin=Begin(replicas=1)),
     "time in a state stands still": Options(rates={"stuck": 0.3}),

@@ -25,23 +25,36 @@ OUT = HOUSE / "build/bench/simulation.json"
 STATES = ("Provisioning", "Testing", "Canary", "Production", "RolledBack")
 LIVE = (*STATES, "none")
 CALLS = ("serve", "alias", "tag")
+STAGED = ("create_staging", "remove_staging")
 MUST = (
     *(f"weights edited in {state}" for state in LIVE),
     *(f"alias edited in {state}" for state in LIVE),
-    *(f"endpoint deleted in {state}" for state in ("Canary", "Production", "none")),
-    *(f"version deleted in {state}" for state in ("Canary", "none")),
+    *(f"endpoint deleted in {state}" for state in LIVE),
+    *(f"version deleted in {state}" for state in LIVE if state != "Production"),
+    "staging endpoint deleted in Provisioning",
+    "staging endpoint of a stranger in Provisioning",
+    "adopt",
+    "revert",
     *(f"order abort in {state}" for state in ("Provisioning", "Canary", "Production")),
     *(f"order pause in {state}" for state in ("Provisioning", "Canary", "Production")),
     *(f"store clock jumped in {state}" for state in ("Canary", "Production")),
     *(f"rebuild in {state}" for state in ("Canary", "Production", "none")),
     *(f"roll_back from {state}" for state in ("Provisioning", "Testing", "Canary", "Production")),
-    *(f"{fault} call.{kind}" for fault in ("lost", "late", "unanswered") for kind in CALLS),
-    *(f"late arrival {kind}" for kind in CALLS),
+    *(
+        f"{fault} call.{kind}"
+        for fault in ("lost", "late", "unanswered")
+        for kind in (*CALLS, *STAGED)
+    ),
+    *(f"late arrival {kind}" for kind in (*CALLS, *STAGED)),
     *(f"crash call.{kind}/{when}" for kind in CALLS for when in ("before", "after")),
     *(f"crash store.{what}/{when}" for what in ("read", "write") for when in ("before", "after")),
     "crash between commit and act",
     "crash log/before",
     "line printed twice",
+    "takeover",
+    "lease lost",
+    "commit after the lease was lost",
+    "write kept back",
     "conflict of replicas",
     "order mid-pass",
     "commit while another's call is under way",

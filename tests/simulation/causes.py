@@ -70,8 +70,8 @@ class Causes:
 
     known: list[Cause] = field(default_factory=list)
     edits: list[tuple[float, Serving]] = field(default_factory=list)
-    """What people made the endpoint serve, and when; and what it looked as if they had: answers of
-    an endpoint that they have deleted since."""
+    """What people made the endpoint serve, and when; and what looks as if they had: answers of an
+    endpoint that they have deleted since, and old calls of replicas that have no leases."""
 
     def done(self, kind: str, at: float, version: str | None = None) -> None:
         """Something was done, and is over."""

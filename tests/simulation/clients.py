@@ -106,6 +106,7 @@ class Client:
     def _arrive(self, call: Call, apply: Callable[[], None]) -> None:
         """What nobody waits for any more arrives; the workspace takes it, or not."""
         try:
+            self.promises.arrives(call)
             apply()
         except WorkspaceError:
             return

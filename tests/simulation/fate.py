@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from controller.record.budget import BUDGET
 from policies.admission import Approval
 from policies.replay import Margins, Replay
 from policies.rollout import Rollout
@@ -97,6 +98,8 @@ GOOD = 0.5
 """Share of versions that have nothing wrong with them."""
 
 
+FEW_WRITES = 5
+"""What is left of a workspace's writes where other applications take most of them."""
 SKEWS_S = (5.0, 5.0, 300.0, 3600.0)
 """How far the platform's clock may be from the true one: NTP, too little of it, and none at all."""
 ASKED: Mapping[int, Approval] = {0: "before_canary", 1: "before_production"}
@@ -127,6 +130,8 @@ class Begin:
     """Versions are tested on a staging endpoint first."""
     replayed: bool = False
     """Recorded requests are safe to repeat."""
+    writes: int = BUDGET
+    """That the workspace takes in five minutes: one application never needs as many."""
 
 
 def begin(seed: int) -> Begin:
@@ -148,6 +153,7 @@ def begin(seed: int) -> Begin:
         approval=ASKED.get(int(10 * draws.at("begin/approval")), "none"),
         staging=draws.at("begin/staging") < 0.3,
         replayed=draws.at("begin/replay") < 0.2,
+        writes=FEW_WRITES if draws.at("begin/writes") < 0.2 else BUDGET,
     )
 
 

@@ -81,6 +81,7 @@ class Record(Store):
             raise
         finally:
             self._promises.dropped(self._wire.name, conflict=conflict)
+        self._wire.situations["write kept back"] += len(committed.calls) < len(calls)
         if committed.calls:
             self._wire.stall("stall_unsent", "commit", 1)
         return committed

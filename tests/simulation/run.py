@@ -19,6 +19,7 @@ import structlog
 from controller.console.reading import fold
 from controller.daemon import observe, passes
 from controller.daemon.overtaking import Overtaken
+from controller.record import budget
 from controller.record.store import Store
 from states.machine import State
 from states.plan import Plan
@@ -44,6 +45,8 @@ STORMY_S = 1500.0
 HEALING_S = 5400.0
 """Longest time that a healed world may take to come to rest."""
 QUIET_LOOKS = 2
+BACK = budget.BUDGET // budget.RESERVE
+"""Of so many writes that the workspace takes, one is kept for the way back."""
 BY_HAND = "put right by a person"
 """Of situations: what was left had to be seen to."""
 FIRST_S = 22.0
@@ -129,7 +132,15 @@ class _Run:
             labelled=self.begun.labelled,
             hidden=self.begun.hidden,
         )
-        self.promises = Promises(path, self.platform, self.clock, POLL, self.situations)
+        self.promises = Promises(
+            path,
+            self.platform,
+            self.clock,
+            POLL,
+            self.situations,
+            budget=self.begun.writes,
+            racing=self.begun.replicas > 1 and not self.begun.by_lease,
+        )
         self.store = Store(f"sqlite:///{path}", clock=self.clock)
         self.spec = fate.spec_of(self.begun)
         names = "abc"[: self.begun.replicas]
@@ -329,6 +340,8 @@ class _Run:
             with (
                 patch.object(passes, "reconcile", checked),
                 patch.object(observe, "unless", _unless),
+                patch.object(budget, "BUDGET", self.begun.writes),
+                patch.object(budget, "RESERVE", self.begun.writes // BACK),
             ):
                 yield
         finally:

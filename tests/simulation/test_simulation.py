@@ -1,19 +1,25 @@
 """A few seeds of what `make simulate` runs by the thousand, and proofs that it would notice."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.simulation import bugs, campaign, crashes, layers
+from tests.simulation.causes import SOON_S, Causes, Rollback
 from tests.simulation.draws import Draws
 from tests.simulation.fate import Begin
 from tests.simulation.record import ram_disk, template
 from tests.simulation.run import Options, run
 from tests.simulation.shrink import shrunk
+from tests.states.story import serving
 
 FIRST, SEEDS = 1, 12
+BACK = Rollback(
+    version="2", entered=100.0, at=200.0, weight=10, serving=serving(v1=99, v2=1), because=""
+)
 EVERY = 149
 """Of the crash points, one in so many; `make simulate-crashes` takes all of them."""
 
@@ -85,6 +91,55 @@ def test_a_death_at_any_place_changes_nothing_but_time(part: int) -> None:
     assert met, "no point was met"
 
 
+@pytest.mark.parametrize(
+    ("because", "done", "excused"),
+    [
+        ("aborted by the operator", ("abort", 150.0, "2"), True),
+        ("aborted by the operator", ("abort", 150.0, "3"), False),
+        ("aborted by the operator", ("abort", 90.0, "2"), False),
+        ("aborted by the operator", ("abort", 250.0, "2"), False),
+        ("aborted by the operator", None, False),
+        ("lowered by someone else", ("abort", 150.0, "2"), False),
+        ("errors: 3 of 4 failed", ("abort", 150.0, "2"), False),
+        ("golden queries failed twice", ("answers_astray", 150.0, "2"), True),
+        ("golden queries failed twice", ("answers_astray", 99.0, "2"), False),
+        ("Databricks could not deploy it", ("build", 150.0, "1"), False),
+    ],
+)
+def test_a_rollback_is_excused_by_what_was_done_to_that_version_in_that_state(
+    because: str, done: tuple[str, float, str] | None, *, excused: bool
+) -> None:
+    causes = Causes()
+    if done is not None:
+        causes.done(*done)
+    assert causes.excuse(replace(BACK, because=because)) is excused
+
+
+@pytest.mark.parametrize(
+    ("begun", "until", "excused"),
+    [(50.0, 150.0, True), (50.0, 99.0, False), (201.0, 300.0, False), (10.0, None, True)],
+)
+def test_what_lasts_excuses_a_deadline_while_it_lasts_or_soon_after(
+    begun: float, until: float | None, *, excused: bool
+) -> None:
+    causes, told = Causes(), replace(BACK, because="not ready after 13 min")
+    slow = causes.begun("slow_update", begun)
+    if until is not None:
+        slow.until = until
+    assert causes.excuse(told) is excused
+    late = replace(told, at=until + SOON_S + 1) if until is not None else told
+    assert causes.excuse(late) is (until is None)
+
+
+def test_a_weight_was_lowered_if_somebody_lowered_it_to_what_was_seen_then() -> None:
+    told, causes = replace(BACK, because="lowered by someone else"), Causes()
+    causes.edits += [(150.0, serving(v1=80, v2=20)), (90.0, serving(v1=99, v2=1))]
+    assert not causes.excuse(told), "raised, or lowered before"
+    causes.edits.append((150.0, serving(v1=99, v2=1)))
+    assert causes.excuse(told)
+    assert not causes.excuse(replace(told, serving=serving(v1=100, v2=0))), "nobody did that"
+
+
 @pytest.mark.parametrize("name", bugs.BUGS)
 def test_a_bug_can_be_put_in_where_the_code_is_now(name: str) -> None:
     with bugs.BUGS[name]():
@@ -99,6 +154,11 @@ def test_a_bug_can_be_put_in_where_the_code_is_now(name: str) -> None:
         ("alias too early", 1),
         ("act before commit", 1),
         ("a gap in the journal", 1),
+        ("ours is taken for theirs", 1),
+        ("a restart ages a release", 2),
+        ("time in a state stands still", 3),
+        ("the way home waits a minute after a raise", 17),
+        ("no budget", 3),
     ],
 )
 def test_a_bug_that_is_put_in_is_found(name: str, first: int) -> None:
