@@ -18,6 +18,7 @@ from states.home import (
     add_span,
     come_home,
     converged,
+    give_up_unbuilt,
     lost,
     overdue,
     ready_for,
@@ -137,6 +138,8 @@ def _provisioning(turn: Turn, release: Release) -> None:
         roll_back(turn, release, f"not ready after {duration(release.plan.provisioning_deadline)}")
     elif endpoint is None:
         return
+    elif give_up_unbuilt(turn, endpoint):
+        return  # Without them it is asked for anew.
     elif entity in endpoint.failed and not endpoint.updating and _tried(turn, release):
         because = f"Databricks could not deploy {entity}: its build and service logs say why"
         roll_back(turn, release, because)

@@ -184,6 +184,25 @@ def _give_up_what_is_gone(turn: Turn) -> None:
             turn.put(release, ended_at=turn.world.now, removed=True)
 
 
+def give_up_unbuilt(turn: Turn, endpoint: Endpoint) -> bool:
+    """Ask no more for what had no users, is not there, and could not be built again.
+
+    It is another's entity, or one that is kept a while, and the registry may have lost its version:
+    the release that it was asked for with is not to blame.
+    """
+    application = turn.application
+    gone = endpoint.failed - endpoint.serving.shares.keys()
+    if not endpoint.update_failed or endpoint.updating or application.change is not None:
+        return False
+    carried = application.carried.shares
+    turn.record(carried=Serving({name: one for name, one in carried.items() if name not in gone}))
+    for release in application.releases:
+        kept_a_while = release.ended_at is not None and release.version != application.incumbent
+        if kept_a_while and not release.removed and application.entity(release.version) in gone:
+            turn.put(release, removed=True)
+    return turn.application != application
+
+
 def in_doubt(turn: Turn) -> bool:
     """The endpoint may serve what was last asked for, and not yet show it: this look may be older.
 

@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 
 from states.desired import desired
+from states.machine import State
 from states.plan import Serve
-from states.world import Endpoint
-from tests.states.story import Story, serving
+from states.world import Endpoint, Serving, Share
+from tests.states.story import MODEL, Story, serving
 
 
 @pytest.fixture
@@ -75,6 +76,50 @@ def test_a_failure_that_names_somebody_elses_entity_alone_blames_nobody(story: S
     fail(story, failed=frozenset({"by-hand-v9", "rag_chatbot-v1"}))
     story.look(after=11)
     assert story.live.state == "RolledBack", "one that is wanted failed too"
+
+
+THEIRS = Serving({"by-hand-v9": Share(model=MODEL, version="9", weight=0)})
+
+
+def carrying(story: Story) -> None:
+    """Somebody's entity at 0 % is looked after, too, and was asked for with version 2."""
+    story.application = replace(story.application, carried=THEIRS)
+    remember(story, target=str(desired(story.application)))
+
+
+@pytest.mark.parametrize("pending", [False, True])
+def test_what_is_carried_and_cannot_be_built_again_is_given_up_and_blames_nobody(
+    story: Story, *, pending: bool
+) -> None:
+    carrying(story)
+    wanted = desired(story.application)
+    fail(story, failed=frozenset({"by-hand-v9"}), pending=wanted if pending else None)
+    story.look(after=11)
+    assert story.live.state == "Provisioning"
+    assert story.calls[-1].target == "rag_chatbot-v1 100 %, rag_chatbot-v2 0 %"
+
+
+def test_what_is_kept_a_while_and_cannot_be_built_again_is_given_up_and_blames_nobody(
+    story: Story,
+) -> None:
+    kept = replace(story.live, version="9", state=State.ROLLED_BACK, settled=True)
+    kept = replace(kept, ended_at=story.now)
+    story.application = story.application.with_release(kept)
+    remember(story, target=str(desired(story.application)))
+    fail(story, failed=frozenset({"rag_chatbot-v9"}))
+    story.look(after=11)
+    assert story.live.state == "Provisioning"
+    assert story.calls[-1].target == "rag_chatbot-v1 100 %, rag_chatbot-v2 0 %"
+
+
+def test_what_is_carried_and_still_there_is_not_given_up(story: Story) -> None:
+    carrying(story)
+    assert isinstance(story.endpoint, Endpoint)
+    there = Serving({**story.endpoint.serving.shares, **THEIRS.shares})
+    story.application = replace(story.application, seen=there)
+    fail(story, serving=there, failed=frozenset({"by-hand-v9"}))
+    story.look(after=11)
+    assert story.application.carried == THEIRS
 
 
 @pytest.mark.parametrize("outcome", ["open", "refused"])
