@@ -196,11 +196,18 @@ def give_up_unbuilt(turn: Turn, endpoint: Endpoint) -> bool:
         return False
     carried = application.carried.shares
     turn.record(carried=Serving({name: one for name, one in carried.items() if name not in gone}))
+    given_up = carried.keys() & gone
     for release in application.releases:
+        entity = application.entity(release.version)
         kept_a_while = release.ended_at is not None and release.version != application.incumbent
-        if kept_a_while and not release.removed and application.entity(release.version) in gone:
+        if kept_a_while and not release.removed and entity in gone:
             turn.put(release, removed=True)
-    return turn.application != application
+            given_up |= {entity}
+    if given_up:
+        names = sorted(given_up)
+        because = f"{', '.join(names)} could not be built, with no users: asked for no more"
+        turn.tell("endpoint.given_up", turn.shown, because, level="warning", entities=names)
+    return bool(given_up)
 
 
 def in_doubt(turn: Turn) -> bool:

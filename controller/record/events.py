@@ -406,6 +406,12 @@ _EVENTS = (
             field("serving", TEXT, "what it serves, where it cannot be adopted"),
         ),
     ),
+    Known(
+        name="endpoint.given_up",
+        meaning="Entities without users could not be built again, and are asked for no more.",
+        levels=_WARN,
+        fields=(field("entities", TEXTS, "their names", always=True),),
+    ),
     Known(name="endpoint.permitted", meaning="The configured permissions were given."),
     Known(
         name="alias.moved",

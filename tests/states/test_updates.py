@@ -97,6 +97,8 @@ def test_what_is_carried_and_cannot_be_built_again_is_given_up_and_blames_nobody
     story.look(after=11)
     assert story.live.state == "Provisioning"
     assert story.calls[-1].target == "rag_chatbot-v1 100 %, rag_chatbot-v2 0 %"
+    [told] = [one for one in story.events if one.name == "endpoint.given_up"]
+    assert told.because == "by-hand-v9 could not be built, with no users: asked for no more"
 
 
 def test_what_is_kept_a_while_and_cannot_be_built_again_is_given_up_and_blames_nobody(
