@@ -11,6 +11,8 @@ from states.span import Span
 from states.turn import Turn
 from states.world import Endpoint, Serving, Share
 
+STALE_FOR = timedelta(minutes=10)
+"""Longest that an answer is taken for a stale one."""
 ESCALATIONS = (timedelta(minutes=2), timedelta(minutes=10), timedelta(minutes=30))
 """Stays in RolledBack, not yet home, at which a person is called; louder each time."""
 
@@ -220,10 +222,17 @@ def in_doubt(turn: Turn) -> bool:
     if endpoint is None or application.asked in (None, str(wanted)):
         return False
     gone = live is not None and application.entity(live.version) in endpoint.failed
-    if wanted is None and gone and not endpoint.updating:
+    if wanted is None and not endpoint.updating and (gone or not _may_come(turn)):
         # On the way home of a first release nothing is asked for, so that no later answer comes.
         return False
     return endpoint.config_version <= application.asked_over
+
+
+def _may_come(turn: Turn) -> bool:
+    """What was asked for may still take effect; should it do so even later, we own up to it."""
+    sent = [one for one in turn.application.attempts if one.kind == "serve"]
+    taken = [one.at for one in sent if one.outcome != "refused"]
+    return bool(taken) and turn.world.now - taken[-1] < STALE_FOR
 
 
 def _escalate(turn: Turn, release: Release) -> None:

@@ -13,7 +13,7 @@ from states.blocks import told
 from states.climb import go_on
 from states.gates import read_signs
 from states.given import remember_planned
-from states.home import converged, own_up
+from states.home import STALE_FOR, converged, own_up
 from states.intake import adopt, begin, heed_aborted, mark_tagged, note_granted, notice
 from states.leap import not_ahead
 from states.machine import State
@@ -27,9 +27,6 @@ from states.turn import Turn
 from states.way_back import note_way_back
 from states.wishes import wishes
 from states.world import Absent, Endpoint, World
-
-STALE_FOR = timedelta(minutes=10)
-"""Longest that an answer is taken for a stale one."""
 
 
 def reconcile(application: Application, world: World) -> Plan:

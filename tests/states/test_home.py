@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from states.attempt import Attempt
 from states.difference import Change
 from states.home import (
     add_span,
@@ -435,13 +436,40 @@ def test_what_was_asked_for_is_in_doubt_until_a_newer_configuration_shows() -> N
 
 
 def test_a_first_release_that_failed_to_deploy_leaves_no_doubt() -> None:
-    gone, asked = replace(FIRST, removed=True), {"asked": "v2 100 %", "asked_over": 7}
+    gone = replace(FIRST, removed=True)
+    asked = {"asked": "v2 100 %", "asked_over": 7, "attempts": serve_sent(1)}
     failed = shown(Serving(), failed=frozenset({V2}))
     assert not in_doubt(turn(beginning(gone, **asked), failed))
     assert in_doubt(turn(beginning(gone, **asked), replace(failed, updating=True)))
     assert in_doubt(turn(beginning(gone, **asked), replace(failed, failed=frozenset({V1}))))
     assert in_doubt(turn(beginning(**asked), failed))
     assert in_doubt(turn(record(HOMEWARD, **asked), failed)), "home is asked for: there are answers"
+
+
+def serve_sent(minutes: float, outcome: str = "open") -> tuple[Attempt, ...]:
+    """The last call for a serving state, so many minutes ago."""
+    at = NOW - timedelta(minutes=minutes)
+    return (Attempt(kind="serve", target="v2 100 %", at=at, outcome=outcome),)
+
+
+@pytest.mark.parametrize(
+    ("sent", "doubt"),
+    [
+        ((), False),
+        (serve_sent(0, "refused"), False),
+        (serve_sent(9.9), True),
+        (serve_sent(9.9, "done"), True),
+        (serve_sent(10), False),
+        ((*serve_sent(9), *serve_sent(1, "refused")), True),
+        ((*serve_sent(10), *serve_sent(1, "refused")), False),
+    ],
+)
+def test_a_first_release_is_in_doubt_no_longer_than_its_last_call_may_still_come(
+    sent: tuple[Attempt, ...], *, doubt: bool
+) -> None:
+    """Nothing is asked for on its way home, so that no later answer would ever end that."""
+    known = beginning(replace(FIRST, removed=True), asked="v2 100 %", asked_over=7, attempts=sent)
+    assert in_doubt(turn(known, shown(Serving(), failed=frozenset({V1})))) is doubt
 
 
 def test_what_was_given_up_while_it_was_made_and_serves_is_owned_up_to() -> None:
