@@ -33,13 +33,14 @@ def tries(application: Application, one: Applying) -> list[Attempt]:
 def note_sent(turn: Turn) -> None:
     """Whether it was sent, before the record of calls forgets; one that may have been sent counts.
 
-    Of what is older than that memory, what it told last is believed. Where nobody looked while it
-    told of a call, none is known of, and it is sent once more.
+    What was noted of a planned call is believed: calls are forgotten as time passes, and with a
+    clock that is set. Of what earlier versions noted, only what is older than that memory. Where
+    nobody looked while it told of a call, none is known of, and it is sent once more.
     """
     one = turn.application.upkeep.applying
     if one is None or one.seen_at is not None:
         return
-    sent = one.sent and turn.world.now - one.asked_at >= MEMORY
+    sent = one.sent and (one.gives is not None or turn.world.now - one.asked_at >= MEMORY)
     if calls := tries(turn.application, one):
         sent = calls[-1].outcome in ("open", "done")
     if sent and one.gives is not None:

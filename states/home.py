@@ -192,8 +192,9 @@ def give_up_unbuilt(turn: Turn, endpoint: Endpoint) -> bool:
     It is another's entity, or one that is kept a while, and the registry may have lost its version:
     the release that it was asked for with is not to blame.
     """
-    application = turn.application
-    gone = endpoint.failed - endpoint.serving.shares.keys()
+    application, live = turn.application, turn.application.live
+    ours = {application.entity(live.version)} if live is not None else set()
+    gone = endpoint.failed - endpoint.serving.shares.keys() - ours
     if not endpoint.update_failed or endpoint.updating or application.change is not None:
         return False
     carried = application.carried.shares
@@ -231,8 +232,9 @@ def in_doubt(turn: Turn) -> bool:
 def _may_come(turn: Turn) -> bool:
     """What was asked for may still take effect; should it do so even later, we own up to it."""
     sent = [one for one in turn.application.attempts if one.kind == "serve"]
-    taken = [one.at for one in sent if one.outcome != "refused"]
-    return bool(taken) and turn.world.now - taken[-1] < STALE_FOR
+    ages = [turn.world.now - one.at for one in sent if one.outcome != "refused"]
+    # What lies ahead was sent before the clock was set back.
+    return any(timedelta() <= age < STALE_FOR for age in ages)
 
 
 def _escalate(turn: Turn, release: Release) -> None:

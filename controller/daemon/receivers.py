@@ -55,6 +55,11 @@ def _sender(name: str, receiver: ReceiverSettings) -> Send:
             f"{VARIABLE}: receivers.{name}.url: apprise knows no such address, or misses a part of "
             "it: write one as its documentation does, such as slack://... or mailtos://..."
         )
+    if sum(map(len, service)) > 1:
+        raise SettingsError(
+            f"{VARIABLE}: receivers.{name}.url: it has several targets, and where one of them fails "
+            "all would be told again: name a receiver for each"
+        )
     return partial(_send, service)
 
 

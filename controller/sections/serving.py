@@ -89,7 +89,8 @@ class ServingSettings(Strict):
     instance_profile: str | None = None
     """The ARN of the AWS instance profile that the model reads data with."""
     usage_tracking: bool = False
-    """Off: Databricks counts no usage of custom models there, and refuses it for agents."""
+    """Switched on where it is stated, also on an endpoint that was found. Off: Databricks counts no
+    usage of custom models there, and refuses it for agents."""
 
     @model_validator(mode="before")
     @classmethod
@@ -207,7 +208,7 @@ class StagingSettings(Strict):
 
 
 class TableSettings(Strict):
-    """Where the AI Gateway inference table of a new endpoint is written."""
+    """Where the AI Gateway inference table is written: a new endpoint's, or that of one without it."""
 
     catalog: Part
     """The table's catalog."""

@@ -3,7 +3,8 @@
 #
 #   sh home.sh rag-chatbot-endpoint 6
 #
-# All other versions stay, at 0 %. Needs jq, and the Databricks CLI (0.205 or later) or curl with
+# All other versions stay, at 0 %. Where entities of several models are served, a version is no name:
+# give the name of the served entity in its place. Needs jq, and the Databricks CLI (0.205 or later) or curl with
 # DATABRICKS_HOST and DATABRICKS_TOKEN. Databricks does not show variables that are plain text, and
 # a change replaces them: if an entity has any, end after the first command, add them to home.json,
 # and run the second one. Whoever lowers a version on trial has aborted it, as far as Headgate is
@@ -11,11 +12,16 @@
 set -eu
 endpoint=${1:?name the endpoint} stable=${2:?name the version that is to have all users}
 home='.config.served_entities as $all
-  | if any($all[]; .entity_version == $v) then . else error("version \($v) is not served there") end
+  | [$all[] | select(.name == $v)] as $named | [$all[] | select(.entity_version == $v)] as $its
+  | if $named + $its == [] then error("version \($v) is not served there")
+    elif $named == [] and ([$all[].entity_name] | unique | length) > 1 then
+      error("several models are served there: name one of \([$all[].name] | join(", "))")
+    else . end
+  | ($named + $its)[0].name as $stable
   | {served_entities: [$all[] | del(.state, .creator, .creation_timestamp, .foundation_model)
       | if .max_provisioned_concurrency then del(.workload_size) else . end],
      traffic_config: {routes: [$all[] | {served_entity_name: .name,
-       traffic_percentage: (if .entity_version == $v then 100 else 0 end)}]}}'
+       traffic_percentage: (if .name == $stable then 100 else 0 end)}]}}'
 if command -v databricks >/dev/null; then
   databricks serving-endpoints get "$endpoint" -o json | jq --arg v "$stable" "$home" >home.json
   databricks serving-endpoints update-config "$endpoint" --no-wait --json @home.json

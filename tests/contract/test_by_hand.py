@@ -1,5 +1,6 @@
 """What a person does when Headgate is dead: the commands themselves, against the sandbox."""
 
+import json
 import shutil
 import subprocess
 from contextlib import suppress
@@ -111,7 +112,42 @@ def test_a_version_is_put_to_100_by_hand_and_nothing_else_is_changed(
         assert config is not None
         variables = {one.name: one.environment_vars for one in config.served_entities or ()}
         assert variables[entity("v1")] == {"KEY": "{{secrets/rag/key}}"}
+    done = by_hand(tmp_path / "by-name", workspace, half, entity("v1"), cli=False)
+    assert done.returncode == 0, done.stderr
+    after = settled(endpoints, half)
+    assert str(after.serving) == "obedient-v1 100 %, obedient-v2 0 %"
     done = by_hand(tmp_path / "9", workspace, half, "9", cli=False)
     assert done.returncode != 0
     assert "version 9 is not served there" in done.stderr
     assert endpoints.observe(half) == after, "nothing is sent where nothing could come of it"
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="needs jq")
+@pytest.mark.parametrize(
+    ("stable", "shares"),
+    [("6", None), ("rag-v6", {"rag-v6": 100, "rag-v7": 0, "rerank-v6": 0}), ("9", None)],
+)
+def test_a_version_of_another_model_is_never_meant(
+    stable: str, shares: dict[str, int] | None
+) -> None:
+    """Of several models, two may have the same version, or the one that is not meant alone."""
+    entities = [
+        {"name": "rag-v6", "entity_name": "main.ml.rag", "entity_version": "6"},
+        {"name": "rag-v7", "entity_name": "main.ml.rag", "entity_version": "7"},
+        {"name": "rerank-v6", "entity_name": "main.ml.reranker", "entity_version": "6"},
+    ]
+    _, _, program = HOME.read_text().partition("home='")
+    found = subprocess.run(
+        ["jq", "--arg", "v", stable, program[: program.index("'\nif ")]],  # noqa: S607
+        input=json.dumps({"config": {"served_entities": entities}}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if shares is None:
+        assert found.returncode != 0
+        assert not found.stdout
+        assert stable == "9" or "name one of rag-v6, rag-v7, rerank-v6" in found.stderr
+        return
+    routes = json.loads(found.stdout)["traffic_config"]["routes"]
+    assert {one["served_entity_name"]: one["traffic_percentage"] for one in routes} == shares

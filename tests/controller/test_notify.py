@@ -137,6 +137,23 @@ def test_an_address_that_apprise_does_not_know_is_refused_and_not_shown(
     assert KEY not in "".join(capfd.readouterr())
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"json://good/{KEY},json://bad/{KEY}",
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#a/#b",
+    ],
+)
+def test_an_address_of_several_targets_is_refused_as_one_that_fails_would_repeat_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    environ = written(tmp_path, f"receivers: {{oncall: {{url: '{url}'}}}}")
+    told = typed(monkeypatch, environ, "--test")
+    assert told.exit_code == 2
+    assert "receivers.oncall.url: it has several targets" in told.stderr
+    assert "name a receiver for each" in told.stderr
+
+
 def test_without_receivers_it_says_how_to_name_some(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     told = CliRunner().invoke(app, ["notify"])

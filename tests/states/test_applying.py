@@ -288,6 +288,13 @@ def test_a_call_that_the_record_would_remember_and_does_not_was_never_sent(minut
     assert look.events == []
 
 
+def test_a_call_that_was_noted_stays_noted_though_the_record_forgets_it() -> None:
+    """As where the clock was set, which moves what it tells of calls out of its memory."""
+    noted = replace(SENT, gives=TUNED, asked_at=NOW)
+    look = looked(following(noted), replace(IS_MEDIUM, updating=True))
+    assert look.application == following(noted)
+
+
 @pytest.mark.parametrize("ahead", [-60, -5, 5, 60])
 def test_its_minutes_are_held_against_a_time_of_their_own_clock(ahead: int) -> None:
     """Else a record that is an hour ahead would see no harm, and take its metrics to be silent."""

@@ -462,6 +462,9 @@ def serve_sent(minutes: float, outcome: str = "open") -> tuple[Attempt, ...]:
         (serve_sent(10), False),
         ((*serve_sent(9), *serve_sent(1, "refused")), True),
         ((*serve_sent(10), *serve_sent(1, "refused")), False),
+        # What lies ahead was sent before the clock was set back.
+        (serve_sent(-60), False),
+        ((*serve_sent(9), *serve_sent(-60)), True),
     ],
 )
 def test_a_first_release_is_in_doubt_no_longer_than_its_last_call_may_still_come(

@@ -114,6 +114,21 @@ def test_what_is_kept_a_while_and_cannot_be_built_again_is_given_up_and_blames_n
     assert story.calls[-1].target == "rag_chatbot-v1 100 %, rag_chatbot-v2 0 %"
 
 
+def test_the_version_on_trial_is_not_given_up_with_an_earlier_attempt_at_it(story: Story) -> None:
+    live = story.live
+    earlier = replace(live, state=State.ROLLED_BACK, settled=True, ended_at=story.now)
+    story.application = story.application.with_release(replace(live, attempt=2))
+    story.application = story.application.with_release(earlier)
+    remember(story, target=str(desired(story.application)))
+    fail(story, failed=frozenset({"rag_chatbot-v2"}))
+    story.look(after=11)
+    told = [one.name for one in story.events]
+    assert "endpoint.given_up" not in told
+    tried = story.application.newest("2")
+    assert tried is not None
+    assert (tried.attempt, tried.state) == (2, State.ROLLED_BACK)
+
+
 def test_what_is_carried_and_still_there_is_not_given_up(story: Story) -> None:
     carrying(story)
     assert isinstance(story.endpoint, Endpoint)
