@@ -57,7 +57,7 @@ def _sender(name: str, receiver: ReceiverSettings) -> Send:
         )
     if sum(map(len, service)) > 1:
         raise SettingsError(
-            f"{VARIABLE}: receivers.{name}.url: it has several targets, and where one of them fails "
+            f"{VARIABLE}: receivers.{name}.url: it has several targets; where one of them fails, "
             "all would be told again: name a receiver for each"
         )
     return partial(_send, service)

@@ -208,7 +208,7 @@ class StagingSettings(Strict):
 
 
 class TableSettings(Strict):
-    """Where the AI Gateway inference table is written: a new endpoint's, or that of one without it."""
+    """Where the AI Gateway inference table is written, of a new endpoint or one without it."""
 
     catalog: Part
     """The table's catalog."""
