@@ -21,6 +21,8 @@ def heed_lowered(turn: Turn) -> None:
         return
     if live.state not in (State.CANARY, State.PRODUCTION) or _ours(application, endpoint.serving):
         return
+    if _begins(application, endpoint.serving):
+        return
     weight = exposure(application, live.version, endpoint.serving)
     before = exposure(application, live.version, application.seen) if application.seen else weight
     if weight >= live.weight or weight > before:
@@ -50,7 +52,7 @@ def endpoint_part(turn: Turn) -> Part:
     hidden = _fallback(turn, endpoint)
     if anew:
         return (ANEW, *served(wanted or Serving(), serving), *hidden)
-    if (not serving.shares and application.seen is None) or closes(application, serving):
+    if _begins(application, serving) or closes(application, serving):
         return hidden
     if _ours(application, serving):
         if serving != application.seen:
@@ -58,6 +60,11 @@ def endpoint_part(turn: Turn) -> Part:
         turn.record(seen=serving, endpoint_id=endpoint.id)
         return hidden
     return (*served(wanted or Serving(), serving), *hidden)
+
+
+def _begins(application: Application, serving: Serving) -> bool:
+    """It is created, and serves nothing yet: nobody took anything away."""
+    return not serving.shares and application.seen is None
 
 
 def _anew(application: Application, endpoint: Endpoint) -> bool:

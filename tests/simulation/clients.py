@@ -282,7 +282,9 @@ class Probes(Client):
             self.wire.situations["no answer to golden queries"] += 1
             raise Unreachable("endpoint: it answers no query")
         astray = self.wire.struck("probe.round", "answers_astray")
-        share = there.serving.shares.get(candidate) if isinstance(there, Endpoint) else None
+        # What is not there answers nobody: with 404, stable as little as the candidate.
+        shares = there.serving.shares if isinstance(there, Endpoint) else {}
+        share = shares.get(candidate)
         failed = share is None or share.version in self.platform.untrue
         if astray and share is not None:
             now = self.platform.stage.now
@@ -290,7 +292,7 @@ class Probes(Client):
         return Round(
             asked=len(tests),
             candidate_failed=(1,) if failed or astray else (),
-            stable_failed=(1,) if astray and stable else (),
+            stable_failed=(1,) if stable and (astray or stable not in shares) else (),
             why="query 1: answer lacks 'ACID'" if failed or astray else "",
         )
 

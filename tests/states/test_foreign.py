@@ -33,6 +33,17 @@ def heeded(application: Application, endpoint: Endpoint | None) -> Turn:
     return look
 
 
+@pytest.mark.parametrize("state", [State.CANARY, State.PRODUCTION])
+def test_an_endpoint_that_is_being_created_again_has_taken_nobodys_users(state: State) -> None:
+    """As after `revert` of its deletion: it serves nothing yet."""
+    live = candidate(state=state, step=4)
+    before = record(live, seen=None)
+    created = shown(Serving(), pending=serving(v1=0, v2=100), updating=True)
+    assert heeded(before, created).application == before
+    known = record(live, seen=serving(v1=0, v2=100))
+    assert heeded(known, shown(Serving())).application != known, "it is emptied"
+
+
 @pytest.mark.parametrize(
     ("state", "step", "weight", "found", "percent"),
     [
