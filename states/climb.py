@@ -143,7 +143,7 @@ def _provisioning(turn: Turn, release: Release) -> None:
     elif entity in endpoint.failed and not endpoint.updating and _tried(turn, release):
         because = f"Databricks could not deploy {entity}: its build and service logs say why"
         roll_back(turn, release, because)
-    elif _update_failed(turn, endpoint):
+    elif _update_failed(turn, release, endpoint):
         because = f"Databricks could not update the endpoint with {entity}: its event log says why"
         roll_back(turn, release, because)
     elif converged(turn) and entity in endpoint.ready and not undersized(turn):
@@ -152,28 +152,32 @@ def _provisioning(turn: Turn, release: Release) -> None:
 
 
 def _tried(turn: Turn, release: Release) -> bool:
-    """The endpoint was asked for it in this attempt: until then, what failed is an earlier one."""
+    """The endpoint was asked for it in this attempt: until then, what failed is an earlier one.
+
+    That one looks the same, so that of a later attempt the call must have been accepted.
+    """
     application, wanted, now = turn.application, desired(turn.application), turn.world.now
-    if turn.endpoint is not None and turn.endpoint.pending == wanted:
-        return True
     asked = [
         one
         for one in application.attempts
         if (one.kind, one.target) == ("serve", str(wanted)) and one.at >= release.since
     ]
-    told = any(one.outcome != "refused" and now - one.at >= FRESH for one in asked)
-    return told or release.in_state >= MEMORY  # calls are not remembered for longer
+    first, taken = release.attempt == 1, ("done", "open")[: 2 if release.attempt == 1 else 1]
+    if first and asked and turn.endpoint is not None and turn.endpoint.pending == wanted:
+        return True
+    told = any(one.outcome in taken and now - one.at >= FRESH for one in asked)
+    return told or release.in_state >= MEMORY  # calls are remembered no longer
 
 
-def _update_failed(turn: Turn, endpoint: Endpoint) -> bool:
+def _update_failed(turn: Turn, release: Release, endpoint: Endpoint) -> bool:
     """What is wanted now was sent, and accepted: an update that failed is then ours."""
     wanted = desired(turn.application)
     if wanted is None or not endpoint.failed_to_take(wanted):
         return False
     if endpoint.pending == wanted:
-        return True
+        return _tried(turn, release)
     sent = [one for one in turn.application.attempts if one.kind == "serve"]
-    if not sent or sent[-1].outcome != "done":
+    if not sent or sent[-1].outcome != "done" or sent[-1].at < release.since:
         return False
     fresh = turn.world.now - sent[-1].at < FRESH
     return sent[-1].target == str(wanted) and not fresh

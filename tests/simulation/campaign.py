@@ -77,6 +77,10 @@ MUST = (
 """Situations that a campaign must have seen. Rare ones come in a few thousand seeds."""
 
 
+FALSELY = 0.005
+"""Share of the good releases that may be rolled back, at most: by verdicts on counts, by chance."""
+
+
 @dataclass
 class Found:
     """What a campaign has found so far."""
@@ -109,6 +113,11 @@ class Found:
         ]
         if result.violation is not None:
             self.violations.append({"seed": result.seed, "violation": result.violation})
+
+    @property
+    def falsely(self) -> float:
+        """The share of the good releases that were rolled back."""
+        return len(self.false_rollbacks) / max(1, self.good)
 
     @property
     def missing(self) -> list[str]:
@@ -166,7 +175,7 @@ def told(found: Found, seconds: float, seeds: range) -> dict[str, Any]:
         "faults": dict(sorted(found.faults.items())),
         "good_releases": found.good,
         "false_rollbacks": found.false_rollbacks,
-        "false_rollback_share": round(len(found.false_rollbacks) / max(1, found.good), 5),
+        "false_rollback_share": round(found.falsely, 5),
         "situations": dict(sorted((+found.situations).items())),
         "missing": found.missing,
         "violations": found.violations,

@@ -21,7 +21,7 @@ from policies.pairs import Pair, Reply
 from policies.replay import Drawn
 from states.counted import Paths
 from states.plan import Apply, Call, CreateStaging, MoveAlias, RemoveStaging, Serve, TagVersion
-from states.world import Absent, Endpoint, ModelVersion, Serving, Size
+from states.world import Absent, Endpoint, ModelVersion, Serving, Share, Size
 from tests.simulation.fate import REPLAY
 from tests.simulation.platform import GRAIN_S, STAGING, Platform
 from tests.simulation.promises import Promises
@@ -283,8 +283,8 @@ class Probes(Client):
             raise Unreachable("endpoint: it answers no query")
         astray = self.wire.struck("probe.round", "answers_astray")
         # What is not there answers nobody: with 404, stable as little as the candidate.
-        shares = there.serving.shares if isinstance(there, Endpoint) else {}
-        share = shares.get(candidate)
+        share = _shares(there).get(candidate)
+        absent = stable not in _shares(self.platform.endpoint)
         failed = share is None or share.version in self.platform.untrue
         if astray and share is not None:
             now = self.platform.stage.now
@@ -292,7 +292,7 @@ class Probes(Client):
         return Round(
             asked=len(tests),
             candidate_failed=(1,) if failed or astray else (),
-            stable_failed=(1,) if stable and (astray or stable not in shares) else (),
+            stable_failed=(1,) if stable and (astray or absent) else (),
             why="query 1: answer lacks 'ACID'" if failed or astray else "",
         )
 
@@ -311,6 +311,10 @@ class Probes(Client):
             return False
         self.platform.beats.setdefault(entity, []).append(now)
         return True
+
+
+def _shares(there: Endpoint | Absent) -> Mapping[str, Share]:
+    return there.serving.shares if isinstance(there, Endpoint) else {}
 
 
 @dataclass

@@ -393,10 +393,15 @@ def test_a_failed_deployment_ends_it_once_it_was_asked_for_in_this_attempt(
 
 def test_a_failed_deployment_is_ours_where_ours_is_pending_or_calls_are_forgotten() -> None:
     failed = frozenset({SECOND})
-    assert came(gone_on(BUILT, shown(failed=failed, pending=BOTH))) == back(BUILT, UNBUILT)
-    assert nothing_comes(BUILT, shown(failed=failed, pending=serving(v1=100, v3=0)))
-    assert nothing_comes(BUILT, shown(failed=failed, pending=BOTH, updating=True))
-    assert nothing_comes(BUILT, shown(failed=frozenset({FIRST}), pending=BOTH))
+    ours, asked = shown(failed=failed, pending=BOTH), called(timedelta(seconds=1))
+    assert came(gone_on(BUILT, ours, facts=asked)) == back(BUILT, UNBUILT)
+    assert nothing_comes(BUILT, ours), "that is of an earlier attempt: it is asked for anew"
+    earlier = called(timedelta(seconds=2))
+    begun = replace(BUILT, since=NOW - timedelta(seconds=1))
+    assert nothing_comes(begun, ours, facts=earlier)
+    assert nothing_comes(BUILT, shown(failed=failed, pending=serving(v1=100, v3=0)), facts=asked)
+    assert nothing_comes(BUILT, replace(ours, updating=True), facts=asked)
+    assert nothing_comes(BUILT, shown(failed=frozenset({FIRST}), pending=BOTH), facts=asked)
     old = replace(BUILT, in_state=timedelta(minutes=20))
     assert came(gone_on(old, shown(failed=failed))) == back(old, UNBUILT)
     assert nothing_comes(
@@ -416,7 +421,8 @@ REFUSED = f"Databricks could not update the endpoint with {SECOND}: its event lo
         (called(LONG, kind="alias"), {}, False),
         (called(LONG, target="rag_chatbot-v1 100 %"), {}, False),
         ({}, {}, False),
-        ({}, {"pending": BOTH}, True),
+        (called(FRESH), {"pending": BOTH}, True),
+        ({}, {"pending": BOTH}, False),
         ({}, {"pending": serving(v1=100)}, False),
         (called(LONG), {"updating": True}, False),
         (called(LONG), {"update_failed": False}, False),

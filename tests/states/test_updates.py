@@ -8,6 +8,7 @@ import pytest
 from states.desired import desired
 from states.machine import State
 from states.plan import Serve
+from states.release import Release
 from states.world import Endpoint, Serving, Share
 from tests.states.story import MODEL, Story, serving
 
@@ -213,3 +214,31 @@ def test_users_who_cannot_be_brought_home_are_told_of_louder_and_louder(
     astray.look(times=2)
     assert astray.release is not None
     assert (astray.release.settled, astray.release.needs_person) == (True, False)
+
+
+def test_another_attempt_is_asked_for_at_once_though_the_one_before_was_in_vain() -> None:
+    """What failed then is not its failure either, although the endpoint still shows it."""
+    story = Story()
+    story.look()
+    story.obeys = False
+    story.register(2)
+    while [one.kind for one in story.calls].count("serve") < 3:
+        story.look()
+    fail(story, failed=frozenset({"rag_chatbot-v2"}), pending=desired(story.application))
+    story.look()
+    assert story.live.state == "RolledBack"
+    while story.application.live is not None:
+        story.look()
+    again = replace(Release(application="rag-chatbot", version="2", since=story.now), attempt=2)
+    story.application = story.application.with_release(again)
+    story.calls.clear()
+    story.look()
+    remember(story, outcome="open")
+    story.look()
+    assert story.live.state == "Provisioning"
+    assert story.live.hold is None
+    assert story.application.hold is None
+    assert [one.kind for one in story.calls].count("serve") == 2, "nobody knows of the first"
+    remember(story, outcome="done")
+    story.look()
+    assert story.live.state == "RolledBack", "the second was accepted"
