@@ -1,6 +1,5 @@
 """Golden queries in a file of their own: a YAML list, or JSON Lines."""
 
-import json
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -8,6 +7,7 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from controller.places import Place, lines, refusal, sentences, twice
+from controller.workspace import json_text
 
 Model = TypeVar("Model", bound=BaseModel)
 MOST = 500
@@ -38,6 +38,11 @@ def _yaml(path: Path, text: str) -> tuple[Any, dict[Place, int]]:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise refusal((), f"{path}{line}: is not YAML") from error
+    except RecursionError as error:
+        raise refusal((), f"{path}: nests too deep to be golden queries") from error
+    except ValueError as error:
+        # A date or a number by its form, such as 2026-13-01.
+        raise refusal((), f"{path}: {error}: put what is text into quotes") from error
     if doubled := twice(node):
         raise refusal((), f"{path}:{doubled[1]}: key {doubled[0]} is given twice")
     return items, lines(node, ()) if node else {}
@@ -50,7 +55,7 @@ def _json_lines(path: Path, text: str) -> tuple[list[Any], dict[Place, int]]:
             continue
         known[len(items),] = number
         try:
-            items.append(json.loads(line, object_pairs_hook=_once))
+            items.append(json_text.read(line, _once))
         except ValueError as error:
             raise refusal((), f"{path}:{number}: is not JSON, or has a key twice") from error
     return items, known

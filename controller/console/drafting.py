@@ -16,6 +16,7 @@ from controller.console.existing import Found
 from controller.console.keys import Key, keys
 from controller.record.redaction import printable
 from controller.sections.serving import CPU, WorkloadType
+from controller.workspace import json_text
 from controller.workspace.inputs import RECORDS, SPLIT, USUAL, Inputs, malformed, placed
 from controller.workspace.jsonpath import JsonPath
 
@@ -239,8 +240,8 @@ def _column(name: str) -> str | None:
 
 def _outputs(signature: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     try:
-        listed = json.loads(signature.get("outputs") or "[]")
-    except (TypeError, ValueError):
+        listed = json_text.read(signature.get("outputs") or "[]")
+    except ValueError:
         return ()
     return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else ()
 

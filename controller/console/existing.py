@@ -1,6 +1,5 @@
 """What `headgate init` finds out about an endpoint, or a model, before it writes anything."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -11,7 +10,7 @@ from controller.places import meant
 from controller.sections.base import NAME
 from controller.sections.serving import SECRET
 from controller.settings import MODEL_PARTS, SettingsError
-from controller.workspace import decode
+from controller.workspace import decode, json_text
 from controller.workspace.client import connect
 from controller.workspace.errors import WorkspaceError
 from controller.workspace.mlflow_reader import MlflowReader
@@ -177,7 +176,7 @@ def _request(text: str | None) -> Mapping[str, Any] | None:
     if text is None:
         return None
     try:
-        found = json.loads(text)
+        found = json_text.read(text)
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

@@ -5,7 +5,6 @@ object with the keys of `expect` in the configuration), and if wanted `repeat` a
 Other columns are the team's own. Rows are numbered in the order of their questions.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 
 from controller.golden import MOST
 from controller.sections.testing import Test
+from controller.workspace import json_text
 from controller.workspace.errors import Denied, Refused, Unreachable
 from controller.workspace.names import identifier
 from controller.workspace.statements import Parameter, Row
@@ -100,7 +100,7 @@ class GoldenReader:
         stated: dict[str, Any] = {name: cell for name, cell in row.items() if cell is not None}
         for column in stated.keys() & {"request", EXPECT}:
             try:
-                stated[column] = json.loads(stated[column])
+                stated[column] = json_text.read(stated[column])
             except ValueError as error:
                 raise Unusable(f"row {number}: {column}: is not JSON") from error
         if isinstance(stated.get(EXPECT), dict):

@@ -20,6 +20,7 @@ from controller.golden import golden_file
 from controller.places import meant
 from controller.sections.base import Strict
 from controller.units import SomeTime
+from controller.workspace import json_text
 from controller.workspace.inputs import malformed, placed
 from controller.workspace.jsonpath import JsonPath
 from controller.workspace.patterns import pattern_trouble, schema_trouble
@@ -71,7 +72,10 @@ class Expect(Strict):
     @field_validator("json_schema")
     @classmethod
     def _usable(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
-        if schema is not None and (why := schema_trouble(json.dumps(schema))) is not None:
+        if schema is None:
+            return None
+        why = json_text.unwritable(schema) or schema_trouble(json.dumps(schema))
+        if why is not None:
             raise ValueError(why)
         return schema
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from controller.workspace import json_text
 from controller.workspace.jsonpath import JsonPath
 
 RECORDS, SPLIT, TENSORS, CHAT, RESPONSES = (
@@ -55,15 +56,15 @@ class Inputs:
     def read(cls, signature: Mapping[str, Any]) -> "Inputs | None":
         """Those of an MLmodel file's `signature`; None where it has none that can be read."""
         try:
-            listed = json.loads(signature["inputs"])
-            return cls(
-                tuple(
-                    Column(one.get("name") or "", one["type"], one.get("required", True))
-                    for one in listed
-                )
+            listed = json_text.read(signature["inputs"])
+            columns = tuple(
+                Column(one.get("name") or "", one["type"], one.get("required", True))
+                for one in listed
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
+        named = all(isinstance(one.name, str) and isinstance(one.kind, str) for one in columns)
+        return cls(columns) if named else None
 
     @property
     def question(self) -> JsonPath:
@@ -129,7 +130,7 @@ def malformed(body: Mapping[str, Any]) -> str | None:
         others = sorted(body.keys() - {form, "params"})
         if others:
             return f"{others[0]} means nothing beside {form}: only params does"
-    return SHAPES[form](body[form])
+    return SHAPES[form](body[form]) or json_text.unwritable(body)
 
 
 def _records(value: object) -> str | None:

@@ -35,6 +35,8 @@ ENVIRONMENT = {
     "MLFLOW_TRACKING_URI": TRACKING,
 }
 """One attempt of ten seconds per request, and no progress bars in the log; seconds throughout."""
+LARGEST = 1_000_000
+"""Bytes of a file that is read. MLmodel has a few thousand; YAML takes seconds for a megabyte."""
 
 
 class MlflowReader:
@@ -131,9 +133,11 @@ def _example(model: str, version: str) -> str | None:
 
 def _described(model: str, version: str, part: str) -> Mapping[str, Any]:
     """A mapping in the version's MLmodel file; empty without it. `Refused`, if it is no YAML."""
+    text = _file(model, version, "MLmodel")
     try:
-        described = yaml.safe_load(_file(model, version, "MLmodel"))
-    except yaml.YAMLError as error:
+        described = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # ValueError: a date or a number by its form alone, such as 2026-13-01.
         raise Refused(
             f"model {model} version {version}: its MLmodel file is no YAML that can be read: log "
             "the model again"
@@ -143,13 +147,20 @@ def _described(model: str, version: str, part: str) -> Mapping[str, Any]:
 
 
 def _file(model: str, version: str, name: str) -> str:
+    """The text of a version's file; `Refused`, if it is larger than what is read."""
     from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - takes seconds
 
     with tempfile.TemporaryDirectory(prefix="headgate-") as folder:
-        path = download_artifacts(
+        fetched = download_artifacts(
             artifact_uri=f"models:/{model}/{version}/{name}",
             dst_path=folder,
             tracking_uri=TRACKING,
             registry_uri=REGISTRY,
         )
-        return Path(path).read_text(encoding="utf-8")
+        path = Path(fetched)
+        if path.stat().st_size > LARGEST:
+            raise Refused(
+                f"model {model} version {version}: its file {name} is larger than {LARGEST:,} "
+                "bytes, which is too long to read: log the model again with a smaller one"
+            )
+        return path.read_text(encoding="utf-8")

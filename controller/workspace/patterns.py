@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from controller.workspace import json_text
 from policies.answer_checks import Expectation
 
 if TYPE_CHECKING:
@@ -58,12 +59,17 @@ def unmet(expected: Expectation, answer: object) -> str | None:
     """
     text = answer[:LOOKED_THROUGH] if isinstance(answer, str) else None
     for pattern in expected.answer_matches:
-        if text is not None and not _pattern(pattern).is_valid(text):
+        if text is not None and not _found(pattern, text):
             told = repr(pattern) if expected.quotable else "a pattern that its table names"
             return f"answer_matches: nothing matches {told}"
     if expected.json_schema:
         return _unfit(_schema(expected.json_schema), answer)
     return None
+
+
+def _found(pattern: str, text: str) -> bool:
+    """Whether a pattern matches; half of a surrogate pair in the text is matched as `?`."""
+    return _pattern(pattern).is_valid(text.encode(errors="replace").decode())
 
 
 def _unfit(schema: "Validator", answer: object) -> str | None:
@@ -72,10 +78,14 @@ def _unfit(schema: "Validator", answer: object) -> str | None:
         if len(answer) > LONGEST_JSON:
             return f"json_schema: over {LONGEST_JSON:,} characters, which is too long to check"
         try:
-            document = json.loads(answer)
-        except (ValueError, RecursionError):
+            document = json_text.read(answer)
+        except ValueError:
             return "json_schema: the answer is not JSON"
-    failure = next(iter(schema.iter_errors(document)), None)
+    try:
+        failure = next(iter(schema.iter_errors(document)), None)
+    except ValueError:
+        # Half of a surrogate pair, as of text that was cut in the middle of a character.
+        return "json_schema: the answer is not Unicode text"
     if failure is None:
         return None
     # Keywords and names of the schema; where in the answer it failed, could be the answer's words.

@@ -16,9 +16,9 @@ from typing import Any
 import requests
 from databricks.sdk import WorkspaceClient
 
-from controller.workspace import patterns
+from controller.workspace import json_text, patterns
 from controller.workspace.client import addressed, permission, translated
-from controller.workspace.errors import Denied, Unreachable
+from controller.workspace.errors import Denied, Refused, Unreachable
 from controller.workspace.inputs import Inputs, Known, misfit, request_of
 from controller.workspace.jsonpath import found
 from controller.workspace.markers import marker as new_marker
@@ -33,6 +33,8 @@ AT_ONCE = 4
 """Probes under way at the same time; the smallest endpoint takes four requests at a time."""
 TIMEOUT_S = 30.0
 """The deadline of one question, to the end of its answer."""
+BROKEN_OFF = (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)
+"""What `requests` raises for an answer that ends before its end, or is not in its own encoding."""
 LOOK_S = 45.0
 """After this no further question of a round is begun at a look: the next look goes on with it.
 
@@ -168,7 +170,7 @@ class Probes:
     ) -> requests.Response:
         """One attempt; raises for what says nothing of the version that was asked.
 
-        Besides, what `requests` raises where there was no answer.
+        Besides, `requests.Timeout` and `requests.ConnectionError`, where there was no whole answer.
         """
         endpoint = endpoint or self._endpoint
         place = f"served entity {entity} of {endpoint}"
@@ -178,14 +180,23 @@ class Probes:
         )
         with translated(place):
             headers = self._config.authenticate() | addressed(self._config)
-        response = requests.post(
-            url,
-            json={**body, "client_request_id": marker},
-            # As `auth`, or an entry of ~/.netrc for this host would replace the header.
-            auth=partial(_with, headers),
-            timeout=self._timeout_s,
-            allow_redirects=False,
-        )
+        try:
+            response = requests.post(
+                url,
+                json={**body, "client_request_id": marker},
+                # As `auth`, or an entry of ~/.netrc for this host would replace the header.
+                auth=partial(_with, headers),
+                timeout=self._timeout_s,
+                allow_redirects=False,
+            )
+        except requests.exceptions.InvalidJSONError as error:
+            # Pinned by a version of Headgate that did not refuse it in the configuration.
+            raise Refused(
+                f"{place}: a golden query has NaN or an infinity, which JSON has not: leave it "
+                "out, and retry the release"
+            ) from error
+        except BROKEN_OFF as error:
+            raise requests.ConnectionError(error) from error
         if response.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
             raise Denied(
                 f"{place}: status {response.status_code}, the workspace refuses the token: "
@@ -229,13 +240,19 @@ def _unanswered(entity: str, response: requests.Response) -> str | None:
     return None
 
 
+def answered(response: requests.Response) -> Any:  # noqa: ANN401 - JSON is anything
+    """What a response says; ValueError where it is not JSON, or none that can be looked through."""
+    # Of a charset that is not told, JSON's own rules tell.
+    return json_text.read(response.content if response.encoding is None else response.text)
+
+
 def _unmet(
     query: GoldenQuery, response: requests.Response, took: timedelta, paths: Paths
 ) -> str | None:
     """The first expectation that an answer does not meet."""
     try:
-        document = response.json()
-    except requests.JSONDecodeError:
+        document = answered(response)
+    except ValueError:
         return "the answer is not JSON"
     shown = _shown(paths, document, took)
     return unmet(query, shown) or patterns.unmet(query, found(paths.answer, document))
@@ -244,11 +261,10 @@ def _unmet(
 def _shown(paths: Paths, document: object, latency: timedelta) -> Shown:
     """What a response shows, as far as it is there in the form that it should have."""
     answer, sources = found(paths.answer, document), found(paths.sources, document)
-    tokens: Any = found(paths.tokens, document)
     return Shown(
         answer=answer if isinstance(answer, str) else None,
         sources=sources if isinstance(sources, list) else None,
-        tokens=tokens if type(tokens) in (int, float) else None,
+        tokens=json_text.number(found(paths.tokens, document)),
         latency=latency,
         places=(str(paths.answer), str(paths.sources), str(paths.tokens)),
     )

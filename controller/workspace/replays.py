@@ -8,10 +8,11 @@ from typing import Any
 
 import requests
 
+from controller.workspace import json_text
 from controller.workspace.errors import Unreachable
 from controller.workspace.jsonpath import Missing, found
 from controller.workspace.markers import replay_marker
-from controller.workspace.probes import Probes
+from controller.workspace.probes import Probes, answered
 from controller.workspace.recorded import Recorded
 from policies.pairs import Pair, Reply
 from states.counted import Paths
@@ -38,7 +39,7 @@ class Replays:
     def pair(
         self, recorded: Recorded, candidate: str, stable: str, salt: str, paths: Paths
     ) -> Pair | None:
-        """Ask both; which one first is drawn from the request's id. None: it is no JSON object.
+        """Ask both; which one first is drawn from its id. None: it cannot be sent as JSON.
 
         Raises what blames no version: no reachable workspace, a refused token, a full queue.
         """
@@ -61,11 +62,11 @@ class Replays:
             succeeded=recorded.succeeded,
         )
 
-    def _ask(self, entity: str, document: dict[str, Any], request: str, paths: Paths) -> _Answer:
+    def _ask(self, entity: str, body: dict[str, Any], request: str, paths: Paths) -> _Answer:
         began = time.perf_counter()
         marker = replay_marker(self._application, entity, request)
         try:
-            response = self._probes.send(entity, document, marker)
+            response = self._probes.send(entity, body, marker)
         except (requests.Timeout, requests.ConnectionError):
             return _Answer(Reply(failed=True))
         latency_ms = round((time.perf_counter() - began) * 1000, 1)
@@ -74,34 +75,33 @@ class Replays:
         if response.status_code != requests.codes.ok:
             return _Answer(Reply(failed=True, latency_ms=latency_ms))
         try:
-            answered = response.json()
-        except requests.JSONDecodeError:
+            document = answered(response)
+        except ValueError:
             return _Answer(Reply(failed=True, latency_ms=latency_ms))
-        return _read(answered, latency_ms, paths)
+        return _read(document, latency_ms, paths)
 
 
-def _read(answered: object, latency_ms: float, paths: Paths) -> _Answer:
+def _read(document: object, latency_ms: float, paths: Paths) -> _Answer:
     """The numbers of an answer, and the digests of its sources."""
     places = paths.answer, paths.sources, paths.tokens
-    answer, named, tokens = (_value(found(place, answered)) for place in places)
+    answer, named, tokens = (_value(found(place, document)) for place in places)
     each = named if isinstance(named, list) else [named] if named else []
-    counted = isinstance(tokens, int | float) and not isinstance(tokens, bool)
     reply = Reply(
         latency_ms=latency_ms,
         length=len(_text(answer)),
         sources=len(each),
-        tokens=float(tokens) if tokens is not None and counted else None,
+        tokens=json_text.number(tokens),
     )
     return _Answer(reply, frozenset(map(_digest, each)))
 
 
 def _document(body: str) -> dict[str, Any] | None:
-    """A recorded body, less what is not sent again."""
+    """A recorded body, less what is not sent again; None if it is none that can be sent."""
     try:
-        document = json.loads(body)
+        document = json_text.read(body)
     except ValueError:
         return None
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) or json_text.unwritable(document) is not None:
         return None
     return {name: value for name, value in document.items() if name not in NOT_REPEATED}
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from controller.workspace import json_text
 from policies.admission import Column
 
 PARTS = ("type", "tensor-spec", "properties", "items", "values")
@@ -21,7 +22,8 @@ def input_columns(signature: Mapping[str, Any]) -> tuple[Column, ...] | None:
     """
     if not signature:
         return None
-    inputs = json.loads(signature.get("inputs") or "[]")
+    told = signature.get("inputs")
+    inputs = [] if told is None else json_text.read(told)
     if not isinstance(inputs, list) or not all(isinstance(one, Mapping) for one in inputs):
         raise ValueError("its signature's inputs are no list of columns")
     return tuple(_column(one) for one in inputs)

@@ -58,7 +58,11 @@ def test_files_that_cannot_be_read_leave_the_signature_unseen(
     assert one.has_signature
 
 
-@pytest.mark.parametrize("text", ["flavors: [", "signature: !!python/name:os.system"])
+@pytest.mark.parametrize(
+    "text",
+    ["flavors: [", "signature: !!python/name:os.system", "[" * 3000, "signature: 2026-13-01"],
+    ids=["cut", "a tag", "deep", "no date"],
+)
 def test_a_file_that_is_no_yaml_hides_the_signature_and_nothing_else(
     client: WorkspaceClient, model: str, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +74,48 @@ def test_a_file_that_is_no_yaml_hides_the_signature_and_nothing_else(
         assert one.tags is not None
         with pytest.raises(Refused, match="its MLmodel file is no YAML that can be read"):
             MlflowReader(15).signature(model, "1")
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        "[{name: q, type: string}]",
+        "5",
+        "{}",
+        "'[1]'",
+        "'" + "[" * 100_000 + "'",
+        '\'[{"name": "q", "type": ' + "[" * 300 + "]" * 300 + "}]'",
+    ],
+    ids=["a list", "a number", "a mapping", "no columns", "no end", "deep"],
+)
+def test_a_signature_that_is_malformed_is_unseen_and_hides_no_version(
+    client: WorkspaceClient, model: str, inputs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, read = Registry(client, deadline_s=15), mlflow_reader._file
+
+    def third(name: str, version: str, file: str) -> str:
+        spoilt = f"signature: {{inputs: {inputs}}}"
+        return spoilt if version == "3" else read(name, version, file)
+
+    monkeypatch.setattr(mlflow_reader, "_file", third)
+    versions = registry.versions(model)
+    assert [one.has_signature for one in versions] == [True, True, None]
+    assert versions[2].inputs is None
+    assert versions[2].tags is not None
+    assert registry.inputs(model, "3") is None
+
+
+def test_a_file_that_is_too_large_is_not_read(
+    client: WorkspaceClient, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = len(mlflow_reader._file(model, "1", "MLmodel").encode())
+    monkeypatch.setattr(mlflow_reader, "LARGEST", size)
+    assert MlflowReader(15).has_signature(model, "1")
+    monkeypatch.setattr(mlflow_reader, "LARGEST", size - 1)
+    with pytest.raises(Refused, match=f"its file MLmodel is larger than {size - 1:,} bytes"):
+        MlflowReader(15).signature(model, "1")
+    [one, _, _] = Registry(client, deadline_s=15).versions(model, ["1"])
+    assert one.has_signature is None
 
 
 def test_a_model_that_is_not_there_has_no_versions(client: WorkspaceClient) -> None:

@@ -131,6 +131,21 @@ def test_a_table_is_named_and_read_later(config: Path) -> None:
         ("g.jsonl", '{"query": "a"}\n\n{"query": ""}\n', "g.jsonl:3", "at least 1 character"),
         ("g.jsonl", '{"query": "a"}\n{"query": "b", "query": "c"}\n', "g.jsonl:2", "key twice"),
         ("g.jsonl", "nonsense\n", "g.jsonl:1", "is not JSON"),
+        ("g.jsonl", "[" * 100_000, "g.jsonl:1", "is not JSON"),
+        (
+            "g.jsonl",
+            '{"query": "a"}\n{"request": {"inputs": [1e999]}}\n',
+            "g.jsonl:2",
+            "leave NaN and infinities out",
+        ),
+        (
+            "g.yaml",
+            "- query: a\n- request: {inputs: [.nan]}\n",
+            "g.yaml:2",
+            "leave NaN and infinities out",
+        ),
+        ("g.yaml", "[" * 3000, "g.yaml", "nests too deep"),
+        ("g.yaml", "- query: 2026-13-01\n", "g.yaml", "put what is text into quotes"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named_with_the_files_own_line(
@@ -155,6 +170,19 @@ def test_what_is_wrong_in_a_file_is_named_with_the_files_own_line(
         ("    tests:\n      - expect: {}\n", 7, "state query, a text, or request"),
         ("    tests:\n      - {query: a, request: {inputs: [1]}}\n", 7, "and not both"),
         ("    tests:\n      - request: {stream: true, input: a}\n", 7, "leave stream out"),
+        ("    tests:\n      - request: {inputs: [.nan]}\n", 7, "leave NaN and infinities out"),
+        ("    tests:\n      - request: {inputs: [[-.inf]]}\n", 7, "leave NaN and infinities out"),
+        ("    tests:\n      - request: {inputs: [2026-11-28]}\n", 7, "put dates into quotes"),
+        (
+            "    tests:\n      - query: a\n        expect: {json_schema: {minimum: .nan}}\n",
+            8,
+            "leave NaN and infinities out",
+        ),
+        (
+            "    tests:\n      - query: a\n        expect: {json_schema: {const: 2026-11-28}}\n",
+            8,
+            "put dates into quotes",
+        ),
         ("    tests:\n      - {query: a, must_pass: 2}\n", 7, "must_pass is at most repeat"),
         ("    tests:\n      - {query: a, repeat: 21}\n", 7, "less than or equal to 20"),
         ("    tests:\n      - query: a\n        expect: {language: xx}\n", 8, "no such language"),
@@ -245,6 +273,14 @@ def test_a_tables_questions_are_put_where_request_query_says() -> None:
         ({"query": "q", "expect": '{"min_source": 1}'}, "row 1.expect.min_source"),
         ({"query": "q", "expect": '{"answer_matches": ["("]}'}, "linear time"),
         ({"query": "q", "expect": None, "repeat": "0"}, "row 1.repeat"),
+        ({"request": '{"inputs": [NaN]}', "expect": "{}"}, "row 1.request: leave NaN"),
+        ({"request": '{"inputs": [1e999]}', "expect": "{}"}, "row 1.request: leave NaN"),
+        ({"request": "[" * 100_000, "expect": "{}"}, "row 1: request: is not JSON"),
+        ({"query": "q", "expect": '{"min_length": ' + "1" * 5000 + "}"}, "row 1: expect: is not"),
+        (
+            {"query": "q", "expect": '{"json_schema": {"minimum": NaN}}'},
+            "row 1.expect.json_schema: leave NaN",
+        ),
     ],
 )
 def test_a_table_that_cannot_be_used_is_told_by_row_and_never_by_question(

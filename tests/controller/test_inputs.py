@@ -1,4 +1,5 @@
 import json
+from datetime import date
 from typing import Any
 
 import pytest
@@ -95,6 +96,10 @@ def test_a_place_that_no_request_has_is_refused(path: str) -> None:
         ({"inputs": []}, "as a list or mapping"),
         ({"messages": ["hello"]}, "with role and content"),
         ({"input": []}, "as text, or as a list"),
+        ({"inputs": [float("nan")]}, "leave NaN and infinities out"),
+        ({"inputs": [1], "params": {"k": float("-inf")}}, "leave NaN and infinities out"),
+        ({"inputs": [date(2026, 11, 28)]}, "put dates into quotes"),
+        ({"inputs": json.loads("[" * 201 + "]" * 201)}, "200 levels at most"),
     ],
 )
 def test_a_request_of_no_form_that_serving_takes_is_refused(body: dict[str, Any], why: str) -> None:
@@ -156,6 +161,19 @@ def test_what_a_signature_does_not_take_is_told_without_the_question(
     assert misfit(body, known) == why
 
 
-@pytest.mark.parametrize("signature", [{}, {"inputs": None}, {"inputs": "[1]"}, {"inputs": "x"}])
+@pytest.mark.parametrize(
+    "signature",
+    [
+        {},
+        {"inputs": None},
+        {"inputs": "[1]"},
+        {"inputs": "x"},
+        {"inputs": "[" * 100_000},
+        {"inputs": [{"name": "q", "type": "string"}]},
+        {"inputs": '[{"name": "q", "type": ["string"]}]'},
+        {"inputs": '[{"name": ["q"], "type": "string"}]'},
+    ],
+    ids=lambda one: repr(one)[:50],
+)
 def test_a_signature_that_cannot_be_read_is_unknown(signature: dict[str, Any]) -> None:
     assert Inputs.read(signature) is None

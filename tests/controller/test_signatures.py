@@ -53,7 +53,11 @@ def test_a_signature_without_inputs_names_no_column() -> None:
     assert input_columns({"outputs": json.dumps([{"type": "string"}])}) == ()
 
 
-@pytest.mark.parametrize("inputs", ["{", '{"a": 1}', "[1]"])
-def test_a_signature_that_mlflow_would_not_write_is_an_error(inputs: str) -> None:
+@pytest.mark.parametrize(
+    "inputs",
+    ["{", '{"a": 1}', "[1]", "[" * 100_000, [{"name": "q", "type": "string"}], 5, {}, [], 0, ""],
+    ids=lambda one: repr(one)[:20],
+)
+def test_a_signature_that_mlflow_would_not_write_is_an_error(inputs: object) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - whatever says so
         input_columns({"inputs": inputs})

@@ -63,7 +63,12 @@ def test_response_paths_are_guessed_from_the_output(
     assert paths_of(signature([TEXT], outputs)) == paths
 
 
-@pytest.mark.parametrize("broken", [{}, {"outputs": "{"}, {"outputs": "7"}, {"outputs": None}])
+DEEP = {"outputs": "[" * 100_000}
+
+
+@pytest.mark.parametrize(
+    "broken", [{}, {"outputs": "{"}, {"outputs": "7"}, {"outputs": None}, DEEP]
+)
 def test_a_signature_that_cannot_be_read_guesses_nothing(broken: dict[str, Any]) -> None:
     assert paths_of(broken) == {}
 
@@ -87,6 +92,7 @@ SYSTEM = {"messages": [{"role": "system", "content": "Be kind"}]}
         ([MESSAGES], SYSTEM, {"request": SYSTEM}),
         ([TEXT], {"inputs": ["A?"]}, {"request": {"inputs": ["A?"]}}),
         ([TEXT], {"prompt": "A?"}, None),
+        ([TEXT], {"inputs": ["A?", float("nan")]}, None),
         ([TEXT], {"dataframe_records": [{"query": "A" * 5000}]}, None),
         ([TEXT], {**CHAT, "stream": True}, None),
         ([TEXT], None, None),
