@@ -56,8 +56,9 @@ def go_on(turn: Turn, release: Release) -> None:
         return
     if state in (State.PROVISIONING, State.TESTING):
         release = _heed_unready(turn, release)
+    unbuilt = give_up_unbuilt(turn)
     if state is State.PROVISIONING:
-        _provisioning(turn, release)
+        _provisioning(turn, release, asked_anew=unbuilt)
     elif state is State.ROLLED_BACK:
         come_home(turn, release)
     elif turn.endpoint is None or (state is State.TESTING and held_up(release)):
@@ -130,16 +131,14 @@ def _heed_masked(turn: Turn, release: Release) -> Release:
     return release
 
 
-def _provisioning(turn: Turn, release: Release) -> None:
+def _provisioning(turn: Turn, release: Release, *, asked_anew: bool) -> None:
     entity, endpoint = turn.application.entity(release.version), turn.endpoint
     if release.on_staging:
         rehearse(turn, release)
     elif release.in_state >= release.plan.provisioning_deadline:
         roll_back(turn, release, f"not ready after {duration(release.plan.provisioning_deadline)}")
-    elif endpoint is None:
+    elif endpoint is None or asked_anew:
         return
-    elif give_up_unbuilt(turn, endpoint):
-        return  # Without them it is asked for anew.
     elif entity in endpoint.failed and not endpoint.updating and _tried(turn, release):
         because = f"Databricks could not deploy {entity}: its build and service logs say why"
         roll_back(turn, release, because)

@@ -186,13 +186,15 @@ def _give_up_what_is_gone(turn: Turn) -> None:
             turn.put(release, ended_at=turn.world.now, removed=True)
 
 
-def give_up_unbuilt(turn: Turn, endpoint: Endpoint) -> bool:
+def give_up_unbuilt(turn: Turn) -> bool:
     """Ask no more for what had no users, is not there, and could not be built again.
 
     It is another's entity, or one that is kept a while, and the registry may have lost its version:
     the release that it was asked for with is not to blame.
     """
-    application, live = turn.application, turn.application.live
+    application, live, endpoint = turn.application, turn.application.live, turn.endpoint
+    if endpoint is None or (live is not None and live.state is State.ROLLED_BACK):
+        return False
     ours = {application.entity(live.version)} if live is not None else set()
     gone = endpoint.failed - endpoint.serving.shares.keys() - ours
     if not endpoint.update_failed or endpoint.updating or application.change is not None:

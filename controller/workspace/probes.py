@@ -204,6 +204,9 @@ class Probes:
             )
         if response.status_code == requests.codes.too_many_requests:
             raise Unreachable(f"{place}: a rate limit or a full queue (429): Headgate asks again")
+        if response.status_code == requests.codes.not_found:
+            # Of a version that is served, the platform does not say so, and no model can.
+            raise Unreachable(f"{place}: it is not there (404): the next look tells why")
         return response
 
 

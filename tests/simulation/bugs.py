@@ -358,10 +358,10 @@ def no_deadline() -> Patches:
     """What never gets ready is waited for."""
     real = climb._provisioning
 
-    def provisioning(turn: Turn, release: Release) -> None:
+    def provisioning(turn: Turn, release: Release, *, asked_anew: bool) -> None:
         assert release.pinned is not None
         never = replace(release.pinned, provisioning_deadline=timedelta(days=400))
-        real(turn, replace(release, pinned=never))
+        real(turn, replace(release, pinned=never), asked_anew=asked_anew)
         live = turn.application.live
         if live is not None and live.pinned == never:
             turn.put(live, pinned=release.pinned)

@@ -41,6 +41,8 @@ class Rollback:
     serving: Serving | None
     """What the endpoint served in that look."""
     because: str
+    truly: Serving | None = None
+    """What it serves, whatever that look has shown."""
 
 
 EXPLAINED: Mapping[str, tuple[str, ...]] = {
@@ -52,7 +54,7 @@ EXPLAINED: Mapping[str, tuple[str, ...]] = {
     "Databricks could not": ("build",),
     "not ready after": ("stuck", "slow_update", "unready", "version_gone"),
     "deleted from the registry": ("version_gone",),
-    "golden queries failed": ("answers_astray", "staging_gone", "staging_theirs"),
+    "golden queries failed": ("answers_astray",),
     "not through its tests after": ("unready", "queries_unanswered"),
     "not through its tests on staging": (
         "stuck",
@@ -98,11 +100,15 @@ class Causes:
         return any(one.kind in kinds and _explains(one, told) for one in self.known)
 
     def _lowered(self, told: Rollback, at: float, serving: Serving) -> bool:
-        """What was seen is what a person did meanwhile: it has fewer users than it should have."""
+        """What was seen is what a person did meanwhile: it has fewer users than it should have.
+
+        Or did before, and is still so: a step may be decided before that is seen, or takes effect.
+        """
         less = told.weight > sum(
             one.weight for one in serving.shares.values() if one.version == told.version
         )
-        return less and serving == told.serving and told.entered <= at <= told.at
+        meanwhile = told.entered <= at or serving == told.truly
+        return less and serving == told.serving and at <= told.at and meanwhile
 
 
 def _explains(cause: Cause, told: Rollback) -> bool:

@@ -282,17 +282,18 @@ class Probes(Client):
             self.wire.situations["no answer to golden queries"] += 1
             raise Unreachable("endpoint: it answers no query")
         astray = self.wire.struck("probe.round", "answers_astray")
-        # What is not there answers nobody: with 404, stable as little as the candidate.
         share = _shares(there).get(candidate)
         absent = stable not in _shares(self.platform.endpoint)
-        failed = share is None or share.version in self.platform.untrue
-        if astray and share is not None:
+        if share is None or (stable and absent):
+            raise Unreachable("served entity: it is not there (404)")
+        failed = share.version in self.platform.untrue
+        if astray:
             now = self.platform.stage.now
             self.platform.causes.done("answers_astray", now, share.version)
         return Round(
             asked=len(tests),
             candidate_failed=(1,) if failed or astray else (),
-            stable_failed=(1,) if stable and (astray or absent) else (),
+            stable_failed=(1,) if astray and stable else (),
             why="query 1: answer lacks 'ACID'" if failed or astray else "",
         )
 

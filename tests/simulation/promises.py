@@ -486,6 +486,7 @@ class Promises:
             weight=old.weight,
             serving=seen.serving if isinstance(seen, Endpoint) else None,
             because=row["because"],
+            truly=now.serving if isinstance(now := self.platform.endpoint, Endpoint) else None,
         )
         if self.platform.good(key[0]) and not self.platform.causes.excuse(told):
             self.false_rollbacks.append(f"from {row['from_state']}: {told.because}")

@@ -288,9 +288,12 @@ class _Run:
             assert self.platform.endpoint == world, told
 
     def _goes_on(self, live: Release) -> bool:
-        """Whether a release that was held for what was not counted yet is held for that no more."""
+        """Whether a release that was held for what was not counted yet is held for that no more.
+
+        So is one that waits for a person's word, which is asked for while all that is counted is well.
+        """
         now, held = self.outside.application().newest(live.version), live.hold or ""
-        uncounted = LACKING in held or UNDECIDED in held
+        uncounted = LACKING in held or UNDECIDED in held or live.ask is not None
         return uncounted and now is not None and now.hold != live.hold
 
     def _went_home(self, live: Release) -> bool:
