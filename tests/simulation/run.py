@@ -290,7 +290,7 @@ class _Run:
     def _goes_on(self, live: Release) -> bool:
         """Whether a release that was held for what was not counted yet is held for that no more.
 
-        So is one that waits for a person's word, which is asked for while all that is counted is well.
+        So is one that waits for a word, which is asked for while all that is counted is well.
         """
         now, held = self.outside.application().newest(live.version), live.hold or ""
         uncounted = LACKING in held or UNDECIDED in held or live.ask is not None
