@@ -75,6 +75,9 @@ class Causes:
     """What people made the endpoint serve, and when; and what looks as if they had: answers of an
     endpoint that they have deleted since, and old calls of replicas that have no leases."""
 
+    overtaken: list[tuple[float, Serving]] = field(default_factory=list)
+    """What old calls made the endpoint serve that were on their way as their lease ended."""
+
     def done(self, kind: str, at: float, version: str | None = None) -> None:
         """Something was done, and is over."""
         self.known.append(Cause(kind, at, version))
@@ -98,6 +101,11 @@ class Causes:
         if "edit" in kinds:
             return any(self._lowered(told, *one) for one in self.edits)
         return any(one.kind in kinds and _explains(one, told) for one in self.known)
+
+    def by_a_late_call(self, told: Rollback) -> bool:
+        """Whether it was lowered by an old call of ours, which looks like a person's edit."""
+        lowered = "lowered by someone else" in told.because
+        return lowered and any(self._lowered(told, *one) for one in self.overtaken)
 
     def _lowered(self, told: Rollback, at: float, serving: Serving) -> bool:
         """What was seen is what a person did meanwhile: it has fewer users than it should have.

@@ -475,7 +475,8 @@ class Promises:
     def _had_to_be(self, actor: str, before: Application, key: Key, row: Mapping[str, Any]) -> None:
         """No good version goes home, but for what people or faults have truly done to it.
 
-        A verdict on counts may be wrong by chance: of such there are few (`campaign.FALSELY`).
+        A verdict on counts may be wrong by chance, and an old call may arrive late: of such there
+        are few (`campaign.FALSELY`).
         """
         look, old = self.looks[actor], _release(before, key)
         seen = look.world.endpoint if look.world is not None else None
@@ -491,6 +492,7 @@ class Promises:
         if self.platform.good(key[0]) and not self.platform.causes.excuse(told):
             self.false_rollbacks.append(f"from {row['from_state']}: {told.because}")
             by_chance = BLAMED.match(told.because) is not None
+            by_chance = by_chance or self.platform.causes.by_a_late_call(told)
             assert by_chance, f"good {key} is rolled back {self.false_rollbacks[-1]}"
 
     def _ordered_to_run(self, key: Key, row: Mapping[str, Any]) -> None:
@@ -600,11 +602,17 @@ class Promises:
             self._overtaken(call)
 
     def _overtaken(self, call: Serve) -> None:
-        """Note an old call of a replica that slept, which only a lease would have stopped."""
+        """Note an old call of a replica that slept.
+
+        A lease stops it, unless it was on its way already: then nobody can, and a version that is
+        lowered by it counts as rolled back falsely.
+        """
         query = "SELECT target FROM calls WHERE kind = 'serve' ORDER BY id DESC LIMIT 1"
         [(newest,)] = self.reader.execute(query)
-        if self.racing and newest != call.target:
-            self.platform.causes.edits.append((self.platform.stage.now, call.serving))
+        if newest != call.target:
+            causes = self.platform.causes
+            told = causes.edits if self.racing else causes.overtaken
+            told.append((self.platform.stage.now, call.serving))
 
     def refused(self, call: Call) -> None:
         """The workspace did not take a call."""
