@@ -31,7 +31,7 @@ from states.quarantine import quarantined
 from states.rehearsal import rehearse
 from states.release import Order, Release
 from states.replaying import replayed, undecided_rolls_back, unproven
-from states.resending import FRESH
+from states.resending import FRESH, begun
 from states.rounds import how_far, taken_in, told_round, with_table
 from states.stuck import heed_stuck, held_up
 from states.turn import Turn
@@ -156,14 +156,12 @@ def _tried(turn: Turn, release: Release) -> bool:
     That one looks the same, so that of a later attempt the call must have been accepted.
     """
     application, wanted, now = turn.application, desired(turn.application), turn.world.now
-    asked = [
-        one
-        for one in application.attempts
-        if (one.kind, one.target) == ("serve", str(wanted)) and one.at >= release.since
-    ]
-    first, taken = release.attempt == 1, ("done", "open")[: 2 if release.attempt == 1 else 1]
+    first, since, target = release.attempt == 1, begun(application, release), str(wanted)
+    sent = [one for one in application.attempts if one.kind == "serve" and one.at >= since]
+    asked = [one for one in sent if one.target == target]
     if first and asked and turn.endpoint is not None and turn.endpoint.pending == wanted:
         return True
+    taken = ("done", "open") if first else ("done",)
     told = any(one.outcome in taken and now - one.at >= FRESH for one in asked)
     return told or release.in_state >= MEMORY  # calls are remembered no longer
 
@@ -176,7 +174,7 @@ def _update_failed(turn: Turn, release: Release, endpoint: Endpoint) -> bool:
     if endpoint.pending == wanted:
         return _tried(turn, release)
     sent = [one for one in turn.application.attempts if one.kind == "serve"]
-    if not sent or sent[-1].outcome != "done" or sent[-1].at < release.since:
+    if not sent or sent[-1].outcome != "done" or sent[-1].at < begun(turn.application, release):
         return False
     fresh = turn.world.now - sent[-1].at < FRESH
     return sent[-1].target == str(wanted) and not fresh

@@ -16,7 +16,7 @@ from states.machine import State, Trigger
 from states.outcome import ROLLED_BACK_TAG, untold
 from states.pinned import Pinned
 from states.release import Application, Order, Release
-from states.resending import ARRIVED
+from states.resending import ARRIVED, BEGUN
 from states.room import crowded, making_room
 from states.turn import Turn
 from states.world import Absent, Endpoint, ModelVersion, Serving, Size
@@ -272,7 +272,8 @@ def _admit(turn: Turn, release: Release, because: str) -> None:
         told += f"; tested on staging endpoint {spec.staging} before {spec.endpoint} has it"
     turn.move(release, Trigger.ADMIT, told, pinned=pinned, ended_at=None, removed=False)
     # What an earlier attempt asked for without effect keeps this one from nothing.
-    turn.record(followed={**application.followed, ARRIVED: turn.world.now})
+    anew = dict.fromkeys((ARRIVED, BEGUN), turn.world.now)
+    turn.record(followed={**application.followed, **anew})
 
 
 def _sized(turn: Turn) -> tuple[Size | None, str]:

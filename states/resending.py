@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from states.attempt import MEMORY
-from states.release import Application
+from states.release import Application, Release
 
 RESENDS = 2
 """How often calls of a kind are sent again within the window."""
@@ -18,7 +18,18 @@ FRESH = timedelta(seconds=10)
 ARRIVED = "arrived"
 """When (`Application.followed`) what the last call for a serving state asked for was last seen."""
 
+BEGUN = "begun"
+"""When (`Application.followed`) the live release began, on the clock that its calls are told by."""
+
 assert MEMORY >= 2 * WINDOW, "of each call in the window it is known whether it was the first"
+
+
+def begun(application: Application, release: Release) -> datetime:
+    """When the live release's attempt began.
+
+    What people read (`since`) does not go along with a clock that is set, as calls' times do.
+    """
+    return application.followed.get(BEGUN, release.since)
 
 
 def resends(application: Application, kind: str, target: str, now: datetime) -> int:

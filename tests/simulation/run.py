@@ -272,9 +272,10 @@ class _Run:
             for one in self.replicas:
                 one.pace = SLOWLY
         self._look_around(self.stage.now + HEALING_S)
-        if on_trial is not None and (self._went_home(on_trial) or self._goes_on(on_trial)):
-            # A person is asked, and yet harm that shows sends them home; or what was lacking is
-            # made up by what has come since.
+        went_home = live is not None and self._went_home(live)
+        if went_home or (on_trial is not None and self._goes_on(on_trial)):
+            # A person is asked, or has paused it, and yet what shows sends it home; or what was
+            # lacking is made up by what has come since.
             self._come_to_rest()
             self._stay()
             return
@@ -297,7 +298,7 @@ class _Run:
         return uncounted and now is not None and now.hold != live.hold
 
     def _went_home(self, live: Release) -> bool:
-        """Whether a release that had users has lost them for good since."""
+        """Whether a release has been sent home since."""
         now = self.outside.application().newest(live.version)
         return now is not None and now.state is State.ROLLED_BACK
 

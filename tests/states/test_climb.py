@@ -409,6 +409,14 @@ def test_a_failed_deployment_is_ours_where_ours_is_pending_or_calls_are_forgotte
     )
 
 
+def test_a_failure_is_known_for_its_own_though_the_clock_was_set_back_since_it_began() -> None:
+    """What people read of when it began stays as it was told; when it was asked for does not."""
+    begun = replace(BUILT, since=NOW + HOUR)
+    known = {**called(LONG), "followed": {"begun": NOW - 2 * LONG}}
+    made = gone_on(begun, shown(failed=frozenset({SECOND})), facts=known)
+    assert came(made) == back(begun, UNBUILT)
+
+
 REFUSED = f"Databricks could not update the endpoint with {SECOND}: its event log says why"
 
 
