@@ -31,7 +31,7 @@ from states.quarantine import quarantined
 from states.rehearsal import rehearse
 from states.release import Order, Release
 from states.replaying import replayed, undecided_rolls_back, unproven
-from states.resending import FRESH, begun
+from states.resending import FRESH, begun, calls
 from states.rounds import how_far, taken_in, told_round, with_table
 from states.stuck import heed_stuck, held_up
 from states.turn import Turn
@@ -157,7 +157,7 @@ def _tried(turn: Turn, release: Release) -> bool:
     """
     application, wanted, now = turn.application, desired(turn.application), turn.world.now
     first, since, target = release.attempt == 1, begun(application, release), str(wanted)
-    sent = [one for one in application.attempts if one.kind == "serve" and one.at >= since]
+    sent = [one for one in calls(application, "serve") if one.at >= since]
     asked = [one for one in sent if one.target == target]
     if first and asked and turn.endpoint is not None and turn.endpoint.pending == wanted:
         return True
@@ -173,7 +173,7 @@ def _update_failed(turn: Turn, release: Release, endpoint: Endpoint) -> bool:
         return False
     if endpoint.pending == wanted:
         return _tried(turn, release)
-    sent = [one for one in turn.application.attempts if one.kind == "serve"]
+    sent = calls(turn.application, "serve")
     if not sent or sent[-1].outcome != "done" or sent[-1].at < begun(turn.application, release):
         return False
     fresh = turn.world.now - sent[-1].at < FRESH

@@ -8,6 +8,7 @@ from states.difference import ANEW, FALLBACK, aliased, served
 from states.home import lost, roll_back
 from states.machine import State
 from states.release import Application, Order
+from states.resending import calls
 from states.turn import Turn
 from states.world import Absent, Endpoint, Serving
 
@@ -90,7 +91,7 @@ def _sent(application: Application) -> set[str]:
 
     What was asked for to close a version beside somebody's change has that change in it.
     """
-    sent = [attempt for attempt in application.attempts if attempt.kind == "serve"]
+    sent = calls(application, "serve")
     opened = [attempt for attempt in sent if attempt.outcome == "open"]
     unknown = {attempt.target for attempt in opened if attempt.id not in application.arrived}
     asked = {application.asked} if application.asked else set()
@@ -134,7 +135,7 @@ def alias_part(turn: Turn) -> Part:
     if alias is None:
         return None
     before = application.seen_alias if application.seen_alias_of == name else None
-    ours = {attempt.target for attempt in application.attempts if attempt.kind == "alias"}
+    ours = {attempt.target for attempt in calls(application, "alias")}
     if isinstance(alias, Absent):
         # A version that is deleted takes its aliases with it: that is told of the version.
         gone = any(lost(turn, one) for one in {before, *ours} if one is not None)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from states.attempt import MEMORY, Attempt
 from states.plan import Apply
 from states.release import Application
+from states.resending import calls
 from states.setup import Applying, Upkeep
 from states.turn import Turn
 
@@ -27,7 +28,7 @@ def remember_planned(turn: Turn) -> None:
 
 def tries(application: Application, one: Applying) -> list[Attempt]:
     """The calls for it that are remembered, oldest first."""
-    return [at for at in application.attempts if at.kind == Apply.kind and at.at >= one.asked_at]
+    return [at for at in calls(application, Apply.kind) if at.at >= one.asked_at]
 
 
 def note_sent(turn: Turn) -> None:

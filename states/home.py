@@ -7,6 +7,7 @@ from states.desired import closed, desired, desired_alias
 from states.machine import State, Trigger
 from states.post_mortem import tell_post_mortem
 from states.release import Release
+from states.resending import calls
 from states.span import Span
 from states.turn import Turn
 from states.world import Endpoint, Serving, Share
@@ -233,10 +234,9 @@ def in_doubt(turn: Turn) -> bool:
 
 def _may_come(turn: Turn) -> bool:
     """What was asked for may still take effect; should it do so even later, we own up to it."""
-    sent = [one for one in turn.application.attempts if one.kind == "serve"]
-    ages = [turn.world.now - one.at for one in sent if one.outcome != "refused"]
-    # What lies ahead was sent before the clock was set back.
-    return any(timedelta() <= age < STALE_FOR for age in ages)
+    now = turn.world.now
+    sent = [one for one in calls(turn.application, "serve", at=now) if one.outcome != "refused"]
+    return any(now - one.at < STALE_FOR for one in sent)
 
 
 def _escalate(turn: Turn, release: Release) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from states.attempt import MEMORY
+from states.attempt import MEMORY, Attempt
 from states.release import Application, Release
 
 RESENDS = 2
@@ -32,6 +32,16 @@ def begun(application: Application, release: Release) -> datetime:
     return application.followed.get(BEGUN, release.since)
 
 
+def calls(application: Application, kind: str, *, at: datetime | None = None) -> list[Attempt]:
+    """The calls of a kind that are remembered, oldest first; with `at`, those sent until then.
+
+    What lies ahead of a moment was sent before the clock was set back.
+    """
+    return [
+        one for one in application.attempts if one.kind == kind and (at is None or one.at <= at)
+    ]
+
+
 def resends(application: Application, kind: str, target: str, now: datetime) -> int:
     """How many calls in the window repeat an earlier one that nobody has seen in effect.
 
@@ -42,11 +52,9 @@ def resends(application: Application, kind: str, target: str, now: datetime) -> 
     since = application.followed.get(ARRIVED if kind == "serve" else kind)
     known: set[str] = set()
     count = 0
-    for one in application.attempts:
-        if one.kind != kind or (kind == "tag" and one.target != target):
+    for one in calls(application, kind, at=now):
+        if (kind == "tag" and one.target != target) or (since is not None and one.at < since):
             continue
-        if (since is not None and one.at < since) or one.at > now:
-            continue  # What lies ahead was sent before the clock was set back.
         count += one.target in known and now - one.at < WINDOW
         known.add(one.target)
     return count

@@ -12,7 +12,7 @@ from policies.rollout import WHOLE
 from policies.words import duration
 from states.plan import CreateStaging, Level, RemoveStaging
 from states.release import Application, Release
-from states.resending import LAST_WAIT, WINDOW, resends, spent
+from states.resending import LAST_WAIT, WINDOW, calls, resends, spent
 from states.staged import Staged
 from states.turn import Turn
 from states.world import Absent, Endpoint, Serving, Share
@@ -173,7 +173,7 @@ def _note_gone(turn: Turn, known: Staged, *, other: bool) -> None:
 
 
 def _tell_gone(turn: Turn, known: Staged) -> None:
-    asked = any(one.kind == RemoveStaging.kind for one in turn.application.attempts)
+    asked = bool(calls(turn.application, RemoveStaging.kind))
     because = f"staging endpoint {known.endpoint} {'was removed' if asked else 'was deleted'}"
     if not asked:
         because += " by someone else"
@@ -202,7 +202,7 @@ def _wanting(application: Application) -> Release | None:
 def tries(turn: Turn, kind: str) -> int:
     """How often a call was sent without effect, once that is as often as is good; else 0."""
     application, now = turn.application, turn.world.now
-    sent = [one for one in application.attempts if one.kind == kind and one.at <= now]
+    sent = calls(application, kind, at=now)
     if not sent or now - sent[-1].at < LAST_WAIT or not spent(application, kind, "", now):
         return 0
     return 1 + resends(application, kind, "", now)

@@ -16,7 +16,7 @@ from states.foreign import alias_part, endpoint_part, heed_lowered, registry_par
 from states.home import add_span
 from states.machine import State
 from states.plan import SwitchFallbackOff
-from states.resending import ARRIVED, LAST_WAIT, WINDOW, resends, spent
+from states.resending import ARRIVED, LAST_WAIT, WINDOW, calls, resends, spent
 from states.turn import Turn
 from states.world import Absent, Endpoint
 
@@ -127,7 +127,7 @@ def _note_followed(turn: Turn) -> None:
     application, endpoint = turn.application, turn.endpoint
     wanted = desired(application)
     served = endpoint is not None and endpoint.serving == wanted
-    sent = [one for one in application.attempts if one.kind == "serve" and one.outcome != "refused"]
+    sent = [one for one in calls(application, "serve") if one.outcome != "refused"]
     right = {
         "serve": served,
         ARRIVED: served and (not sent or sent[-1].target == str(wanted)),
@@ -148,8 +148,8 @@ def _note_arrived(turn: Turn) -> None:
     Where it was sent twice, the earlier one may: one arrival is known of.
     """
     application, wanted = turn.application, str(desired(turn.application))
-    sent = [one for one in application.attempts if one.outcome != "refused"]
-    asked = [one.id for one in sent if (one.kind, one.target) == ("serve", wanted)]
+    sent = [one for one in calls(application, "serve") if one.outcome != "refused"]
+    asked = [one.id for one in sent if one.target == wanted]
     if asked and asked[-1] not in application.arrived:
         remembered = {one.id for one in sent}.intersection(application.arrived)
         turn.record(arrived=(*sorted(remembered), asked[-1]))
@@ -196,7 +196,7 @@ def _unheeded(turn: Turn) -> str | None:
 def _told(turn: Turn, kind: str, target: str, told: str) -> str | None:
     application, now = turn.application, turn.world.now
     held = application.hold is not None and application.change is None
-    tries = [one for one in application.attempts if (one.kind, one.target) == (kind, target)]
+    tries = [one for one in calls(application, kind) if one.target == target]
     young = not tries or now - tries[-1].at < LAST_WAIT
     if not held and (young or not spent(application, kind, target, now)):
         return None

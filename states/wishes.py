@@ -8,7 +8,7 @@ from states.outcome import ROLLED_BACK_TAG, untold
 from states.plan import Call, Capture, MoveAlias, Permit, Serve, SwitchFallbackOff, TagVersion
 from states.quarantine import quarantined
 from states.release import Application
-from states.resending import FIRST_WAIT, LAST_WAIT, RESENDS, WINDOW, spent
+from states.resending import FIRST_WAIT, LAST_WAIT, RESENDS, WINDOW, calls, spent
 from states.staging import staging_call
 from states.turn import Turn
 from states.world import Serving, Size
@@ -128,7 +128,7 @@ def _tags(turn: Turn) -> list[TagVersion]:
     """
     application, now = turn.application, turn.world.now
     tags = {one.version: one.tags for one in turn.world.versions or () if one.tags is not None}
-    sent = [one for one in application.attempts if one.kind == "tag" and one.at <= now]
+    sent = calls(application, "tag", at=now)
     least = application.change is not None or (
         bool(sent) and sent[-1].outcome == "refused" and now - sent[-1].at < WINDOW
     )
@@ -142,13 +142,10 @@ def _tags(turn: Turn) -> list[TagVersion]:
 
 
 def _may_send(turn: Turn, call: Call) -> bool:
-    """Not too soon after the same call, and not for ever; a way back as long as it takes.
-
-    What lies ahead was sent before the clock was set back, and would be waited for until then.
-    """
+    """Not too soon after the same call, and not for ever; a way back as long as it takes."""
     application, now = turn.application, turn.world.now
     kind, target = call.kind, call.target
-    sent = [one for one in application.attempts if one.kind == kind and one.at <= now]
+    sent = calls(application, kind, at=now)
     same = [one for one in sent if one.target == target]
     if not same:
         return True
