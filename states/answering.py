@@ -6,6 +6,7 @@ An answer is for the change that was shown: when the world has changed again sin
 from dataclasses import replace
 
 from policies.rollout import WHOLE
+from states.adoption import take_as_stable
 from states.applying import others_undeclared, undeclared
 from states.desired import closed, desired, desired_alias, exposure
 from states.difference import ANEW, FALLBACK, Change
@@ -176,28 +177,12 @@ def _adopt(turn: Turn, change: Change) -> None:
 
 def _enthrone(turn: Turn, version: str) -> None:
     """A person gave everybody another version: it is stable, as at adoption."""
-    because = f"adopted: it has {WHOLE} % of {turn.application.spec.endpoint}"
     former, live = turn.application.newest(turn.application.incumbent), turn.application.live
     turn.record(former=turn.application.stable, stable=version, unproven=None)
     if live is not None and live.state is not State.ROLLED_BACK:
         roll_back(turn, live, f"version {version} was given its users by hand, and adopted")
     _retire(turn, former, f"replaced by version {version}, by hand")
-    known = turn.application.newest(version)
-    if known is not None and known.state is State.REGISTERED:
-        turn.move(known, Trigger.SUPERSEDE, "it was given all users by hand")
-    release = turn.put(
-        Release(
-            application=turn.application.name,
-            version=version,
-            attempt=known.attempt + 1 if known is not None else 1,
-            state=State.PRODUCTION,
-            confirmed=True,
-            since=turn.world.now,
-            because=because,
-            weight_seen=WHOLE,
-        )
-    )
-    turn.tell("release.registered", release, because, adopted=True)
+    take_as_stable(turn, version)
 
 
 def _retire(turn: Turn, former: Release | None, because: str) -> None:

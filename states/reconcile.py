@@ -8,13 +8,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from policies.fuse import DAY, Minute, watched
+from states.adoption import adopt
 from states.applying import apply, edited
 from states.blocks import told
 from states.climb import go_on
 from states.gates import read_signs
 from states.given import remember_planned
 from states.home import STALE_FOR, converged, own_up
-from states.intake import adopt, begin, heed_aborted, mark_tagged, note_granted, notice
+from states.intake import begin, heed_aborted, mark_tagged, note_granted, notice
 from states.leap import not_ahead
 from states.machine import State
 from states.mixing import note_split
@@ -110,9 +111,7 @@ def _take_in(turn: Turn) -> None:
     ahead = live.ahead if world.ahead is None else world.ahead
     held = live.hold is not None or application.hold is not None
     asked = held or application.change is not None or edited(application)
-    # No query is asked while somebody's update is under way: its time is not the version's.
-    busy = live.state is State.TESTING and turn.endpoint is not None and turn.endpoint.updating
-    waits = live.order is Order.RUN and not asked and not busy
+    waits = live.order is Order.RUN and not asked and not _unasked(turn, live)
     homeward = live.state is State.ROLLED_BACK
     stays = elapsed if live.settled else timedelta()
     live = turn.put(
@@ -124,6 +123,17 @@ def _take_in(turn: Turn) -> None:
     live = _with_minutes(replace(live, ahead=ahead), world)
     live, since = note_split(turn, live)
     _take_evidence(turn, live, since)
+
+
+def _unasked(turn: Turn, live: Release) -> bool:
+    """No query can be asked: somebody's update is under way, or the endpoint is being made anew.
+
+    That time is not the version's. What is tested on a staging endpoint needs no other.
+    """
+    if live.state is not State.TESTING:
+        return False
+    away = isinstance(turn.world.endpoint, Absent) and not live.on_staging
+    return away or (turn.endpoint is not None and turn.endpoint.updating)
 
 
 def _remembered(application: Application, world: World) -> tuple[Minute, ...]:

@@ -26,8 +26,8 @@ from controller.workspace.mlflow_reader import MlflowReader
 from controller.workspace.registry import READY, Registry
 from controller.workspace.serving import Endpoints
 from policies.admission import Admission, admit
+from states.adoption import unadoptable
 from states.applying import others_undeclared
-from states.intake import unadoptable
 from states.release import Application
 from states.room import MOST_ENTITIES
 from states.world import Absent, Endpoint, ModelVersion

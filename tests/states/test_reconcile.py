@@ -546,11 +546,18 @@ def test_what_stops_the_whole_application_stops_a_releases_deadlines_too() -> No
     assert (live.in_state, live.on_step) == (TESTED.in_state, TESTED.on_step + ONE_POLL)
 
 
-def test_an_update_under_way_takes_none_of_the_time_for_tests_and_all_of_provisionings() -> None:
-    busy = replace(WELL, updating=True)
-    assert live_after(TESTED, seen=busy).in_state == TESTED.in_state
+@pytest.mark.parametrize("seen", [replace(WELL, updating=True), Absent()])
+def test_what_cannot_be_asked_has_no_time_taken_for_its_tests_and_all_of_it_for_provisioning(
+    seen: Endpoint | Absent,
+) -> None:
+    reverted: dict[str, Any] = {"asked": str(WELL.serving), "seen": None}
+    live = looked(known_of(TESTED, **reverted), seen).application.live
+    assert live is not None
+    assert live.in_state == TESTED.in_state
     begun = replace(TESTED, state=State.PROVISIONING)
-    assert live_after(begun, seen=busy).in_state == begun.in_state + ONE_POLL
+    live = looked(known_of(begun, **reverted), seen).application.live
+    assert live is not None
+    assert live.in_state == begun.in_state + ONE_POLL
 
 
 @pytest.mark.parametrize(("before", "counted"), [(10, 10), (60, 60), (61, 60), (3600, 60), (0, 0)])
