@@ -298,9 +298,10 @@ class _Run:
         return uncounted and now is not None and now.hold != live.hold
 
     def _went_home(self, live: Release) -> bool:
-        """Whether a release has been sent home since."""
+        """Whether a release that was not on its way home has been sent there since."""
         now = self.outside.application().newest(live.version)
-        return now is not None and now.state is State.ROLLED_BACK
+        gone = now is not None and now.state is State.ROLLED_BACK
+        return gone and live.state is not State.ROLLED_BACK
 
     def _tidy(self, application: Application) -> bool:
         """Of staging endpoints that calls have made none is there, but one that is wanted."""
