@@ -14,7 +14,7 @@ from states.blocks import told
 from states.climb import go_on
 from states.gates import read_signs
 from states.given import remember_planned
-from states.home import STALE_FOR, converged, own_up
+from states.home import STALE_FOR, converged, give_up_unbuilt, own_up
 from states.intake import begin, heed_aborted, mark_tagged, note_granted, notice
 from states.leap import not_ahead
 from states.machine import State
@@ -53,6 +53,8 @@ def reconcile(application: Application, world: World) -> Plan:
     live = turn.application.live
     if live is not None:
         go_on(turn, live)
+    else:
+        give_up_unbuilt(turn)
     if turn.application.adopted:
         apply(turn)
         heed_aborted(turn)

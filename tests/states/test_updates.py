@@ -8,7 +8,7 @@ import pytest
 from states.desired import desired
 from states.machine import State
 from states.plan import Serve
-from states.release import Release
+from states.release import Order, Release
 from states.world import Endpoint, Serving, Share
 from tests.states.story import MODEL, Story, serving
 
@@ -113,6 +113,23 @@ def test_what_is_kept_a_while_and_cannot_be_built_again_is_given_up_and_blames_n
     story.look(after=11)
     assert story.live.state == "Provisioning"
     assert story.calls[-1].target == "rag_chatbot-v1 100 %, rag_chatbot-v2 0 %"
+
+
+def test_where_nothing_is_released_what_cannot_be_built_again_keeps_no_users_from_home(
+    story: Story,
+) -> None:
+    story.order(Order.ABORT)
+    story.look(times=4)
+    assert story.application.live is None
+    others = serving(v1=0, v9=100)
+    story.application = replace(story.application, seen=others)
+    remember(story, target=str(desired(story.application)))
+    fail(story, serving=others, failed=frozenset({"rag_chatbot-v2"}))
+    story.look(after=11)
+    sent = [one.target for one in story.calls if isinstance(one, Serve)]
+    assert sent[-1] == "rag_chatbot-v1 100 %"
+    [told] = [one for one in story.events if one.name == "endpoint.given_up"]
+    assert told.because == "rag_chatbot-v2 could not be built, with no users: asked for no more"
 
 
 def test_the_version_on_trial_is_not_given_up_with_an_earlier_attempt_at_it(story: Story) -> None:
