@@ -8,7 +8,7 @@ import pytest
 from states.desired import desired
 from states.machine import State
 from states.plan import Serve
-from states.release import Order, Release
+from states.release import Release
 from states.world import Endpoint, Serving, Share
 from tests.states.story import MODEL, Story, serving
 
@@ -118,8 +118,8 @@ def test_what_is_kept_a_while_and_cannot_be_built_again_is_given_up_and_blames_n
 def test_where_nothing_is_released_what_cannot_be_built_again_keeps_no_users_from_home(
     story: Story,
 ) -> None:
-    story.order(Order.ABORT)
-    story.look(times=4)
+    kept = replace(story.live, state=State.ROLLED_BACK, settled=True, ended_at=story.now)
+    story.application = story.application.with_release(kept)
     assert story.application.live is None
     others = serving(v1=0, v9=100)
     story.application = replace(story.application, seen=others)
