@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial, reduce
 
+from policies.evidence import Arm
 from policies.onearm import (
     each_over,
     excess_after,
@@ -109,6 +110,28 @@ def _set(minutes: Sequence[Minute], now: datetime, weight: int) -> Fuse:
     highest = highest_rate(round(errors / dispersion), worth, MISJUDGED)
     permitted = min(0.5, highest + LEAST_RISE)
     return Fuse(set_at=now, permitted=permitted, dispersion=dispersion, weight=weight)
+
+
+def as_counted(setting: Fuse, meanwhile: Iterable[Minute], counted: Arm) -> Fuse:
+    """The setting for a guard whose own source leaves out some of what the metrics call errors.
+
+    `counted` is what the guard's source told of all versions, over the same time as the minutes
+    `meanwhile`. Users who are not let in, and requests that are turned away (401,
+    403, 404, 429), fail for the metrics and are no errors for a guard that counts by a table: what
+    they came to is taken from what the hour permits, or it would hide as many errors of a version
+    that has everybody. The guard's own rate is taken as high as its sample allows for, so that
+    chance takes nothing.
+    """
+    told = list(meanwhile)
+    asked, failed = sum(one.requests for one in told), sum(one.errors for one in told)
+    if not asked or not counted.requests:
+        return setting
+    worth = setting.dispersion
+    highest = highest_rate(counted.errors / worth, counted.requests / worth, MISJUDGED)
+    left_out = failed / asked - highest
+    if left_out <= 0:
+        return setting
+    return replace(setting, permitted=max(LEAST_RISE, setting.permitted - left_out))
 
 
 def _calm(minutes: Sequence[Minute]) -> Sequence[Minute]:

@@ -8,10 +8,27 @@ count, and one that is taken to be newer would tell of a stay that was not yet.
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from policies.fuse import Minute
+from policies.evidence import total
+from policies.fuse import MINUTE, Fuse, Minute, as_counted
+from policies.guards import ERRORS
+from states.release import Application, Release
 
 
 def shown_by(minutes: Sequence[Minute], ahead: timedelta, now: datetime) -> datetime:
     """What the minutes' clock shows, at `now` of the record's; never less than they have told."""
     shown = now + ahead
     return max(shown, minutes[-1].ends_at) if minutes else shown
+
+
+def held_to(application: Application, release: Release, setting: Fuse | None) -> Fuse | None:
+    """What the hour before permits a version that gets everybody, as its guard counts errors."""
+    source = release.sources.get(ERRORS)
+    blocks = [one for one in release.blocks if one.source == source]
+    if setting is None or not blocks:
+        return setting
+    begun, ended = blocks[0].opened_at + release.ahead, blocks[-1].closed_at + release.ahead
+    meanwhile = [
+        one for one in application.minutes if begun <= one.ends_at - MINUTE and one.ends_at <= ended
+    ]
+    candidate, stable = total(blocks)
+    return as_counted(setting, meanwhile, candidate + stable)

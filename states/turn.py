@@ -11,7 +11,7 @@ from typing import Any
 
 from policies.fuse import fuse
 from policies.rollout import WHOLE
-from states.clock import shown_by
+from states.clock import held_to, shown_by
 from states.machine import State, Trigger, advance
 from states.plan import Event, Level
 from states.release import Application, Order, Release
@@ -44,7 +44,7 @@ class Turn:
         minutes = self.application.minutes
         setting = fuse(minutes, shown_by(minutes, release.ahead, self.world.now), weight)
         first = weight >= WHOLE and release.before_whole is None
-        kept = setting if first else release.before_whole
+        kept = held_to(self.application, release, setting) if first else release.before_whole
         return {"fuse": setting, "minutes": (), "before_whole": kept}
 
     @property

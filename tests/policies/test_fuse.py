@@ -6,14 +6,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from policies.evidence import NOTHING, Arm
 from policies.fuse import (
     BLOWS,
     DAY,
     FALSE_FUSE,
     HISTORY,
+    LEAST_RISE,
     STRETCH,
     Fuse,
     Minute,
+    as_counted,
     blown,
     fuse,
     watched,
@@ -116,6 +119,37 @@ def test_bursts_like_those_of_the_day_before_are_outlasted_and_what_stays_is_not
     assert blown(setting, minutes(burst * 3)) is None
     assert blown(set_by(hour()), minutes(burst)) is not None, "unknown bursts are an alarm"
     assert blown(setting, minutes([(600, 60)] * 3 * length)) is not None
+
+
+@pytest.mark.parametrize(
+    ("told", "counted", "permits"),
+    [
+        (100, 1, 0.0075),  # 99 of 1,000 were turned away, which the guard does not call errors
+        (61, 1, 0.0465),  # 60 were
+        (100, 100, 0.1056),  # the guard calls the same errors
+        (0, 1, 0.1056),  # the metrics told of fewer than the guard counts
+    ],
+)
+def test_what_a_guard_does_not_call_errors_permits_it_none(
+    told: int, counted: int, permits: float
+) -> None:
+    setting = set_by(minutes([(1_000, 100)] * 60, first=-60))
+    arm = Arm(requests=30_000, errors=30 * counted, server_errors=0)
+    own = as_counted(setting, minutes([(1_000, told)] * 30), arm)
+    assert own == replace(setting, permitted=own.permitted)
+    assert own.permitted == pytest.approx(permits, abs=1e-4)
+
+
+def test_where_nothing_was_counted_meanwhile_the_hour_permits_what_it_does() -> None:
+    setting = set_by(minutes([(1_000, 100)] * 60, first=-60))
+    assert as_counted(setting, minutes([(1_000, 100)]), NOTHING) == setting
+    assert as_counted(setting, [], Arm(requests=1_000, errors=0, server_errors=0)) == setting
+
+
+def test_however_much_is_left_out_a_least_rise_is_permitted() -> None:
+    setting = set_by(hour())
+    arm = Arm(requests=100_000, errors=0, server_errors=0)
+    assert as_counted(setting, minutes([(600, 300)] * 30), arm).permitted == LEAST_RISE
 
 
 def test_a_burst_within_the_hour_before_permits_no_more_than_the_rest_of_it() -> None:

@@ -485,6 +485,38 @@ def test_before_all_users_it_is_told_that_errors_came_in_bursts() -> None:
     assert after.before_whole == fuse(calm, NOW, 100)
 
 
+@pytest.mark.parametrize("ahead", [timedelta(), timedelta(minutes=40)])
+def test_requests_that_are_turned_away_permit_a_version_with_all_users_no_errors(
+    ahead: timedelta,
+) -> None:
+    """A tenth gets 429, which the guard does not call an error; 0.1 % fail. At 100 %, 8 % do."""
+    spent = replace(STEP, step=3, spans=(span(3, 50),), ahead=ahead, on_step=MINUTE)
+    compared = tuple(
+        block(arm(1_000, 1), arm(1_000, 1), number=number, step=3) for number in range(1, 31)
+    )
+    ends = compared[-1].closed_at + ahead
+    facts = {
+        "minutes": tuple(
+            Minute(ends_at=ends - (59 - one) * MINUTE, requests=2_200, errors=220)
+            for one in range(60)
+        )
+    }
+    seen = shown(serving(v1=50, v2=50))
+    opened = came(looked(replace(spent, blocks=compared), seen, facts=facts))[0]
+    assert (opened.step, opened.fuse is not None) == (4, True)
+    assert opened.fuse is not None
+    assert opened.before_whole is not None
+    assert opened.fuse.permitted > 0.1, "the endpoint as a whole is watched by what it had"
+    assert opened.before_whole.permitted < 0.01
+    alone = tuple(
+        block(arm(600, 48), arm(0), number=31 + index, span=2, step=4, whole=True)
+        for index in range(90)
+    )
+    assert harm_of(replace(opened, blocks=(*compared, *alone))) is not None
+    as_it_was = replace(opened, blocks=(*compared, *alone), before_whole=opened.fuse)
+    assert harm_of(as_it_was) is None
+
+
 # The bake.
 
 
