@@ -154,6 +154,23 @@ class ApplicationSettings(Strict):
         return value
 
     @model_validator(mode="after")
+    def _limit_holds(self) -> Self:
+        """A limit that was stated, and could never be exceeded, would be one that is not there."""
+        mute = [
+            name
+            for name, one in self.evidence.queries.items()
+            if one.counts == ERRORS and not one.server_errors
+        ]
+        if mute and "limit" in self.guards.errors.model_fields_set:
+            raise refusal(
+                ("guards", "errors", "limit"),
+                f"query {mute[0]} does not tell server errors apart, which the limit is on: let it "
+                "bring a column server_error, 0 or 1, and say server_errors: true in "
+                f"evidence.queries.{mute[0]}; or leave the limit out",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _tests_can_be_judged(self) -> Self:
         tests = self.stated_tests
         if len(tests) > MOST:
@@ -217,8 +234,7 @@ class ApplicationSettings(Strict):
                 **dict(self.response), session=self.request.session, question=self.request.query
             ),
             queries=tuple(
-                Query(name=name, sql=one.sql, counts=one.counts)
-                for name, one in self.evidence.queries.items()
+                Query(name=name, **dict(one)) for name, one in self.evidence.queries.items()
             ),
         )
 

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+QUERY = "query:"
+"""Before the name of a configured query, where it is named as a source."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paths:
@@ -26,6 +29,13 @@ class Query:
     """One SELECT: `served_entity_name`, `request_time` (TIMESTAMP) and `value` of each request."""
     counts: str
     """What `value` is: errors, latency or score."""
+    server_errors: bool = False
+    """A column `server_error` says which errors are the server's."""
+
+    @property
+    def source(self) -> str:
+        """Its name as a source."""
+        return QUERY + self.name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +44,14 @@ class Counted:
 
     paths: Paths = Paths()
     queries: tuple[Query, ...] = ()
+
+    def tells_server_errors(self, source: str) -> bool:
+        """Whether a source of errors says which are the server's: a query only if it was told to.
+
+        Without that no limit on them holds.
+        """
+        mute = not any(one.source == source and one.server_errors for one in self.queries)
+        return not (source.startswith(QUERY) and mute)
 
     @property
     def by_session(self) -> bool:

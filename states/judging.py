@@ -35,7 +35,7 @@ def sources(application: Application, endpoint: Endpoint, *, labelled: bool) -> 
     spec, found = application.spec, dict[str, str]()
     table = TABLE if endpoint.inference_table else None
     queries = application.counted.queries
-    brought = {one.counts: f"query:{one.name}" for one in queries}
+    brought = {one.counts: one.source for one in queries}
     errors = (METRICS if labelled else None) or brought.get("errors") or table
     latency = brought.get("latency") or table
     for guard, source in ((ERRORS, errors), (LATENCY, latency)):
@@ -45,7 +45,7 @@ def sources(application: Application, endpoint: Endpoint, *, labelled: bool) -> 
         found |= {"answers": table, "tokens": table, CAPACITY: table}
     if table and spec.guards.length is not None:
         found |= {SHORTER: table, LONGER: table}
-    return found | {one.name: f"query:{one.name}" for one in queries if one.counts == "score"}
+    return found | {one.name: one.source for one in queries if one.counts == "score"}
 
 
 def pin_guards(release: Release, found: Mapping[str, str], dispersion: float) -> Release:

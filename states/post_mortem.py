@@ -216,7 +216,8 @@ class _Case:
     def kinds(self) -> list[tuple[str, int]]:
         """What was bad, by kind, as far as the counts tell kinds apart."""
         arm: Arm = sum((one.candidate for one in self.blocks), NOTHING)
-        if self.criterion.guard == ERRORS:
+        counted = self.application.counted_of(self.release)
+        if self.criterion.guard == ERRORS and counted.tells_server_errors(self.criterion.source):
             other = arm.errors - arm.server_errors
             return [("server errors or no answer", arm.server_errors), ("other 4xx", other)]
         tally = arm.tallies.get(ANSWERS)

@@ -177,7 +177,7 @@ class Evidence:
     """By source: everything before this time (store's clock) has arrived. For the inference table
     that is the newest marked probe's; for the metrics, the newest minute's."""
     trouble: str | None = None
-    """Why this look brought nothing, in one sentence."""
+    """Why this look brought nothing, or nothing of one source, in one sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,9 @@
 """What a configuration amounts to: its guards, each with the source that it would be counted by."""
 
 from policies.blindness import named
-from policies.guards import CAPACITY, LENGTH, LONGER, SHORTER, TOKENS, Guard, Guards
+from policies.guards import CAPACITY, ERRORS, LENGTH, LONGER, SHORTER, TOKENS, Guard, Guards
 from policies.words import percent, points
+from states.counted import Counted
 from states.judging import sources
 from states.release import Application
 from states.spec import Spec
@@ -36,13 +37,14 @@ def guards_in_words(name: str, spec: Spec) -> list[str]:
     """One line for each guard: its margin, its limit, and what counts for it, or why nothing."""
     application = Application(name=name, spec=spec)
     found, best = (sources(application, _USUAL, labelled=labelled) for labelled in (False, True))
+    every = _all(spec.guards, unlimited(application.counted, found[ERRORS]))
     told = [
         f"{guard}: {words}, counted by {_source(found[guard], best[guard])}"
         f"{'; observed only' * one.observe}"
-        for guard, (one, words) in _all(spec.guards).items()
+        for guard, (one, words) in every.items()
         if guard in found
     ]
-    if all(one.observe for guard, (one, _) in _all(spec.guards).items() if guard != CAPACITY):
+    if all(one.observe for guard, (one, _) in every.items() if guard != CAPACITY):
         told.append("note: every guard only observes, so that no step below 100 % will be opened")
     if spec.guards.length is None:
         told.append(f"{LENGTH}: not guarded: name guards.length to compare how long answers are")
@@ -58,11 +60,19 @@ def _source(usual: str, labelled: str) -> str:
     return f"{named(usual)} ({named(labelled)}, if their labels name the version)"
 
 
-def _all(guards: Guards) -> dict[str, tuple[Guard, str]]:
+def unlimited(counted: Counted, source: str) -> str | None:
+    """Why no limit on server errors holds, by a source of errors; None where it does."""
+    if counted.tells_server_errors(source):
+        return None
+    return f"no limit by {named(source)}, which does not tell server errors apart"
+
+
+def _all(guards: Guards, no_limit: str | None) -> dict[str, tuple[Guard, str]]:
     errors, latency, answers = guards.errors, guards.latency, guards.answers
+    at_most = no_limit or f"limit {percent(errors.limit)}"
     limit = f", limit {latency.limit_ms:,.0f} ms" if latency.limit_ms is not None else ""
     told: dict[str, tuple[Guard, str]] = {
-        "errors": (errors, f"margin {points(errors.margin)}, limit {percent(errors.limit)}"),
+        "errors": (errors, f"margin {points(errors.margin)}, {at_most}"),
         "latency": (latency, f"margin {percent(latency.margin)}{limit}"),
         "answers": (answers, f"margin {points(answers.margin)}"),
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
+from controller.console.guarding import unlimited
 from controller.places import meant
 from controller.settings import ApplicationSettings, ProcessSettings, SettingsError, load
 from controller.units import Duration, share
@@ -18,7 +19,7 @@ from policies.blindness import named
 from policies.criteria import criteria
 from policies.criterion import Criterion
 from policies.forecast import AUTO_STOP, AWAKE, Forecast, StepForecast, forecast
-from policies.guards import CAPACITY, History, measures
+from policies.guards import CAPACITY, ERRORS, History, measures
 from policies.prospect import Traffic
 from policies.rollout import WHOLE
 from policies.words import amount, duration, percent
@@ -185,6 +186,8 @@ def plan(name: str, settings: ApplicationSettings, known: Known, given: Given) -
     judged = criteria(spec.guards, counted, known.history, found)
     traffic, assumed = _traffic(known, given)
     assumed += [*known.troubles, *_guards_left_out(found, judged), *_unread(known.history)]
+    if ERRORS in found and (why := unlimited(spec.counted, found[ERRORS])):
+        assumed.append(why)
     if traffic.lag > spec.max_lag:
         assumed.append(
             f"evidence.max_lag is raised: counts that come {duration(traffic.lag)} late are taken "

@@ -11,7 +11,7 @@ on an endpoint that has no users: once a probe's row from after the bake has arr
 probes are seen to arrive, the table is asked every half hour all the same.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -20,7 +20,6 @@ import structlog
 
 from controller.daemon.windows import (
     METRICS,
-    QUERY,
     TABLE,
     Stretch,
     block_of,
@@ -39,7 +38,7 @@ from controller.workspace.metrics import EntityMinute
 from policies.evidence import Block
 from policies.fuse import FRESH, Minute
 from policies.golden import GoldenQuery
-from states.counted import Query
+from states.counted import QUERY, Query
 from states.machine import State
 from states.release import Application, Release
 from states.world import Endpoint, Evidence
@@ -211,14 +210,14 @@ class Collector:
         """What the warehouse says, or why it says nothing."""
         known = {QUERY + one.name for one in look.application.counted.queries}
         gone = sorted(one for one in sources - known if one.startswith(QUERY))
-        trouble: str | None = None
-        if gone:
-            name = gone[0].removeprefix(QUERY)
-            trouble = f"query {name} is not in evidence.queries any more: put it back"
         try:
             found = self._look(look, sources)
         except WorkspaceError as error:
-            found, trouble = Evidence(), str(error)
+            found = Evidence(trouble=str(error))
+        trouble = found.trouble
+        if gone and trouble is None:
+            name = gone[0].removeprefix(QUERY)
+            trouble = f"query {name} is not in evidence.queries any more: put it back"
         if trouble is not None:
             log.warning("evidence.unread", application=look.application.name, because=trouble)
         return replace(found, trouble=trouble)
@@ -291,7 +290,9 @@ class Collector:
             if windows:
                 # A query's watermark is its newest row's time, where its last window is closed.
                 watermarks[QUERY + name] = windows[-1].closed - ahead
-        return Evidence(blocks=tuple(blocks), watermarks=watermarks)
+        return Evidence(
+            blocks=tuple(blocks), watermarks=watermarks, trouble=_no_scores(answer.strays)
+        )
 
     def _table_blocks(self, look: _Look, ask: Ask, answer: Answer) -> list[Block]:
         blocks = _numbered(look, TABLE, answer.windows, self.offset or timedelta(), 0)
@@ -321,7 +322,25 @@ class Collector:
 
 
 def _query_ask(query: Query, due: Stretch) -> QueryAsk:
-    return QueryAsk(sql=query.sql, counts=query.counts, since=due.since, cuts=due.cuts)
+    return QueryAsk(
+        sql=query.sql,
+        counts=query.counts,
+        server_errors=query.server_errors,
+        since=due.since,
+        cuts=due.cuts,
+    )
+
+
+def _no_scores(strays: Mapping[str, int]) -> str | None:
+    """Why queries of scores brought nothing; None where each value is one."""
+    if not strays:
+        return None
+    told = ", ".join(f"{number:,} of query {name}" for name, number in sorted(strays.items()))
+    return (
+        f"rows whose value is no score (NaN, below 0 or above 1): {told}; nothing is counted of it "
+        "until each is from 0 to 1, or NULL where there is none: mend evidence.queries, or what "
+        "writes its table"
+    )
 
 
 def _numbered(

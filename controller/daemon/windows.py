@@ -16,7 +16,7 @@ from policies.fuse import Minute
 from policies.rollout import WHOLE
 from states.span import Span
 
-TABLE, METRICS, QUERY = "inference_table", "metrics", "query:"
+TABLE, METRICS = "inference_table", "metrics"
 """Names of sources; a configured query's is `query:NAME`."""
 MINUTE = timedelta(minutes=1)
 MILLISECOND = timedelta(milliseconds=1)

@@ -24,6 +24,7 @@ from controller.workspace.jsonpath import JsonPath
 from policies.admission import Approval, Rules, Sequencing
 from policies.calendar import Freeze, Window
 from policies.guards import (
+    ERRORS,
     LONGER,
     SHORTER,
     AnswerGuard,
@@ -102,7 +103,7 @@ class QuerySettings(Strict):
     """A counting source of the user's own: one row for each request.
 
     Its columns are `served_entity_name`, `request_time` (TIMESTAMP) and `value`: 0 or 1 for errors,
-    milliseconds for latency, 0 to 1 for a score.
+    milliseconds for latency, 0 to 1 for a score; and `server_error`, where it says so.
     """
 
     sql: str
@@ -110,13 +111,25 @@ class QuerySettings(Strict):
     counts: Literal["errors", "latency", "score"]
     """What `value` is: 0 or 1 for errors, milliseconds for latency, 0 to 1 for a score.
 
-    A row without one is not counted.
+    A row without one (NULL, or NaN) is not counted. While any score is NaN, below 0 or above 1,
+    nothing is counted of its query: write NULL where there is none.
     """
+    server_errors: bool = False
+    """For errors: a further column, `server_error`, is 1 where the server failed (5xx, no answer),
+    and 0 where the client may have. Without it the query's errors break no `guards.errors.limit`,
+    and are never taken for an outage."""
 
     @field_validator("sql")
     @classmethod
     def _one_select(cls, sql: str) -> str:
         return _countable_by(counting.subquery, sql)
+
+    @model_validator(mode="after")
+    def _errors_of_the_server(self) -> Self:
+        if self.server_errors and self.counts != ERRORS:
+            told = f"only errors are the server's, and this counts {self.counts}: leave it out"
+            raise refusal(("server_errors",), told)
+        return self
 
 
 class EvidenceSettings(Strict):

@@ -60,7 +60,7 @@ read AS (
     coalesce(trim({_field("response", paths.answer)}), '') AS answer,
     coalesce({_field("response", paths.sources)}, '') AS sources,
     coalesce({_field("response", paths.finish)}, '') AS finish,
-    try_cast({_field("response", paths.tokens)} AS DOUBLE) AS tokens,
+    {known(f"try_cast({_field('response', paths.tokens)} AS DOUBLE)")} AS tokens,
     {_field("request", paths.session)} AS session
   FROM {identifier(table)}
   WHERE request_date >= CAST('{day.isoformat()}' AS DATE)
@@ -95,6 +95,11 @@ def _field(column: str, path: str | None) -> str:
     return f'get_json_object({column}, "{in_sql(path)}")'
 
 
+def known(number: str) -> str:
+    """A DOUBLE, but NULL instead of NaN, which SQL takes for larger than any number."""
+    return f"nullif({number}, CAST('NaN' AS DOUBLE))"
+
+
 def in_sql(path: str) -> str:
     """A path as `get_json_object` reads it; `Refused`, if it could not."""
     steps = JsonPath.parse(path).steps
@@ -122,7 +127,7 @@ def numbers(measures: Mapping[str, Measure], *, by_session: bool) -> list[str]:
         _requests(FAILED, by_session=by_session),
         _requests("status IS NULL OR status >= 500", by_session=by_session),
         _requests("status = 429", by_session=by_session),
-        "count(*)",
+        "0",
     ]
     for name in sorted(measures):
         counted += _tallied(name, measures[name])
@@ -169,10 +174,18 @@ def _of_value(column: str, measure: Measure) -> list[str]:
     return [f"count({column})", *above, *hats]
 
 
-def of_query(counts: str, name: str, measures: Mapping[str, Measure]) -> list[str]:
-    """What is counted of a configured query's rows; one without a value tells of no request."""
+def of_query(
+    counts: str, name: str, measures: Mapping[str, Measure], *, server_errors: bool
+) -> list[str]:
+    """What is counted of a configured query's rows; one without a value tells of no request.
+
+    What is no score is counted apart: cut off at the bounds, a 4 would be a perfect one, and so
+    would a NaN, which SQL takes for larger than any number.
+    """
     failed = "count_if(value > 0)" if counts == "errors" else "0"
-    counted = ["count(value)", failed, "0", "0", "count(*)"]
+    of_server = "count_if(value > 0 AND server_error > 0)" if server_errors else "0"
+    strays = "count_if(value < 0 OR value > 1)" if counts == "score" else "0"
+    counted = ["count(value)", failed, of_server, "0", strays]
     key = name if counts == "score" else "latency"
     if counts != "errors" and key in measures:
         counted += _of_value("value", measures[key])

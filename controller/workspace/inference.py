@@ -35,7 +35,7 @@ MOST = 40
 DAY_MS = 24 * 3600 * 1000
 CANDIDATE, STABLE = "candidate", "stable"
 HEAD = 5
-"""Numbers before the tallies: requests, errors, server errors, rejected, rows."""
+"""Numbers before the tallies: requests, errors, server errors, rejected, what is no score."""
 
 SERVED_ENTITIES = """
 SELECT served_entity_id, served_entity_name
@@ -51,6 +51,8 @@ class QueryAsk:
     sql: str
     counts: str
     """errors, latency or score."""
+    server_errors: bool = False
+    """Its rows say which errors are the server's."""
     since: datetime
     cuts: tuple[datetime, ...] = ()
 
@@ -104,6 +106,9 @@ class Answer:
     """By the end of a minute: rows, and failed rows, Headgate's own included; from a minute before
     `since` on, so that the one in which the look before ended is whole."""
     queries: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
+    """None of a query with `strays`: nobody knows what the rest of its values mean."""
+    strays: Mapping[str, int] = field(default_factory=dict)
+    """By query of a score: how many rows from its `since` on have a value that is none, if any."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,11 @@ class _Count:
     entity_id: str | None
     arm: str | None
     numbers: tuple[float, ...]
+
+    @property
+    def strays(self) -> int:
+        """Rows whose value is no score."""
+        return round(self.numbers[HEAD - 1])
 
 
 @dataclass
@@ -300,19 +310,28 @@ GROUP BY entity_id
         for at_ms, _, _, numbers in by_kind.get("minute", []):
             counted, failed = (int(one) for one in (numbers or "0,0").split(","))
             minutes[datetime.fromtimestamp(int(at_ms or 0) / 1000, UTC)] = counted, failed
+        brought = {
+            name: [_count(row) for row in by_kind.get(f"query:{name}", [])] for name in ask.queries
+        }
+        strays = {name: sum(one.strays for one in counts) for name, counts in brought.items()}
         return Answer(
             now=now,
             watermark=watermark,
             windows=self._windows(ask, ask.since, ask.cuts, watermark, counts, own),
             recounted=recounted,
             minutes=minutes,
-            queries={name: self._of_query(ask, name, by_kind) for name in ask.queries},
+            queries={
+                name: () if strays[name] else self._of_query(ask, name, by_kind, counts)
+                for name, counts in brought.items()
+            },
+            strays={name: number for name, number in strays.items() if number},
         )
 
-    def _of_query(self, ask: Ask, name: str, by_kind: dict[str, list[Row]]) -> tuple[Window, ...]:
+    def _of_query(
+        self, ask: Ask, name: str, by_kind: dict[str, list[Row]], counts: list[_Count]
+    ) -> tuple[Window, ...]:
         query = ask.queries[name]
         [mark] = by_kind[f"mark:{name}"]
-        counts = [_count(row) for row in by_kind.get(f"query:{name}", [])]
         key = {"errors": None, "latency": "latency"}.get(query.counts, name)
         measures = {key: ask.measures[key]} if key in ask.measures and key is not None else {}
         return self._windows(ask, query.since, query.cuts, _time(mark[3]), counts, measures)
@@ -481,9 +500,14 @@ def _query_parts(number: int, name: str, query: QueryAsk, ask: Ask) -> list[str]
         own = counting.subquery(query.sql)
     except Refused as error:
         raise Refused(f"evidence.queries.{name}: {error}") from error
+    value, told = "CAST(value AS DOUBLE)", counting.known
+    # A score that is NaN is counted, as none.
+    columns = f"{value if query.counts == 'score' else told(value)} AS value"
+    if query.server_errors:
+        columns += f", {told('CAST(server_error AS DOUBLE)')} AS server_error"
     asked = (
         "SELECT served_entity_name AS name, unix_millis(request_time) AS at_ms, "
-        f"CAST(value AS DOUBLE) AS value FROM ({own}) AS own"
+        f"{columns} FROM ({own}) AS own"
     )
     now = "unix_millis(current_timestamp())"
     passed = f"CASE WHEN at_ms > {now} THEN {now} ELSE at_ms END"
@@ -493,7 +517,9 @@ def _query_parts(number: int, name: str, query: QueryAsk, ask: Ask) -> list[str]
         f"CASE WHEN name = :candidate_name_{number} THEN 'candidate' "
         f"WHEN name = {stable} THEN 'stable' END"
     )
-    packed = counting.packed(counting.of_query(query.counts, name, ask.measures))
+    packed = counting.packed(
+        counting.of_query(query.counts, name, ask.measures, server_errors=query.server_errors)
+    )
     return [
         f"SELECT 'mark:{name}', CAST(0 AS BIGINT), CAST(NULL AS STRING), CAST(NULL AS STRING), "
         f"CAST(mark_ms AS STRING) FROM ({mark}) AS newest",

@@ -40,7 +40,7 @@ requests AS (
     max(status_code) AS status,
     max(served_entity_id) AS entity_id,
     max(execution_duration_ms) AS duration_ms,
-    max(try_cast(get_json_object(response, :tokens) AS DOUBLE)) AS tokens
+    max(nullif(try_cast(get_json_object(response, :tokens) AS DOUBLE), CAST('NaN' AS DOUBLE))) AS tokens
   FROM IDENTIFIER(:table)
   WHERE request_date >= date_sub(current_date(), CAST(:days AS INT) + 1)
   GROUP BY databricks_request_id

@@ -32,6 +32,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "cut": {"answer": SAYS, "sources": ["a"], "finish": "length", "tokens": 90},
     "refused": {"answer": "I cannot say", "sources": ["a"], "finish": "stop", "tokens": 4},
     "nothing": {"answer": "", "sources": [], "finish": "stop", "tokens": 0},
+    "uncounted": {"answer": SAYS, "sources": ["a"], "finish": "stop", "tokens": "NaN"},
     "long": {"answer": SAYS * 10, "sources": ["a"], "finish": "stop", "tokens": 300},
 }
 WELL = GoldenQuery(query=json.dumps(ANSWERS["well"]))
@@ -159,12 +160,15 @@ def test_faults_of_answers_their_tokens_and_their_length_are_counted_by_version(
         # Of an answer that is empty no length is told: it is a fault already.
         assert length.seen == got.total() - got["empty"] - got["nothing"]
         assert length.counts == (length.seen - got["refused"], got["long"])
-        assert tokens.seen == got.total()
+        # NaN is no number of tokens, large or small.
+        assert tokens.seen == got.total() - got["uncounted"]
         assert tokens.counts == (
             sum(got[one] for one in ("well", "unsourced", "cut", "long")),
             got["long"],
         )
-        spent = sum(ANSWERS[kind]["tokens"] * number for kind, number in got.items())
+        spent = sum(
+            ANSWERS[kind]["tokens"] * number for kind, number in got.items() if kind != "uncounted"
+        )
         assert tokens.mean * 400 * tokens.seen == pytest.approx(spent)
         assert "groundedness" not in arm.tallies
 

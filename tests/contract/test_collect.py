@@ -12,21 +12,22 @@ from databricks.sdk import WorkspaceClient
 from controller.daemon.collect import Collector
 from controller.daemon.past import Past
 from controller.daemon.windows import TABLE
+from controller.workspace.counting import ms
 from controller.workspace.inference import InferenceTable
 from controller.workspace.metrics import Traffic
 from controller.workspace.probes import Probes
 from controller.workspace.serving import Endpoints
-from policies.evidence import Arm, Block, total
+from policies.evidence import Arm, Block, Measure, total
 from policies.golden import GoldenQuery
 from policies.guards import Guards
 from policies.rollout import Rollout
-from states.counted import Counted
+from states.counted import Counted, Query
 from states.machine import State
 from states.pinned import Pinned
 from states.release import Application, Release
 from states.span import Span
 from states.spec import Spec
-from states.world import Endpoint
+from states.world import Endpoint, Evidence
 from tests.contract.conftest import MODEL, PATHS, Split, Workspace, entity, name
 
 SECOND = timedelta(seconds=1)
@@ -146,6 +147,73 @@ def test_every_users_request_is_in_one_block_of_its_version_and_span(outside: Ou
     late = [block for block in blocks if block.span == 2]
     # A machine that is slow may still ask the first ones when the second span begins.
     assert 9 <= sum(block.candidate.requests + block.stable.requests for block in late) < 26
+
+
+JUDGED = """
+SELECT served_entity_name, timestamp_millis({since} + after) AS request_time, value
+FROM VALUES {scores} AS scored(served_entity_name, after, value)
+"""
+
+
+def judged(outside: Outside, *scores: str) -> Evidence:
+    """One look at a release whose score on the truth a query brings: of each version, in turn."""
+    live = outside.application.live
+    assert live is not None
+    assert live.pinned is not None
+    # Well within a span: what the statement waits for moves its bounds by a part of a second.
+    spans = tuple(replace(one, starts_at=one.starts_at - 60 * SECOND) for one in live.spans)
+    since = ms(spans[1].starts_at + 20 * SECOND)
+    rows = ", ".join(
+        f"('{entity(who)}', {10 * number}, CAST({score} AS DOUBLE))"
+        for number, (who, score) in enumerate(zip(("v1", "v2") * len(scores), scores, strict=False))
+    )
+    truth = Query(name="truth", sql=JUDGED.format(since=since, scores=rows), counts="score")
+    counted = Counted(paths=PATHS, queries=(truth,))
+    asked = replace(
+        live,
+        spans=spans,
+        pinned=replace(live.pinned, counted=counted),
+        sources={"errors": TABLE, "truth": "query:truth"},
+        measures={"truth": Measure(cap=1.0)},
+    )
+    outside.application = outside.application.with_release(asked)
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        found = outside.collector.collect(outside.application, outside.endpoint, datetime.now(UTC))
+        if found is not None and TABLE in found.watermarks:
+            return found
+        time.sleep(0.2)
+    raise AssertionError("the table told nothing")
+
+
+@pytest.mark.parametrize(
+    ("scores", "strays"),
+    [
+        (("4", "5", "0.5", "3", "1", "1"), 3),
+        (("'NaN'", "0.9", "0.9", "1", "1"), 1),
+        (("-0.1", "0.9", "0.9", "1", "1"), 1),
+    ],
+)
+def test_a_score_that_is_none_makes_its_query_unusable_aloud_and_no_other_source(
+    outside: Outside, scores: tuple[str, ...], strays: int
+) -> None:
+    found = judged(outside, *scores)
+    assert found.trouble is not None
+    assert f"{strays} of query truth" in found.trouble
+    assert "no score (NaN, below 0 or above 1)" in found.trouble
+    assert "query:truth" not in found.watermarks, "it has told nothing: the gate waits, or shuts"
+    assert {block.source for block in found.blocks} == {TABLE}
+
+
+def test_scores_from_0_to_1_are_counted_and_where_there_is_none_nothing_is_said(
+    outside: Outside,
+) -> None:
+    found = judged(outside, "0", "1", "NULL", "0.25", "0.5", "NULL")
+    assert found.trouble is None
+    candidate, stable = total(block for block in found.blocks if block.source == "query:truth")
+    assert (candidate.requests, stable.requests) == (2, 2)
+    assert candidate.tallies["truth"].mean == pytest.approx((1 + 0.25) / 2)
+    assert stable.tallies["truth"].mean == pytest.approx((0 + 0.5) / 2)
 
 
 def test_stables_last_day_is_told_by_the_table(client: WorkspaceClient, outside: Outside) -> None:

@@ -8,6 +8,7 @@ import pytest
 import requests
 from databricks.sdk import WorkspaceClient
 
+from controller.daemon.windows import block_of
 from controller.workspace.counting import ms
 from controller.workspace.errors import Refused
 from controller.workspace.examples import Examples
@@ -17,11 +18,16 @@ from controller.workspace.names import identifier
 from controller.workspace.probes import Probes
 from controller.workspace.serving import Endpoints, ServingSettings
 from controller.workspace.statements import Statements
-from policies.evidence import NOTHING, Arm
+from policies.criteria import criteria
+from policies.evidence import NOTHING, Arm, Measure, Tally
 from policies.golden import GoldenQuery
+from policies.guards import ErrorGuard, Guards
+from policies.holds import environment
+from policies.judge import harmful
 from states.counted import Paths
 from states.examples import Found, Wanted
 from states.release import Application
+from states.span import Span
 from states.spec import Spec
 from tests.contract.conftest import LAG_S, Split, Workspace, entity, name, serving, settled
 
@@ -309,6 +315,81 @@ def test_a_configured_query_is_counted_by_the_entity_that_it_names(
     assert window.closed == since + timedelta(milliseconds=9)
     assert (window.stable.requests, window.stable.errors) == (2, 1)
     assert (window.candidate.requests, window.candidate.errors) == (1, 1)
+
+
+def fifteen_percent(since: datetime) -> str:
+    """A gateway's log: 15 % of each version's requests fail, each with the server's status."""
+    return f"""
+SELECT
+  concat('{entity("v1")[:-1]}', CAST(1 + id % 2 AS STRING)) AS served_entity_name,
+  timestamp_millis({ms(since)} + id DIV 40) AS request_time,
+  CASE WHEN id DIV 2 % 20 < 3 THEN 1 ELSE 0 END AS value,
+  CASE WHEN id DIV 2 % 20 < 3 THEN 1 END AS server_error
+FROM range(40000)
+"""  # noqa: S608 - the test's own
+
+
+@pytest.mark.parametrize("told_apart", [True, False])
+def test_a_querys_server_errors_break_the_limit_once_it_says_which_they_are(
+    table: Table, *, told_apart: bool
+) -> None:
+    since = to_ms(datetime.now(UTC)) - timedelta(minutes=1)
+    table.beat("v1", "v2")
+    sql = fifteen_percent(since)
+    asked = QueryAsk(sql=sql, counts="errors", server_errors=told_apart, since=since)
+    [window] = table.look(since, queries={"gateway": asked}).queries["gateway"]
+    for arm in (window.candidate, window.stable):
+        assert arm.errors == pytest.approx(0.15 * arm.requests, rel=0.01)
+        assert arm.requests > 19_000
+        assert arm.server_errors == (arm.errors if told_apart else 0)
+    span = Span(number=1, step=1, weight=50, starts_at=since, settled=True)
+    both = block_of(window, span, 1, "query:gateway", mixed=False)
+    guard = ErrorGuard(limit=0.01)
+    assert (environment(guard, [both]) is not None) is told_apart
+    alone = replace(both, stable=NOTHING, comparable=False, whole=True)
+    judged = criteria(Guards(errors=guard), {}, None, {"errors": "query:gateway"})
+    verdict = harmful(judged, (alone,))
+    assert (verdict is not None) is told_apart
+    assert verdict is None or "server errors above the limit of 1 %" in verdict.because
+
+
+def test_a_failure_that_is_not_said_to_be_the_servers_is_not_and_nan_is_no_failure(
+    table: Table,
+) -> None:
+    since = to_ms(datetime.now(UTC)) - timedelta(minutes=1)
+    table.beat("v1", "v2")
+    nan = "CAST('NaN' AS DOUBLE)"
+    rows = ", ".join(
+        f"('{entity('v2')}', timestamp_millis({ms(since) + after}), {value}, {server})"
+        for after, (value, server) in enumerate(
+            [("1", "1"), ("1", "0"), ("1", "NULL"), ("1", nan), ("0", "1"), (nan, "1"), ("0", "0")]
+        )
+    )
+    names = "rows_of(served_entity_name, request_time, value, server_error)"
+    sql = f"SELECT * FROM VALUES {rows} AS {names}"  # noqa: S608 - the test's own
+    asked = QueryAsk(sql=sql, counts="errors", server_errors=True, since=since)
+    [window] = table.look(since, queries={"gateway": asked}).queries["gateway"]
+    # The newest row is where the query has come to; the one with NaN tells of no request.
+    assert window.candidate == Arm(requests=5, errors=4, server_errors=1)
+
+
+def test_a_latency_that_is_nan_is_no_latency(table: Table) -> None:
+    since = to_ms(datetime.now(UTC)) - timedelta(minutes=1)
+    table.beat("v1", "v2")
+    values = ("50", "CAST('NaN' AS DOUBLE)", "NULL", "500", "50")
+    rows = ", ".join(
+        f"('{entity('v2')}', timestamp_millis({ms(since) + after}), {value})"
+        for after, value in enumerate(values)
+    )
+    names = "rows_of(served_entity_name, request_time, value)"
+    sql = f"SELECT * FROM VALUES {rows} AS {names}"  # noqa: S608 - the test's own
+    asked = QueryAsk(sql=sql, counts="latency", since=since)
+    measures = {"latency": Measure(edges=(100.0, 1000.0))}
+    answer = table.look(since, measures=measures, queries={"gateway": asked})
+    [window] = answer.queries["gateway"]
+    assert window.candidate.requests == 2
+    assert window.candidate.tallies["latency"] == Tally(seen=2, counts=(1, 0))
+    assert not answer.strays
 
 
 def test_a_row_that_the_table_does_not_show_yet_is_no_beat(table: Table) -> None:

@@ -75,7 +75,10 @@ def test_defaults_are_what_an_empty_configuration_gets(tmp_path: Path) -> None:
     stated: dict[str, Any] = json.loads(json.dumps(BASE))
     for one in keys():
         optional = one.place.startswith(
-            ("replay", "staging", "guards.length", "guards.tokens", "guards.NAME")
+            (
+                *("replay", "staging", "guards.length", "guards.tokens", "guards.NAME"),
+                "evidence.queries.NAME",
+            )
         )
         if one.default and not optional and "[]" not in one.place:
             *above, name = one.place.split(".")

@@ -279,6 +279,27 @@ def test_a_guard_or_source_that_is_not_one_is_named_with_its_line(
     assert words in told
 
 
+GATEWAY = "    evidence: {{queries: {{gateway: {{sql: SELECT 1, counts: {0}}}}}}}\n"
+
+
+def test_a_limit_that_no_query_could_break_is_refused_and_a_default_one_is_not(file: Path) -> None:
+    limited = "    guards: {errors: {limit: 5pp}}\n"
+    mute, telling = GATEWAY.format("errors"), GATEWAY.format("errors, server_errors: true")
+    told = refusal(file, LEAST + mute + limited)
+    assert "guards.errors.limit: query gateway does not tell server errors apart" in told
+    assert "server_errors: true in evidence.queries.gateway" in told
+    assert f"{file}:9:" in told
+    for text, known in ((mute, False), (telling, True), (telling + limited, True)):
+        file.write_text(LEAST + text)
+        [query] = load(file).applications["rag-chatbot"].spec().counted.queries
+        assert query.server_errors is known
+
+
+def test_only_errors_are_the_servers(file: Path) -> None:
+    told = refusal(file, LEAST + GATEWAY.format("latency, server_errors: true"))
+    assert "gateway.server_errors: only errors are the server's, and this counts latency" in told
+
+
 def test_two_queries_cannot_count_for_one_guard(file: Path) -> None:
     two = "{a: {sql: SELECT 1, counts: latency}, b: {sql: SELECT 2, counts: latency}}"
     told = refusal(file, LEAST + f"    evidence: {{queries: {two}}}\n")

@@ -28,7 +28,7 @@ applications:
       every: 1m
       max_lag: 1h
       queries:
-        gateway: {sql: "SELECT 1", counts: errors}
+        gateway: {sql: "SELECT 1", counts: errors, server_errors: true}
         quality: {sql: "SELECT 1", counts: score}
     tests:
       - query: What are the key features of Delta Lake?

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from policies.fuse import Minute
+from states.counted import Counted, Query
 from states.examples import Found, examples, wanted
 from states.machine import State
 from states.plan import Event
@@ -326,6 +327,20 @@ def test_what_users_met_is_told_whole() -> None:
         "shut_after_s": 180.0,
     }
     assert line.fields == COUNTS | began
+
+
+def test_failures_are_told_by_kind_only_where_their_source_tells_kinds_apart() -> None:
+    by_query = replace(
+        FAILED,
+        sources={**FAILED.sources, "errors": "query:gateway"},
+        blocks=tuple(replace(one, source="query:gateway") for one in FAILED.blocks),
+    )
+    for told_apart, kinds in ((True, COUNTS["kinds"]), (False, [])):
+        query = Query(name="gateway", sql="SELECT 1", counts="errors", server_errors=told_apart)
+        pinned = replace(by_query.plan, counted=Counted(queries=(query,)))
+        line = told_of(replace(by_query, pinned=pinned))
+        assert line.fields["kinds"] == kinds
+        assert ("other 4xx" in line.because) is told_apart
 
 
 def test_the_endpoints_minutes_tell_the_minute_and_what_was_not_counted() -> None:

@@ -53,6 +53,20 @@ def test_a_configured_query_is_told_as_the_source_that_it_is() -> None:
     assert "relevance: margin 0.05, counted by query relevance" in told
 
 
+def test_no_limit_is_told_of_that_a_query_cannot_hold() -> None:
+    for told_apart, words in (
+        (False, "no limit by query gateway, which does not tell server errors apart"),
+        (True, "limit 5 %"),
+    ):
+        query = Query(name="gateway", sql="SELECT 1", counts="errors", server_errors=told_apart)
+        told = guards_in_words("rag", replace(SPEC, counted=Counted(queries=(query,))))
+        [errors] = [line for line in told if line.startswith("errors: ")]
+        assert errors == (
+            f"errors: margin 0.5 pp, {words}, counted by query gateway "
+            "(metrics, if their labels name the version)"
+        )
+
+
 def test_where_all_guards_only_observe_it_is_said_what_that_means() -> None:
     observing = Guards(
         errors=ErrorGuard(observe=True),

@@ -138,6 +138,24 @@ def test_stables_last_day_brings_lag_errors_and_the_other_guards(config: Path) -
     assert not any("nothing is said" in one for one in found.assumed)
 
 
+@pytest.mark.parametrize(
+    ("counts", "labelled", "limited"),
+    [
+        ("errors", False, False),
+        ("errors", True, True),
+        ("errors, server_errors: true", False, True),
+    ],
+)
+def test_a_limit_that_the_source_of_errors_cannot_hold_is_told(
+    config: Path, counts: str, *, labelled: bool, limited: bool
+) -> None:
+    queries = f"{{queries: {{gateway: {{sql: SELECT 1, counts: {counts}}}}}}}"
+    config.write_text(f"{CONFIGURATION}    evidence: {queries}\n")
+    found = planned(config, Known(endpoint=TABLE, labelled=labelled, history=PAST))
+    told = "no limit by query gateway, which does not tell server errors apart"
+    assert (told not in found.assumed) is limited
+
+
 def test_answers_that_cannot_be_read_are_told_where_there_are_more_than_a_few(
     config: Path,
 ) -> None:

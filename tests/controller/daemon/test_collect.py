@@ -406,6 +406,18 @@ def test_a_configured_query_is_asked_with_the_table_and_has_its_own_watermark(
     assert evidence.watermarks["query:quality"] == platform.time - platform.query_lag
 
 
+def test_a_query_of_errors_is_asked_for_the_servers_where_it_was_configured_to_tell(
+    story: Story,
+) -> None:
+    counted_by(story, errors="query:gateway")
+    for told_apart in (True, False):
+        query = Query(name="gateway", sql="SELECT 1", counts="errors", server_errors=told_apart)
+        reading(story, Counted(queries=(query,)))
+        platform = Platform(time=story.now + MINUTE)
+        look(collector(platform), platform, story)
+        assert platform.asked[-1].queries["gateway"].server_errors is told_apart
+
+
 def test_a_pinned_query_that_left_the_configuration_is_missed_aloud(story: Story) -> None:
     counted_by(story, errors=TABLE, quality="query:quality")
     platform = Platform(time=story.now + MINUTE)
