@@ -21,14 +21,15 @@ def shown_by(minutes: Sequence[Minute], ahead: timedelta, now: datetime) -> date
 
 
 def held_to(application: Application, release: Release, setting: Fuse | None) -> Fuse | None:
-    """What the hour before permits a version that gets everybody, as its guard counts errors."""
+    """What the hour before permits a version that gets everybody, as its guard counts errors.
+
+    Blocks and minutes have the same clock.
+    """
     source = release.sources.get(ERRORS)
     blocks = [one for one in release.blocks if one.source == source]
     if setting is None or not blocks:
         return setting
-    begun, ended = blocks[0].opened_at + release.ahead, blocks[-1].closed_at + release.ahead
-    meanwhile = [
-        one for one in application.minutes if begun <= one.ends_at - MINUTE and one.ends_at <= ended
-    ]
+    begun, ended = blocks[0].opened_at, blocks[-1].closed_at
+    meanwhile = [one for one in application.minutes if begun + MINUTE <= one.ends_at <= ended]
     candidate, stable = total(blocks)
     return as_counted(setting, meanwhile, candidate + stable)

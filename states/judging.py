@@ -1,13 +1,14 @@
 """A release's guards, their sources, and what they say of it: the judges' table of one look."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from policies.criterion import Criterion
 from policies.fuse import GUARD as FUSE
-from policies.fuse import Fuse, blown
+from policies.fuse import Fuse, Minute, blown
 from policies.guards import CAPACITY, ERRORS, LATENCY, LONGER, SHORTER, History, measures
 from policies.holds import environment, sample_ratio
 from policies.judge import leaning, verdict_of
@@ -73,19 +74,43 @@ def guards_of(release: Release) -> tuple[Criterion, ...]:
     return Bench.of(release).criteria
 
 
+class Pace(StrEnum):
+    """What tells how many requests per second the endpoint has."""
+
+    LATELY = "metrics"
+    """Over the closed minutes that the metrics were seen to have lately."""
+    MINUTES = "minutes"
+    """Over the endpoint's minutes that are remembered: up to a day."""
+    DAY = "history"
+    """Over stable's last day, by the table."""
+
+
+def paces(
+    lately: float | None, minutes: Sequence[Minute], history: History | None
+) -> dict[Pace, float]:
+    """The endpoint's requests per second, by each that tells of them."""
+    told = sum(one.requests for one in minutes) / (60 * len(minutes)) if minutes else None
+    day = history.requests / DAY_S if history and history.requests else None
+    known = {Pace.LATELY: lately, Pace.MINUTES: told, Pace.DAY: day}
+    return {by: pace for by, pace in known.items() if pace is not None}
+
+
+def pace_by(found: Mapping[Pace, float]) -> Pace | None:
+    """What the pace is taken from: the highest of what is known; None where that is nothing.
+
+    A quiet hour, or a day that is not known whole, must not take the steps from a release.
+    """
+    return max(found, key=found.__getitem__, default=None)
+
+
 def pace_of(application: Application, world: World, history: History | None) -> float | None:
     """The endpoint's requests per second, as far as anything tells of its last day.
 
-    The highest of what is known: a quiet hour, or a day that is not known whole, must not take the
-    steps from a release. None where the metrics told nothing: a table may be new, and have little.
+    None where the metrics told nothing: a table may be new, and have little.
     """
-    minutes = application.minutes
-    if world.requests_per_second is None and not minutes:
-        return None
-    told = sum(one.requests for one in minutes) / (60 * len(minutes)) if minutes else None
-    day = history.requests / DAY_S if history and history.requests else None
-    known = [one for one in (world.requests_per_second, told, day) if one is not None]
-    return max(known, default=None)
+    found = paces(world.requests_per_second, application.minutes, history)
+    by = pace_by(found)
+    return None if by is None or found.keys() == {Pace.DAY} else found[by]
 
 
 def lag_of(release: Release) -> timedelta:

@@ -29,7 +29,10 @@ FAULTS = ("empty", "without sources", "cut off", "refusals")
 
 @dataclass(frozen=True, kw_only=True)
 class Onset:
-    """When it began to go wrong: no earlier than the one time, and no later than the other."""
+    """When it began to go wrong: no earlier than the one time, and no later than the other.
+
+    By Databricks' clock, which blocks and minutes have, and by which its requests are looked up.
+    """
 
     since: datetime
     until: datetime
@@ -250,7 +253,7 @@ class _Case:
     def shut_after(self) -> timedelta:
         """From the onset to that."""
         assert self.onset is not None, "asked only where there is one"
-        return max(self.shut_at - self.onset.since, timedelta())
+        return max(self._by_minutes(self.shut_at) - self.onset.since, timedelta())
 
     @property
     def lag(self) -> timedelta | None:
@@ -261,11 +264,13 @@ class _Case:
     @property
     def uncounted(self) -> int | None:
         """About how many requests came after the last that were counted, by the metrics."""
-        counted = self.blocks[-1].closed_at if self.blocks else self.release.spans[0].starts_at
-        later = [
-            one.requests
-            for one in self.application.minutes
-            if counted < one.ends_at <= self.shut_at + MINUTE
-        ]
+        begun = self._by_minutes(self.release.spans[0].starts_at)
+        counted = self.blocks[-1].closed_at if self.blocks else begun
+        last = self._by_minutes(self.shut_at) + MINUTE
+        later = [one.requests for one in self.application.minutes if counted < one.ends_at <= last]
         share = next((span.weight for span in reversed(self.release.spans) if span.weight), 0) / 100
         return round(sum(later) * share) if later else None
+
+    def _by_minutes(self, moment: datetime) -> datetime:
+        """What Databricks' clock showed then, as blocks and minutes have it: spans have our own."""
+        return moment + self.release.ahead

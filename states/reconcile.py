@@ -4,6 +4,7 @@ Level-triggered: what to do follows from what is, never from what happened. The 
 as often as it likes; looking twice changes nothing but time.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -98,7 +99,7 @@ def _take_in(turn: Turn) -> None:
     elapsed = timedelta()
     if application.looked_at is not None and not turn.unseen:
         elapsed = min(world.now - application.looked_at, 2 * world.poll)
-    turn.record(looked_at=world.now, minutes=_remembered(application, world))
+    turn.record(looked_at=world.now, minutes=remembered(application.minutes, world.minutes))
     if turn.endpoint is not None:
         seen = turn.endpoint
         turn.record(config_version=seen.config_version, created_ms=seen.created_ms)
@@ -138,10 +139,9 @@ def _unasked(turn: Turn, live: Release) -> bool:
     return away or (turn.endpoint is not None and turn.endpoint.updating)
 
 
-def _remembered(application: Application, world: World) -> tuple[Minute, ...]:
-    """The endpoint's minutes of the last day, with those that are new."""
-    had = application.minutes
-    fresh = [one for one in world.minutes if not had or one.ends_at > had[-1].ends_at]
+def remembered(had: tuple[Minute, ...], told: Sequence[Minute]) -> tuple[Minute, ...]:
+    """The endpoint's minutes of the last day, with those told of that are new."""
+    fresh = [one for one in told if not had or one.ends_at > had[-1].ends_at]
     return (*had, *fresh)[-DAY:] if fresh else had
 
 

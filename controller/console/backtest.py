@@ -209,8 +209,12 @@ def _policy(spec: Spec, release: Release) -> Policy:
 
 
 def _fitting(spec: Spec, release: Release) -> dict[str, Measure]:
-    """The release's measures without one that lacks an edge which this policy would judge by."""
-    wanted = measures(spec.guards, release.history, spec.rollout.steps)
+    """The release's measures without one that lacks an edge which this policy would judge by.
+
+    On its own steps, where counts are split, and on the release's, where it is judged anew.
+    """
+    steps = (*spec.rollout.steps, *_weights(release).values())
+    wanted = measures(spec.guards, release.history, steps)
     kept = dict(release.measures)
     if LATENCY in kept:
         needed = set(wanted[LATENCY].edges) if LATENCY in wanted else set()
@@ -237,9 +241,8 @@ def _unjudgeable(name: str, label: str, spec: Spec, releases: Sequence[Release])
 
 
 def _relived(name: str, label: str, spec: Spec, release: Release) -> Relived:
-    steps = range(1, len(release.steps) + 1)
-    weights = {step: release.plan.rollout.weight(step) for step in steps}
-    ending = relive(_policy(spec, release), release.blocks, weights, release.before_whole)
+    policy, weights = _policy(spec, release), _weights(release)
+    ending = relive(policy, release.blocks, weights, release.before_whole)
     return Relived(
         application=name,
         policy=label,
@@ -252,6 +255,12 @@ def _relived(name: str, label: str, spec: Spec, release: Release) -> Relived:
         seconds=ending.time.total_seconds(),
         exposed=ending.exposed,
     )
+
+
+def _weights(release: Release) -> dict[int, int]:
+    """What each of the release's steps gave to the candidate, in percent."""
+    steps = range(1, len(release.steps) + 1)
+    return {step: release.plan.rollout.weight(step) for step in steps}
 
 
 def _applies(harm: Harm, release: Release, blocks: Sequence[Block], spec: Spec) -> bool:

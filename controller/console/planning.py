@@ -19,11 +19,12 @@ from policies.blindness import named
 from policies.criteria import criteria
 from policies.criterion import Criterion
 from policies.forecast import AUTO_STOP, AWAKE, Forecast, StepForecast, forecast
+from policies.fuse import Minute
 from policies.guards import CAPACITY, ERRORS, History, measures
 from policies.prospect import Traffic
 from policies.rollout import WHOLE
 from policies.words import amount, duration, percent
-from states.judging import sources
+from states.judging import Pace, pace_by, paces, sources
 from states.release import Application
 from states.world import Absent, Endpoint, Serving
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 PROMISED = timedelta(hours=1)
 """The longest lag of an inference table by Databricks' documentation; assumed if none was seen."""
-DAY_S = 86400
 UNREAD = 0.05
 """Share of stable's answers that may be unreadable before it is said."""
 _SOMEWHERE = Endpoint(serving=Serving(), inference_table="assumed")
@@ -52,6 +52,8 @@ class Known:
     endpoint: Endpoint | Absent | None = None
     requests_per_second: float | None = None
     """By the metrics, lately."""
+    minutes: tuple[Minute, ...] = ()
+    """The endpoint's of the last day, by the record and as seen now."""
     history: History | None = None
     labelled: bool = False
     troubles: tuple[str, ...] = ()
@@ -214,19 +216,8 @@ def _traffic(known: Known, given: Given) -> tuple[Traffic, list[str]]:
     """Pace, lag and stable's errors: as given, else as read, else assumed."""
     past, assumed = known.history, list[str]()
     pace = given.requests_per_second
-    if pace is None and known.requests_per_second:
-        pace = known.requests_per_second
-        assumed.append(
-            f"traffic goes on at the {amount(pace)} requests/s that the metrics saw lately"
-        )
-    if pace is None and past is not None and past.requests:
-        pace = past.requests / DAY_S
-        assumed.append(
-            f"the metrics saw no request: stable's last day had {amount(pace)} requests/s"
-        )
     if pace is None:
-        pace = 0.0
-        assumed.append("no request was seen: say --rps if there will be some")
+        pace, assumed = _pace(known)
     lag = given.lag if given.lag is not None else past.lag if past else None
     if lag is None:
         lag = PROMISED
@@ -241,6 +232,27 @@ def _traffic(known: Known, given: Given) -> tuple[Traffic, list[str]]:
             "stable is without errors: with --errors 0.5% a step takes longer, and finds less"
         )
     return Traffic(requests_per_second=pace, lag=lag, errors=errors), assumed
+
+
+def _pace(known: Known) -> tuple[float, list[str]]:
+    """Requests per second, as a release's steps are pinned by, and which figure that is."""
+    found = paces(known.requests_per_second, known.minutes, known.history)
+    by = pace_by(found)
+    pace = found[by] if by else 0.0
+    at = f"{amount(pace)} requests/s"
+    if not pace:
+        told = "no request was seen: say --rps if there will be some"
+    elif not any(found.get(one) for one in (Pace.LATELY, Pace.MINUTES)):
+        told = f"the metrics saw no request: stable's last day had {at}"
+    elif by is Pace.LATELY:
+        told = f"traffic goes on at the {at} that the metrics saw lately"
+    else:
+        whose = "stable's last day" if by is Pace.DAY else "the endpoint's minutes, up to a day's,"
+        told = f"traffic goes on at the {at} that {whose} had: the highest of what is known"
+    if isinstance(known.endpoint, Absent) or found.keys() - {Pace.DAY}:
+        return pace, [told]
+    kept = "a release that opens while the metrics tell of no minute keeps its steps as configured"
+    return pace, [told, kept]
 
 
 def _guards_left_out(found: dict[str, str], judged: tuple[Criterion, ...]) -> list[str]:

@@ -20,6 +20,7 @@ from controller.workspace.metrics import Traffic
 from controller.workspace.serving import Endpoints, ServingSettings
 from policies.guards import QUANTILES, History
 from tests.contract.conftest import MODEL, Workspace, entity, name, serving, settled
+from tests.controller.house import NAME, opened
 
 PAST = History(
     requests=864_000,
@@ -65,17 +66,18 @@ def endpoint(client: WorkspaceClient, settings: ServingSettings) -> Iterator[str
     client.serving_endpoints.delete(made)
 
 
-def planned(folder: Path, endpoint: str) -> dict[str, Any]:
-    told = CliRunner().invoke(app, ["plan", "--config", str(_config(folder, endpoint)), "--json"])
+def planned(folder: Path, endpoint: str, application: str = "bot") -> dict[str, Any]:
+    config = _config(folder, endpoint, application)
+    told = CliRunner().invoke(app, ["plan", "--config", str(config), "--json"])
     assert told.exit_code == 0, told.output
     (found,) = json.loads(told.stdout)
     return dict(found)
 
 
-def _config(folder: Path, endpoint: str) -> Path:
+def _config(folder: Path, endpoint: str, application: str = "bot") -> Path:
     one = {"model": MODEL, "endpoint": endpoint, "tests": [{"query": "What is Delta?"}]}
     file = folder / "headgate.yaml"
-    file.write_text(yaml.safe_dump({"applications": {"bot": one}}))
+    file.write_text(yaml.safe_dump({"applications": {application: one}}))
     return file
 
 
@@ -108,6 +110,37 @@ def test_a_table_that_cannot_be_read_is_an_assumption_and_no_failure(
     assert table.answer.args[0] in found["assumed"]
     assert found["lag_s"] == 3600
     assert set(found["guards"]) == {"errors"}
+
+
+def test_the_records_minutes_make_the_pace_where_the_endpoint_is_quiet_now(
+    tmp_path: Path, endpoint: str, table: type[Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table.answer = Unreachable("inference table t: the warehouse does not answer: start it")
+    with opened(tmp_path) as house:
+        house.outside.requests = 1_200
+        house.passes()
+        store = f"sqlite:///{house.store.path}"
+        kept = house.application().minutes
+    assert {one.requests for one in kept} == {1_200}
+    monkeypatch.setenv("HEADGATE_STORE", store)
+    found = planned(tmp_path, endpoint, NAME)
+    assert found["requests_per_second"] == pytest.approx(20, rel=0.2)
+    assert any("that the endpoint's minutes, up to a day's, had" in one for one in found["assumed"])
+    assert planned(tmp_path, endpoint)["requests_per_second"] < 1, "of another application"
+
+
+def test_a_record_that_cannot_be_read_is_an_assumption_and_none_yet_is_no_news(
+    tmp_path: Path, endpoint: str, table: type[Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert table.answer is PAST
+    file = tmp_path / "other.db"
+    monkeypatch.setenv("HEADGATE_STORE", f"sqlite:///{file}")
+    assert not any("store" in one for one in planned(tmp_path, endpoint)["assumed"])
+    assert not file.exists()
+    file.write_text("nobody's database, and longer than the header of one would be")
+    found = planned(tmp_path, endpoint)
+    assert any(str(file) in one for one in found["assumed"])
+    assert found["requests_per_second"] == pytest.approx(10, rel=0.01)
 
 
 def test_an_endpoint_that_is_not_there_yet_is_a_first_release(

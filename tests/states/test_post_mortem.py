@@ -366,6 +366,31 @@ def test_the_endpoints_minutes_tell_the_minute_and_what_was_not_counted() -> Non
     assert none.because.endswith(LATE)
 
 
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1)])
+def test_how_long_it_took_does_not_depend_on_how_far_databricks_clock_is_ahead(
+    ahead: timedelta,
+) -> None:
+    """Blocks and minutes have Databricks' time; spans, marks and the look have the record's."""
+    blocks = tuple(
+        replace(one, opened_at=one.opened_at + ahead, closed_at=one.closed_at + ahead)
+        for one in FAILED.blocks
+    )
+    minutes = tuple(
+        Minute(ends_at=after(ends) + ahead, requests=1_000, errors=0) for ends in range(1, 20)
+    )
+    apart = replace(FAILED, blocks=blocks, ahead=ahead)
+    line = told_of(apart, minutes=minutes)
+    assert line.fields["first_bad_from"] == (after(2) + ahead).isoformat(), "as the table has it"
+    assert line.fields["shut_at"] == after(5).isoformat(), "as the journal has it"
+    assert line.fields["shut_after_s"] == 180.0
+    assert line.fields["uncounted"] == 750
+    assert "the gate was shut 3 min after it began" in line.because
+    assert "about 750 more of its requests were not counted by then" in line.because
+    # Nothing was counted since its first user came: four minutes, and the one in which it was shut.
+    silent = told_of(replace(apart, blocks=()), minutes=minutes)
+    assert silent.fields["uncounted"] == 5 * 250
+
+
 def test_where_no_guard_closed_the_gate_it_is_told_why_it_went_and_what_users_met() -> None:
     aborted = replace(
         FAILED, verdicts={"errors": "PASS at step 2"}, because="aborted", watermarks={}

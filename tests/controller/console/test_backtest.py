@@ -1,6 +1,7 @@
 """`headgate backtest` replays what the store has, under one or two policies, with its limits."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from controller.console.cli import app
 from tests.controller.house import House, opened
-from tests.states.answers import RICH
+from tests.states.answers import RICH, Answers
 
 CONFIGURATION = """
 applications:
@@ -103,6 +104,29 @@ def test_latency_that_was_counted_at_other_edges_is_not_judged_and_said(
     told = report(config, "--store", store)
     assert not any(one["harm"].startswith("latency") for one in told["trials"])
     assert any("counted at the edges of another margin" in one for one in told["notes"])
+
+
+def test_a_step_that_only_the_past_release_had_is_not_judged_at_edges_it_was_not_counted_at(
+    config: Path, tmp_path: Path
+) -> None:
+    """The edges of a narrower margin at 50 % are there: those of a fast model are whole ms."""
+    with opened(tmp_path) as house:
+        story = house.outside.story
+        story.history = replace(RICH, latency_ms=(10.0, 12.0, 15.0, 20.0, 30.0))
+        story.answered = {name: Answers(slower=0.1) for name in ("", "2")}
+        story.requests_per_look = 1200
+        house.passes()
+        story.register(2)
+        _rest(house, "2", "Production")
+        store = f"sqlite:///{house.store.path}"
+    assert [one["end"] for one in report(config, "--store", store)["relived"]] == ["opened"]
+    config.write_text(
+        CONFIGURATION.replace("[5, 50, 100]", "[50, 100]")
+        + "    guards: {latency: {margin: 20%}}\n"
+    )
+    told = report(config, "--store", store)
+    assert [one["end"] for one in told["relived"]] == ["opened"]
+    assert any("latency in rag-chatbot/2: it was counted at" in one for one in told["notes"])
 
 
 def test_a_person_reads_tables_and_their_limits(store: str, config: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ from typer.testing import CliRunner, Result
 from controller.console.cli import app
 from controller.console.planning import Given, Known, Plan, plan
 from controller.settings import load
+from policies.fuse import Minute
 from policies.guards import QUANTILES, History
-from states.world import Absent, Endpoint, Serving
+from states.judging import pace_of
+from states.release import Application
+from states.world import Absent, Endpoint, Serving, World
 
 CONFIGURATION = """
 applications:
@@ -170,6 +173,62 @@ def test_without_a_minute_seen_the_last_days_mean_is_the_pace(config: Path) -> N
     found = planned(config, Known(endpoint=TABLE, history=PAST))
     assert found.traffic.requests_per_second == 10
     assert any("stable's last day had 10 requests/s" in one for one in found.assumed)
+
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def minutes(*requests: int) -> tuple[Minute, ...]:
+    return tuple(
+        Minute(ends_at=NOW + timedelta(minutes=number), requests=one, errors=0)
+        for number, one in enumerate(requests)
+    )
+
+
+@pytest.mark.parametrize(
+    ("lately", "day", "history", "told"),
+    [
+        (25.0, (), PAST, "the 25 requests/s that the metrics saw lately"),
+        (0.5, (), PAST, "the 10 requests/s that stable's last day had: the highest of what is kno"),
+        (0.5, (60, 600), None, "the 5.5 requests/s that the endpoint's minutes, up to a day's, ha"),
+        (None, (60, 600), None, "the 5.5 requests/s that the endpoint's minutes, up to a day's"),
+        (0.5, (60, 1740), PAST, "the 15 requests/s that the endpoint's minutes, up to a day's"),
+        (0.0, (0, 0), PAST, "the metrics saw no request: stable's last day had 10 requests/s"),
+        (0.0, (0,), None, "no request was seen"),
+    ],
+)
+def test_a_plan_is_made_at_the_pace_by_which_a_release_pins_its_steps_and_says_which_it_is(
+    config: Path,
+    lately: float | None,
+    day: tuple[int, ...],
+    history: History | None,
+    told: str,
+) -> None:
+    seen = minutes(*day)
+    known = Known(endpoint=TABLE, requests_per_second=lately, minutes=seen, history=history)
+    spec = load(config).applications["rag-chatbot"].spec()
+    application = Application(name="rag-chatbot", spec=spec, minutes=seen)
+    found = planned(config, known)
+    pinned_by = pace_of(application, World(now=NOW, requests_per_second=lately), history)
+    assert found.traffic.requests_per_second == pinned_by
+    assert len([one for one in found.assumed if told in one]) == 1
+    assert not any("keeps its steps as configured" in one for one in found.assumed)
+
+
+def test_a_quiet_hour_takes_no_steps_from_a_plan(config: Path) -> None:
+    quiet = Known(endpoint=TABLE, requests_per_second=0.01, history=PAST)
+    assert planned(config, quiet).forecast.pinned == (5, 25, 50, 100)
+    alone = replace(quiet, history=None)
+    assert planned(config, alone).forecast.pinned != (5, 25, 50, 100)
+
+
+def test_what_metrics_that_tell_nothing_leave_of_the_steps_is_said(config: Path) -> None:
+    kept = "a release that opens while the metrics tell of no minute keeps its steps as configured"
+    for history in (None, PAST):
+        assert kept in planned(config, Known(endpoint=TABLE, history=history)).assumed
+    assert kept not in planned(config, Known(endpoint=Absent())).assumed
+    given = Given(requests_per_second=1.0)
+    assert kept not in planned(config, Known(endpoint=TABLE), given).assumed
 
 
 def test_figures_given_go_before_figures_read(config: Path) -> None:
