@@ -13,6 +13,7 @@ from states.difference import ANEW, FALLBACK, Change
 from states.home import add_span, roll_back
 from states.machine import State, Trigger
 from states.release import Application, Release
+from states.resending import KNOWN
 from states.room import kept
 from states.turn import Turn
 from states.world import Serving, Share
@@ -233,7 +234,7 @@ def _begin_anew(turn: Turn) -> None:
     turn.record(
         stable=None, former=None, unproven=None, ours=True, seen=None, asked=None, closing=None,
         seen_alias=None, carried=Serving(), names={}, config_version=0,
-        endpoint_id="",
+        endpoint_id="", followed={**turn.application.followed, KNOWN: turn.world.now},
     )  # fmt: skip
     _retire(turn, former, because)
     for release in turn.application.releases:
