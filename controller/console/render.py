@@ -32,7 +32,7 @@ def print_history(console: Console, rows: Iterable[Line]) -> None:
 
 def print_explanation(console: Console, told: Explanation, now: datetime) -> None:
     """Print why a release is where it is, and then the way there."""
-    _say(console, headline(told.status, now, fancy=False))
+    _say(console, headline(told.status, now, fancy=False, changed=told.changed))
     _labelled(console, _details(told.status, now), 2)
     if told.verdicts:
         _title(console, "Last verdicts")
