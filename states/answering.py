@@ -53,6 +53,25 @@ def refusal(application: Application, word: str) -> str | None:
     return "a deleted version cannot be brought back: adopt it, and release another version"
 
 
+def strays(application: Application) -> dict[str, int]:
+    """Versions that others gave more users than the record does, and the percentage they have.
+
+    Without the one under way, whose users an abort takes home. Of any other nobody but a person's
+    answer takes them.
+    """
+    change, live = application.change, application.live
+    if change is None or not change.moved or change.serving is None:
+        return {}
+    wanted, found = desired(application) or Serving(), change.serving
+    versions = {one.version for one in _weighed(found) if one.model == application.spec.model}
+    return {
+        version: exposure(application, version, found)
+        for version in sorted(versions, key=lambda one: (len(one), one))
+        if exposure(application, version, found) > exposure(application, version, wanted)
+        and (live is None or live.version != version)
+    }
+
+
 def _undeclared(turn: Turn, word: str) -> str | None:
     """A change of the endpoint replaces its variables, which nobody can read there."""
     application, change = turn.application, turn.application.change
