@@ -21,7 +21,11 @@ def restored(path: Path, url: str, *, replace: bool) -> str:
     found = backup.read(path)
     aside = backup.restore(found, url, whole, replace=replace)
     told = f"restored {path} of {found.at}: the journal ends with seq {found.seq}"
-    return told if aside is None else f"{told}; what was there is now {aside}"
+    told = told if aside is None else f"{told}; what was there is now {aside}"
+    return (
+        f"{told}; what a log has beyond that seq is of another history: begin a new log file, and "
+        "read the older ones apart, with --at"
+    )
 
 
 def whole(store: Store) -> None:

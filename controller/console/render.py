@@ -139,7 +139,7 @@ def _block(line: Line) -> str:
     def arm(name: str) -> str:
         return f"{name} {line.get(f'{name}_errors', 0):,} of {line.get(f'{name}_requests', 0):,}"
 
-    return f"block {line.get('number')}, failed: {arm('candidate')}, {arm('stable')}"
+    return f"block {line.get('number')}, failed requests: {arm('candidate')}, {arm('stable')}"
 
 
 def _ids(line: Line) -> str:
