@@ -251,8 +251,9 @@ def outcome(told: Sequence[Glance], goal: Goal) -> int | None:
         case State.ROLLED_BACK:
             return FAILED if one["settled"] or one["needs_person"] else None
         case State.RETIRED:
-            # One that served, and was replaced since, had come to its end before.
-            return FAILED if one["weight_seen"] is None else DONE
+            # One that served, and was replaced since, had come to its end before. One with users
+            # has them from others, whether it ever served or not.
+            return DONE if one["weight_seen"] == 0 else FAILED
         case State.PRODUCTION if one["settled"] and (goal == "production" or not live):
             return DONE
         case _:
