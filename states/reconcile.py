@@ -149,12 +149,14 @@ def _take_in(turn: Turn) -> None:
 
 
 def _unasked(turn: Turn, live: Release) -> bool:
-    """No query can be asked: somebody's update is under way, or the endpoint is being made anew.
+    """No query could be: an update is under way, the endpoint is made anew, or none of us was.
 
     That time is not the version's. What is tested on a staging endpoint needs no other.
     """
     if live.state is not State.TESTING:
         return False
+    if turn.world.first:
+        return True
     away = isinstance(turn.world.endpoint, Absent) and not live.on_staging
     return away or (turn.endpoint is not None and turn.endpoint.updating)
 

@@ -201,6 +201,9 @@ class World:
     """How far the workspace's clock is ahead of the store's, at most; None: not measured."""
     poll: timedelta = timedelta(seconds=30)
     """The pace of looks: a longer gap was downtime, and adds no more than two of it."""
+    first: bool = False
+    """Nobody here has looked before: the controller began, or has taken over, since the last look
+    of the record."""
     endpoint: Endpoint | Absent | None = None
     versions: tuple[ModelVersion, ...] | None = None
     alias: str | Absent | None = None

@@ -155,14 +155,14 @@ class Observer:
         """
         spec, live = application.spec, application.live
         homeward = _homeward(application)
-        self.looked_at = now
+        first, self.looked_at = self.looked_at is None, now
         endpoint = self._try(
             application,
             "endpoint",
             lambda: self.sight.read(spec.endpoint, idle=live is None),
             urgent=homeward,
         )
-        world = World(now=now, poll=self.poll, endpoint=endpoint)
+        world = World(now=now, poll=self.poll, first=first, endpoint=endpoint)
         if endpoint is None:
             # A workspace that does not tell of an endpoint is not asked for more.
             return world

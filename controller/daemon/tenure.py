@@ -81,8 +81,8 @@ class Tenure:
         return {name: held[name].epoch if name in held else None for name in names}
 
     def prints(self) -> bool:
-        """Whether the log is ours to print."""
-        return PRINTER in self
+        """Whether the log is ours to print: one that slept past its lease may have been followed."""
+        return PRINTER in self and (self._leases is None or self._leases.left_s > 0)
 
     def may_send(self) -> bool:
         """Whether a change that is sent now ends while nobody else can have begun to send.

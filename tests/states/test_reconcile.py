@@ -547,6 +547,13 @@ def test_what_stops_the_whole_application_stops_a_releases_deadlines_too() -> No
     assert (live.in_state, live.on_step) == (TESTED.in_state, TESTED.on_step + ONE_POLL)
 
 
+def test_time_in_which_no_controller_was_there_is_not_taken_from_a_versions_tests() -> None:
+    assert live_after(TESTED, first=True).in_state == TESTED.in_state
+    begun = replace(TESTED, state=State.PROVISIONING)
+    building = live_after(begun, first=True, seen=replace(WELL, updating=True))
+    assert building.in_state == begun.in_state + ONE_POLL, "Databricks went on"
+
+
 @pytest.mark.parametrize("seen", [replace(WELL, updating=True), Absent()])
 def test_what_cannot_be_asked_has_no_time_taken_for_its_tests_and_all_of_it_for_provisioning(
     seen: Endpoint | Absent,

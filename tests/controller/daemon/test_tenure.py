@@ -97,6 +97,14 @@ def test_what_a_silent_replica_had_is_taken_over_within_a_second_of_its_lease(tw
     assert two.two.tenure.prints()
 
 
+def test_one_that_slept_past_its_lease_prints_nothing_beside_its_follower(two: Two) -> None:
+    two.pass_seconds(6, two.one, two.two)
+    [first] = [one for one in (two.one, two.two) if one.tenure.prints()]
+    [other] = [one for one in (two.one, two.two) if one is not first]
+    two.pass_seconds(TTL.total_seconds() + 1, other)
+    assert (first.tenure.prints(), other.tenure.prints()) == (False, True)
+
+
 def test_a_replica_that_wakes_up_late_has_nothing_until_it_shares_again(two: Two) -> None:
     two.pass_seconds(6, two.one, two.two)
     two.pass_seconds(TTL.total_seconds() + 1, two.two)
