@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.simulation import bugs, campaign, crashes, layers
-from tests.simulation.causes import SOON_S, Causes, Rollback
+from tests.simulation.causes import EDIT, SOON_S, Causes, Rollback
 from tests.simulation.draws import Draws
 from tests.simulation.fate import Begin
 from tests.simulation.record import ram_disk, template
@@ -113,7 +113,7 @@ def test_a_rollback_is_excused_by_what_was_done_to_that_version_in_that_state(
     causes = Causes()
     if done is not None:
         causes.done(*done)
-    assert causes.excuse(replace(BACK, because=because)) is excused
+    assert bool(causes.excuse(replace(BACK, because=because))) is excused
 
 
 @pytest.mark.parametrize(
@@ -127,17 +127,18 @@ def test_what_lasts_excuses_a_deadline_while_it_lasts_or_soon_after(
     slow = causes.begun("slow_update", begun)
     if until is not None:
         slow.until = until
-    assert causes.excuse(told) is excused
+    assert bool(causes.excuse(told)) is excused
     late = replace(told, at=until + SOON_S + 1) if until is not None else told
-    assert causes.excuse(late) is (until is None)
+    assert bool(causes.excuse(late)) is (until is None)
 
 
 def test_a_weight_was_lowered_if_somebody_lowered_it_to_what_was_seen_then() -> None:
     told, causes = replace(BACK, because="lowered by someone else"), Causes()
-    causes.edits += [(150.0, serving(v1=80, v2=20)), (90.0, serving(v1=99, v2=1))]
+    causes.serves(EDIT, 150.0, serving(v1=80, v2=20))
+    causes.serves(EDIT, 90.0, serving(v1=99, v2=1))
     assert not causes.excuse(told), "raised, or lowered before"
-    causes.edits.append((150.0, serving(v1=99, v2=1)))
-    assert causes.excuse(told)
+    causes.serves(EDIT, 150.0, serving(v1=99, v2=1))
+    assert causes.excuse(told) == EDIT
     assert not causes.excuse(replace(told, serving=serving(v1=100, v2=0))), "nobody did that"
 
 
