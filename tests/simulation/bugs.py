@@ -30,6 +30,7 @@ from controller.record.schema import APPLICATIONS, COUNTERS, LEASES, RELEASES, S
 from controller.record.store import Committed
 from controller.workspace.errors import WorkspaceError
 from policies.evidence import Block
+from policies.golden import Begun, Round
 from policies.judge import no_worse, of_source
 from policies.verdict import Outcome, Verdict
 from states import (
@@ -50,6 +51,7 @@ from states.machine import State
 from states.plan import Call, MoveAlias, Plan, Serve
 from states.release import Application, Release
 from states.resending import LAST_WAIT
+from states.rounds import taken_in
 from states.turn import Turn
 from states.world import Endpoint, World
 from tests.simulation.fate import FEW_WRITES, Begin
@@ -584,6 +586,19 @@ def errors_are_lost() -> Patches:
 
 
 @bug
+def failed_golden_queries_are_lost() -> Patches:
+    """What a version answers to its golden queries is taken for what was to be answered."""
+
+    def lossy(rounds: tuple[Round, ...], brought: Round | Begun) -> tuple[Any, ...]:
+        if isinstance(brought, Round):
+            brought = replace(brought, candidate_failed=())
+        return taken_in(rounds, brought)
+
+    with patch.object(climb, "taken_in", lossy), patch.object(rehearsal, "taken_in", lossy):
+        yield
+
+
+@bug
 def harm_is_never_seen() -> Patches:
     """Whatever was counted sends nobody home."""
     with patch.object(judging, "verdict_of", lambda *_: None):
@@ -668,6 +683,7 @@ def every_replica_prints() -> Patches:
 
 NARROW = {
     "no budget": Options(rates={"lost": 0.5, "overload": 0.3}, begin=Begin(writes=FEW_WRITES)),
+    "failed golden queries are lost": Options(rates={}, begin=Begin(kinds=("untrue",))),
     "ours is taken for theirs": Options(rates={}, begin=Begin()),
     "a restart ages a release": Options(rates={"crash": 0.005}, begin=Begin(replicas=1)),
     "time in a state stands still": Options(rates={"stuck": 0.3}),

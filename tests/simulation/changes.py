@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 
 from states.difference import Change
 from states.release import Application
-from tests.simulation.causes import CALL
+from tests.simulation.causes import CALL, DELETION
 from tests.simulation.looks import Look
 from tests.simulation.platform import Platform
 
-HARMLESS = frozenset({"rebuild"})
-"""Faults that are nobody's change: Databricks builds an endpoint anew, and it serves as before."""
+HARMLESS = frozenset(
+    {"rebuild", "wall_jump", "crash", "crash_at_call", "stale", "unanswered", "flaps", "resume"}
+)
+"""Faults that nobody is called for: they change nothing but time, or what is soon seen anew."""
 
 
 @dataclass
@@ -49,8 +51,7 @@ class Changes:
         if change.alias and change.alias != known.alias:
             self._count("alias", self._of_alias(actor, beside=bool(known.alias)))
         if change.registry and change.registry != known.registry:
-            gone = self.platform.causes.was("version_gone", before.incumbent, 0.0, look.at)
-            self._count("registry", "deletion" if gone else "")
+            self._count("registry", self._of_registry(look, before.incumbent or ""))
 
     def _before_adoption(self, actor: str, after: Application) -> None:
         """What cannot be adopted as it is was made so by somebody."""
@@ -78,6 +79,13 @@ class Changes:
         if by != CALL:
             return by
         return "a call beside a change" if beside else ""
+
+    def _of_registry(self, look: Look, version: str) -> str:
+        """Somebody deleted it; or it is a stranger's that was served, adopted, and never there."""
+        if int(version) in self.platform.versions:
+            return ""
+        deleted = self.platform.causes.was("version_gone", version, 0.0, look.at)
+        return DELETION if deleted else "of a stranger"
 
     def calls_for_a_person(self, why: str, struck: Collection[str]) -> None:
         """Where nothing has happened that matters, nobody is called."""

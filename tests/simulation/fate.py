@@ -162,9 +162,13 @@ def begin(seed: int) -> Begin:
 
 
 def plain(begun: Begin) -> bool:
-    """Nothing in how a run begins asks for a person: enough is counted, and clearly good or bad."""
-    enough = begun.requests_per_s >= MANY and not begun.hidden and "errs_little" not in begun.kinds
-    return enough and begun.approval == "none" and not begun.first
+    """Nothing in how a run begins asks for a person: enough is counted, and clearly good or bad.
+
+    What errs only once all users have it blows the fuse before it is counted: a person is called.
+    """
+    enough = begun.requests_per_s >= MANY and not begun.hidden
+    clear = not {"errs_little", "errs_late"} & {*begun.kinds}
+    return enough and clear and begun.approval == "none" and not begun.first
 
 
 def _skew(draws: Draws) -> float:

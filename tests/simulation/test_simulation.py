@@ -12,7 +12,7 @@ from tests.simulation.causes import EDIT, SOON_S, Causes, Rollback
 from tests.simulation.draws import Draws
 from tests.simulation.fate import Begin
 from tests.simulation.record import ram_disk, template
-from tests.simulation.run import Options, run
+from tests.simulation.run import BY_HAND, Options, run
 from tests.simulation.shrink import shrunk
 from tests.states.story import serving
 
@@ -166,6 +166,51 @@ def test_a_bug_can_be_put_in_where_the_code_is_now(name: str) -> None:
 def test_a_bug_that_is_put_in_is_found(name: str, first: int) -> None:
     caught = bugs.hunt(name, limit_s=60, first=first)
     assert caught.seed is not None, caught.noticed
+
+
+@pytest.mark.parametrize(
+    ("name", "seed", "promise"),
+    [
+        ("errors are lost", 24, "is confirmed, and fails 10.0% of users"),
+        ("harm is never seen", 24, "10 % are left on it"),
+        ("failed golden queries are lost", 1, "which is not fit, is given"),
+        ("a rebuild is taken for theirs", 17, "is said to be changed by someone else"),
+        ("the alias is sent first", 31, "the alias is sent home before the users"),
+        ("the way home has no reserve", 33, "the way home is kept back"),
+        ("a line is printed wrong", 1, "and the journal"),
+        ("everything is printed again", 1, "is printed twice, and nobody has taken over"),
+        ("every replica prints", 2, "has the log"),
+    ],
+)
+def test_a_bug_breaks_the_very_promise_that_is_there_for_it(
+    name: str, seed: int, promise: str, made: Path
+) -> None:
+    options = bugs.NARROW.get(name, Options())
+    assert bugs.broken(seed, made, options) == "", "it is kept without the bug"
+    with bugs.BUGS[name]():
+        assert promise in bugs.broken(seed, made, options)
+
+
+@pytest.mark.parametrize("kind", ["good", "errs", "untrue"])
+def test_nobody_is_called_where_databricks_builds_an_endpoint_anew(kind: str, made: Path) -> None:
+    calm = Options(rates={"rebuild": 0.15}, begin=Begin(kinds=(kind,)))
+    rebuilt = 0
+    for seed in range(1, 4):
+        result = run(seed, made, calm)
+        assert result.violation is None, campaign.how_to_repeat(result)
+        seen = result.situations
+        assert not [name for name in seen if name.startswith("endpoint.foreign_change")]
+        assert not seen[BY_HAND]
+        rebuilt += len(result.struck)
+    assert rebuilt, "nothing was built anew"
+
+
+def test_a_campaign_bears_as_many_wrong_proofs_as_chance_may_bring_and_no_more() -> None:
+    few, many = campaign.Found(worse=100), campaign.Found(worse=100)
+    few.wrong_proofs = [{}] * 8
+    many.wrong_proofs = [{}] * 15
+    assert campaign.Found().wrongly == 1.0
+    assert few.wrongly > campaign.UNLUCKY > many.wrongly
 
 
 @pytest.mark.parametrize("name", layers.LAYERS)
