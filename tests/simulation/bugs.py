@@ -684,8 +684,6 @@ def every_replica_prints() -> Patches:
 NARROW = {
     "no budget": Options(rates={"lost": 0.5, "overload": 0.3}, begin=Begin(writes=FEW_WRITES)),
     "failed golden queries are lost": Options(rates={}, begin=Begin(kinds=("untrue",))),
-    "ours is taken for theirs": Options(rates={}, begin=Begin()),
-    "a restart ages a release": Options(rates={"crash": 0.005}, begin=Begin(replicas=1)),
     "time in a state stands still": Options(rates={"stuck": 0.3}),
     "the way home waits a minute after a raise": Options(
         rates={"lost": 0.3, "late": 0.3, "order_meanwhile": 0.1},
@@ -694,12 +692,10 @@ NARROW = {
     "any endpoint of the name is ours": Options(
         rates={"staging_theirs": 0.2}, begin=Begin(kinds=("errs", "good"), staging=True)
     ),
-    "a staging endpoint is forgotten": Options(rates={"lost": 0.5}, begin=Begin(staging=True)),
     "harm waits while paused": Options(
         rates={"order_meanwhile": 0.1}, begin=Begin(kinds=("errs", "errs"))
     ),
     "no deadline": Options(rates={"stuck": 0.3}),
-    "no config version check": Options(rates={"stale": 0.3, "late": 0.3}),
     "no send guard": Options(rates={"stall": 0.025}, begin=Begin(replicas=3, by_lease=True)),
     "no order fence": Options(rates={"order_meanwhile": 0.1, "stall": 0.01}),
     "an open call is forgotten": Options(rates={"lost": 0.9}),

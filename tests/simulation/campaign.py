@@ -56,7 +56,13 @@ MUST = (
     "takeover",
     "lease lost",
     "commit after the lease was lost",
+    "line printed after its lease was lost meanwhile",
+    "foreign change of the endpoint: edit",
+    "foreign change of the endpoint: deletion",
+    "foreign change of the alias: edit",
+    "foreign change of the registry: deletion",
     "write kept back",
+    "way home kept back",
     "conflict of replicas",
     "order mid-pass",
     "commit while another's call is under way",
@@ -83,7 +89,7 @@ FALSELY = 0.005
 """Share of the good releases that may be rolled back, at most: by verdicts on counts, by chance."""
 WRONGLY = 0.05
 """Share of the versions worse than a step's margin that a proof may be wrong about: what guards
-promise (DESIGN §5), and not what they were seen to do."""
+promise, and not what they were seen to do."""
 UNLUCKY = 0.001
 """Of campaigns whose guards keep just that promise, so many have more wrong proofs than pass."""
 
@@ -103,7 +109,7 @@ class Found:
     situations: Counter[str] = field(default_factory=Counter)
     false_rollbacks: list[dict[str, Any]] = field(default_factory=list)
     worse: int = 0
-    """Releases of versions that err a little, and more than some step's margin."""
+    """Releases of versions a little worse than some step's margin, that came to be compared."""
     wrong_proofs: list[dict[str, Any]] = field(default_factory=list)
     violations: list[dict[str, Any]] = field(default_factory=list)
 

@@ -69,7 +69,7 @@ class Result:
     false_rollbacks: tuple[str, ...] = ()
     """Of good versions: why each was rolled back, where nothing that was done explains it."""
     worse: int = 0
-    """Releases of versions that err a little, and more than some step's margin."""
+    """Releases of versions a little worse than some step's margin, that came to be compared."""
     wrong_proofs: tuple[str, ...] = ()
     """Of those, the ones that were confirmed."""
     moves: tuple[Move, ...] = ()
@@ -377,10 +377,6 @@ class _Run:
         self.store.close()
         self.promises.close()
 
-    def _slightly_worse(self) -> list[float]:
-        many = sum(kind == "errs_little" for kind in self.begun.kinds)
-        return many * [self.platform.error_rate + fate.LITTLE]
-
     def tell(self, result: Result) -> None:
         """Write down what came of it."""
         promises = self.promises
@@ -389,9 +385,8 @@ class _Run:
         result.releases = len(self.begun.kinds)
         result.good = sum(kind == "good" for kind in self.begun.kinds)
         result.false_rollbacks = tuple(promises.false_rollbacks)
-        winning = promises.winning
-        result.worse = sum(winning.meant_to_be_seen(one) for one in self._slightly_worse())
-        result.wrong_proofs = tuple(winning.by_chance)
+        result.worse = promises.winning.worse
+        result.wrong_proofs = tuple(promises.winning.by_chance)
         result.moves = tuple(promises.moves)
         result.boundaries = sum(one.wire.boundaries for one in self.replicas)
         result.passes = sum(one.passes for one in self.replicas)

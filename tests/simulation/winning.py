@@ -11,9 +11,9 @@ from typing import Any
 from policies.guards import ErrorGuard, widening
 from policies.rollout import WHOLE
 from states.desired import exposure
-from states.machine import State
+from states.machine import State, Trigger
 from states.plan import Call, Serve
-from states.release import Application, Release
+from states.release import Application
 from states.world import Endpoint, Serving
 from tests.simulation.looks import Key
 from tests.simulation.platform import Platform
@@ -34,6 +34,8 @@ class Winning:
     situations: Counter[str]
     registered: dict[Key, float] = field(default_factory=dict)
     """True time at which an attempt was begun."""
+    worse: int = 0
+    """How often users were given, to compare it, a version that is worse by some step's margin."""
     by_chance: list[str] = field(default_factory=list)
     """Versions worse by the margin that were confirmed: as rare as wrong proofs are promised to be
     (`campaign.WRONGLY`)."""
@@ -44,6 +46,9 @@ class Winning:
             self.registered[key] = self.platform.stage.now
         elif row["event"] == "release.confirmed":
             self._confirmed(key)
+        elif row.get("trigger") == Trigger.OPEN:
+            rate = self.platform.rate(key[0])
+            self.worse += self._meant_to_be_seen(rate) and rate < FAR * self.guard.limit
 
     def _confirmed(self, key: Key) -> None:
         """What is confirmed is good, but for what guards are not meant to see, and by chance."""
@@ -58,13 +63,13 @@ class Winning:
         assert version not in platform.untrue | platform.undeployable, f"{key} never was fit"
         rate = platform.rate(version)
         assert rate < FAR * self.guard.limit, f"{key} is confirmed, and fails {rate:.1%} of users"
-        seen = self.meant_to_be_seen(rate)
+        seen = self._meant_to_be_seen(rate)
         self.situations["bad version confirmed by chance"] += seen
         self.situations["bad version confirmed within the margin"] += not seen
         if seen:
             self.by_chance.append(f"version {version} fails {rate:.1%} of users")
 
-    def meant_to_be_seen(self, rate: float) -> bool:
+    def _meant_to_be_seen(self, rate: float) -> bool:
         """It is worse than stable by more than some step's margin: that no step is opened for."""
         worse = rate - self.platform.error_rate
         compared = [step for step in self.steps if step < WHOLE]
@@ -94,16 +99,14 @@ class Winning:
         live, now = application.live, self.platform.endpoint
         if live is None or application.incumbent in (None, live.version):
             return
-        if not isinstance(now, Endpoint) or self._undone(live):
+        going = live.state is State.ROLLED_BACK or live.ordered == "undo"
+        if going or not isinstance(now, Endpoint):
             return
-        weight, rate = exposure(application, live.version, now.serving), self._rate(live)
+        weight, rate = (
+            exposure(application, live.version, now.serving),
+            self.platform.rate(live.version),
+        )
         assert not weight or rate < FAR * self.guard.limit, (
             f"{live.key} fails {rate:.1%} of users, and {weight} % are left on it: "
             f"{live.state}, {live.hold}"
         )
-
-    def _undone(self, live: Release) -> bool:
-        return live.ordered == "undo" or live.state is State.ROLLED_BACK
-
-    def _rate(self, live: Release) -> float:
-        return self.platform.rate(live.version)
