@@ -9,10 +9,11 @@ from policies.rollout import WHOLE
 from states.adoption import take_as_stable
 from states.applying import others_undeclared, undeclared
 from states.desired import closed, desired, desired_alias, exposure
-from states.difference import ANEW, FALLBACK, Change
+from states.difference import ANEW, Change
 from states.home import add_span, roll_back
 from states.machine import State, Trigger
 from states.release import Application, Release
+from states.resending import KNOWN
 from states.room import kept
 from states.turn import Turn
 from states.world import Serving, Share
@@ -46,17 +47,36 @@ def refusal(application: Application, word: str) -> str | None:
     assert change is not None, "there is something to answer"
     if word == "adopt":
         return _contradiction(application, change)
-    if _moved(change) and desired(application) is None:
+    if change.moved and desired(application) is None:
         return "Headgate wants nothing of that endpoint yet: adopt it, or delete it by hand"
-    if _moved(change) or change.fallback or (change.alias and not change.registry):
+    if change.moved or change.fallback or (change.alias and not change.registry):
         return None
     return "a deleted version cannot be brought back: adopt it, and release another version"
+
+
+def strays(application: Application) -> dict[str, int]:
+    """Versions that others gave more users than the record does, and the percentage they have.
+
+    Without the one under way, whose users an abort takes home. Of any other nobody but a person's
+    answer takes them.
+    """
+    change, live = application.change, application.live
+    if change is None or not change.moved or change.serving is None:
+        return {}
+    wanted, found = desired(application) or Serving(), change.serving
+    versions = {one.version for one in _weighed(found) if one.model == application.spec.model}
+    return {
+        version: exposure(application, version, found)
+        for version in sorted(versions, key=lambda one: (len(one), one))
+        if exposure(application, version, found) > exposure(application, version, wanted)
+        and (live is None or live.version != version)
+    }
 
 
 def _undeclared(turn: Turn, word: str) -> str | None:
     """A change of the endpoint replaces its variables, which nobody can read there."""
     application, change = turn.application, turn.application.change
-    if change is None or not _moved(change):
+    if change is None or not change.moved:
         return None
     if word == "revert":
         return undeclared(application)
@@ -65,11 +85,6 @@ def _undeclared(turn: Turn, word: str) -> str | None:
         return None
     own = undeclared(application) if application.live and ANEW in change.endpoint else None
     return own or others_undeclared(application.spec, change.serving or Serving())
-
-
-def _moved(change: Change) -> bool:
-    """The endpoint's configuration itself was changed, or the endpoint deleted."""
-    return any(line != FALLBACK for line in change.endpoint)
 
 
 def _contradiction(application: Application, change: Change) -> str | None:
@@ -233,7 +248,7 @@ def _begin_anew(turn: Turn) -> None:
     turn.record(
         stable=None, former=None, unproven=None, ours=True, seen=None, asked=None, closing=None,
         seen_alias=None, carried=Serving(), names={}, config_version=0,
-        endpoint_id="",
+        endpoint_id="", followed={**turn.application.followed, KNOWN: turn.world.now},
     )  # fmt: skip
     _retire(turn, former, because)
     for release in turn.application.releases:
@@ -249,7 +264,7 @@ def _revert(turn: Turn, change: Change) -> None:
         turn.record(seen_alias=change.named, seen_alias_of=spec.alias)
     if change.fallback:
         turn.record(fallback_off=True)
-    if not _moved(change):
+    if not change.moved:
         return
     turn.record(seen=change.serving)
     _accept(turn)

@@ -16,4 +16,6 @@ class Attempt:
     at: datetime
     outcome: str
     """`open` (unknown), `done`, or `refused`."""
+    over: int = -1
+    """The highest configuration version of the endpoint that had been seen by then."""
     id: int = 0

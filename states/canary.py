@@ -1,6 +1,7 @@
 """From the first users to all of them: compared steps, the bake at 100 %, and the watch."""
 
 import math
+from collections.abc import Sequence
 from datetime import timedelta
 
 from policies.evidence import total
@@ -91,7 +92,7 @@ def production(turn: Turn, release: Release) -> None:
         return
     watched = release.on_step >= watch and covered(release, watch)
     if watched and suspected(release):
-        _wait(turn, release, SUSPECTED)
+        _wait(turn, release)
         return
     release = turn.free(release)
     if watched and turn.may_advance(release) and converged(turn):
@@ -156,23 +157,29 @@ def _compare(turn: Turn, release: Release) -> None:
     if override or (not waiting and not suspected(release)):
         _open_further(turn, release, verdicts)
     else:
-        _wait(turn, release, _undecided(waiting))
+        _wait(turn, release, waiting)
 
 
-def _wait(turn: Turn, release: Release, undecided: str) -> None:
-    """Stay on the step as long as patience lasts; then ask, or go back."""
+def _wait(turn: Turn, release: Release, waiting: Sequence[Verdict] = ()) -> None:
+    """Stay on the step as long as patience lasts; then ask, or go back.
+
+    What held it before has passed, unless it was found at this look. A person is asked once, as
+    long as what they were told of is still not shown.
+    """
     rollout = release.plan.rollout
     if release.undecided < rollout.patience:
         turn.free(release)
         return
-    told = f"undecided after {duration(rollout.patience)}: {undecided}"
+    after = f"undecided after {duration(rollout.patience)}: "
     if rollout.on_undecided == "roll_back":
-        roll_back(turn, release, told)
-    elif release.hold is None:
-        turn.hold(release, told, needs_person=True)
+        roll_back(turn, release, f"{after}{_undecided(waiting)}")
+        return
+    asked = tuple(f"{after}{one.guard}: " for one in waiting) or (f"{after}{SUSPECTED}",)
+    if not turn.stands(release) and not (release.hold or "").startswith(asked):
+        turn.hold(release, f"{after}{_undecided(waiting)}", needs_person=True)
 
 
-def _undecided(waiting: list[Verdict]) -> str:
+def _undecided(waiting: Sequence[Verdict]) -> str:
     """What keeps a step from being opened."""
     if not waiting:
         return SUSPECTED
@@ -237,7 +244,7 @@ def _bake(turn: Turn, release: Release) -> None:
     cut_short = word is not None and (word.override or glimpsed(release))
     baked = cut_short or (release.on_step >= bake and told_of)
     if baked and suspected(release) and not overridden(release):
-        _wait(turn, release, SUSPECTED)
+        _wait(turn, release)
         return
     gate = last_gate(turn, release) if baked else None
     if gate is not None:

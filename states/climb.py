@@ -16,7 +16,6 @@ from states.desired import desired
 from states.gates import by_word, consent, first_users_gate, hold_at, overridden
 from states.home import (
     add_span,
-    come_home,
     converged,
     give_up_unbuilt,
     lost,
@@ -25,6 +24,7 @@ from states.home import (
     roll_back,
     undersized,
 )
+from states.homecoming import come_home
 from states.judging import bench, guards_of, lag_of, pace_of, pin_guards, sources
 from states.machine import State, Trigger
 from states.quarantine import quarantined

@@ -31,6 +31,11 @@ class Change:
         return (*self.endpoint, *self.alias, *self.registry)
 
     @property
+    def moved(self) -> bool:
+        """The endpoint's configuration itself was changed, or the endpoint deleted."""
+        return any(line != FALLBACK for line in self.endpoint)
+
+    @property
     def key(self) -> str:
         """What an answer names, to be for this change alone."""
         return f"{self.number}: {'; '.join(self.difference)}"

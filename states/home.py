@@ -1,11 +1,9 @@
-"""Converging and going home: what both the way up and the way back rest on."""
+"""Converging, and being home: what both the way up and the way back rest on."""
 
 from datetime import timedelta
 
-from policies.words import duration
-from states.desired import closed, desired, desired_alias
+from states.desired import desired
 from states.machine import State, Trigger
-from states.post_mortem import tell_post_mortem
 from states.release import Release
 from states.resending import calls
 from states.span import Span
@@ -14,8 +12,6 @@ from states.world import Endpoint, Serving, Share
 
 STALE_FOR = timedelta(minutes=10)
 """Longest that an answer is taken for a stale one."""
-ESCALATIONS = (timedelta(minutes=2), timedelta(minutes=10), timedelta(minutes=30))
-"""Stays in RolledBack, not yet home, at which a person is called; louder each time."""
 
 
 def converged(turn: Turn) -> bool:
@@ -23,10 +19,10 @@ def converged(turn: Turn) -> bool:
     endpoint, wanted = turn.endpoint, desired(turn.application)
     if endpoint is None or wanted is None or endpoint.updating:
         return False
-    return endpoint.serving == wanted and not _down(endpoint, wanted)
+    return endpoint.serving == wanted and not lacking(endpoint, wanted)
 
 
-def _down(endpoint: Endpoint, wanted: Serving) -> list[Share]:
+def lacking(endpoint: Endpoint, wanted: Serving) -> list[Share]:
     """What is to have users, and is not ready."""
     shares = sorted(wanted.shares.items())
     return [share for name, share in shares if share.weight and name not in endpoint.ready]
@@ -38,7 +34,7 @@ def unready(turn: Turn) -> str | None:
     wanted = desired(application)
     if endpoint is None or wanted is None or endpoint.updating or endpoint.serving != wanted:
         return None
-    down = _down(endpoint, wanted)
+    down = lacking(endpoint, wanted)
     if not down:
         return None
     told = f"version {down[0].version} has {down[0].weight} % of users"
@@ -125,68 +121,6 @@ def roll_back(turn: Turn, release: Release, because: str) -> Release:
     return rolled
 
 
-def come_home(turn: Turn, release: Release) -> None:
-    """Settle a rollback once the traffic, and the alias, were seen where they belong."""
-    own_up(turn)
-    _give_up_what_is_gone(turn)
-    release = turn.application.live or release
-    named = desired_alias(turn.application)
-    at_home = converged(turn) if desired(turn.application) else _idle(turn.endpoint)
-    at_home = at_home and not in_doubt(turn)
-    if not at_home or named not in (None, turn.world.alias):
-        _escalate(turn, release)
-        return
-    release = turn.free(release)
-    base = turn.application.incumbent
-    told = f"version {base} has 100 % of users" if base else "no version serves"
-    alone, astray = turn.application.stable is None, _astray(turn, release)
-    settled = turn.settle(release, told if alone else f"{told}{astray}")
-    turn.record(asked_over=-1)  # What came of the last call is known: the next release rests on it.
-    tell_post_mortem(turn, settled)
-    if alone:
-        why = f"there is nothing to go back to: register a mended version{astray}"
-        turn.hold(settled, why, needs_person=True)
-
-
-def _astray(turn: Turn, release: Release) -> str:
-    """That the alias is left at a version without users, where there is no other for it to name.
-
-    Where it cannot be read at this look, it is where it was last seen.
-    """
-    application, alias = turn.application, turn.application.spec.alias
-    if alias is None or release.version == application.incumbent:
-        return ""
-    before = application.seen_alias if application.seen_alias_of == alias else None
-    if release.version != (before if turn.world.alias is None else turn.world.alias):
-        return ""
-    return (
-        f"; alias {alias} still names version {release.version}, which has no users: point it "
-        "where its readers should look"
-    )
-
-
-def _give_up_what_is_gone(turn: Turn) -> None:
-    """Ask for no entity at 0 % that is not there: if it cannot be built, nobody would come home.
-
-    Nor for a first release that served, is not there any more, and could not be built again.
-    """
-    application, endpoint = turn.application, turn.endpoint
-    if endpoint is None or application.change is not None or endpoint.updating or in_doubt(turn):
-        return
-    there = endpoint.serving.shares
-    kept = {name: one for name, one in application.carried.shares.items() if name in there}
-    turn.record(carried=Serving(kept))
-    for release in application.releases:
-        entity = application.entity(release.version)
-        kept_a_while = release.ended_at is not None and release.version != application.incumbent
-        if kept_a_while and entity not in there:
-            turn.put(release, removed=True)
-        unproven = application.stable is None and release.version == application.unproven
-        if unproven and entity in endpoint.failed and entity not in there:
-            turn.record(unproven=None)
-            turn.put(release, ended_at=turn.world.now, removed=True)
-
-
 def give_up_unbuilt(turn: Turn) -> bool:
     """Ask no more for what had no users, is not there, and could not be built again.
 
@@ -239,37 +173,6 @@ def _may_come(turn: Turn) -> bool:
     return any(now - one.at < STALE_FOR for one in sent)
 
 
-def _escalate(turn: Turn, release: Release) -> None:
-    """Say louder and louder that users cannot be brought home; it is tried all the same.
-
-    What others changed beside it keeps nobody from home: the change itself is told.
-    """
-    endpoint, application = turn.endpoint, turn.application
-    told = application.change is not None and endpoint is not None
-    if told and endpoint and closed(application, endpoint.serving) is None:
-        return
-    passed = [limit for limit in ESCALATIONS if release.in_state >= limit]
-    if not passed:
-        return
-    why = f"not home after {duration(passed[-1])}: {_away(turn)}"
-    turn.hold(release, why, needs_person=True, level="error")
-
-
-def _away(turn: Turn) -> str:
-    """What keeps users from home, and what a person can do about it."""
-    endpoint, application = turn.endpoint, turn.application
-    by_hand = "put stable to 100 % by hand"
-    if endpoint is not None and endpoint.updating:
-        return f"Databricks is still updating the endpoint; {by_hand}"
-    down = unready(turn)
-    if down is not None:
-        return f"{down}: mend it, or give the users another version by hand"
-    named, alias = desired_alias(application), application.spec.alias
-    if converged(turn) and not in_doubt(turn) and named is not None:
-        return f"alias {alias} was not seen at version {named}; point it there by hand"
-    return f"it is sent again and again; {by_hand}"
-
-
 def own_up(turn: Turn) -> None:
     """A first release that was given up while it was made may have come to serve all the same."""
     application, endpoint = turn.application, turn.endpoint
@@ -282,7 +185,3 @@ def own_up(turn: Turn) -> None:
             turn.record(unproven=release.version)
             turn.put(release, ended_at=None, removed=False)
             return
-
-
-def _idle(endpoint: Endpoint | None) -> bool:
-    return endpoint is None or not endpoint.updating

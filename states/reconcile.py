@@ -22,6 +22,7 @@ from states.machine import State
 from states.mixing import note_split
 from states.plan import Call, Plan
 from states.release import Application, Order, Release
+from states.resending import KNOWN, calls
 from states.staging import remember_asked, see_staging
 from states.subject import know_subject, leave_alone, strayed
 from states.supervise import supervise
@@ -33,7 +34,7 @@ from states.world import Absent, Endpoint, World
 
 def reconcile(application: Application, world: World) -> Plan:
     """One look: the next record, what became true, and what to send."""
-    application = not_ahead(application, world.now)
+    application = _with_asked(not_ahead(application, world.now))
     stray = strayed(application)
     if stray is not None:
         return leave_alone(application, world, stray)
@@ -66,9 +67,28 @@ def reconcile(application: Application, world: World) -> Plan:
     note_way_back(turn)
     mark_tagged(turn)
     _remember_order(turn)
-    calls = wishes(turn)
-    _remember_asked(turn, calls)
-    return Plan(application=turn.application, events=tuple(turn.events), calls=calls)
+    planned = wishes(turn)
+    _remember_planned(turn, planned)
+    return Plan(application=turn.application, events=tuple(turn.events), calls=planned)
+
+
+def _with_asked(application: Application) -> Application:
+    """The application with what was last asked for, as the record of calls tells it.
+
+    A call that is planned may not be sent, and one that was refused takes no effect. It is noted
+    before that record forgets: an update may take longer, and is ours nevertheless. One that only
+    closes a version, beside a change by others, is not what is wanted in the end.
+    """
+    since = application.followed.get(KNOWN)
+    sent = [
+        one
+        for one in calls(application, "serve")
+        if one.outcome != "refused" and one.target != application.closing
+        if since is None or one.at >= since
+    ]
+    if not sent:
+        return application
+    return replace(application, asked=sent[-1].target, asked_over=sent[-1].over)
 
 
 def _made_by_others(turn: Turn) -> bool:
@@ -202,13 +222,9 @@ def _remember_order(turn: Turn) -> None:
         turn.put(live, paused=False)
 
 
-def _remember_asked(turn: Turn, calls: tuple[Call, ...]) -> None:
-    """An update may take longer than the memory of calls; it is ours nevertheless.
-
-    One that only closes a version, beside a change by others, is not what is wanted in the end.
-    """
-    disputed = turn.application.change is not None
-    for call in calls:
+def _remember_planned(turn: Turn, planned: tuple[Call, ...]) -> None:
+    """What a call is sent for, if it is: the record of calls tells only what was asked."""
+    for call in planned:
         if call.kind == "apply":
             remember_planned(turn)
         elif call.kind == "create_staging":
@@ -217,9 +233,10 @@ def _remember_asked(turn: Turn, calls: tuple[Call, ...]) -> None:
             _remember_given(turn)
             if turn.endpoint is None:
                 turn.record(endpoint_id="")  # what is created now is ours, whatever its id
-            turn.record(**{"closing" if disputed else "asked": call.target})
-            if not disputed:
-                turn.record(asked_over=turn.application.config_version)
+            if turn.application.change is not None:
+                turn.record(closing=call.target)
+            elif turn.application.closing == call.target:
+                turn.record(closing=None)  # by now it is what is wanted
 
 
 def _remember_given(turn: Turn) -> None:

@@ -205,7 +205,7 @@ class Application:
     seen_alias_of: str | None = None
     """The alias that this was: the configuration may name another one since."""
     asked: str | None = None
-    """The serving state that was last asked for, however long ago."""
+    """The serving state that was last asked for, by a call that may have been sent, ever."""
     asked_over: int = -1
     """The highest configuration version that had been seen by then."""
     hold: str | None = None
@@ -221,8 +221,8 @@ class Application:
     closing: str | None = None
     """The last serving state that was asked for to close a version beside a change by others."""
     followed: Mapping[str, datetime] = field(default_factory=dict)
-    """By kind of call, when the world was last seen to be as wanted; by `arrived`, when that was
-    what the last call for a serving state asked for; by `rest`, when no update was under way."""
+    """By kind of call, when the world was last seen to be as wanted; by `rest`, when no update was
+    under way; by `arrived`, `known` and `begun`, as `states.resending` has it."""
     fallback: bool = False
     """AI Gateway's fallback, as it was when no version on trial had users, or was adopted."""
     fallback_off: bool = False
@@ -237,7 +237,7 @@ class Application:
     """The endpoint's own, of its last day, oldest first: what fuses are set by."""
     releases: tuple[Release, ...] = ()
     attempts: tuple[Attempt, ...] = ()
-    """Calls of the last twenty minutes (`MEMORY`), oldest first."""
+    """Calls of the last twenty minutes (`MEMORY`), and since the last look, oldest first."""
     arrived: tuple[int, ...] = ()  # ids of those for a serving state that was seen since
 
     def entity(self, version: str) -> str:

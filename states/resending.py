@@ -18,6 +18,9 @@ FRESH = timedelta(seconds=10)
 ARRIVED = "arrived"
 """When (`Application.followed`) what the last call for a serving state asked for was last seen."""
 
+KNOWN = "known"
+"""When (`Application.followed`) it was last known what had come of all calls to serve something."""
+
 BEGUN = "begun"
 """When (`Application.followed`) the live release began, on the clock that its calls are told by."""
 

@@ -1,12 +1,15 @@
 """What operators read of a release: one flat object, the same from the store and from the log."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TypedDict
 
+from states.desired import desired
 from states.judging import deciding_sources
 from states.machine import State
 from states.release import Application, Order, Release
 from states.way_back import rollback
+from states.world import Serving
 
 SCHEMA = 1
 LATER = ("ask", "rollback", "earliest", "evidence_span")
@@ -61,7 +64,7 @@ def status(application: Application, release: Release) -> Status:
         step=release.step,
         steps=list(release.steps),
         weight=_weight(application, release),
-        weight_seen=release.weight_seen,
+        weight_seen=_weight_seen(application, release),
         stable=application.stable,
         because=release.because,
         since=rfc3339(release.since),
@@ -74,12 +77,57 @@ def status(application: Application, release: Release) -> Status:
     )
 
 
-def seen_in_words(told: Status) -> str:
-    """The share of users that it was seen to have; before, where that may be otherwise by now."""
+def seen_in_words(told: Status, *, changed: bool = False) -> str:
+    """The share of users that it was seen to have; before, where that may be otherwise by now.
+
+    `changed`: others changed what it has, and so it was seen at the last look.
+    """
     seen = told["weight_seen"]
     if seen is None:
         return ""
-    return f", seen {seen} %" if told["settled"] else f", seen {seen} % before"
+    return f", seen {seen} %" if told["settled"] or changed else f", seen {seen} % before"
+
+
+def weights_seen(application: Application) -> dict[str, int] | None:
+    """What each version of the model was last seen to have, where users are not as wanted.
+
+    In percent. Others changed it, or a change of ours is on its way. None: they are as wanted, or
+    nothing was seen.
+    """
+    change, wanted = application.change, desired(application)
+    if change is not None and change.moved:
+        return _by_version(application, change.serving or Serving())
+    if wanted is None or application.seen is None:
+        return None
+    seen, due = (_by_version(application, one) for one in (application.seen, wanted))
+    return None if _users(seen) == _users(due) else seen
+
+
+def last_seen(weights: Mapping[str, int], version: str, settled: int | None) -> int | None:
+    """A version's share by `weights_seen`; `settled`: its share as it was seen when it settled.
+
+    None: it has none, and has never been seen on the endpoint.
+    """
+    return weights.get(version, None if settled is None else 0)
+
+
+def _weight_seen(application: Application, release: Release) -> int | None:
+    weights = weights_seen(application)
+    if weights is None or application.newest(release.version) != release:
+        return release.weight_seen
+    return last_seen(weights, release.version, release.weight_seen)
+
+
+def _by_version(application: Application, serving: Serving) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for _, one in sorted(serving.shares.items()):
+        if one.model == application.spec.model:
+            found[one.version] = found.get(one.version, 0) + one.weight
+    return found
+
+
+def _users(weights: Mapping[str, int]) -> dict[str, int]:
+    return {version: weight for version, weight in weights.items() if weight}
 
 
 def _hold(application: Application, release: Release) -> str | None:

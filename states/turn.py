@@ -141,11 +141,15 @@ class Turn:
 
         One part would set a hold, and another free it, at every look from then on.
         """
-        if release.hold is None or (release.version, release.attempt, release.hold) in self.found:
+        if release.hold is None or self.stands(release):
             return release
         freed = self.put(release, **FREE)
         self.tell("release.freed", freed, f"no longer: {release.hold}")
         return freed
+
+    def stands(self, release: Release) -> bool:
+        """It was found at this look that what holds it is so."""
+        return (release.version, release.attempt, release.hold) in self.found
 
     def hold_application(
         self, why: str, event: str = "endpoint.foreign_change", **fields: object

@@ -21,7 +21,9 @@ def wishes(turn: Turn) -> tuple[Call, ...]:
     """The calls of this turn. On the way back, the alias does not wait for the traffic."""
     live = turn.application.live
     if quarantined(live) and not turn.application.going_home:
-        return ()
+        # Its gate may have been shut by a look before that: users are taken from it all the same.
+        least = _close(turn)
+        return (least,) if least is not None and _may_send(turn, least) else ()
     calls: tuple[Call | None, ...] = (staging_call(turn),)
     if turn.application.adopted:
         # One call for the endpoint's configuration, and one for its gateway, at a time.
@@ -45,10 +47,17 @@ def _serve(turn: Turn) -> Serve | None:
     if endpoint.updating or (as_wanted and not _homeward_in_doubt(turn)):
         return None
     if disputed:
-        # What others changed stays as it is, but a version that was closed loses its users.
-        least = closed(application, endpoint.serving)
-        return Serve(least) if least is not None else None
+        return _close(turn)
     return None if _rides(application) else Serve(wanted, sizes)
+
+
+def _close(turn: Turn) -> Serve | None:
+    """All stays as it is, whoever changed it, but a version that was closed loses its users."""
+    endpoint = turn.endpoint
+    least = None
+    if endpoint is not None and not endpoint.updating:
+        least = closed(turn.application, endpoint.serving)
+    return None if least is None else Serve(least)
 
 
 def _rides(application: Application) -> bool:

@@ -132,6 +132,11 @@ class Account:
         return tuple(line for line in self.lines if line["event"] in events)
 
     @property
+    def changed(self) -> bool:
+        """What others changed waits for an answer, by the last line."""
+        return bool(self.lines and self.lines[-1].get("changed_by_others"))
+
+    @property
     def post_mortem(self) -> Line | None:
         """What was told after the rollback."""
         return next(iter(self.of("release.post_mortem")), None)
@@ -219,19 +224,24 @@ def at_of(line: Line) -> datetime:
 def _moments(timed: Iterable[tuple[datetime, Line]]) -> list[Moment]:
     """Where state or weights changed; the same again is no news.
 
-    What is seen is told by the endpoint's changes at once, and of the release when it settles.
+    What is seen is told by the endpoint's changes at once, whoever made them, and of the release
+    when it settles.
     """
     found: list[Moment] = []
     seen_now: int | None = None
     settled: object = None
+    amiss = False
     for at, line in timed:
         if not isinstance(line.get("weight"), int):
             continue
+        was_amiss, amiss = amiss, isinstance(line.get("weights_seen"), dict)
         if line.get("weight_seen") != settled:
             settled = line.get("weight_seen")
             seen_now = settled if isinstance(settled, int) else None
-        shares = own(line, "versions")
-        if line["event"] == "endpoint.update" and isinstance(shares, dict):
+        elif was_amiss and not amiss:
+            seen_now = line["weight"]  # users are as wanted again, by whatever hand
+        shares = line["weights_seen"] if amiss else _updated(line)
+        if isinstance(shares, dict):
             share = shares.get(line.get("version"), 0)
             seen_now = share if isinstance(share, int) else None
         one = Moment(
@@ -244,6 +254,11 @@ def _moments(timed: Iterable[tuple[datetime, Line]]) -> list[Moment]:
         if not found or _told(found[-1]) != _told(one):
             found.append(one)
     return found
+
+
+def _updated(line: Line) -> object:
+    """What each version has by a change of Headgate's own, if the line tells of one."""
+    return own(line, "versions") if line["event"] == "endpoint.update" else None
 
 
 def _told(one: Moment) -> tuple[object, ...]:

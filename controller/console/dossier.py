@@ -66,7 +66,7 @@ def summary(told: Account) -> list[tuple[str, str]]:
     return [
         ("state", f"{one['state']}{settled}, since {_time(one['since'])} UTC"),
         ("because", one["because"]),
-        ("users", f"{one['weight']} %{seen_in_words(one)}"),
+        ("users", f"{one['weight']} %{seen_in_words(one, changed=told.changed)}"),
         ("met it", _met(told)),
         ("steps", steps + (f"; on step {one['step']}" if one["step"] else "")),
         ("hold", hold + (" (a person must act)" if hold and one["needs_person"] else "")),

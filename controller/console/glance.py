@@ -35,6 +35,11 @@ class Glance:
     guards: Mapping[Mark, Sequence[Look]] = field(default_factory=dict)
 
     @property
+    def changed(self) -> bool:
+        """What others changed waits for an answer."""
+        return bool(self.facts.get("changed_by_others"))
+
+    @property
     def idle(self) -> bool:
         """One version serves, nothing is under way, and nobody is asked for anything."""
         quiet = ("live", "application_hold", "applying", "unproven")

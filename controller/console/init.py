@@ -11,7 +11,7 @@ import typer
 from controller.console.common import USAGE, WORKSPACE, fail, in_words
 from controller.console.waiting import working
 from controller.sections.base import NAME
-from controller.settings import SettingsError, load
+from controller.settings import ProcessSettings, SettingsError, load
 
 app = typer.Typer()
 STDOUT = Path("-")
@@ -111,10 +111,11 @@ def _chosen(custom: Mapping[str, tuple[str, ...]]) -> str:
 
 def _write(output: Path, text: str, name: str, *, force: bool) -> None:
     """Write the file, and beside it the schema that editors read; then see that it is valid."""
+    from controller.console.doctor import VARIABLE  # noqa: PLC0415
     from controller.console.drafting import SCHEMA_FILE  # noqa: PLC0415
     from controller.console.keys import schema_text  # noqa: PLC0415
 
-    schema = output.parent / SCHEMA_FILE
+    schema, warehouse = output.parent / SCHEMA_FILE, ProcessSettings.read().warehouse
     kept = schema.exists() and not force
     try:
         output.write_text(text, encoding="utf-8")
@@ -129,3 +130,5 @@ def _write(output: Path, text: str, name: str, *, force: bool) -> None:
         f"{', which is left as it was' if kept else ''}.\n"
         f"Review the {left} places marked REVIEW; then `headgate doctor --config {output}`.\n"
     )
+    if warehouse is None:
+        sys.stdout.write(f"It stops at the SQL warehouse until you {VARIABLE}.\n")

@@ -21,7 +21,11 @@ def restored(path: Path, url: str, *, replace: bool) -> str:
     found = backup.read(path)
     aside = backup.restore(found, url, whole, replace=replace)
     told = f"restored {path} of {found.at}: the journal ends with seq {found.seq}"
-    return told if aside is None else f"{told}; what was there is now {aside}"
+    told = told if aside is None else f"{told}; what was there is now {aside}"
+    return (
+        f"{told}; what a log has beyond that seq is of another history: begin a new log file, and "
+        "read the older ones apart, with --at"
+    )
 
 
 def whole(store: Store) -> None:
@@ -42,7 +46,7 @@ def whole(store: Store) -> None:
     except UnreadableLog as error:
         raise BackupUnusable(f"the journal of {store.place.name} is damaged: {error}") from error
     for name in sorted({line["application"] for line in (*rows, *beats) if "application" in line}):
-        if not _agree(_statuses(told, name), _statuses(found, name)):
+        if not _agree(told, found, name):
             raise BackupUnusable(
                 f"the journal and the tables of {store.place.name} disagree about {name}: "
                 "compare `headgate history` with `headgate status`"
@@ -59,19 +63,27 @@ def _statuses(book: Book, name: str) -> Sequence[Status] | None:
         return None
 
 
-def _agree(told: Sequence[Status] | None, found: Sequence[Status] | None) -> bool:
+def _agree(told: Book, found: Book, name: str) -> bool:
     """Whether the journal tells what the tables say, as far as the version that wrote it did."""
-    if told is None or found is None or len(told) != len(found):
+    one, other = _statuses(told, name), _statuses(found, name)
+    if one is None or other is None or len(one) != len(other):
         return False
+    untold = _untold(told, found, name) if one else ()
     return all(
-        _essence(one, one) == _essence(other, one) for one, other in zip(told, found, strict=True)
+        _essence(a, a, untold) == _essence(b, a, untold) for a, b in zip(one, other, strict=True)
     )
 
 
-def _essence(status: Status, told: Status) -> dict[str, object]:
+def _untold(told: Book, found: Book, name: str) -> Sequence[str]:
+    """What earlier versions did not tell of users whom others moved: where they were seen."""
+    journal, tables = ("weights_seen" in book.facts(name) for book in (told, found))
+    return ("weight_seen",) if tables and not journal else ()
+
+
+def _essence(status: Status, told: Status, untold: Sequence[str]) -> dict[str, object]:
     """A status without what earlier versions did not tell: the numbers in a hold's sentence, and
     some fields.
     """  # noqa: D205 - one sentence
-    untold = LATER if told["evidence_span"] is None else ()
+    untold = (*untold, *(LATER if told["evidence_span"] is None else ()))
     essence = {name: value for name, value in status.items() if name not in untold}
     return essence | {"hold": "held" if status["hold"] else None}

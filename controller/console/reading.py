@@ -19,7 +19,7 @@ from controller.console.index import Held, Index, Subject, Table, stamp_of
 from controller.places import meant
 from controller.record.lines import FACTS, HEARTBEAT, STATUS, Line
 from states.machine import State
-from states.status import Status, rfc3339
+from states.status import Status, last_seen, rfc3339
 
 ROLLED_BACK, PERSON, FINE = 1, 3, 0
 """Exit codes of reading commands, the worst first."""
@@ -127,7 +127,11 @@ class _Application:
         told = {**told, "stable": self.facts.get("stable"), "weight": self._weight(key)}
         live = self.releases[self.live] if self.live else None
         rest = live["weight_seen"] if live and self.live != key else None
-        if rest is not None and key == self.newest(told["stable"]):
+        seen = self.facts.get("weights_seen")
+        if isinstance(seen, dict):
+            if key == self.newest(told["version"]):
+                told["weight_seen"] = last_seen(seen, told["version"], told["weight_seen"])
+        elif rest is not None and key == self.newest(told["stable"]):
             told["weight_seen"] = 100 - rest
         hold = self.facts.get("application_hold")
         if hold is not None and told["hold"] is None and key in self.shown:
@@ -155,6 +159,11 @@ class Explanation:
     post_mortem: tuple[Line, ...]
     """What was told after its rollback, and some of its bad requests; nothing before."""
     history: tuple[Line, ...]
+
+    @property
+    def changed(self) -> bool:
+        """What others changed waits for an answer, by the release's last line."""
+        return bool(self.history and self.history[-1].get("changed_by_others"))
 
 
 class Book:

@@ -31,9 +31,12 @@ EXIT_CODES = """\
 | 2 | usage or configuration |
 | 3 | a person must act |
 | 4 | `--wait` timed out |
-| 5 | the workspace cannot be reached, or refuses |
+| 5 | workspace or daemon cannot be reached, or refuses |
 | 6 | the store cannot be used, or another process holds it |
 | 70 | a defect of Headgate's |
+| 74 | no room for the output |
+| 130 | Ctrl-C |
+| 141 | its reader went before the end |
 """
 
 

@@ -32,7 +32,7 @@ def print_history(console: Console, rows: Iterable[Line]) -> None:
 
 def print_explanation(console: Console, told: Explanation, now: datetime) -> None:
     """Print why a release is where it is, and then the way there."""
-    _say(console, headline(told.status, now, fancy=False))
+    _say(console, headline(told.status, now, fancy=False, changed=told.changed))
     _labelled(console, _details(told.status, now), 2)
     if told.verdicts:
         _title(console, "Last verdicts")
@@ -139,7 +139,7 @@ def _block(line: Line) -> str:
     def arm(name: str) -> str:
         return f"{name} {line.get(f'{name}_errors', 0):,} of {line.get(f'{name}_requests', 0):,}"
 
-    return f"block {line.get('number')}, failed: {arm('candidate')}, {arm('stable')}"
+    return f"block {line.get('number')}, failed requests: {arm('candidate')}, {arm('stable')}"
 
 
 def _ids(line: Line) -> str:

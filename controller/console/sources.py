@@ -20,6 +20,8 @@ LEAST_SILENCE = timedelta(minutes=2)
 """No daemon is called dead before that: a pass may take its time."""
 LOOKS = 4
 """So many looks that were due, and not written down, are a daemon that seems dead."""
+UNTOLD = "no release is live: this does not tell whether a daemon runs; its /healthz does"
+"""At rest nothing is written that a daemon which was killed would be missed by."""
 PULSE = timedelta(seconds=15)
 """How often the record is asked when it was last looked at, while nothing else happens in it."""
 
@@ -35,6 +37,10 @@ class Source(Protocol):
 
     def silence(self, now: datetime) -> str | None:
         """Why the daemon seems dead; None while nothing says so."""
+
+    @property
+    def untold(self) -> str | None:
+        """That nothing would say so; None while something would."""
 
     @property
     def told_at(self) -> datetime | None:
@@ -56,6 +62,7 @@ class StoreSource:
         self._beats: dict[str, Line] = {}
         self._seq = -1
         self._asked_at: datetime | None = None
+        self._gone: str | None = None
 
     def read(self) -> Book:
         """The heartbeats of now; the whole journal where those do not tell enough."""
@@ -68,6 +75,7 @@ class StoreSource:
         beats = self._store.states(changed, every=self._every)
         self._beats |= {str(line["application"]): line for line in beats}
         self._seq = seq
+        self._ask_for_daemon()
         unknown = self._names is not None and not self._beats
         if self._whole or unknown:
             return self.whole()
@@ -84,10 +92,11 @@ class StoreSource:
         due = self._asked_at is None or not timedelta() <= now - self._asked_at < PULSE
         if due:
             self._asked_at = now
+            self._ask_for_daemon()
         return self._store.last_seq() != self._seq or (due and bool(self._live))
 
     def silence(self, now: datetime) -> str | None:
-        """A live release was not looked at for several polls."""
+        """A live release was not looked at for several polls, or no daemon runs."""
         looked = {name: self._looked_at(name) for name in sorted(self._live)}
         limit = max(LOOKS * self._poll, LEAST_SILENCE)
         for name, at in looked.items():
@@ -95,7 +104,12 @@ class StoreSource:
                 return (
                     f"nobody has looked at {name} for {duration(now - at)}: the daemon seems dead"
                 )
-        return None
+        return self._gone
+
+    @property
+    def untold(self) -> str | None:
+        """Looks at a live release are written down, and replicas; else nothing is."""
+        return None if self._live or self._store.shared or self._gone else UNTOLD
 
     @property
     def told_at(self) -> datetime | None:
@@ -105,6 +119,12 @@ class StoreSource:
     @property
     def _live(self) -> set[str]:
         return {name for name, line in self._beats.items() if line.get("live")}
+
+    def _ask_for_daemon(self) -> None:
+        """Of what rests no look is written down: there is but what daemons wrote of themselves."""
+        from controller.record.hearing import gone  # noqa: PLC0415 - logs need no database
+
+        self._gone = gone(self._store)
 
     def _looked_at(self, name: str) -> datetime | None:
         told = self._beats[name].get("looked_at")
@@ -131,6 +151,11 @@ class DaemonSource:
 
     def silence(self, now: datetime) -> str | None:  # noqa: ARG002 - as above
         """Nothing: one that does not answer is trouble, and told as such."""
+        return None
+
+    @property
+    def untold(self) -> str | None:
+        """Nothing: it answers."""
         return None
 
     @property
@@ -178,6 +203,11 @@ class LogSource:
             f"the log has been silent for {duration(now - self._told_at)}, and one line is due "
             f"every {duration(HEARTBEAT_EVERY)}: the daemon seems dead, or its log does not arrive"
         )
+
+    @property
+    def untold(self) -> str | None:
+        """Nothing: of what rests a line is due, too."""
+        return None
 
     @property
     def told_at(self) -> datetime | None:

@@ -155,7 +155,8 @@ class Page:
         for release in one.queued:
             root.add(Fact("", self._waiting(release)))
         for release in one.releases:
-            branch = root.add(Fact("", headline(release, self._now, fancy=self._fancy)))
+            text = headline(release, self._now, fancy=self._fancy, changed=one.changed)
+            branch = root.add(Fact("", text))
             facts = list(self._facts(one, release))
             width = max((len(fact.label) for fact in facts), default=0)
             for fact in facts:
@@ -226,8 +227,13 @@ class Page:
         return Text(printable(plain), style=style)
 
 
-def headline(one: Status, now: datetime, *, fancy: bool, idle: bool = False) -> Text:
-    """A release in one line: state, step, weight wanted and seen, and for how long."""
+def headline(
+    one: Status, now: datetime, *, fancy: bool, idle: bool = False, changed: bool = False
+) -> Text:
+    """A release in one line: state, step, weight wanted and seen, and for how long.
+
+    `changed`: what others changed waits for an answer.
+    """
     state = State(one["state"])
     glyph = f"{GLYPHS[state]} " if fancy else ""
     text = Text.assemble((glyph, STYLES[state]), (printable(one["release"]), "bold"))
@@ -240,7 +246,9 @@ def headline(one: Status, now: datetime, *, fancy: bool, idle: bool = False) -> 
         text.append(", gate shut", style="yellow")
     seen = one["weight_seen"]
     if seen is not None and not idle:
-        text.append(seen_in_words(one), style="yellow" if seen != one["weight"] else None)
+        text.append(
+            seen_in_words(one, changed=changed), style="yellow" if seen != one["weight"] else None
+        )
     if not one["settled"]:
         text.append(", not settled yet", style="yellow")
     age = duration(_whole(now - datetime.fromisoformat(one["since"])))

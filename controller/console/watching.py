@@ -136,8 +136,9 @@ def look(source: Source, selection: str | None, *, all_: bool) -> list[Glance]:
 
 
 def footer(source: Source, now: datetime, warning: str | None) -> str:
-    """How old what was read is, and what speaks against that it is still so."""
-    return "; ".join(part for part in (age(source.told_at, now), warning) if part)
+    """How old what was read is, and what speaks against that it is still so, as far as is told."""
+    parts = (age(source.told_at, now), warning or source.untold)
+    return "; ".join(part for part in parts if part)
 
 
 def age(at: datetime | None, now: datetime) -> str:
@@ -195,7 +196,11 @@ class Known:
                 key = f"{one['release']}#{one['attempt']}"
                 if self._told.get(key) != mark:
                     self._told[key] = mark
-                    self._say(json.dumps(line) if self._as_json else self._line(one))
+                    self._say(
+                        json.dumps(line)
+                        if self._as_json
+                        else self._line(one, changed=glance.changed)
+                    )
             if glance.waiting is not None and self._told.get(glance.name) != (glance.waiting,):
                 self._told[glance.name] = (glance.waiting,)
                 if not self._as_json:
@@ -205,8 +210,8 @@ class Known:
         self._out.write(f"{line}\n")
         self._out.flush()
 
-    def _line(self, one: Status) -> str:
-        headline = tree.headline(one, self._clock.now(), fancy=False).plain
+    def _line(self, one: Status, *, changed: bool) -> str:
+        headline = tree.headline(one, self._clock.now(), fancy=False, changed=changed).plain
         why = f"held: {one['hold']}" if one["hold"] else one["because"]
         blocked = one["rollback"] or ""
         told = f"; rollback {blocked}" if blocked.startswith("blocked") else ""
@@ -246,8 +251,9 @@ def outcome(told: Sequence[Glance], goal: Goal) -> int | None:
         case State.ROLLED_BACK:
             return FAILED if one["settled"] or one["needs_person"] else None
         case State.RETIRED:
-            # One that served, and was replaced since, had come to its end before.
-            return FAILED if one["weight_seen"] is None else DONE
+            # One that served, and was replaced since, had come to its end before. One with users
+            # has them from others, whether it ever served or not.
+            return DONE if one["weight_seen"] == 0 else FAILED
         case State.PRODUCTION if one["settled"] and (goal == "production" or not live):
             return DONE
         case _:

@@ -123,7 +123,7 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
         tables=GoldenReader(shared.statements),
         inputs=inputs,
         listing=listing,
-        aborted=lambda: name in store.urgent(),
+        aborted=lambda: name in store.homeward(),
         seen=readiness.seen,
         since_read=leaps.since_read,
         reading_took=leaps.reading_took,

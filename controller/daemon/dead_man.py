@@ -198,7 +198,7 @@ def _order(store: Store, name: str, version: str) -> None:
         store.give_order(name, version, Order.ABORT, ACTOR, "no daemon has looked for too long")
     except OrderRefused:
         # One that is on its way home already, or ended meanwhile, needs none.
-        if name in store.under_way() and name not in store.urgent():
+        if name in store.under_way() and name not in store.homeward():
             raise
 
 

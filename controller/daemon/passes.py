@@ -201,7 +201,7 @@ class Pass:
         A lease that lapsed, and was taken again meanwhile, has another epoch: much may be left of
         it, and yet others had the time to send.
         """
-        overtaken = not application.going_home and self.name in self.store.urgent()
+        overtaken = not application.going_home and self.name in self.store.homeward()
         told = "too little of the lease is left: whoever has it next looks, and sends it if need be"
         # Asked last: whatever is asked of the store may have taken longer than the lease has left.
         if self.tenure.may_send() and self.tenure.still(self.name, lease):

@@ -28,6 +28,8 @@ class Glance:
     name: str
     group: str
     told: Status | None = None
+    changed: bool = False
+    """What others changed waits for an answer."""
     hold: str | None = None
     """Why the application itself waits, where it has no release to show it by."""
 
@@ -47,7 +49,8 @@ def glance(application: Application) -> Glance:
         group = WAY
     else:
         group = REST
-    return Glance(name=application.name, group=group, told=told)
+    changed = application.change is not None
+    return Glance(name=application.name, group=group, told=told, changed=changed)
 
 
 def unreadable(name: str, why: str) -> Glance:
@@ -109,7 +112,7 @@ def _row(one: Glance, at: datetime) -> tuple[Cell, ...]:
         return name, "-", "-", "-", one.hold or "no release yet"
     release = link(version(one.told), one.name, one.told["version"], before="app/")
     here = element("span", name, " / ", release)
-    return here, *_cells(one.told, at)
+    return here, *_cells(one.told, at, changed=one.changed)
 
 
 def application_page(application: Application, recent: Sequence[Line], at: datetime) -> list[Child]:
@@ -124,7 +127,8 @@ def application_page(application: Application, recent: Sequence[Line], at: datet
             ("hold", f"{application.hold} (a person must act)" if application.hold else ""),
         )
     )
-    rows = [_release(one, at) for one in releases]
+    changed = application.change is not None
+    rows = [_release(one, at, changed=changed) for one in releases]
     return [
         about,
         section(
@@ -144,9 +148,9 @@ FEW = 20
 """Releases that are shown whatever became of them."""
 
 
-def _release(told: Status, at: datetime) -> tuple[Cell, ...]:
+def _release(told: Status, at: datetime, *, changed: bool) -> tuple[Cell, ...]:
     here = link(version(told), told["application"], told["version"])
-    return here, *_cells(told, at)
+    return here, *_cells(told, at, changed=changed)
 
 
 def version(told: Status) -> str:
@@ -154,7 +158,7 @@ def version(told: Status) -> str:
     return told["version"] + (f", attempt {told['attempt']}" if told["attempt"] > 1 else "")
 
 
-def _cells(told: Status, at: datetime) -> tuple[Cell, Cell, Cell, Cell]:
+def _cells(told: Status, at: datetime, *, changed: bool) -> tuple[Cell, Cell, Cell, Cell]:
     state = element("span", badge(told["state"]))
     if told["step"] and told["steps"] and told["state"] != State.PRODUCTION:
         state.append(
@@ -164,7 +168,7 @@ def _cells(told: Status, at: datetime) -> tuple[Cell, Cell, Cell, Cell]:
         state.append(element("span", " not settled yet"))
     users = f"{told['weight']} %"
     if told["weight_seen"] != told["weight"]:
-        users += seen_in_words(told)
+        users += seen_in_words(told, changed=changed)
     return state, users, _since(told, at), _why(told)
 
 

@@ -68,6 +68,7 @@ FACTS = (
     field("application_hold", TEXT, "why nothing of the application goes on"),
     field("former", VERSION, "the version that was stable before"),
     field("changed_by_others", FLAG, "what others changed waits for an answer"),
+    field("weights_seen", WEIGHTS, "by version, as last seen, while it is not as wanted", unit="%"),
     field("applying", TEXT, "how far `apply` has come"),
 )
 """What is true of an application as a whole."""
@@ -85,7 +86,7 @@ STATUS_FIELDS = (
     field("step", COUNT, "which of the steps, from 1; 0 before the first", always=True),
     field("steps", list_of(PERCENT), "the pinned steps", unit="%", always=True),
     field("weight", PERCENT, "wanted share of users", unit="%", always=True),
-    field("weight_seen", UNSURE, "observed share of users", unit="%"),
+    field("weight_seen", UNSURE, "share of users, as seen when it last settled", unit="%"),
     field("stable", {**NAMED, "pattern": "^[0-9]+$"}, "the version to go back to"),
     field("because", TEXT, "why it is in its state"),
     field("since", TIME, "since when", always=True),

@@ -28,6 +28,22 @@ def unheard(store: Store, application: str) -> str | None:
     return f"nobody has looked at {application} for {minutes} min: {WAITS} it"
 
 
+def gone(store: Store) -> str | None:
+    """That no daemon runs on a store, by what daemons wrote of themselves; None: nothing says so.
+
+    One that was killed on a store of its own has left no word of it.
+    """
+    if store.shared:
+        living = select(REPLICAS.c.name).where(REPLICAS.c.until > func.headgate_now())
+        with store.reading() as connection:
+            found = connection.execute(living).first() is not None
+        return None if found else "no daemon runs on this store"
+    ended = _last(store, "daemon.started", "daemon.stopped")
+    if ended is not None and ended.event == "daemon.stopped":
+        return f"the daemon ended at {moment(ended.at):%Y-%m-%d %H:%M} UTC"
+    return None
+
+
 def _alone(store: Store, application: str) -> str | None:
     if store.shared:
         holder = (
@@ -38,9 +54,9 @@ def _alone(store: Store, application: str) -> str | None:
         with store.reading() as connection:
             held = connection.execute(holder).first() is not None
         return None if held else f"no daemon holds the lease of {application}"
-    ended = _last(store, "daemon.started", "daemon.stopped")
-    if ended is not None and ended.event == "daemon.stopped":
-        return f"the daemon ended at {moment(ended.at):%Y-%m-%d %H:%M} UTC"
+    none = gone(store)
+    if none is not None:
+        return none
     loaded = _last(store, "config.loaded")
     if loaded is not None and application not in loaded.fields.get("applications", [application]):
         since = f"{moment(loaded.at):%Y-%m-%d %H:%M} UTC"

@@ -14,7 +14,7 @@ from states.last_look import looks_of
 from states.machine import State
 from states.plan import Event
 from states.release import Application, Release
-from states.status import SCHEMA, Status, rfc3339, shown, status
+from states.status import SCHEMA, Status, rfc3339, shown, status, weights_seen
 
 Line = dict[str, Any]
 """One line of the log, as parsed from JSON."""
@@ -29,7 +29,8 @@ _HEAD = (
     "because",
 )  # fmt: skip
 FACTS = (
-    "stable", "live", "unproven", "application_hold", "former", "changed_by_others", "applying",
+    "stable", "live", "unproven", "application_hold", "former", "changed_by_others",
+    "weights_seen", "applying",
 )  # fmt: skip
 """What is true of an application as a whole, where it applies."""
 _FRAME = frozenset(_HEAD) - {"because"}
@@ -45,6 +46,7 @@ def application_facts(application: Application) -> Line:
         "application_hold": application.hold,
         "former": application.former,
         "changed_by_others": application.change is not None or None,
+        "weights_seen": weights_seen(application),
         "applying": changing.told if changing else None,
     }
     return {name: value for name, value in facts.items() if value is not None}
@@ -60,7 +62,7 @@ def event_fields(event: Event, application: Application | None, release: Release
     if application is not None:
         known |= application_facts(application)
     if application is not None and release is not None:
-        told: Line = {**status(application, release)}
+        told = _recorded(application, release)
         reason = told.pop("because")
         known |= told
         if reason != event.because:
@@ -109,11 +111,16 @@ def application_state(application: Application, as_of_seq: int, *, every: bool =
         **({"looked_at": rfc3339(looked_at)} if looked_at is not None else {}),
         **clean(application_facts(application)),
         "releases": [
-            clean({**status(application, release), **_guards(application, release)})
+            clean({**_recorded(application, release), **_guards(application, release)})
             for release in application.releases
             if every or release.state is State.REGISTERED or shown(application, release)
         ],
     }
+
+
+def _recorded(application: Application, release: Release) -> Line:
+    """A release's status object as lines carry it: what was seen since it settled is a fact."""
+    return {**status(application, release), "weight_seen": release.weight_seen}
 
 
 def _guards(application: Application, release: Release) -> Line:

@@ -93,13 +93,13 @@ def load_application(
     if version is None:
         fresh = Application(name=name, spec=spec or Spec(model="", endpoint=""))
         return Loaded(application=fresh, row=0, releases={}, as_of_seq=seq, now=then), Known()
-    attempts = _attempts(connection, name, at)
     had = known.loaded
     if had is not None and had.row == version:
         # Whoever changes anything but a call's outcome raises the row: it need not be read again.
         minutes = had.application.minutes
         if whole and had.application.live is None:
             minutes = _minutes(connection, name, ())
+        attempts = _attempts(connection, had.application, at)
         same = replace(had.application, spec=spec or _spec(had), attempts=attempts, minutes=minutes)
         return replace(had, application=same, as_of_seq=seq, now=then), known
     query = select(APPLICATIONS).where(APPLICATIONS.c.name == name)
@@ -112,7 +112,7 @@ def load_application(
         application,
         watermark=max(application.watermark, _left_behind(connection, name)),
         releases=tuple(sorted(releases, key=lambda one: (int(one.version), one.attempt))),
-        attempts=attempts,
+        attempts=_attempts(connection, application, at),
     )
     live = application.live is not None
     if whole or live:
@@ -235,11 +235,21 @@ def _minutes(connection: Connection, name: str, known: tuple[Minute, ...]) -> tu
     return (*known, *fresh)[-DAY:]
 
 
-def _attempts(connection: Connection, name: str, now: int) -> tuple[Attempt, ...]:
+def _attempts(connection: Connection, application: Application, now: int) -> tuple[Attempt, ...]:
+    """The calls of the last while, and those that no look has seen yet, however long that is."""
     since = now - MEMORY // MICROSECOND
+    if application.looked_at is not None:
+        since = min(since, micros(application.looked_at))
     return tuple(
-        Attempt(kind=row.kind, target=row.target, at=moment(row.at), outcome=row.outcome, id=row.id)
-        for row in connection.execute(_CALLS, {"name": name, "since": since})
+        Attempt(
+            kind=row.kind,
+            target=row.target,
+            at=moment(row.at),
+            outcome=row.outcome,
+            over=row.base_config_version,
+            id=row.id,
+        )
+        for row in connection.execute(_CALLS, {"name": application.name, "since": since})
     )
 
 
@@ -252,7 +262,14 @@ _GLANCE = select(
     select(APPLICATIONS.c.row).where(APPLICATIONS.c.name == bindparam("name")).scalar_subquery(),
 )
 _CALLS = (
-    select(CALLS.c.kind, CALLS.c.target, CALLS.c.at, CALLS.c.outcome, CALLS.c.id)
+    select(
+        CALLS.c.kind,
+        CALLS.c.target,
+        CALLS.c.at,
+        CALLS.c.outcome,
+        CALLS.c.base_config_version,
+        CALLS.c.id,
+    )
     .where(
         CALLS.c.application == bindparam("name"),
         CALLS.c.at >= bindparam("since"),

@@ -32,8 +32,8 @@ def place_of(url: str) -> Place:
     except (ArgumentError, ValueError) as error:
         # It may hold a password, and is not repeated; neither is the error's own text.
         raise StoreUnusable(
-            "HEADGATE_STORE is not a store's URL: write one like sqlite:///headgate.db, or "
-            "postgresql://user@host/database"
+            "what --store or HEADGATE_STORE names is not a store's URL: write one "
+            "like sqlite:///headgate.db, or postgresql://user@host/database"
         ) from error
     backend, _, driver = parsed.drivername.partition("+")
     if backend == "sqlite":

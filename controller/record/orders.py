@@ -12,7 +12,7 @@ from controller.record.errors import OrderRefused
 from controller.record.loading import Known, Loaded, load_application, mark
 from controller.record.schema import APPLICATIONS, RELEASES
 from controller.record.writing import append, event_row
-from states.answering import refusal
+from states.answering import refusal, strays
 from states.applying import refusal as refusal_to_apply
 from states.difference import Answer
 from states.machine import State
@@ -39,8 +39,12 @@ def give(  # noqa: PLR0913, PLR0917 - an order has this many parts
 ) -> str:
     """Write an order down within the caller's transaction, and say what was done."""
     loaded = locked(connection, application)
-    release = chosen(loaded.application, version)
-    said = f"{release.key} {ordered(release, order)}"
+    beside = _beside(loaded.application) if order is Order.ABORT else ""
+    try:
+        release = chosen(loaded.application, version)
+    except OrderRefused as error:
+        raise OrderRefused(f"{error}{beside}") from error
+    said = f"{release.key} {ordered(release, order)}{beside}"
     if order is Order.RUN:
         said += waits_for(loaded.application)
     if release.order is order is not Order.RUN:
@@ -62,6 +66,19 @@ def give(  # noqa: PLR0913, PLR0917 - an order has this many parts
     )
     append(connection, [event_row(event, changed)])
     return said
+
+
+def _beside(application: Application) -> str:
+    """Users whom an abort does not take home, and what does, to be added to an answer."""
+    found = [
+        f"version {version} has {share} % of users"
+        for version, share in strays(application).items()
+    ]
+    if not found:
+        return ""
+    why = refusal(application, "revert")
+    remedy = f"`headgate revert {application.name}` takes them back" if why is None else why
+    return f"; others changed the endpoint, and {', '.join(found)}: {remedy}"
 
 
 def waits_for(application: Application) -> str:

@@ -9,7 +9,7 @@ from threading import Lock as ThreadLock
 from threading import RLock
 from typing import Literal
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
 from controller.record import words
 from controller.record.asking import Via
@@ -50,6 +50,12 @@ from states.spec import Spec
 
 PAGE = 500
 """Journal rows per read: a reader that lingers would keep writers waiting."""
+_HOMEWARD = or_(RELEASES.c.order_ == Order.ABORT.value, RELEASES.c.state == State.ROLLED_BACK.value)
+_SHUT = and_(
+    RELEASES.c.state == State.CANARY.value,
+    RELEASES.c.settled.is_(False),
+    RELEASES.c.body["shut"].as_boolean(),
+)
 
 
 def utc_now() -> datetime:
@@ -156,12 +162,16 @@ class Store:
                 names[name].add(version)
         return names
 
-    def urgent(self) -> tuple[str, ...]:
+    def homeward(self) -> tuple[str, ...]:
         """The applications whose users are to go home: aborted, or rolled back and not home yet."""
-        homeward = or_(
-            RELEASES.c.order_ == Order.ABORT.value, RELEASES.c.state == State.ROLLED_BACK.value
-        )
-        query = select(RELEASES.c.application).where(RELEASES.c.live, homeward)
+        return self._live(_HOMEWARD)
+
+    def urgent(self) -> tuple[str, ...]:
+        """Those, and the ones whose gate was shut and not seen so yet: users are taken from it."""
+        return self._live(or_(_HOMEWARD, _SHUT))
+
+    def _live(self, such: ColumnElement[bool]) -> tuple[str, ...]:
+        query = select(RELEASES.c.application).where(RELEASES.c.live, such)
         with self.reading() as connection:
             return tuple(connection.execute(query.order_by(RELEASES.c.application)).scalars())
 

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import inspect
 import logging
+import shlex
 import signal
 import socket
 import sys
@@ -26,9 +27,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from deploy.sandbox import recorded
 from deploy.sandbox.app import Connections, build
 from deploy.sandbox.temporary import DATA_PREFIX, temporary
+from deploy.sandbox.warehouse import WAREHOUSE_ID
 from deploy.sandbox.workspace import Settings
 
 HOST = "127.0.0.1"
+TEAM = "echo 1 | python -m deploy.sandbox.demo.team --model main.ml_models.rag_chatbot"
+"""Registers a version of the demo's model in the workspace that the environment names."""
+CONFIGURATION = Path(__file__).parent / "demo" / "headgate.yaml"
+"""Of the demo's application."""
 KEEP_ALIVE_S = 600
 """How long an idle connection stays open, in seconds.
 
@@ -79,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.sandbox",
         description="An emulated Databricks workspace on loopback.",
-        epilog="Example: headgate sandbox --data ./sandbox --table-lag-s 60",
+        epilog="Example: headgate sandbox --data ./sandbox --table-lag-s 60. "
+        f"Something to release, once what it prints is exported: {TEAM}",
     )
     help_of, types = _help(), typing.get_type_hints(Settings)
     for field in fields(Settings):
@@ -248,7 +255,10 @@ def _run(options: dict[str, Any]) -> int:
             config,
             app.state,
             f"export DATABRICKS_HOST=http://{HOST}:{port}\n"
-            f"export DATABRICKS_TOKEN={settings.token}",
+            f"export DATABRICKS_TOKEN={settings.token}\n"
+            f"export DATABRICKS_WAREHOUSE_ID={WAREHOUSE_ID}\n"
+            f"# something to release: {TEAM}\n"
+            f"# and to release it by: headgate run --config {shlex.quote(str(CONFIGURATION))}",
         )
         server.run(sockets=[bound])
     return server.status

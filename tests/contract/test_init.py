@@ -58,11 +58,19 @@ def only(file: Path) -> ApplicationSettings:
 
 
 def test_an_endpoint_becomes_a_configuration_that_is_valid_at_once(
-    here: Path, workspace: Workspace, endpoint: str
+    here: Path, workspace: Workspace, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = workspace.last()
+    monkeypatch.delenv("DATABRICKS_WAREHOUSE_ID", raising=False)
     told = init("--endpoint", endpoint)
     assert told.exit_code == 0, told.output
+    assert told.stdout.endswith(
+        "It stops at the SQL warehouse until you set DATABRICKS_WAREHOUSE_ID to an id of "
+        "`databricks warehouses list`.\n"
+    )
+    monkeypatch.setenv("DATABRICKS_WAREHOUSE_ID", "sandbox")
+    again = init("--endpoint", endpoint, "--force")
+    assert again.stdout.endswith("then `headgate doctor --config headgate.yaml`.\n")
     # MLflow reads a file through these, and so tells the lineage that it was read.
     assert {path for verb, path, _ in workspace.asked(before) if verb not in ("GET", "HEAD")} == {
         "/api/2.0/fs/create-download-url",

@@ -50,7 +50,7 @@ def typed(what: str, **variables: str) -> list[str]:
 def test_who_is_called_sees_what_is_on_and_ends_it(house: House) -> None:
     status, explained, orders, aborted = typed("on call, with the store of a canary")
     assert f"{NAME}/2  Canary, step 1 of 4, 5 % of users, seen 5 %" in status
-    assert "block 10, failed: candidate 0 of 300" in explained
+    assert "block 10, failed requests: candidate 0 of 300" in explained
     assert "ann ordered pause: a look" in orders
     assert aborted == f"{NAME}/2 is aborted: it goes back with the next look\n"
     house.passes(3)
@@ -62,7 +62,8 @@ def test_a_backup_is_tried_in_a_file_of_its_own_and_says_the_same(house: House) 
     taken, restored, there, here = typed("a backup, and the drill of it")
     last = house.store.last_seq()
     assert f"up to seq {last}: " in taken
-    assert restored.endswith(f"the journal ends with seq {last}\n")
+    assert f"the journal ends with seq {last}; " in restored
+    assert "begin a new log file, and read the older ones apart, with --at" in restored
     assert _releases(there) == _releases(here) != []
 
 
@@ -77,7 +78,7 @@ def test_a_record_moves_to_postgresql_with_a_canary_under_way(
 ) -> None:
     url = postgres.url(postgres.empty())
     _, restored, there = typed("from SQLite to PostgreSQL", POSTGRES=url)
-    assert restored.endswith(f"the journal ends with seq {house.store.last_seq()}\n")
+    assert f"the journal ends with seq {house.store.last_seq()}; " in restored
     assert f"{NAME}/2  Canary, step 1 of 4, 5 % of users, seen 5 %" in there
 
 

@@ -346,7 +346,14 @@ class Story:
 
     def _remember(self, plan: Plan) -> Application:
         sent = tuple(
-            Attempt(kind=call.kind, target=call.target, at=self.now, outcome="done", id=number)
+            Attempt(
+                kind=call.kind,
+                target=call.target,
+                at=self.now,
+                outcome="done",
+                over=plan.application.config_version,
+                id=number,
+            )
             for number, call in enumerate(plan.calls, start=1 + len(self.calls))
         )
         young = tuple(

@@ -528,7 +528,7 @@ def test_a_release_that_is_held_can_always_go_back(state: str, how: str) -> None
 
 @pytest.mark.parametrize("back", [True, False])
 @pytest.mark.parametrize(
-    "own", ["quarantined: its passes fail", "undecided after 3 days: errors", None]
+    "own", ["quarantined: its passes fail", "undecided after 1 d: errors: too few", None]
 )
 def test_a_version_that_is_not_listed_does_not_end_what_its_release_is_held_for(
     own: str | None, *, back: bool
@@ -554,6 +554,17 @@ def test_a_version_that_is_not_listed_does_not_end_what_its_release_is_held_for(
         story.look()
         assert story.live.state is State.ROLLED_BACK
         assert story.live.because == "version 2 was deleted from the registry"
+
+
+def test_a_version_that_is_not_listed_is_told_of_alone_though_patience_is_over() -> None:
+    story = at("first step")
+    story.requests_per_look = 10
+    late = replace(story.live, undecided=timedelta(days=30))
+    story.application = story.application.with_release(late)
+    story.register(3, **{"headgate.state": "RolledBack"})
+    del story.versions[2]
+    [told] = [one.because for one in story.look().events if one.name == "release.held"]
+    assert "version 2 is not in the registry's list" in told
 
 
 def lost(story: Story, minutes: int) -> list[timedelta]:

@@ -439,7 +439,7 @@ def test_a_deleted_endpoint_that_is_adopted_begins_anew() -> None:
         known,
         answer=made.application.answer, change=None, hold=None, stable=None, former=None,
         unproven=None, ours=True, seen=None, asked=None, closing=None, seen_alias=None,
-        carried=Serving(), names={}, config_version=0, endpoint_id="",
+        carried=Serving(), names={}, config_version=0, endpoint_id="", followed={"known": START},
         releases=(
             stable(
                 state=State.RETIRED, because=because, ended_at=START, weight_seen=0, removed=True

@@ -350,11 +350,32 @@ def test_what_is_not_shown_waits_and_asks_once_patience_is_over() -> None:
     late = replace(waits, undecided=DAY)
     why = f"undecided after 1 d: errors: {shown_of(late).because}"
     assert came(looked(late)) == held(late, why)
-    asked = replace(late, hold="asked")
-    assert stays(asked, looked(asked))
+    asked = replace(late, hold="undecided after 1 d: errors: candidate 0 of 7", needs_person=True)
+    assert stays(asked, looked(asked)), "with other numbers it is the same question"
     back = replace(PINNED, rollout=replace(QUICK, on_undecided="roll_back"))
     gone = came(looked(replace(late, pinned=back)))[0]
     assert (gone.state, gone.because) == (State.ROLLED_BACK, why)
+
+
+@pytest.mark.parametrize(
+    "passed",
+    [
+        "stable itself fails with server errors (50 of 100): the environment is at fault",
+        "frozen (the launch) until Mon 2026-11-23 16:00 UTC; going back is never frozen",
+        "undecided after 1 d: answers: candidate 0 of 10 answers faulty",
+    ],
+)
+def test_what_has_passed_is_no_reason_to_wait_for_once_patience_is_over(passed: str) -> None:
+    """Nobody would be asked, and the hold itself stops what patience is left to others."""
+    waits = replace(STEP, blocks=FEW, verdicts={"errors": "INSUFFICIENT at step 1"}, undecided=DAY)
+    why = f"undecided after 1 d: errors: {shown_of(waits).because}"
+    assert came(looked(replace(waits, hold=passed))) == held(waits, why)
+    for one in (baked(blocks=ODD), replace(WATCH, on_step=QUICK.watch, blocks=ODD)):
+        late = replace(one, undecided=DAY)
+        assert suspected(late)
+        asks = held(late, f"undecided after 1 d: {SUSPECTED}")
+        assert came(looked(replace(late, hold=passed), alias="2")) == asks
+        assert stays(asks[0], looked(asks[0], alias="2"))
 
 
 def test_what_is_not_shown_is_opened_past_by_override_alone() -> None:

@@ -9,7 +9,6 @@ from states.attempt import Attempt
 from states.difference import Change
 from states.home import (
     add_span,
-    come_home,
     converged,
     in_doubt,
     lost,
@@ -21,6 +20,7 @@ from states.home import (
     undisturbed,
     unready,
 )
+from states.homecoming import come_home
 from states.machine import State
 from states.release import Application, Release
 from states.span import Span
@@ -39,6 +39,8 @@ HOME = serving(v1=100, v2=0)
 THEIRS = Serving({"theirs": Share(model="main.other.model", version="4", weight=0)})
 ALONE = replace(PINNED, baseline=None, incumbent=None)
 FIRST = candidate(state=State.ROLLED_BACK, pinned=ALONE, because="it did not start")
+KNOWN = {"known": NOW}
+"""What came of the calls of a rollback that has settled."""
 CHANGED = Change(number=1, endpoint=("something",))
 MISPLACED = (
     shown(HALVES, updating=True),
@@ -208,7 +210,7 @@ def test_home_is_where_traffic_and_alias_were_seen_to_be() -> None:
     held = replace(HOMEWARD, hold="not home after 2 min", needs_person=True, tagged=True)
     look = coming(record(held, asked=str(HOME), asked_over=6), shown(HOME))
     settled = replace(HOMEWARD, settled=True, weight_seen=0, tagged=True)
-    assert look.application == record(settled, asked=str(HOME))
+    assert look.application == record(settled, asked=str(HOME), followed=KNOWN)
     no_user = "no user met it: users were harmed"
     assert look.events == [
         event("release.freed", held, "no longer: not home after 2 min"),
@@ -315,6 +317,62 @@ def test_a_person_is_told_what_keeps_users_from_home(
     assert look.events == [event("release.held", LATE, why, "error")]
 
 
+MINUTES = timedelta(minutes=12)
+UNMADE = replace(
+    HOMEWARD, removed=True, in_state=MINUTES, since=NOW - MINUTES, because="not ready after 1 h"
+)
+MAKING = {"asked": str(HOME), "asked_over": 7}
+"""Version 2 was to be provisioned, over the configuration that is shown."""
+
+
+def test_who_is_home_but_for_the_end_of_an_update_pages_nobody() -> None:
+    update = shown(serving(v1=100), updating=True, pending=HOME)
+    look = coming(record(UNMADE, **MAKING), update)
+    why = "version 1 has 100 % of users: only the end of Databricks' update is waited for"
+    assert look.application == record(replace(UNMADE, hold=why), **MAKING)
+    assert look.events == [event("release.held", UNMADE, why, "warning")]
+    assert coming(look.application, update).events == []
+    hour = replace(UNMADE, since=NOW - PINNED.testing_deadline)
+    late = coming(record(hour, **MAKING), update).application.live
+    assert late is not None
+    assert (late.hold, late.needs_person) == (why, True), "it may never end"
+    early = replace(UNMADE, in_state=timedelta(minutes=1.9))
+    assert coming(record(early, **MAKING), update).events == []
+
+
+@pytest.mark.parametrize(
+    ("serves", "facts", "alias", "known"),
+    [
+        (serving(v1=100), {"pending": serving(v1=95, v2=5)}, "1", {}),
+        (serving(v1=95, v2=5), {"pending": HOME}, "1", {}),
+        (serving(v1=100), {"pending": HOME}, "2", {}),
+        (serving(v1=100), {"pending": HOME}, None, {}),
+        (serving(v1=100), {"pending": HOME}, "1", {"asked": "something else"}),
+        (serving(v1=100), {"pending": None}, "1", {}),
+        (serving(v1=100), {"pending": HOME, "ready": NOBODY}, "1", {}),
+        (serving(v1=100), {"pending": HOME, "updating": False}, "1", {}),
+        (
+            serving(v1=100),
+            {"pending": serving(v1=95, v2=5)},
+            "1",
+            {"asked": str(serving(v1=95, v2=5))},
+        ),
+        (
+            serving(v2=100),
+            {"pending": serving(v2=100)},
+            "1",
+            {"asked": str(serving(v2=100)), "stable": None, "unproven": "2"},
+        ),
+    ],
+)
+def test_who_may_not_be_home_is_told_of_though_an_update_is_under_way(
+    serves: Serving, facts: dict[str, object], alias: str | None, known: dict[str, object]
+) -> None:
+    update = shown(serves, **({"updating": True} | facts))
+    [told] = coming(record(UNMADE, **(MAKING | known)), update, alias).events
+    assert (told.level, told.because[:14]) == ("error", "not home after")
+
+
 def test_a_change_by_others_beside_the_way_home_is_told_itself() -> None:
     """Unless users are on the version that was closed, or nothing is seen of the endpoint."""
     beside = Serving({**HOME.shares, **THEIRS.shares})
@@ -350,7 +408,7 @@ def test_a_first_release_that_failed_is_home_where_nothing_serves(
     look = coming(beginning(gone), endpoint, alias)
     why = f"{NOWHERE}{astray}"
     settled = replace(gone, settled=True, weight_seen=0, hold=why, needs_person=True)
-    assert look.application == beginning(settled)
+    assert look.application == beginning(settled, followed=KNOWN)
     no_user = "no user met it: it did not start"
     assert look.events == [
         event("release.settled", gone, "no version serves"),
@@ -376,7 +434,7 @@ def test_a_first_release_that_came_to_serve_after_all_is_what_serves() -> None:
     gone = replace(FIRST, removed=True, ended_at=START)
     look = coming(beginning(gone), shown(serving(v2=100)), "2")
     settled = replace(FIRST, settled=True, weight_seen=100, hold=NOWHERE, needs_person=True)
-    assert look.application == beginning(settled, unproven="2")
+    assert look.application == beginning(settled, unproven="2", followed=KNOWN)
     assert look.events[0] == event("release.settled", gone, "version 2 has 100 % of users")
     assert look.events[-1] == event("release.held", gone, NOWHERE, "warning")
 

@@ -7,6 +7,7 @@ import pytest
 from policies.fuse import Fuse, Minute
 from policies.guards import History
 from policies.rollout import Rollout
+from states.attempt import Attempt
 from states.blocks import told as block_told
 from states.consent import Signs
 from states.desired import desired
@@ -693,4 +694,41 @@ def test_one_is_taken_away_at_a_time() -> None:
     assert [one.removed for one in plan.application.releases] == [False, True, False]
     assert plan.calls == (Serve(serving(v1=100, v3=0)),)
     after = plan.application
-    assert (after.asked, after.asked_over) == ("rag_chatbot-v1 100 %, rag_chatbot-v3 0 %", 7)
+    assert (after.asked, after.asked_over) == (None, -1), "nobody knows yet that it is sent"
+
+
+def sent(target: str, over: int, outcome: str = "open", *, ago: timedelta = HOUR) -> Attempt:
+    return Attempt(kind="serve", target=target, at=NOW - ago, outcome=outcome, over=over)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "asked"),
+    [
+        ((), ("before", 3)),
+        ((sent("a", 5), sent("b", 6)), ("b", 6)),
+        ((sent("a", 5, "done"), sent("b", 6, "refused")), ("a", 5)),
+        ((sent("a", 5), sent("beside a change", 6)), ("a", 5)),
+        ((sent("b", 6, "refused"),), ("before", 3)),
+        ((sent("a", 5, ago=2 * HOUR + timedelta(seconds=1)),), ("before", 3)),
+        ((sent("a", 5, ago=2 * HOUR),), ("a", 5)),
+        ((replace(sent("1", 6), kind="alias"),), ("before", 3)),
+    ],
+)
+def test_what_was_asked_for_last_is_told_by_the_calls_that_may_have_been_sent(
+    attempts: tuple[Attempt, ...], asked: tuple[str, int]
+) -> None:
+    """It is noted before they are forgotten; what came of others was known two hours ago."""
+    known = known_of(
+        TESTED, asked="before", asked_over=3, attempts=attempts, closing="beside a change"
+    )
+    known = replace(known, followed={**known.followed, "known": NOW - 2 * HOUR})
+    after = looked(known, WELL).application
+    assert (after.asked, after.asked_over) == asked
+
+
+def test_what_closed_a_version_beside_a_change_may_be_what_is_wanted_later() -> None:
+    home = str(serving(v1=100, v2=0))
+    known = known_of(replace(TESTED, state=State.ROLLED_BACK, settled=False), closing=home)
+    plan = looked(replace(known, seen=serving(v1=95, v2=5)), shown(serving(v1=95, v2=5)))
+    assert [one.target for one in plan.calls if one.kind == "serve"] == [home]
+    assert plan.application.closing is None

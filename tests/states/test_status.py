@@ -12,8 +12,8 @@ from states.difference import Change
 from states.machine import State
 from states.release import Order, Release
 from states.span import Span
-from states.status import LATER, rfc3339, shown, status
-from tests.states.story import QUICK, START, Story
+from states.status import LATER, rfc3339, shown, status, weights_seen
+from tests.states.story import QUICK, START, Story, serving
 from tests.states.test_desired import PINNED, STABLE, TRIED, with_trial
 
 NEXT = [
@@ -161,6 +161,49 @@ def test_the_whole_object_of_a_release_on_trial() -> None:
     told = status(with_trial(live), STABLE)
     assert (told["evidence_span"], told["earliest"], told["rollback"]) == (0, None, None)
     assert (told["ask"], told["steps"], told["weight"]) == (None, [], 75)
+
+
+@pytest.mark.parametrize(
+    ("release", "facts", "told"),
+    [
+        (CANARY, {}, None),
+        (CANARY, {"seen": serving(v1=75, v2=25)}, None),
+        (CANARY, {"seen": serving(v1=75, v2=25, v9=0)}, None),
+        (CANARY, {"seen": serving(v1=95, v2=5)}, {"1": 95, "2": 5}),
+        (replace(CANARY, shut=True), {"seen": serving(v1=75, v2=25)}, {"1": 75, "2": 25}),
+        (
+            CANARY,
+            {"seen": serving(v1=75, v2=25), "change": replace(CHANGED, serving=serving(v1=100))},
+            {"1": 100},
+        ),
+        (CANARY, {"seen": serving(v1=75, v2=25), "change": CHANGED}, {}),
+        (
+            CANARY,
+            {
+                "seen": serving(v1=75, v2=25),
+                "change": Change(number=1, alias=("x",), serving=serving(v1=1)),
+            },
+            None,
+        ),
+        (TRIED, {"stable": None, "seen": serving(v1=100)}, None),
+    ],
+)
+def test_what_was_seen_is_told_while_users_are_not_as_wanted(
+    release: Release, facts: dict[str, object], told: dict[str, int] | None
+) -> None:
+    live = replace(release, weight_seen=17)
+    application = replace(with_trial(live), **facts)  # type: ignore[arg-type]
+    assert weights_seen(application) == told
+    assert status(application, live)["weight_seen"] == (17 if told is None else told.get("2", 0))
+
+
+def test_an_earlier_attempt_was_seen_as_it_ended() -> None:
+    ended = replace(TRIED, state=State.ROLLED_BACK, settled=True, weight_seen=0)
+    again = replace(TRIED, attempt=2)
+    changed = replace(CHANGED, serving=serving(v1=40, v2=60))
+    application = replace(with_trial(ended), releases=(STABLE, ended, again), change=changed)
+    found = [status(application, one)["weight_seen"] for one in application.releases]
+    assert found == [40, 0, 60]
 
 
 def test_fields_that_the_first_lines_did_not_have_are_known() -> None:

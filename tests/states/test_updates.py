@@ -233,6 +233,29 @@ def test_users_who_cannot_be_brought_home_are_told_of_louder_and_louder(
     assert (astray.release.settled, astray.release.needs_person) == (True, False)
 
 
+def test_a_version_that_is_still_being_made_when_its_time_is_over_keeps_nobody_from_home(
+    story: Story,
+) -> None:
+    """No user was ever to meet it: a page would be untrue, and nothing is to be done by hand."""
+    wanted = desired(story.application)
+    assert isinstance(story.endpoint, Endpoint)
+    assert wanted is not None
+    story.endpoint = replace(story.endpoint, updating=True, pending=wanted)
+    while story.live.state == "Provisioning":
+        story.look()
+    assert story.live.because == "not ready after 1 h"
+    for _ in range(90):
+        story.look()
+        assert (story.live.state, story.live.needs_person) == ("RolledBack", False)
+    told = [one for one in story.events if one.name == "release.held"]
+    assert [(one.level, "has 100 % of users" in one.because) for one in told] == [("warning", True)]
+    story.obeys = True
+    story.obey(Serve(wanted))
+    story.look(times=3)
+    assert story.application.live is None
+    assert list(story.endpoint.serving.shares) == ["rag_chatbot-v1"]
+
+
 def test_another_attempt_is_asked_for_at_once_though_the_one_before_was_in_vain() -> None:
     """What failed then is not its failure either, although the endpoint still shows it."""
     story = Story()

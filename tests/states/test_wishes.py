@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -94,6 +95,22 @@ def test_beside_a_change_by_others_only_a_closed_version_loses_its_users() -> No
         theirs = serves(v1=60, v2=30, v3=10)
         assert wished(application(one, change=CHANGE), theirs) == serve(v1=90, v2=0, v3=10)
         assert wished(application(one, change=CHANGE), serves(v1=90, v3=10)) == ()
+
+
+def test_in_quarantine_only_a_closed_version_loses_its_users() -> None:
+    theirs = serves(v1=60, v2=30, v3=10)
+    why: dict[str, Any] = {"hold": f"{QUARANTINED}its passes fail", "needs_person": True}
+    for one in (TRIAL, COMING, release(State.PRODUCTION)):
+        for seen in (theirs, Absent()):
+            assert wished(application(replace(one, **why), ours=True), seen, alias="9") == ()
+    shut = application(replace(SHUT, **why), ours=True)
+    assert wished(shut, theirs, alias="9") == serve(v1=90, v2=0, v3=10)
+    assert wished(shut, serves(v1=90, v3=10), alias="9") == (), "nothing is provisioned"
+    assert wished(shut, replace(theirs, updating=True), alias="9") == ()
+    assert wished(shut, Absent(), alias="9") == ()
+    assert wishes(turn(shut)) == ()
+    just = Attempt(kind="serve", target=str(serving(v1=90, v2=0, v3=10)), at=START, outcome="done")
+    assert wished(replace(shut, attempts=(just,)), theirs) == (), "not at every look"
 
 
 EDITED = {"upkeep": Upkeep(variables=Variables(names=("TOKEN",), digest="another"))}

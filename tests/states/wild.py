@@ -81,6 +81,7 @@ class Wild(Story):
                 target=one.target,
                 at=self.now,
                 outcome=outcomes(self._meet(one)),
+                over=plan.application.config_version,
                 id=number,
             )
             for number, one in enumerate(plan.calls, start=1 + len(self.calls))

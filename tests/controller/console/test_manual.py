@@ -14,7 +14,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from controller.console import reference
+from controller.console import common, reading, reference, status, watching
 from controller.console.cli import app
 from controller.console.manual import OTHERS, PANELS, examples
 from deploy.sandbox.__main__ import _options
@@ -33,6 +33,14 @@ def commands(group: Any = TOP, before: str = "") -> Iterator[tuple[str, Any]]:  
 def test_every_command_has_its_place_in_the_manual_and_nothing_else_has() -> None:
     told = {name for panel in PANELS.values() for name in panel}
     assert {name for name, _ in commands()} == told
+
+
+def test_every_exit_code_of_a_command_is_in_the_reference() -> None:
+    told = {int(one) for one in re.findall(r"^\| (\d+) \|", reference.EXIT_CODES, re.MULTILINE)}
+    numbers = {name: one for name, one in vars(common).items() if name.isupper()}
+    codes = {name: one for name, one in numbers.items() if type(one) is int}
+    assert {"USAGE", "FORSAKEN", "UNWRITTEN", "DEFECT"} < codes.keys()
+    assert {*codes.values(), watching.LATE, reading.PERSON, status.INTERRUPTED} <= told
 
 
 def test_the_first_screen_fits_80_columns_with_no_line_cut_off() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from controller.console.account import account
 from controller.console.cli import app
 from controller.console.reading import fold
 from policies.admission import Rules
@@ -78,7 +80,9 @@ class Truth(Recorded):
 
 @pytest.fixture(scope="module")
 def truth(tmp_path_factory: pytest.TempPathFactory) -> Truth:
-    """Version 2 replaces 1; a stranger; 3 goes bad, 4 is aborted, 5 is on trial, 6 waits."""
+    """Version 2 replaces 1; a stranger; 3 goes bad; a stranger gives 4 more, and it is aborted; 5
+    is on trial, 6 waits.
+    """  # noqa: D205 - one sentence
     folder = tmp_path_factory.mktemp("truth")
     told = Truth()
     told.keep(folder)
@@ -105,6 +109,8 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> Truth:
         elif number == 4:
             told.until("Canary")
             told.look(times=3)
+            told.edit(v1=0, v2=40, v3=0, v4=60)
+            told.look(times=4)
             told.store.give_order(APP, "4", Order.ABORT, "cid", "customers complain")
         else:
             told.until("Canary")
@@ -194,6 +200,12 @@ QUESTIONS = [
         true=lambda truth: max(shares.get("3", 0) for _, shares in truth.served),
     ),
     Asked(
+        question="What was the most that 4 had, by whatever hand?",
+        command=f"report {APP}/4 --json",
+        answer=lambda told: told["users"]["weight"],
+        true=lambda truth: max(shares.get("4", 0) for _, shares in truth.served),
+    ),
+    Asked(
         question="How long was the gate open for 3?",
         command=f"report {APP}/3 --json",
         answer=lambda told: timedelta(seconds=told["users"]["open_s"]),
@@ -238,11 +250,14 @@ QUESTIONS = [
     Asked(
         question="What did a stranger change?",
         command=f"history {APP} --event endpoint.foreign_change --json",
-        answer=lambda told: only(told)["found"],
-        true=lambda _: (
-            "rag_chatbot-v1 0 %, rag_chatbot-v2 70 %, rag_chatbot-v9 30 %; "
-            "alias production at version 2"
-        ),
+        answer=lambda told: [one["found"] for one in told],
+        true=lambda _: [
+            f"{found}; alias production at version 2"
+            for found in (
+                "rag_chatbot-v1 0 %, rag_chatbot-v2 70 %, rag_chatbot-v9 30 %",
+                "rag_chatbot-v1 0 %, rag_chatbot-v2 40 %, rag_chatbot-v3 0 %, rag_chatbot-v4 60 %",
+            )
+        ],
     ),
     Asked(
         question="Who answered that, and how?",
@@ -331,6 +346,42 @@ def test_the_page_lists_all_of_the_twenty_questions_and_more() -> None:
     page = (Path(__file__).parents[3] / "deploy" / "logs" / "README.md").read_text(encoding="utf-8")
     rows = [f"| {one.question} | `headgate {one.command}` |" for one in QUESTIONS]
     assert "\n".join(rows) in page, "\n".join(rows)
+
+
+@pytest.mark.parametrize("state", ["Testing", "Canary"])
+@pytest.mark.parametrize("back", ["by hand", "revert"])
+def test_what_others_gave_to_a_version_is_in_its_report_until_it_was_seen_back(
+    tmp_path: Path, state: str, back: str
+) -> None:
+    story = Truth()
+    story.keep(tmp_path)
+    story.spec = replace(SPEC, rollout=ROLLOUT)
+    story.look(times=2)
+    story.register(2)
+    story.until(state)
+    story.order(Order.PAUSE)
+    story.look(times=2)
+    had = story.served[-1][1]
+    edited = story.now + LOOK
+    story.edit(v1=40, v2=60)
+    story.look(times=4)
+    if back == "revert":
+        story.store.give_answer(APP, "revert", "bob", "nobody asked me")
+    else:
+        story.edit(**{f"v{version}": weight for version, weight in had.items()})
+    story.look(times=3)
+    assert story.served[-1][1] == had
+    told = account(fold(story.lines), f"{APP}/2")
+    story.store.close()
+    assert told.users.weight == 60
+    [(begun, ended)] = [
+        (one.at, after.at) for one, after in pairwise(told.moments) if one.weight_seen == 60
+    ]
+    assert begun == edited
+    assert ended == edited + (4 if back == "by hand" else 5) * LOOK
+    assert told.moments[-1].weight_seen == had["2"]
+    if state == "Testing":
+        assert timedelta(seconds=told.users.open_s) == ended - begun
 
 
 @pytest.mark.parametrize("version", ["2", "3", "4", "5"])

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from controller.console import cli, render, tree
 from controller.console.glance import arranged, glances
+from controller.console.keeping import whole
 from controller.console.logs import read_lines
 from controller.console.reading import (
     LogMixed,
@@ -27,6 +28,7 @@ from controller.console.reading import (
     exit_code,
     fold,
 )
+from controller.record.errors import BackupUnusable
 from controller.record.lines import Line, application_state
 from controller.record.store import Store
 from policies.replay import Replay
@@ -34,7 +36,7 @@ from states.plan import Event
 from states.release import Order
 from states.spec import Spec
 from states.status import Status
-from states.world import Absent
+from states.world import Absent, Endpoint
 from tests.controller.record.making import of_the_table
 from tests.controller.stdout import stdout
 from tests.published import assert_as_published
@@ -179,7 +181,34 @@ def failed_at_first(story: Recorded) -> None:
     story.look(times=3)
 
 
+def given_more_by_others(story: Recorded) -> None:
+    story.look(times=2)
+    story.register(2)
+    story.until("Canary")
+    story.order(Order.PAUSE)
+    story.look(times=3)
+    story.register(3)
+    story.edit(v1=40, v2=55, v3=5)
+    story.look(times=3)
+    story.store.give_answer(APP, "revert", "bob", "nobody asked me")
+    story.look(times=4)
+    story.edit(v1=40, v2=60)
+    story.look(times=2)
+    story.edit(v1=95, v2=5)
+    story.look(times=3)
+
+
+def given_back_by_others(story: Recorded) -> None:
+    rolled_back(story)
+    story.edit(v1=40, v2=60)
+    story.look(times=3)
+    story.store.give_answer(APP, "revert", "bob", "nobody asked me")
+    story.look(times=3)
+
+
 STORIES = [
+    given_more_by_others,
+    given_back_by_others,
     meddled_with_on_the_way,
     failed_at_first,
     promoted,
@@ -214,6 +243,53 @@ def test_the_log_tells_at_every_moment_what_the_tables_tell(
     story.look = compared  # type: ignore[method-assign]
     tell(story)
     assert fold(story.lines).statuses(all_=True) == of_the_table(story.store, APP, all_=True)
+
+
+def test_a_record_whose_last_line_is_of_before_that_fact_is_whole_all_the_same(
+    story: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back_by_others(story)
+    story.edit(v1=40, v2=60)
+    story.look(times=2)
+    whole(story.store)
+    earlier = [
+        {name: told for name, told in line.items() if name != "weights_seen"}
+        for line in story.lines
+    ]
+    assert fold(earlier).statuses(APP) != of_the_table(story.store, APP)
+    monkeypatch.setattr(story.store, "journal", lambda: earlier)
+    whole(story.store)
+    wrong = [line | ({"settled": False} if "settled" in line else {}) for line in earlier]
+    monkeypatch.setattr(story.store, "journal", lambda: wrong)
+    with pytest.raises(BackupUnusable, match="disagree"):
+        whole(story.store)
+
+
+def test_what_is_seen_is_what_the_endpoint_serves_while_others_have_changed_it(
+    story: Recorded,
+) -> None:
+    looks = story.look
+
+    def compared(*, after: float = 30, times: int = 1) -> SimpleNamespace:
+        for _ in range(times):
+            served = story.endpoint  # as the look sees it; what it sends comes after
+            looks(after=after)
+            if story.application.change is None:
+                continue
+            assert isinstance(served, Endpoint)
+            shares = {one.version: one.weight for one in served.serving.shares.values()}
+            told = fold(story.lines).statuses(APP, all_=True)
+            assert {
+                one["version"]: one["weight_seen"] for one in told if one["weight_seen"]
+            } == shares
+            seen.append(shares)
+        return SimpleNamespace()
+
+    seen: list[dict[str, int]] = []
+    story.look = compared  # type: ignore[method-assign]
+    given_more_by_others(story)
+    assert {"1": 40, "2": 55, "3": 5} in seen, "also one that waits to begin"
+    assert {"1": 40, "2": 60} in seen
 
 
 @pytest.mark.parametrize("tell", STORIES)

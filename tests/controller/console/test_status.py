@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from controller.console import glance, tree
+from controller.console.cli import app
 from controller.console.glance import Glance, arranged, glances
 from controller.console.reading import fold
 from controller.console.sources import StoreSource
 from controller.console.watching import footer, look
 from controller.record import lines
+from states.plan import Event
 from states.status import Status
 from tests.controller.console import scenes
 from tests.controller.console.scenes import SCENES, Scene
@@ -218,6 +221,44 @@ def test_a_thousand_applications_at_rest_take_a_line_each_below_those_under_way(
     assert rows[0] == APP
     assert rows[-1000] == "app-0000/1  Production, 100 % of users, for 6.5 min"
     assert len([line for line in rows if line.startswith("app-")]) == 1000
+
+
+def test_at_rest_it_is_told_that_a_daemon_which_was_killed_would_not_be_missed(
+    story: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes.confirmed(story)
+    story.store.note(Event(name="daemon.started", because="begins"))
+    monkeypatch.setenv("HEADGATE_STORE", f"sqlite:///{story.store.path}")
+    told = CliRunner().invoke(app, ["status"])
+    *_, last = told.stdout.splitlines()
+    assert last.strip() == (
+        "no release is live: this does not tell whether a daemon runs; its /healthz does"
+    )
+    assert told.exit_code == 0, "nothing is wrong that anybody knows of"
+    story.store.note(Event(name="daemon.stopped", because="ends"))
+    told = CliRunner().invoke(app, ["status"])
+    *_, last = told.stdout.splitlines()
+    assert last.strip() == f"the daemon ended at {story.now:%Y-%m-%d %H:%M} UTC"
+    assert told.exit_code == 0
+
+
+def test_what_others_gave_it_is_seen_now_and_not_before(story: Recorded) -> None:
+    scenes.paused(story)
+    story.edit(v1=40, v2=60)
+    story.look()
+    told = glances(fold(story.lines))
+    heads = [
+        tree.headline(one, story.now, fancy=False, changed=True).plain for one in told[0].releases
+    ]
+    assert "Canary, step 1 of 4, 5 % of users, seen 60 %, not settled yet" in heads[0]
+    assert "Production, 95 % of users, seen 40 %, for" in heads[1]
+    for head in heads:
+        assert head in screen(told, story, width=200)
+    story.store.give_answer(APP, "revert", "bob", "")
+    story.look()
+    assert "5 % of users, seen 60 % before" in screen(glances(fold(story.lines)), story, width=200)
+    story.look()
+    assert "5 % of users, seen 5 %" in screen(glances(fold(story.lines)), story, width=200)
 
 
 def test_the_age_of_what_is_shown_and_a_daemon_that_seems_dead_are_told(story: Recorded) -> None:

@@ -141,7 +141,8 @@ def test_a_version_that_served_and_was_replaced_since_had_come_to_its_end(story:
     [served] = glances(fold(story.lines))[0].releases
     replaced: Status = {**served, "state": "Retired", "weight": 0, "weight_seen": 0}
     refused: Status = {**replaced, "weight_seen": None}
-    for one, code in ((replaced, 0), (refused, 1)):
+    given_users_by_others: Status = {**refused, "weight_seen": 5}
+    for one, code in ((replaced, 0), (refused, 1), (given_users_by_others, 1)):
         assert watching.outcome(arranged([one], {}), "confirmed") == code
 
 

@@ -217,7 +217,7 @@ def test_not_even_a_rollback_passes_what_the_workspace_takes(house: House) -> No
 def spend(house: House, writes: int) -> None:
     """Let other applications of the workspace have written so often just now."""
     at = micros(house.clock[0])
-    own = {"application": NAME, "kind": "serve", "target": "theirs", "target_json": {}}
+    own = {"application": NAME, "kind": "gateway", "target": "theirs", "target_json": {}}
     rest = {"base_config_version": 1, "at": at, "outcome": "done", "because": ""}
     with house.store.writing() as connection:
         connection.execute(insert(CALLS), [own | rest] * writes)

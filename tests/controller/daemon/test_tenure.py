@@ -376,13 +376,13 @@ def test_a_lease_that_runs_out_while_the_store_is_asked_for_an_abort_sends_nothi
     _, stopwatch = leased(house)
     house.passes(2)
     house.outside.story.register(2)
-    urgent = house.store.urgent
+    homeward = house.store.homeward
 
     def slow() -> tuple[str, ...]:
         stopwatch[0] += 300
-        return urgent()
+        return homeward()
 
-    monkeypatch.setattr(house.store, "urgent", slow)
+    monkeypatch.setattr(house.store, "homeward", slow)
     house.passes(2)
     assert house.application().attempts[-1].outcome == "open", "it was written down"
     assert not house.outside.sent, "and not sent"

@@ -21,7 +21,7 @@ from states.pinned import Pinned
 from states.plan import Call, Event, Plan, Serve
 from states.release import Application, Release
 from states.spec import Spec
-from states.status import Status, shown, status
+from states.status import Status, shown, status, weights_seen
 from states.world import Serving
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -154,6 +154,7 @@ def of_the_table(store: Store, name: str, *, all_: bool = False) -> list[Status]
 def _with_rest(application: Application, told: Status) -> Status:
     live = application.live
     rest = live.weight_seen if live and live.version != told["version"] else None
-    if rest is None or told["version"] != application.stable:
+    found = weights_seen(application) is not None
+    if rest is None or told["version"] != application.stable or found:
         return told
     return {**told, "weight_seen": 100 - rest}

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import get_args
 
 import pytest
 
 from controller.record.asking import WHOLE, Asked, Asking, obey
 from controller.record.errors import OrderRefused
-from controller.record.hearing import unheard
+from controller.record.hearing import gone, unheard
+from controller.record.leases import Leases
 from controller.record.store import Store
 from states.difference import Change
 from states.machine import State
@@ -17,6 +19,7 @@ from states.release import Order, Release
 from states.setup import Setup
 from states.spec import Spec
 from states.world import Serving, Share
+from tests.controller.record.conftest import Home
 from tests.controller.record.making import plan, release, store_in
 
 VERBS: tuple[Asking, ...] = get_args(Asking)
@@ -247,6 +250,22 @@ def test_who_is_told_of_a_promotion_reads_what_was_overridden(store: Store) -> N
     *_, line = store.journal()
     assert line["overrides"] == ["it is held: undecided"]
     assert (line["verb"], line["reason"]) == ("promote", "we know why")
+
+
+def test_what_daemons_wrote_of_themselves_tells_whether_one_runs(home: Home) -> None:
+    store = home.store()
+    if home.shared:
+        assert gone(store) == "no daemon runs on this store"
+        assert Leases(store, "one", timedelta(seconds=30)).renew()
+        assert gone(store) is None
+        home.clock.turn(seconds=31)
+        assert gone(store) == "no daemon runs on this store", "its word has run out"
+        return
+    assert gone(store) is None, "nothing says so"
+    store.note(Event(name="daemon.started", because="begins"))
+    assert gone(store) is None
+    store.note(Event(name="daemon.stopped", because="ends"))
+    assert gone(store) == "the daemon ended at 2026-03-01 12:00 UTC"
 
 
 def test_who_orders_what_no_daemon_looks_after_is_told_so(store: Store) -> None:

@@ -53,7 +53,7 @@ def test_a_store_opened_again_has_what_it_had(tmp_path: Path) -> None:
         ("mysql://host/db", "a store in mysql is not supported: use a file"),
         ("postgresql+psycopg2://host/db", "in postgresql.psycopg2 is not supported"),
         ("sqlite://", "a store in memory forgets"),
-        ("headgate.db", "not a store's URL"),
+        ("headgate.db", "what --store or HEADGATE_STORE names is not a store's URL"),
         ("sqlite:////nowhere/at/all/headgate.db", "its directory must exist"),
         ("sqlite:////proc", "cannot be opened: its directory"),
     ],

@@ -3,6 +3,7 @@
 import io
 import os
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -145,15 +146,25 @@ def test_the_control_plane_answers_while_the_children_still_warm_up(
     workspace.registered_models.create(catalog_name="main", schema_name="life", name="early")
     workspace.files.upload("/Volumes/main/life/early.txt", io.BytesIO(b"early"))
     assert cold.stdout is not None
-    said, _, _ = select.select([cold.stdout], [], [], 0)
-    assert not said, "ready is said when all is ready, and not before"
+    early, _, _ = select.select([cold.stdout], [], [], 0)
+    assert not early, "ready is said when all is ready, and not before"
     # What needs a child waits for it.
     found = workspace.api_client.do(
         "GET", "/api/2.0/mlflow/experiments/get", query={"experiment_id": "0"}
     )
     assert isinstance(found, dict)
     assert found["experiment"]["name"] == "Default"
-    assert cold.stdout.readline() == f"export DATABRICKS_HOST={host}\n"
+    said = [cold.stdout.readline().strip() for _ in range(5)]
+    assert said[0] == f"export DATABRICKS_HOST={host}"
+    for line in said:
+        assert line.startswith(("export ", "# ")), "a shell evaluates it whole"
+    told = dict(line.removeprefix("export ").split("=") for line in said[:3])
+    assert told["DATABRICKS_TOKEN"]
+    warehouse = workspace.warehouses.get(told["DATABRICKS_WAREHOUSE_ID"])
+    assert warehouse.state, "the daemon that takes it counts by it"
+    assert "python -m deploy.sandbox.demo.team --model main.ml_models.rag_chatbot" in said[3]
+    configuration = Path(shlex.split(said[4])[-1])
+    assert "main.ml_models.rag_chatbot" in configuration.read_text(encoding="utf-8")
 
 
 def test_a_sandbox_that_cannot_start_says_so_and_ends(tmp_path: Path) -> None:
