@@ -35,12 +35,14 @@ def run_campaign(told: argparse.Namespace) -> int:
         f"{found.runs} runs, {found.releases} releases, {sum(found.faults.values())} faults, "
         f"{found.boundaries} boundaries in {seconds:.0f} s ({figures['runs_per_s']} runs/s): "
         f"{len(found.violations)} violations; {len(found.false_rollbacks)} of {found.good} good "
-        f"releases rolled back falsely ({100 * figures['false_rollback_share']:.2f} %)"
+        f"releases rolled back falsely ({100 * figures['false_rollback_share']:.2f} %); "
+        f"{len(found.wrong_proofs)} of {found.worse} worse by the margin confirmed"
     )
     for name in found.missing:
         say(f"never happened: {name}")
     falsely = found.falsely > campaign.FALSELY
-    return int(bool(found.violations or found.missing or falsely))
+    wrongly = found.wrongly < campaign.UNLUCKY
+    return int(bool(found.violations or found.missing or falsely or wrongly))
 
 
 def run_replay(told: argparse.Namespace) -> int:

@@ -16,16 +16,21 @@ from unittest.mock import patch
 
 from sqlalchemy import Connection, select, update
 
-from controller.daemon import act, observe, passes
+from controller.daemon import act, collect, observe, passes
+from controller.daemon.tenure import Tenure
+from controller.daemon.windows import block_of
 from controller.record import leases, loading, orders, store, writing
 from controller.record.budget import Budget
 from controller.record.errors import Conflict
 from controller.record.leases import Lease
+from controller.record.lines import Line
 from controller.record.loading import Loaded
 from controller.record.printer import Printer
 from controller.record.schema import APPLICATIONS, COUNTERS, LEASES, RELEASES, SEQ
 from controller.record.store import Committed
 from controller.workspace.errors import WorkspaceError
+from policies.evidence import Block
+from policies.golden import Begun, Round
 from policies.judge import no_worse, of_source
 from policies.verdict import Outcome, Verdict
 from states import (
@@ -33,6 +38,7 @@ from states import (
     climb,
     foreign,
     home,
+    judging,
     reconcile,
     rehearsal,
     shutting,
@@ -45,6 +51,7 @@ from states.machine import State
 from states.plan import Call, MoveAlias, Plan, Serve
 from states.release import Application, Release
 from states.resending import LAST_WAIT
+from states.rounds import taken_in
 from states.turn import Turn
 from states.world import Endpoint, World
 from tests.simulation.fate import FEW_WRITES, Begin
@@ -566,10 +573,117 @@ def no_budget() -> Patches:
         yield
 
 
+@bug
+def errors_are_lost() -> Patches:
+    """What the version on trial failed is counted as answered."""
+
+    def lossy(*asked: Any, **how: Any) -> Block:  # noqa: ANN401
+        block = block_of(*asked, **how)
+        return replace(block, candidate=replace(block.candidate, errors=0, server_errors=0))
+
+    with patch.object(collect, "block_of", lossy):
+        yield
+
+
+@bug
+def failed_golden_queries_are_lost() -> Patches:
+    """What a version answers to its golden queries is taken for what was to be answered."""
+
+    def lossy(rounds: tuple[Round, ...], brought: Round | Begun) -> tuple[Any, ...]:
+        if isinstance(brought, Round):
+            brought = replace(brought, candidate_failed=())
+        return taken_in(rounds, brought)
+
+    with patch.object(climb, "taken_in", lossy), patch.object(rehearsal, "taken_in", lossy):
+        yield
+
+
+@bug
+def harm_is_never_seen() -> Patches:
+    """Whatever was counted sends nobody home."""
+    with patch.object(judging, "verdict_of", lambda *_: None):
+        yield
+
+
+@bug
+def a_rebuild_is_taken_for_theirs() -> Patches:
+    """An endpoint whose version has risen was changed by somebody, although it serves as before."""
+    real, take_in, before = foreign.endpoint_part, reconcile._take_in, dict[str, Application]()
+
+    def taken_in(turn: Turn) -> None:
+        before["it"] = turn.application
+        take_in(turn)
+
+    def endpoint_part(turn: Turn) -> tuple[str, ...] | None:
+        part, now, old = real(turn), turn.endpoint, before["it"]
+        if part or now is None or turn.application.live is None or now.updating:
+            return part
+        risen = now.config_version > old.config_version > 0
+        return ("it was rebuilt",) if risen and now.serving == old.seen else part
+
+    with (
+        patch.object(supervise, "endpoint_part", endpoint_part),
+        patch.object(reconcile, "_take_in", taken_in),
+    ):
+        yield
+
+
+@bug
+def the_alias_is_sent_first() -> Patches:
+    """What is written down is sent from its end."""
+    real = act.Actor.affordable
+
+    def affordable(*asked: Any) -> tuple[Call, ...]:  # noqa: ANN401
+        return tuple(reversed(real(*asked)))
+
+    with patch.object(act.Actor, "affordable", affordable):
+        yield
+
+
+@bug
+def the_way_home_has_no_reserve() -> Patches:
+    """What opens has used up what was kept for closing."""
+    real = Budget.granted
+
+    def granted(
+        self: Budget, connection: Connection, calls: Sequence[Call], *, back: bool
+    ) -> Sequence[Call]:
+        del back
+        return real(self, connection, calls, back=False)
+
+    with patch.object(Budget, "granted", granted):
+        yield
+
+
+@bug
+def a_line_is_printed_wrong() -> Patches:
+    """The log names another state than the journal."""
+    real = Printer._print
+
+    def print_(line: Line, *to: Any) -> None:  # noqa: ANN401
+        real({**line, "to_state": "Canary"} if "to_state" in line else line, *to)
+
+    with patch.object(Printer, "_print", staticmethod(print_)):
+        yield
+
+
+@bug
+def everything_is_printed_again() -> Patches:
+    """Nobody remembers how far the log was printed."""
+    with patch.object(store.Store, "mark_printed", lambda *_: None):
+        yield
+
+
+@bug
+def every_replica_prints() -> Patches:
+    """Whoever has no lease of the log prints it as well."""
+    with patch.object(Tenure, "prints", lambda _: True):
+        yield
+
+
 NARROW = {
     "no budget": Options(rates={"lost": 0.5, "overload": 0.3}, begin=Begin(writes=FEW_WRITES)),
-    "ours is taken for theirs": Options(rates={}, begin=Begin()),
-    "a restart ages a release": Options(rates={"crash": 0.005}, begin=Begin(replicas=1)),
+    "failed golden queries are lost": Options(rates={}, begin=Begin(kinds=("untrue",))),
     "time in a state stands still": Options(rates={"stuck": 0.3}),
     "the way home waits a minute after a raise": Options(
         rates={"lost": 0.3, "late": 0.3, "order_meanwhile": 0.1},
@@ -578,12 +692,10 @@ NARROW = {
     "any endpoint of the name is ours": Options(
         rates={"staging_theirs": 0.2}, begin=Begin(kinds=("errs", "good"), staging=True)
     ),
-    "a staging endpoint is forgotten": Options(rates={"lost": 0.5}, begin=Begin(staging=True)),
     "harm waits while paused": Options(
         rates={"order_meanwhile": 0.1}, begin=Begin(kinds=("errs", "errs"))
     ),
     "no deadline": Options(rates={"stuck": 0.3}),
-    "no config version check": Options(rates={"stale": 0.3, "late": 0.3}),
     "no send guard": Options(rates={"stall": 0.025}, begin=Begin(replicas=3, by_lease=True)),
     "no order fence": Options(rates={"order_meanwhile": 0.1, "stall": 0.01}),
     "an open call is forgotten": Options(rates={"lost": 0.9}),

@@ -4,12 +4,21 @@ The product's own words are no witness, nor is a fault of another time, or of an
 is written down here by whoever did it, when it was done.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 
 from states.world import Serving
 
+EDIT, STALE, RACE, LATE_CALL = "edit", "stale answer", "race", "late call"
+"""What makes an endpoint look as if somebody had changed it: a person did; an answer is of one that
+was deleted since; an old call of replicas that have no leases; and an old call of ours that was on
+its way as its lease ended."""
+CALL, DELETION = "call", "deletion"
+"""Who made what is there, where it was a call of ours, or where somebody took it away."""
+EXCUSED = (EDIT, STALE, RACE)
+"""Of those, what a version may be sent home for. A late call of ours is our own doing."""
 SOON_S = 120.0
 """So long after something has ended, a deadline that it has used up may pass."""
 
@@ -47,7 +56,7 @@ class Rollback:
 
 EXPLAINED: Mapping[str, tuple[str, ...]] = {
     "aborted by the operator": ("abort",),
-    "lowered by someone else": ("edit",),
+    "lowered by someone else": (EDIT,),
     "given its users by hand, and adopted": ("adopt",),
     "taken from the endpoint by hand": ("adopt",),
     "deleted, and that was adopted": ("adopt",),
@@ -71,12 +80,28 @@ class Causes:
     """All of one run."""
 
     known: list[Cause] = field(default_factory=list)
-    edits: list[tuple[float, Serving]] = field(default_factory=list)
-    """What people made the endpoint serve, and when; and what looks as if they had: answers of an
-    endpoint that they have deleted since, and old calls of replicas that have no leases."""
+    served: defaultdict[str, list[tuple[float, Serving]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    """By what made it look so: what the endpoint served, and when."""
 
-    overtaken: list[tuple[float, Serving]] = field(default_factory=list)
-    """What old calls made the endpoint serve that were on their way as their lease ended."""
+    def serves(self, kind: str, at: float, serving: Serving) -> None:
+        """The endpoint serves something, or seems to, for one of those causes."""
+        self.served[kind].append((at, serving))
+
+    def served_by(self, serving: Serving, at: float) -> str:
+        """What had made the endpoint serve that by then; empty, where nothing was written down."""
+        for kind, known in self.served.items():
+            if any(since <= at and one == serving for since, one in known):
+                return kind
+        return ""
+
+    def was(self, kind: str, version: str | None, since: float, until: float) -> bool:
+        """Whether something was done to a version in a time."""
+        return any(
+            one.kind == kind and one.version == version and since <= one.since <= until
+            for one in self.known
+        )
 
     def done(self, kind: str, at: float, version: str | None = None) -> None:
         """Something was done, and is over."""
@@ -95,20 +120,24 @@ class Causes:
             if one.until is not None and one.kind != "version_gone":
                 one.until = min(one.until, at)
 
-    def excuse(self, told: Rollback) -> bool:
-        """Whether a version had to go home: for what it is said to, and when that was so."""
+    def excuse(self, told: Rollback) -> str:
+        """For what a version had to go home as it is said to; empty, where nothing was so then."""
         kinds = {one for words, all_ in EXPLAINED.items() if words in told.because for one in all_}
-        if "edit" in kinds:
-            return any(self._lowered(told, *one) for one in self.edits)
-        return any(one.kind in kinds and _explains(one, told) for one in self.known)
+        if EDIT in kinds:
+            return next((kind for kind in EXCUSED if self._lowered_by(kind, told)), "")
+        found = (one for one in self.known if one.kind in kinds and _explains(one, told))
+        return next((one.kind for one in found), "")
 
     def by_a_late_call(self, told: Rollback) -> bool:
         """Whether it was lowered by an old call of ours, which looks like a person's edit."""
         lowered = "lowered by someone else" in told.because
-        return lowered and any(self._lowered(told, *one) for one in self.overtaken)
+        return lowered and self._lowered_by(LATE_CALL, told)
+
+    def _lowered_by(self, kind: str, told: Rollback) -> bool:
+        return any(self._lowered(told, *one) for one in self.served[kind])
 
     def _lowered(self, told: Rollback, at: float, serving: Serving) -> bool:
-        """What was seen is what a person did meanwhile: it has fewer users than it should have.
+        """What was seen is what was done meanwhile: it has fewer users than it should have.
 
         Or did before, and is still so: a step may be decided before that is seen, or takes effect.
         """

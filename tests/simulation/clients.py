@@ -22,6 +22,7 @@ from policies.replay import Drawn
 from states.counted import Paths
 from states.plan import Apply, Call, CreateStaging, MoveAlias, RemoveStaging, Serve, TagVersion
 from states.world import Absent, Endpoint, ModelVersion, Serving, Share, Size
+from tests.simulation.causes import CALL, STALE
 from tests.simulation.fate import REPLAY
 from tests.simulation.platform import GRAIN_S, STAGING, Platform
 from tests.simulation.promises import Promises
@@ -65,19 +66,21 @@ class Client:
 
     def send(self, call: Call, apply: Callable[[], None]) -> None:
         """Send a mutation: it is applied, refused, lost, or late; and its answer may be lost."""
-        self.promises.leaving(self.wire.name)
-        self.promises.under_way.add(self.wire.name)
+        sending = self.promises.sending
+        sending.leaving(self.wire.name)
+        sending.under_way.add(self.wire.name)
         try:
             self._send(call, apply)
         except WorkspaceError:
-            self.promises.under_way.discard(self.wire.name)
+            sending.under_way.discard(self.wire.name)
             raise
-        self.promises.under_way.discard(self.wire.name)
+        sending.under_way.discard(self.wire.name)
 
     def _send(self, call: Call, apply: Callable[[], None]) -> None:
         wire, place, told = self.wire, f"call.{call.kind}", self.wire.situations
         wire.before(place)
-        self.promises.sent(call, wire.name)
+        self.promises.note(f"sends {call.kind} {call.target}")
+        self.promises.sending.sent(call, wire.name)
         fault = wire.struck(place, "denied", "overload", "lost", "late", "unanswered")
         if fault is not None:
             told[f"{fault} {place}"] += 1
@@ -92,7 +95,7 @@ class Client:
             wire.time_out()
             raise Unreachable(f"{place}: no answer")
         try:
-            self.promises.arrives(call)
+            self.promises.sending.arrives(call)
             apply()
         except Refused:
             told[f"refused {place}"] += 1
@@ -106,7 +109,7 @@ class Client:
     def _arrive(self, call: Call, apply: Callable[[], None]) -> None:
         """What nobody waits for any more arrives; the workspace takes it, or not."""
         try:
-            self.promises.arrives(call)
+            self.promises.sending.arrives(call)
             apply()
         except WorkspaceError:
             return
@@ -133,23 +136,27 @@ class Endpoints(Client):
         return self.platform.staging
 
     def _now(self) -> Endpoint | Absent:
-        now = self.platform.stage.now
+        now, changes = self.platform.stage.now, self.promises.others
         if self.wire.struck("see.endpoint", "flaps"):
             self.platform.flap()
         if self.wire.struck("see.endpoint", "stale"):
             old = [
-                (at, one)
-                for at, one in self.platform.earlier
-                if now - at <= STALE_S and isinstance(one, Endpoint)
+                one
+                for one in self.platform.earlier
+                if now - one.at <= STALE_S and isinstance(one.endpoint, Endpoint)
             ]
             if old:
                 self.wire.situations["stale answer"] += 1
                 number = int(len(old) * self.wire.draws.share(f"{self.wire.name}/stale"))
-                at, shown = old[number]
-                if at < self.platform.deleted_at:
+                at, shown, by = old[number]
+                if at < self.platform.deleted_at and isinstance(shown, Endpoint):
                     # Nobody can tell it from an endpoint that a person has made anew.
-                    self.platform.causes.edits.append((now, shown.serving))
+                    self.platform.causes.serves(STALE, now, shown.serving)
+                    by = STALE
+                changes.shown_endpoint(self.wire.name, by)
                 return shown
+        if self.platform.earlier:
+            changes.shown_endpoint(self.wire.name, self.platform.earlier[-1].by)
         return self.platform.endpoint
 
     def serve(
@@ -232,7 +239,9 @@ class Registry(Client):
             old = [one for at, one in self.platform.earlier_alias if now - at <= MINUTE_S]
             if old:
                 self.wire.situations["stale alias"] += 1
+                self.promises.others.shown_alias(self.wire.name, STALE)
                 return old[-1]
+        self.promises.others.shown_alias(self.wire.name, self.platform.alias_by)
         return self.platform.alias
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
@@ -242,7 +251,7 @@ class Registry(Client):
     def _point(self, version: str) -> None:
         if int(version) not in self.platform.versions:
             raise Refused(f"model version {version} does not exist (404)")
-        self.platform.name(version)
+        self.platform.name(version, CALL)
 
     def set_tag(self, model: str, version: str, key: str, value: str) -> None:
         self.platform.model_is(model)
@@ -417,9 +426,7 @@ class Pairs:
         now = self.platform.endpoint
         share = now.serving.shares.get(entity) if isinstance(now, Endpoint) else None
         version = share.version if share else ""
-        rate, since = self.platform.error_rates.get(version, (self.platform.error_rate, 0.0))
-        if since > self.platform.stage.now:
-            rate = self.platform.error_rate
+        rate = self.platform.rate(version, self.platform.stage.now)
         failed = self.platform.draws.at(f"replay/{entity}/{place}") < rate
         return ANSWERED if not failed else Reply(failed=True)
 

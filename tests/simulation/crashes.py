@@ -1,17 +1,17 @@
 """Every place where one release passes the outside, with a death there: exhaustive, not sampled.
 
-One replica takes a good and a bad version through; each place that it came by is then run once
-more for each way to fail there: dead before it, dead after it, and, where something is written or
-sent, done without anybody learning of it.
+One replica takes a good version, a bad one, and one that is staged through; each place that it came
+by is then run once more for each way to fail there: dead before it, dead after it, and, where
+something is written or sent, done without anybody learning of it.
 """
 
-import gc
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
+from tests.simulation.campaign import pooled
 from tests.simulation.fate import Begin
 from tests.simulation.promises import Move
 from tests.simulation.record import ram_disk, template
@@ -52,7 +52,7 @@ class Point:
 
 
 def points(made: Path) -> list[Point]:
-    """All of them: `before`, `after` and `applied-unknown` at each place of both stories."""
+    """All of them: `before`, `after` and `applied-unknown` at each place of every story."""
     found: list[Point] = []
     for story, begun in STORIES.items():
         plain = run(SEED, made, Options(rates={}, begin=begun, notes_places=True))
@@ -72,24 +72,11 @@ def enumerated(workers: int, every: int = 1, first: int = 0) -> Iterator[tuple[P
     with tempfile.TemporaryDirectory(dir=ram_disk()) as folder:
         made = template(Path(folder))
         chosen = points(made)[first::every]
-        gc.collect()
-        gc.freeze()
-        if workers == 1:
-            yield from ((point, run(SEED, made, point.options)) for point in chosen)
-            return
-        with get_context("fork").Pool(workers, initializer=_begin, initargs=(made,)) as pool:
-            yield from pool.imap_unordered(_one, chosen, chunksize=8)
+        yield from pooled(partial(_one, made), chosen, workers)
 
 
-_TEMPLATE: list[Path] = []
-
-
-def _begin(made: Path) -> None:
-    _TEMPLATE[:] = [made]
-
-
-def _one(point: Point) -> tuple[Point, Result]:
-    return point, run(SEED, _TEMPLATE[0], point.options)
+def _one(made: Path, point: Point) -> tuple[Point, Result]:
+    return point, run(SEED, made, point.options)
 
 
 def amiss(point: Point, result: Result) -> str | None:

@@ -94,10 +94,14 @@ REPLAY = Replay(
     margins=Margins(errors=0.1, answers=0.1, sources=0.1),
 )
 KINDS = ("errs", "errs_late", "errs_little", "undeployable", "untrue")
+LITTLE = 0.02
+"""Share of its requests that a slightly worse version fails beyond a good one's."""
 GOOD = 0.5
 """Share of versions that have nothing wrong with them."""
 
 
+MANY = 1000
+"""Requests in a second by which every step is told apart within minutes."""
 FEW_WRITES = 5
 """What is left of a workspace's writes where other applications take most of them."""
 SKEWS_S = (5.0, 5.0, 300.0, 3600.0)
@@ -120,7 +124,7 @@ class Begin:
     gap_s: float = 300.0
     """Between two of them."""
     error_rate: float = 0.0
-    requests_per_s: int = 1000
+    requests_per_s: int = MANY
     labelled: bool = False
     hidden: float = 0.0
     ahead_s: float = 0.0
@@ -145,7 +149,7 @@ def begin(seed: int) -> Begin:
         kinds=tuple(_kind(draws.at(f"begin/kind{one}")) for one in range(many)),
         gap_s=60 + 500 * draws.at("begin/gap"),
         error_rate=(0.0, 0.002, 0.01)[int(3 * draws.at("begin/rate"))],
-        requests_per_s=20 if draws.at("begin/requests") < 0.1 else 1000,
+        requests_per_s=20 if draws.at("begin/requests") < 0.1 else MANY,
         labelled=draws.at("begin/labelled") < 0.2,
         hidden=0.6 if draws.at("begin/hidden") < 0.1 else 0.0,
         ahead_s=_skew(draws),
@@ -155,6 +159,16 @@ def begin(seed: int) -> Begin:
         replayed=draws.at("begin/replay") < 0.2,
         writes=FEW_WRITES if draws.at("begin/writes") < 0.2 else BUDGET,
     )
+
+
+def plain(begun: Begin) -> bool:
+    """Nothing in how a run begins asks for a person: enough is counted, and clearly good or bad.
+
+    What errs only once all users have it blows the fuse before it is counted: a person is called.
+    """
+    enough = begun.requests_per_s >= MANY and not begun.hidden
+    clear = not {"errs_little", "errs_late"} & {*begun.kinds}
+    return enough and clear and begun.approval == "none" and not begun.first
 
 
 def _skew(draws: Draws) -> float:
@@ -193,7 +207,7 @@ def register(platform: Platform, number: int, kind: str) -> None:
     if kind == "errs":
         platform.error_rates[name] = ERRING, 0.0
     elif kind == "errs_little":
-        platform.error_rates[name] = platform.error_rate + 0.02, 0.0
+        platform.error_rates[name] = platform.error_rate + LITTLE, 0.0
     elif kind == "errs_late":
         platform.bad_once_named.add(name)
     elif kind == "undeployable":

@@ -120,7 +120,6 @@ class Outside:
         """Somebody deletes the staging endpoint, whoever made it."""
         if isinstance(self.platform.staging, Endpoint):
             self.platform.show_staging(Absent())
-            self.platform.causes.done("staging_gone", self.platform.stage.now)
             self._happens("staging endpoint deleted")
 
     def _staging_theirs(self) -> None:
@@ -137,7 +136,6 @@ class Outside:
         if isinstance(known, Endpoint) and known.id in ids and share < 1 / 2:
             other = replace(known, id=other.id)
         self.platform.show_staging(other)
-        self.platform.causes.done("staging_theirs", self.platform.stage.now)
         self._happens("staging endpoint of a stranger")
 
     def _rebuild(self) -> None:
@@ -188,26 +186,29 @@ class Outside:
     def _abort(self) -> None:
         self._order(Order.ABORT)
 
-    def _say(self, what: str, give: Callable[[], str]) -> None:
-        """An operator's word; one that makes no sense is refused, and changes nothing."""
+    def _say(self, what: str, give: Callable[[], str]) -> bool:
+        """An operator's word; one that makes no sense is refused, and changes nothing: False."""
         try:
             told = give()
         except OrderRefused:
-            return
+            return False
         self.promises.orders += 1
         self.promises.ordered()
         self._happens(what)
         self.promises.note(told)
+        return True
 
     def _approve(self) -> None:
         self._say("approve", lambda: self.store.approve(NAME, None, "operator", "seen"))
 
     def _promote(self) -> None:
         override = self._share("promote") < 1 / 2
-        self._say(
+        said = self._say(
             "promote by override" if override else "promote",
             lambda: self.store.promote(NAME, None, "operator", "in haste", override=override),
         )
+        if said and override:
+            self._forced("override", lambda one: any(word.override for word in one.words))
 
     def _begin(self) -> None:
         """Any version is asked for by name, or what failed is tried again."""
@@ -221,7 +222,14 @@ class Outside:
             )
 
     def _undo(self) -> None:
-        self._say("undo", lambda: self.store.undo(NAME, "operator", "bad answers"))
+        if self._say("undo", lambda: self.store.undo(NAME, "operator", "bad answers")):
+            self._forced("undo", lambda one: one.ordered == "undo")
+
+    def _forced(self, kind: str, it_is: Callable[[Release], bool]) -> None:
+        """A person has let versions on that nothing has proven."""
+        for release in self.application().releases:
+            if it_is(release) and (release.live or release.state is State.REGISTERED):
+                self.platform.causes.done(kind, self.platform.stage.now, release.version)
 
     def _meanwhile(self) -> None:
         orders = (Order.PAUSE, Order.RUN, Order.PAUSE, Order.RUN, Order.ABORT)
@@ -331,7 +339,8 @@ class Outside:
             return False
         self.promises.note(told)
         self.promises.situations[word] += 1
-        self.platform.causes.done(word, self.platform.stage.now)
+        if word == "adopt":
+            self.platform.causes.done(word, self.platform.stage.now)
         self.promises.ordered()
         return True
 

@@ -4,12 +4,14 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from math import inf
+from typing import NamedTuple
 
 from controller.workspace.errors import Refused
 from policies.evidence import NOTHING, Arm
 from states.plan import CreateStaging
 from states.world import Absent, Endpoint, ModelVersion, Serving
-from tests.simulation.causes import Cause, Causes
+from tests.simulation.causes import CALL, DELETION, EDIT, Cause, Causes
 from tests.simulation.draws import Draws
 from tests.simulation.stage import START, Stage
 from tests.states.story import MODEL, TABLE, serving, version
@@ -72,6 +74,14 @@ class Clock:
             self.jumps.append(self.stage.now)
 
 
+class Shown(NamedTuple):
+    """What an endpoint was, since when, and who made it serve that."""
+
+    at: float
+    endpoint: Endpoint | Absent
+    by: str
+
+
 @dataclass
 class Platform:
     """One endpoint of one model in a workspace, and its users."""
@@ -98,7 +108,9 @@ class Platform:
     hidden: float = 0.0
     """Share of errors that the inference table leaves out."""
     conditions: Conditions = field(default_factory=Conditions)
-    earlier: list[tuple[float, Endpoint | Absent]] = field(default_factory=list)
+    earlier: list[Shown] = field(default_factory=list)
+    alias_by: str = CALL
+    """Who made the alias name what it does."""
     earlier_alias: list[tuple[float, str | Absent]] = field(default_factory=list)
     splits: list[tuple[float, Serving]] = field(default_factory=list)
     """What users got, since when."""
@@ -144,11 +156,12 @@ class Platform:
             )
         )
 
-    def show(self, endpoint: Endpoint | Absent) -> None:
-        """From now on the endpoint is so."""
+    def show(self, endpoint: Endpoint | Absent, by: str = "") -> None:
+        """From now on the endpoint is so; by whom, if it serves something else than before."""
         self.endpoint = endpoint
         self._moves_on("endpoint", endpoint)
-        self.earlier = [*self.earlier, (self.stage.now, endpoint)][-KEPT:]
+        made = by or (self.earlier[-1].by if self.earlier else CALL)
+        self.earlier = [*self.earlier, Shown(self.stage.now, endpoint, made)][-KEPT:]
         split = endpoint.serving if isinstance(endpoint, Endpoint) else Serving()
         if not self.splits or self.splits[-1][1] != split:
             self.splits.append((self.stage.now, split))
@@ -161,7 +174,7 @@ class Platform:
         if hung is not None:
             hung.until = self.stage.now
 
-    def put(self, wanted: Serving) -> None:
+    def put(self, wanted: Serving, by: str = CALL) -> None:
         """Take a full-state configuration: it is deployed in a while, one at a time."""
         before = self.endpoint
         if isinstance(before, Absent):
@@ -185,22 +198,21 @@ class Platform:
         def finish() -> None:
             if self.updates == number:
                 self.finish = None
-                self._finished(wanted)
+                self._finished(wanted, by)
 
         if fault == "stuck":
             self.finish = finish
         else:
             self.stage.at(self.stage.now + took, finish)
 
-    def _finished(self, wanted: Serving) -> None:
+    def _finished(self, wanted: Serving, by: str) -> None:
         now = self.endpoint
         if isinstance(now, Absent):
             return
-        bad = frozenset(
-            name
-            for name, share in wanted.shares.items()
-            if share.version in self.undeployable or int(share.version) not in self.versions
-        ) - frozenset(now.serving.shares)
+        gone = {
+            name for name, share in wanted.shares.items() if int(share.version) not in self.versions
+        }
+        bad = (self._undeployable(wanted) | gone) - frozenset(now.serving.shares)
         if not bad and self.draws.strikes("platform/build", ("build_fails",)):
             bad = frozenset(set(wanted.shares) - set(now.serving.shares))
         if bad:
@@ -219,8 +231,14 @@ class Platform:
                 failed=frozenset(),
                 config_version=now.config_version + 1,
                 ready=frozenset(wanted.shares),
-            )
+            ),
+            by,
         )
+
+    def _undeployable(self, wanted: Serving) -> frozenset[str]:
+        """Of what is to be served, what cannot be."""
+        shares = wanted.shares.items()
+        return frozenset(name for name, one in shares if one.version in self.undeployable)
 
     def show_staging(self, endpoint: Endpoint | Absent) -> None:
         """From now on the staging endpoint is so."""
@@ -288,14 +306,15 @@ class Platform:
     def edit(self, wanted: Serving, *, slowly: bool = False) -> bool:
         """Somebody changes the endpoint by hand, unless an update is under way.
 
-        That is deployed as any change is, or so fast that nobody sees it under way.
+        That is deployed as any change is, or so fast that nobody sees it under way; but not what
+        cannot be deployed.
         """
         now = self.endpoint
         if isinstance(now, Absent) or now.updating:
             return False
-        self.causes.edits.append((self.stage.now, wanted))
-        if slowly:
-            self.put(wanted)
+        self.causes.serves(EDIT, self.stage.now, wanted)
+        if slowly or self._undeployable(wanted):
+            self.put(wanted, EDIT)
             return True
         self.show(
             replace(
@@ -305,7 +324,8 @@ class Platform:
                 failed=frozenset(),
                 config_version=now.config_version + 1,
                 ready=frozenset(wanted.shares),
-            )
+            ),
+            EDIT,
         )
         return True
 
@@ -314,18 +334,20 @@ class Platform:
         self.deleted_at = self.stage.now
         self.updates += 1
         self.finish = None
-        self.show(Absent())
+        self.show(Absent(), DELETION)
 
     def recreate(self, wanted: Serving) -> None:
         """Somebody makes it anew; its versions count from 1."""
-        self.causes.edits.append((self.stage.now, wanted))
+        self.causes.serves(EDIT, self.stage.now, wanted)
         self.show(
             Endpoint(
                 serving=wanted,
                 config_version=1,
-                ready=frozenset(wanted.shares),
+                ready=frozenset(wanted.shares) - self._undeployable(wanted),
+                failed=self._undeployable(wanted),
                 inference_table=TABLE,
-            )
+            ),
+            EDIT,
         )
 
     def flap(self) -> None:
@@ -344,10 +366,10 @@ class Platform:
         if isinstance(now, Endpoint) and now.ready != frozenset(now.serving.shares):
             self.show(replace(now, ready=frozenset(now.serving.shares)))
 
-    def name(self, alias: str | Absent) -> None:
+    def name(self, alias: str | Absent, by: str = EDIT) -> None:
         """The alias names another version from now on."""
         self.earlier_alias = [*self.earlier_alias, (self.stage.now, self.alias)][-KEPT:]
-        self.alias = alias
+        self.alias, self.alias_by = alias, by
         if alias in self.bad_once_named and alias not in self.error_rates:
             self.error_rates[str(alias)] = ERRING, self.stage.now
 
@@ -381,10 +403,14 @@ class Platform:
         requests = asked
         if share.weight < WHOLE:
             requests = self.draws.count(f"users/{grain}/{entity}", asked, share.weight / WHOLE)
-        worse, since = self.error_rates.get(share.version, (self.error_rate, 0.0))
-        rate = worse if grain * GRAIN_S >= since else self.error_rate
+        rate = self.rate(share.version, grain * GRAIN_S)
         errors = self.draws.count(f"errors/{grain}/{entity}", requests, rate)
         return Arm(requests=requests, errors=errors, server_errors=errors)
+
+    def rate(self, version: str, at: float = inf) -> float:
+        """The share of its requests that a version failed at a true time; by default, fails."""
+        worse, since = self.error_rates.get(version, (self.error_rate, 0.0))
+        return worse if at >= since else self.error_rate
 
     def everybody(self, grain: int) -> Arm:
         """What all users met in a grain of time."""

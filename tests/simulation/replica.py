@@ -156,9 +156,12 @@ class Replica:
         )
         record.hands = lambda: actor
         tenure = self._kept() if self.by_lease else Tenure(())
-        return Pass(
-            NAME, self.spec, record, Printer(record, tenure.prints), observer, actor, leaps, tenure
-        )
+
+        def prints() -> bool:
+            return promises.log.begins(wire.name, ours=tenure.prints())
+
+        printer = Printer(record, prints)
+        return Pass(NAME, self.spec, record, printer, observer, actor, leaps, tenure)
 
     def _steady(self) -> float:
         return self.wire.stage.now

@@ -68,6 +68,10 @@ class Result:
     good: int = 0
     false_rollbacks: tuple[str, ...] = ()
     """Of good versions: why each was rolled back, where nothing that was done explains it."""
+    worse: int = 0
+    """Releases of versions a little worse than some step's margin, that came to be compared."""
+    wrong_proofs: tuple[str, ...] = ()
+    """Of those, the ones that were confirmed."""
     moves: tuple[Move, ...] = ()
     """Every transition of a release, in their order."""
     boundaries: int = 0
@@ -123,6 +127,7 @@ class _Run:
         self.stage = Stage()
         self.situations: Counter[str] = Counter()
         self.clock = Clock(self.stage)
+        self.spec = fate.spec_of(self.begun)
         self.platform = Platform(
             self.stage,
             self.draws,
@@ -140,9 +145,11 @@ class _Run:
             self.situations,
             budget=self.begun.writes,
             racing=self.begun.replicas > 1 and not self.begun.by_lease,
+            by_lease=self.begun.by_lease,
+            spec=self.spec,
+            plain=fate.plain(self.begun),
         )
         self.store = Store(f"sqlite:///{path}", clock=self.clock)
-        self.spec = fate.spec_of(self.begun)
         names = "abc"[: self.begun.replicas]
         self.walls = {name: Clock(self.stage) for name in names}
         self.replicas = [self._replica(name, path) for name in names]
@@ -191,9 +198,9 @@ class _Run:
             self._come_to_rest()
         self._stay()
         # The last passes are cut off anywhere, and may have what they wrote still to print.
-        last = self.promises.last_row
+        last = self.promises.log.last_row
         self._look_around(self.stage.now + HEALING_S, looks=1)
-        self.promises.all_printed(last)
+        self.promises.log.complete(last)
         self._log_tells_the_state()
 
     def _register(self) -> None:
@@ -234,15 +241,15 @@ class _Run:
         limit = self.stage.now + HEALING_S
         self.stage.run(lambda: not any(one.stalled for one in self.replicas), limit=limit)
         while self.stage.now < limit:
-            calls = sum(self.promises.sends.values())
+            calls = sum(self.promises.sending.sends.values())
             self._look_around(limit)
             application = self.outside.application()
-            quiet = sum(self.promises.sends.values()) == calls
+            quiet = sum(self.promises.sending.sends.values()) == calls
             at_home = home(application, self.platform) and self._tidy(application)
             if quiet and at_rest(application) and at_home:
                 # A pass that was under way may have had something left to send.
                 self._look_around(limit, looks=1)
-                still = sum(self.promises.sends.values()) == calls
+                still = sum(self.promises.sending.sends.values()) == calls
                 if still and at_rest(self.outside.application()):
                     return
         application = self.outside.application()
@@ -264,7 +271,7 @@ class _Run:
 
     def _stay(self) -> None:
         """What has come to rest stays so (L1), also when the last calls are forgotten."""
-        before, world = sum(self.promises.sends.values()), self.platform.endpoint
+        before, world = sum(self.promises.sending.sends.values()), self.platform.endpoint
         live = self.outside.application().live
         on_trial = live if live is not None and live.weight else None
         if on_trial is None:
@@ -281,10 +288,11 @@ class _Run:
             return
         application = self.outside.application()
         told = self._told(application)
-        assert sum(self.promises.sends.values()) == before, f"it went on sending: {told}"
+        assert sum(self.promises.sending.sends.values()) == before, f"it went on sending: {told}"
         assert at_rest(application), told
         assert home(application, self.platform), told
         assert self._tidy(application), f"{self.platform.staging} is left behind: {told}"
+        self.promises.winning.at_rest(application)
         if application.hold is None:
             assert self.platform.endpoint == world, told
 
@@ -320,8 +328,8 @@ class _Run:
         )
 
     def _log_tells_the_state(self) -> None:
-        """Folding all lines gives the state table exactly (S11)."""
-        lines = list(self.store.journal())
+        """Folding all lines gives the state table exactly (S11); they are as they were printed."""
+        lines = self.promises.log.as_the_journal(self.store.journal())
         assert_as_published(lines)
         told = {(one["release"], one["attempt"]): one for one in fold(lines).statuses(all_=True)}
         states = [one for app in self.store.states() for one in app["releases"]]
@@ -352,12 +360,12 @@ class _Run:
         finally:
             structlog.configure(**kept)
 
-    def _line(self, _: object, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    def _line(self, _: object, level: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
         """A line goes out: a place where a replica may die, before it or after."""
         replica = next((one for one in self.replicas if one.wire.name == self.stage.actor), None)
         if "seq" in line and replica is not None:
             replica.wire.before("log")
-            self.promises.line(line)
+            self.promises.log.line(replica.wire.name, {**line, "level": level})
             replica.wire.after("log")
         raise structlog.DropEvent
 
@@ -377,6 +385,8 @@ class _Run:
         result.releases = len(self.begun.kinds)
         result.good = sum(kind == "good" for kind in self.begun.kinds)
         result.false_rollbacks = tuple(promises.false_rollbacks)
+        result.worse = promises.winning.worse
+        result.wrong_proofs = tuple(promises.winning.by_chance)
         result.moves = tuple(promises.moves)
         result.boundaries = sum(one.wire.boundaries for one in self.replicas)
         result.passes = sum(one.passes for one in self.replicas)

@@ -8,11 +8,11 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.simulation import bugs, campaign, crashes, layers
-from tests.simulation.causes import SOON_S, Causes, Rollback
+from tests.simulation.causes import EDIT, SOON_S, Causes, Rollback
 from tests.simulation.draws import Draws
 from tests.simulation.fate import Begin
 from tests.simulation.record import ram_disk, template
-from tests.simulation.run import Options, run
+from tests.simulation.run import BY_HAND, Options, run
 from tests.simulation.shrink import shrunk
 from tests.states.story import serving
 
@@ -113,7 +113,7 @@ def test_a_rollback_is_excused_by_what_was_done_to_that_version_in_that_state(
     causes = Causes()
     if done is not None:
         causes.done(*done)
-    assert causes.excuse(replace(BACK, because=because)) is excused
+    assert bool(causes.excuse(replace(BACK, because=because))) is excused
 
 
 @pytest.mark.parametrize(
@@ -127,17 +127,18 @@ def test_what_lasts_excuses_a_deadline_while_it_lasts_or_soon_after(
     slow = causes.begun("slow_update", begun)
     if until is not None:
         slow.until = until
-    assert causes.excuse(told) is excused
+    assert bool(causes.excuse(told)) is excused
     late = replace(told, at=until + SOON_S + 1) if until is not None else told
-    assert causes.excuse(late) is (until is None)
+    assert bool(causes.excuse(late)) is (until is None)
 
 
 def test_a_weight_was_lowered_if_somebody_lowered_it_to_what_was_seen_then() -> None:
     told, causes = replace(BACK, because="lowered by someone else"), Causes()
-    causes.edits += [(150.0, serving(v1=80, v2=20)), (90.0, serving(v1=99, v2=1))]
+    causes.serves(EDIT, 150.0, serving(v1=80, v2=20))
+    causes.serves(EDIT, 90.0, serving(v1=99, v2=1))
     assert not causes.excuse(told), "raised, or lowered before"
-    causes.edits.append((150.0, serving(v1=99, v2=1)))
-    assert causes.excuse(told)
+    causes.serves(EDIT, 150.0, serving(v1=99, v2=1))
+    assert causes.excuse(told) == EDIT
     assert not causes.excuse(replace(told, serving=serving(v1=100, v2=0))), "nobody did that"
 
 
@@ -165,6 +166,51 @@ def test_a_bug_can_be_put_in_where_the_code_is_now(name: str) -> None:
 def test_a_bug_that_is_put_in_is_found(name: str, first: int) -> None:
     caught = bugs.hunt(name, limit_s=60, first=first)
     assert caught.seed is not None, caught.noticed
+
+
+@pytest.mark.parametrize(
+    ("name", "seed", "promise"),
+    [
+        ("errors are lost", 24, "is confirmed, and fails 10.0% of users"),
+        ("harm is never seen", 24, "10 % are left on it"),
+        ("failed golden queries are lost", 1, "which is not fit, is given"),
+        ("a rebuild is taken for theirs", 17, "is said to be changed by someone else"),
+        ("the alias is sent first", 31, "the alias is sent home before the users"),
+        ("the way home has no reserve", 33, "the way home is kept back"),
+        ("a line is printed wrong", 1, "and the journal"),
+        ("everything is printed again", 1, "is printed twice, and nobody has taken over"),
+        ("every replica prints", 2, "has the log"),
+    ],
+)
+def test_a_bug_breaks_the_very_promise_that_is_there_for_it(
+    name: str, seed: int, promise: str, made: Path
+) -> None:
+    options = bugs.NARROW.get(name, Options())
+    assert bugs.broken(seed, made, options) == "", "it is kept without the bug"
+    with bugs.BUGS[name]():
+        assert promise in bugs.broken(seed, made, options)
+
+
+@pytest.mark.parametrize("kind", ["good", "errs", "untrue"])
+def test_nobody_is_called_where_databricks_builds_an_endpoint_anew(kind: str, made: Path) -> None:
+    calm = Options(rates={"rebuild": 0.15}, begin=Begin(kinds=(kind,)))
+    rebuilt = 0
+    for seed in range(1, 4):
+        result = run(seed, made, calm)
+        assert result.violation is None, campaign.how_to_repeat(result)
+        seen = result.situations
+        assert not [name for name in seen if name.startswith("endpoint.foreign_change")]
+        assert not seen[BY_HAND]
+        rebuilt += len(result.struck)
+    assert rebuilt, "nothing was built anew"
+
+
+def test_a_campaign_bears_as_many_wrong_proofs_as_chance_may_bring_and_no_more() -> None:
+    few, many = campaign.Found(worse=100), campaign.Found(worse=100)
+    few.wrong_proofs = [{}] * 8
+    many.wrong_proofs = [{}] * 15
+    assert campaign.Found().wrongly == 1.0
+    assert few.wrongly > campaign.UNLUCKY > many.wrongly
 
 
 @pytest.mark.parametrize("name", layers.LAYERS)
