@@ -81,7 +81,7 @@ class Tenure:
         return {name: held[name].epoch if name in held else None for name in names}
 
     def prints(self) -> bool:
-        """Whether the log is ours to print: one that slept past its lease may have been followed."""
+        """Whether the log is ours to print: past its lease, another replica may print it."""
         return PRINTER in self and (self._leases is None or self._leases.left_s > 0)
 
     def may_send(self) -> bool:

@@ -135,7 +135,7 @@ def test_whatever_was_put_aside_stays_however_often_a_backup_is_put_back(
             write(store, release(version))
         code, said = headgate("restore", kept, "--store", url_of(file), "--replace")
         assert code == 0, said
-        assert f"; what was there is now {file}.before-restore{aside}\n" in said
+        assert f"; what was there is now {file}.before-restore{aside}; " in said
     for version, aside in (("7", ""), ("8", "-2"), ("9", "-3")):
         with closing(Store(url_of(Path(f"{file}.before-restore{aside}")), create=False)) as store:
             assert store.versions() == {"rag": {"1", "2", version}}
