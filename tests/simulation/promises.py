@@ -102,8 +102,7 @@ class Promises:
         self.log = Log(self.reader, seen, self.by_lease, self.clock)
         self.stays = Stays(platform, self.clock, self.poll)
         self.others = Changes(platform, seen, self.plain)
-        guards, steps = self.spec.guards, self.spec.rollout.steps
-        self.winning = Winning(platform, guards.errors, steps, seen)
+        self.winning = Winning(platform, self.spec.guards.errors, seen)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -364,7 +363,7 @@ class Promises:
             return
         release = release_of(after, key)
         assert release is not None, f"{key} is told of, and is not there"
-        self.winning.told(key, row)
+        self.winning.told(release, row)
         if event == "release.settled":
             self.stays.settled.setdefault(key, self.looks[actor].loaded_at)
         elif event in ("release.transition", "release.confirmed"):

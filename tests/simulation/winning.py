@@ -13,7 +13,7 @@ from policies.rollout import WHOLE
 from states.desired import exposure
 from states.machine import State, Trigger
 from states.plan import Call, Serve
-from states.release import Application
+from states.release import Application, Release
 from states.world import Endpoint, Serving
 from tests.simulation.looks import Key
 from tests.simulation.platform import Platform
@@ -30,27 +30,31 @@ class Winning:
 
     platform: Platform
     guard: ErrorGuard
-    steps: tuple[int, ...]
     situations: Counter[str]
     registered: dict[Key, float] = field(default_factory=dict)
     """True time at which an attempt was begun."""
     worse: int = 0
-    """How often users were given, to compare it, a version that is worse by some step's margin."""
+    """How often users were given, to compare it, a version that is worse by some step's margin.
+
+    By a step of the release: a first one compares nothing, and others may have too little traffic.
+    """
     by_chance: list[str] = field(default_factory=list)
     """Versions worse by the margin that were confirmed: as rare as wrong proofs are promised to be
     (`campaign.WRONGLY`)."""
 
-    def told(self, key: Key, row: Mapping[str, Any]) -> None:
-        """A row of the journal is about a release."""
+    def told(self, release: Release, row: Mapping[str, Any]) -> None:
+        """A row of the journal is about a release, as it is now."""
+        key = (release.version, release.attempt)
         if row["event"] == "release.registered":
             self.registered[key] = self.platform.stage.now
         elif row["event"] == "release.confirmed":
-            self._confirmed(key)
+            self._confirmed(key, release.steps)
         elif row.get("trigger") == Trigger.OPEN:
             rate = self.platform.rate(key[0])
-            self.worse += self._meant_to_be_seen(rate) and rate < FAR * self.guard.limit
+            seen = self._meant_to_be_seen(rate, release.steps)
+            self.worse += seen and rate < FAR * self.guard.limit
 
-    def _confirmed(self, key: Key) -> None:
+    def _confirmed(self, key: Key, steps: tuple[int, ...]) -> None:
         """What is confirmed is good, but for what guards are not meant to see, and by chance."""
         version, platform = key[0], self.platform
         if platform.good(version):
@@ -63,16 +67,16 @@ class Winning:
         assert version not in platform.untrue | platform.undeployable, f"{key} never was fit"
         rate = platform.rate(version)
         assert rate < FAR * self.guard.limit, f"{key} is confirmed, and fails {rate:.1%} of users"
-        seen = self._meant_to_be_seen(rate)
+        seen = self._meant_to_be_seen(rate, steps)
         self.situations["bad version confirmed by chance"] += seen
         self.situations["bad version confirmed within the margin"] += not seen
         if seen:
             self.by_chance.append(f"version {version} fails {rate:.1%} of users")
 
-    def _meant_to_be_seen(self, rate: float) -> bool:
+    def _meant_to_be_seen(self, rate: float, steps: tuple[int, ...]) -> bool:
         """It is worse than stable by more than some step's margin: that no step is opened for."""
         worse = rate - self.platform.error_rate
-        compared = [step for step in self.steps if step < WHOLE]
+        compared = [step for step in steps if step < WHOLE]
         margins = [self.guard.margin * widening(step) for step in compared]
         return rate > self.guard.limit or worse > min(margins, default=1.0)
 
