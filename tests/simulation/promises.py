@@ -264,7 +264,7 @@ class Promises:
             return
         loaded, plan, wanted, lease = pending
         self._by_the_holder(actor, lease)
-        self.stays.written(self.looks[actor], plan)
+        self.stays.written(actor, lease, self.looks[actor], plan)
         assert self._aborted() <= self.aborts, f"{actor} has aborted what no operator did (S4)"
         self.application = after = plan.application
         anew = any(row.get("from_state") == State.REGISTERED.value for row in rows)
@@ -432,3 +432,4 @@ class Promises:
         """A replica is dead."""
         self.sending.died(actor)
         self.log.died(actor)
+        self.stays.died(actor)

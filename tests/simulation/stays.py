@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from controller.record.leases import Lease
 from states.applying import edited
 from states.gates import promoted
 from states.machine import State, Trigger
 from states.plan import Plan
 from states.release import Application, Order, Release
-from states.world import Endpoint, World
+from states.world import Absent, Endpoint, World
 from tests.simulation.looks import Key, Look, release_of
 from tests.simulation.platform import Clock, Platform
 from tests.simulation.stage import START
@@ -37,6 +38,13 @@ class Stays:
     calm: int = 0
     """How often the clock had jumped by then, and looks since: one of them may span a jump."""
 
+    leased: dict[str, Lease | None] = field(default_factory=dict)
+    """By replica that lives: by which lease it last wrote down a look."""
+
+    def died(self, actor: str) -> None:
+        """A replica knows nothing any more of when it looked."""
+        self.leased.pop(actor, None)
+
     def deadline(self, live: Release, stay: timedelta, by: str) -> None:
         """Nothing stays in Provisioning or Testing beyond its deadline (L2)."""
         if live.pinned is None:
@@ -52,17 +60,23 @@ class Stays:
             overdue = f"{live.key} is overdue in {live.state}: {stay} {by}, and not {limit}"
             assert stay <= limit + 3 * self.poll, overdue
 
-    def written(self, look: Look, plan: Plan) -> None:
+    def written(self, actor: str, lease: Lease | None, look: Look, plan: Plan) -> None:
         """Of the looks that are written down, add up how long a release is in its state.
 
         What the record counts itself is not asked; but time stops for what it stops for there.
+        Tests have no time while no replica is there: not before the first look of one that has
+        begun, or taken over.
         """
         if plan is not look.plan or look.before is None or look.world is None:
             return  # Decided without a look.
         since, self.counted_at = self.counted_at, look.told_at
         self.calm = self.calm + 1 if self.jumps == len(self.clock.jumps) else 0
         self.jumps = len(self.clock.jumps)
+        first = actor not in self.leased or self.leased[actor] != lease
+        self.leased[actor] = lease
         before, after = look.before.live, plan.application.live
+        if first and before is not None and before.state is State.TESTING:
+            return
         if before is None or self.calm <= 1 or not _counts(look.before, before, look.world):
             return
         stay, most = _stay(before), 2 * self.poll.total_seconds()
@@ -132,5 +146,6 @@ def _counts(application: Application, live: Release, world: World) -> bool:
     if isinstance(endpoint, Endpoint) and endpoint.config_version < application.config_version:
         return False
     busy = isinstance(endpoint, Endpoint) and endpoint.updating
+    busy = busy or (isinstance(endpoint, Absent) and not live.on_staging)
     asked = live.hold or application.hold or application.change or edited(application)
     return live.order is Order.RUN and not asked and not (busy and live.state is State.TESTING)
