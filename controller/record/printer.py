@@ -52,7 +52,7 @@ class Printer:
             # Also where nothing is to be printed: whoever waits for the log hears that it is back.
             writable = self._resumed()
             if not self.ours():
-                self._store.forget_printed()
+                self._store.others_print()
                 return self._store.printed()
             last = self._store.printed()
             if not writable:

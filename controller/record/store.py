@@ -91,6 +91,7 @@ class Store:
         self._writing = nullcontext() if self.shared else RLock()
         self._reopening = ThreadLock()
         self._printed: int | None = None
+        self._followed = False
         self._known: dict[str, Known] = {}
         with told(self.place):
             self.place.prepare(create=create)
@@ -425,27 +426,27 @@ class Store:
             return counter(connection, SEQ)
 
     def printed(self) -> int:
-        """The last journal row known to be printed."""
-        if self._printed is not None:
+        """The last journal row known to be printed, by this replica or by another."""
+        if self._printed is not None and not self._followed:
             return self._printed
         with self.reading() as connection:
-            return counter(connection, PRINTED)
+            return max(counter(connection, PRINTED), self._printed or 0)
 
     def mark_printed(self, seq: int) -> None:
         """Remember how far the log was printed; it is written with the next transaction.
 
         A crash before that prints some lines twice: readers know them by their `seq`.
         """
-        self._printed = seq
+        self._printed, self._followed = seq, False
 
     def forget(self) -> None:
         """Read everything anew: while this replica was away, anything may have happened."""
         self._known.clear()
-        self.forget_printed()
-
-    def forget_printed(self) -> None:
-        """Another replica prints from here on: only the store knows how far."""
         self._printed = None
+
+    def others_print(self) -> None:
+        """Another replica may print from here on: the store knows how far, once it has written."""
+        self._followed = True
 
     def _save_cursor(self, connection: Connection) -> None:
         if self._printed is not None:

@@ -55,6 +55,32 @@ def test_each_row_is_printed_once_by_one_daemon(store: Store, paper: io.StringIO
     assert [line["seq"] for line in lines(paper)] == [1, 2, 3]
 
 
+def test_one_that_was_not_to_print_for_a_moment_prints_nothing_twice_and_follows_its_follower(
+    store: Store, paper: io.StringIO, home: Home
+) -> None:
+    configure_logging("json", paper)
+    ours = [True]
+    printer = Printer(store, ours=lambda: ours[0])
+    printer.print_new()
+    ours[0] = False
+    store.note(Event(name="daemon.stopped"))
+    assert printer.print_new() == 2
+    ours[0] = True
+    printer.print_new()
+    assert [line["seq"] for line in lines(paper)] == [1, 2, 3], "nobody else had printed"
+    ours[0] = False
+    printer.print_new()
+    follower = home.store()
+    follower.note(Event(name="daemon.stopped"))
+    Printer(follower).print_new()
+    follower.close()  # how far it printed is written down
+    before = len(lines(paper))
+    ours[0] = True
+    store.note(Event(name="daemon.started"))
+    printer.print_new()
+    assert [line["seq"] for line in lines(paper)[before:]] == [5], "4 is the follower's"
+
+
 def test_the_next_daemon_goes_on_where_the_last_one_stopped(
     store: Store, paper: io.StringIO, home: Home
 ) -> None:
