@@ -23,8 +23,11 @@ def shown_by(minutes: Sequence[Minute], ahead: timedelta, now: datetime) -> date
 def held_to(application: Application, release: Release, setting: Fuse | None) -> Fuse | None:
     """What the hour before permits a version that gets everybody, as its guard counts errors.
 
-    Blocks and minutes have the same clock.
+    Blocks and minutes have the same clock. Before a first release, whoever was served got that very
+    version, as when people had given it users by hand: its own errors permit it none.
     """
+    if release.plan.incumbent is None:
+        return None
     source = release.sources.get(ERRORS)
     blocks = [one for one in release.blocks if one.source == source]
     if setting is None or not blocks:

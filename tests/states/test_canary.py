@@ -535,6 +535,20 @@ def test_requests_that_are_turned_away_permit_a_version_with_all_users_no_errors
     assert harm_of(as_it_was) is None
 
 
+def test_what_a_first_version_did_to_users_before_it_opened_permits_it_nothing() -> None:
+    """A tenth failed while people had given it users by hand; in its bake a tenth fails again."""
+    first = replace(PINNED, incumbent=None)
+    own = tuple(
+        Minute(ends_at=NOW - (59 - one) * MINUTE, requests=600, errors=60) for one in range(60)
+    )
+    turned = turn(record(replace(STEP, pinned=first), minutes=own), shown(AT_100))
+    fuses = turned.set_fuse(replace(STEP, pinned=first), 100)
+    assert fuses["before_whole"] is None
+    assert fuses["fuse"].permitted > 0.1, "a rise over that still shuts the gate"
+    compared = turned.set_fuse(STEP, 100)
+    assert compared["before_whole"] == compared["fuse"], "stable's hour counts, where there was one"
+
+
 # The bake.
 
 
