@@ -89,14 +89,16 @@ def _ours(application: Application, serving: Serving) -> bool:
 def _sent(application: Application) -> set[str]:
     """Targets that may yet take effect: the last one asked, and those whose outcome is unknown.
 
-    What was asked for to close a version beside somebody's change has that change in it.
+    What was asked for to close a version beside somebody's change has that change in it: while the
+    change stands, that is no reason not to show it.
     """
     sent = calls(application, "serve")
     opened = [attempt for attempt in sent if attempt.outcome == "open"]
     unknown = {attempt.target for attempt in opened if attempt.id not in application.arrived}
     asked = {application.asked} if application.asked else set()
     last = {attempt.target for attempt in sent[-1:]}
-    return (unknown | asked | last) - {application.closing}
+    beside = {application.closing} if application.change is not None else set()
+    return (unknown | asked | last) - beside
 
 
 def _fallback(turn: Turn, endpoint: Endpoint) -> tuple[str, ...]:

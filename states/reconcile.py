@@ -103,12 +103,14 @@ def _trusted(application: Application, world: World) -> Endpoint | None:
 
     An endpoint that was created anew counts its configurations anew. No answer stays stale for
     minutes: one that does is of such an endpoint, on a platform that does not tell its creation.
+    Of an endpoint that was seen to be gone, too, what is older than its last is stale.
     """
     endpoint, since = world.endpoint, application.behind_since
     if not isinstance(endpoint, Endpoint):
         return None
     renewed = since is not None and world.now - since >= STALE_FOR
-    newest = (application.created_ms, application.config_version)
+    gone = application.gone_version if application.created_ms else 0
+    newest = (application.created_ms, max(application.config_version, gone))
     current = (endpoint.created_ms, endpoint.config_version) >= newest
     return endpoint if current or renewed else None
 
@@ -123,9 +125,11 @@ def _take_in(turn: Turn) -> None:
     if turn.endpoint is not None:
         seen = turn.endpoint
         turn.record(config_version=seen.config_version, created_ms=seen.created_ms)
-        turn.record(behind_since=None)
+        turn.record(gone_version=0, behind_since=None)
     elif isinstance(world.endpoint, Absent):
-        turn.record(config_version=0, behind_since=None)  # what is created anew counts anew
+        gone = max(application.config_version, application.gone_version)
+        # What is created anew counts anew.
+        turn.record(config_version=0, gone_version=gone, behind_since=None)
     elif world.endpoint is not None:
         turn.record(behind_since=application.behind_since or world.now)
     live = turn.application.live

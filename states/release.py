@@ -192,6 +192,8 @@ class Application:
     """Entities at 0 % that others put there, kept as found."""
     config_version: int = 0
     """The highest seen of the endpoint as it is now; a lower one is a stale answer."""
+    gone_version: int = 0
+    """The highest that was seen of an endpoint that is gone, until one is seen again."""
     created_ms: int = 0
     """When the newest endpoint that was seen was created; of an older one, answers are stale."""
     endpoint_id: str = ""
@@ -221,8 +223,7 @@ class Application:
     closing: str | None = None
     """The last serving state that was asked for to close a version beside a change by others."""
     followed: Mapping[str, datetime] = field(default_factory=dict)
-    """By kind of call, when the world was last seen to be as wanted; by `rest`, when no update was
-    under way; by `arrived`, `known` and `begun`, as `states.resending` has it."""
+    """When the world was last seen to be as wanted, by kind of call; more in `resending`."""
     fallback: bool = False
     """AI Gateway's fallback, as it was when no version on trial had users, or was adopted."""
     fallback_off: bool = False
@@ -267,9 +268,8 @@ class Application:
 
     def counted_of(self, release: Release | None) -> Counted:
         """How what was answered to a release is read, live or ended: as pinned, or configured."""
-        plan = release.pinned if release is not None else None
-        pinned = plan.counted if plan is not None else None
-        return pinned or self.spec.counted
+        pinned = release.pinned if release is not None else None
+        return (pinned.counted if pinned is not None else None) or self.spec.counted
 
     @property
     def going_home(self) -> bool:

@@ -15,6 +15,9 @@ LAST_WAIT = timedelta(minutes=1)
 FRESH = timedelta(seconds=10)
 """So soon after a call, a failure that shows may still be that of an earlier one."""
 
+REST = "rest"
+"""When (`Application.followed`) the endpoint was last seen without an update under way."""
+
 ARRIVED = "arrived"
 """When (`Application.followed`) what the last call for a serving state asked for was last seen."""
 

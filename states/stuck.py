@@ -7,6 +7,7 @@ from policies.words import duration
 from states.desired import desired
 from states.home import unready
 from states.release import Release
+from states.resending import REST
 from states.turn import Turn
 
 MEND_IT = ": mend it, and the release goes on"
@@ -22,7 +23,7 @@ def _stuck(turn: Turn, release: Release) -> str | None:
     if down is not None:
         return f"{down}{MEND_IT}"
     as_wanted, limit = endpoint.serving == desired(application), release.plan.provisioning_deadline
-    since = application.followed.get("rest" if as_wanted else "serve")
+    since = application.followed.get(REST if as_wanted else "serve")
     asked = application.hold is not None and not held_up(release)
     at_rest = as_wanted and not endpoint.updating
     if at_rest or asked or since is None or turn.world.now - since < limit:

@@ -11,12 +11,12 @@ from policies.words import duration
 from states.answering import answer
 from states.applying import edited
 from states.desired import desired, desired_alias
-from states.difference import FALLBACK, GONE, Change, side
+from states.difference import ANEW, FALLBACK, GONE, Change, side
 from states.foreign import alias_part, endpoint_part, heed_lowered, registry_part
 from states.home import add_span
 from states.machine import State
 from states.plan import SwitchFallbackOff
-from states.resending import ARRIVED, LAST_WAIT, WINDOW, calls, resends, spent
+from states.resending import ARRIVED, LAST_WAIT, REST, WINDOW, calls, resends, spent
 from states.turn import Turn
 from states.world import Absent, Endpoint
 
@@ -92,7 +92,10 @@ def _show(turn: Turn, lines: dict[str, tuple[str, ...]]) -> None:
 
 
 def _sentence(turn: Turn, change: Change, void: str | None) -> str:
-    """What was changed, what to say to it, and that no word is needed if it is put back."""
+    """What was changed, what to say to it, and whether no word is needed if it is put back.
+
+    What is made anew is another endpoint, whatever it serves: nobody knows its variables.
+    """
     name, endpoint = turn.application.name, turn.application.spec.endpoint
     told = "; ".join(change.difference)
     if change.endpoint == (GONE,):
@@ -101,10 +104,15 @@ def _sentence(turn: Turn, change: Change, void: str | None) -> str:
         told = f"endpoint {endpoint} was changed by someone else: {told}"
     elif change.alias:
         told = f"changed by someone else: {told}"
+    by_hand = ", and if it is put back by hand, it goes on by itself"
+    if GONE in change.endpoint:
+        by_hand = ", and one that is made anew by hand is asked about, too"
+    elif ANEW in change.endpoint:
+        by_hand = ""
     earlier = f"; `{void}` answered an earlier difference, and is void" if void else ""
     return (
         f"{told}{earlier}; `headgate adopt {name}` takes it as it is, `headgate revert {name}` "
-        "puts it back, and if it is put back by hand, it goes on by itself"
+        f"puts it back{by_hand}"
     )
 
 
@@ -131,7 +139,7 @@ def _note_followed(turn: Turn) -> None:
     right = {
         "serve": served,
         ARRIVED: served and (not sent or sent[-1].target == str(wanted)),
-        "rest": endpoint is not None and not endpoint.updating,
+        REST: endpoint is not None and not endpoint.updating,
         "gateway": endpoint is not None and not endpoint.fallback,
         "alias": turn.world.alias is not None and turn.world.alias == desired_alias(application),
     }

@@ -69,6 +69,7 @@ MUST = (
     "409 during a rollback",
     "refused call.serve",
     "stale answer rejected",
+    "stale answer of a deleted endpoint rejected",
     "stall of minutes",
     "disk full",
     "applied-unknown commit",

@@ -149,8 +149,9 @@ class Endpoints(Client):
                 self.wire.situations["stale answer"] += 1
                 number = int(len(old) * self.wire.draws.share(f"{self.wire.name}/stale"))
                 at, shown, by = old[number]
-                if at < self.platform.deleted_at and isinstance(shown, Endpoint):
-                    # Nobody can tell it from an endpoint that a person has made anew.
+                assert isinstance(shown, Endpoint)
+                if at < self.platform.deleted_at and self._passes_for_new(shown):
+                    # Nobody can tell it from what a person has put back.
                     self.platform.causes.serves(STALE, now, shown.serving)
                     by = STALE
                 changes.shown_endpoint(self.wire.name, by)
@@ -158,6 +159,10 @@ class Endpoints(Client):
         if self.platform.earlier:
             changes.shown_endpoint(self.wire.name, self.platform.earlier[-1].by)
         return self.platform.endpoint
+
+    def _passes_for_new(self, shown: Endpoint) -> bool:
+        """An answer of a deleted endpoint tells that it is, unless it is the last one of it."""
+        return not self.platform.dated or shown.config_version >= self.platform.last_version
 
     def serve(
         self,

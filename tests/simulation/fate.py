@@ -128,6 +128,8 @@ class Begin:
     labelled: bool = False
     hidden: float = 0.0
     ahead_s: float = 0.0
+    dated: bool = True
+    """Endpoints have an id, and tell when they were created."""
     steps: tuple[int, ...] = (10, 100)
     approval: Approval = "none"
     staging: bool = False
@@ -153,6 +155,7 @@ def begin(seed: int) -> Begin:
         labelled=draws.at("begin/labelled") < 0.2,
         hidden=0.6 if draws.at("begin/hidden") < 0.1 else 0.0,
         ahead_s=_skew(draws),
+        dated=draws.at("begin/dated") < 0.8,
         steps=((10, 100), (10, 100), (5, 50, 100), (100,))[int(4 * draws.at("begin/steps"))],
         approval=ASKED.get(int(10 * draws.at("begin/approval")), "none"),
         staging=draws.at("begin/staging") < 0.3,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from controller.workspace.errors import Refused
 from policies.evidence import NOTHING, Arm
@@ -121,8 +121,12 @@ class Platform:
     meanwhile: Callable[[], None] = lambda: None
     """What an operator does while a replica looks."""
     updates: int = 0
+    dated: bool = True
+    """It tells one endpoint from another: each has an id and the time of its creation."""
     deleted_at: float = -1.0
     """When somebody last deleted the endpoint."""
+    last_version: int = 0
+    """The configuration version that it had then."""
     late: list[tuple[float, float]] = field(default_factory=list)
     """When rows were written that come late."""
     counted: dict[tuple[int, str], Arm] = field(default_factory=dict)
@@ -150,11 +154,17 @@ class Platform:
         self.show(
             Endpoint(
                 serving=serving(v1=100),
+                **self._made_now(),
                 config_version=3,
                 ready=frozenset({name}),
                 inference_table=TABLE,
             )
         )
+
+    def _made_now(self) -> dict[str, Any]:
+        """What tells an endpoint that is created now from others, if anything does."""
+        ms = round((START + timedelta(seconds=self.stage.now + self.ahead_s)).timestamp() * 1000)
+        return {"id": f"made at {ms}", "created_ms": ms} if self.dated else {}
 
     def show(self, endpoint: Endpoint | Absent, by: str = "") -> None:
         """From now on the endpoint is so; by whom, if it serves something else than before."""
@@ -178,7 +188,8 @@ class Platform:
         """Take a full-state configuration: it is deployed in a while, one at a time."""
         before = self.endpoint
         if isinstance(before, Absent):
-            before = Endpoint(serving=Serving(), inference_table=TABLE)
+            made = self._made_now()
+            before = Endpoint(serving=Serving(), inference_table=TABLE, **made)
         elif before.updating:
             raise Refused("endpoint: an update is in progress (409): look again")
         self.updates += 1
@@ -331,6 +342,8 @@ class Platform:
 
     def delete(self) -> None:
         """Somebody deletes the endpoint."""
+        if isinstance(self.endpoint, Endpoint):
+            self.last_version = self.endpoint.config_version
         self.deleted_at = self.stage.now
         self.updates += 1
         self.finish = None
@@ -342,6 +355,7 @@ class Platform:
         self.show(
             Endpoint(
                 serving=wanted,
+                **self._made_now(),
                 config_version=1,
                 ready=frozenset(wanted.shares) - self._undeployable(wanted),
                 failed=self._undeployable(wanted),

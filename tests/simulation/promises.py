@@ -35,7 +35,7 @@ from tests.simulation.sending import TOLD_TWICE, Sending
 from tests.simulation.stage import START
 from tests.simulation.stays import Stays
 from tests.simulation.winning import Winning
-from tests.states.oaths import check
+from tests.states.oaths import check, stale
 
 BLAMED = re.compile(r"[a-z]+: candidate .* evidence ")
 """How a verdict on counts tells why a version goes home."""
@@ -140,9 +140,10 @@ class Promises:
     def _stale_is_nothing(self, before: Application, world: World, plan: Plan) -> None:
         """A lower configuration version never settles anything (S17)."""
         endpoint = world.endpoint
-        if not isinstance(endpoint, Endpoint) or endpoint.config_version >= before.config_version:
+        if not isinstance(endpoint, Endpoint) or not stale(before, endpoint):
             return
         self.situations["stale answer rejected"] += 1
+        self.situations["stale answer of a deleted endpoint rejected"] += bool(before.gone_version)
         long_behind = (
             before.behind_since is not None and world.now - before.behind_since >= TOLD_TWICE
         )
@@ -153,7 +154,7 @@ class Promises:
         """Where the endpoint is not as wanted, it is sent, waited for, or held (S21)."""
         after, endpoint = plan.application, world.endpoint
         wanted, live = desired(after), after.live
-        if not isinstance(endpoint, Endpoint) or endpoint.config_version < after.config_version:
+        if not isinstance(endpoint, Endpoint) or stale(after, endpoint):
             return
         if wanted is None or endpoint.updating or endpoint.serving == wanted or not after.adopted:
             return
@@ -164,7 +165,7 @@ class Promises:
     def _theirs_is_told(self, before: Application, world: World, plan: Plan) -> None:
         """What we never asked for is held and shown, or an abort; it is never undone silently."""
         after, endpoint = plan.application, world.endpoint
-        if not isinstance(endpoint, Endpoint) or endpoint.config_version < after.config_version:
+        if not isinstance(endpoint, Endpoint) or stale(after, endpoint):
             return
         ours = ("serve", str(endpoint.serving)) in self.sending.sends
         known = endpoint.serving in (before.seen, desired(before), desired(after))
@@ -178,7 +179,7 @@ class Promises:
     def _way_back_is_urgent(self, world: World, plan: Plan) -> None:
         """While users get what was closed to them, the traffic is sent home, and at once (S23)."""
         after, endpoint = plan.application, world.endpoint
-        if not isinstance(endpoint, Endpoint) or endpoint.config_version < after.config_version:
+        if not isinstance(endpoint, Endpoint) or stale(after, endpoint):
             return
         least = closed(after, endpoint.serving)
         if endpoint.updating or least is None:
@@ -213,7 +214,7 @@ class Promises:
             return
         truth, after, shown = self.platform.endpoint, plan.application, world.endpoint
         if isinstance(shown, Endpoint) and shown != truth:
-            unknown = shown.config_version >= before.config_version
+            unknown = not stale(before, shown)
             if unknown and any(one.endpoint == shown for one in self.platform.earlier):
                 return  # A stale answer, and nothing newer was seen before: nobody can tell.
         for event in plan.events:

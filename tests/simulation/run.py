@@ -136,6 +136,7 @@ class _Run:
             ahead_s=self.begun.ahead_s,
             labelled=self.begun.labelled,
             hidden=self.begun.hidden,
+            dated=self.begun.dated,
         )
         self.promises = Promises(
             path,

@@ -16,6 +16,7 @@ from states.world import Absent, Endpoint, World
 from tests.simulation.looks import Key, Look, release_of
 from tests.simulation.platform import Clock, Platform
 from tests.simulation.stage import START
+from tests.states.oaths import stale
 
 Stay = tuple[Key, State, bool]
 """A release in a state; and whether on its staging endpoint."""
@@ -143,7 +144,7 @@ def _counts(application: Application, live: Release, world: World) -> bool:
     endpoint = world.endpoint
     if endpoint is None:
         return False
-    if isinstance(endpoint, Endpoint) and endpoint.config_version < application.config_version:
+    if isinstance(endpoint, Endpoint) and stale(application, endpoint):
         return False
     busy = isinstance(endpoint, Endpoint) and endpoint.updating
     busy = busy or (isinstance(endpoint, Absent) and not live.on_staging)

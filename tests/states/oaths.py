@@ -234,7 +234,7 @@ def _moves_rest_on_what_is_there(before: Application, world: World, plan: Plan) 
         endpoint = world.endpoint
         assert isinstance(endpoint, Endpoint)
         assert not endpoint.updating
-        assert not _stale(before, endpoint) or before.behind_since
+        assert not stale(before, endpoint) or before.behind_since
         if event.fields["trigger"] != Trigger.PROVISIONED:
             assert endpoint.serving == desired(before), "a step is taken from the step before it"
 
@@ -243,7 +243,7 @@ def _harm_closes(before: Application, world: World, after: Application) -> None:
     live, endpoint = before.live, world.endpoint
     if live is None or live.state not in (State.CANARY, State.PRODUCTION) or not live.pinned:
         return
-    if not isinstance(endpoint, Endpoint) or _stale(before, endpoint):
+    if not isinstance(endpoint, Endpoint) or stale(before, endpoint):
         return
     new = _same(after, live)
     assert new is not None
@@ -289,7 +289,7 @@ def _strangers_are_noticed(before: Application, world: World, plan: Plan) -> Non
     after, endpoint = plan.application, world.endpoint
     if not before.adopted or before.seen is None or not isinstance(endpoint, Endpoint):
         return
-    if _stale(before, endpoint):
+    if stale(before, endpoint):
         return
     answered = before.answer is not None and before.change is not None
     if before.endpoint_id and endpoint.id not in ("", before.endpoint_id):
@@ -304,8 +304,10 @@ def _strangers_are_noticed(before: Application, world: World, plan: Plan) -> Non
     assert after.change is not None or sent or answered or heeded, "a change by others is told"
 
 
-def _stale(before: Application, endpoint: Endpoint) -> bool:
-    newest = (before.created_ms, before.config_version)
+def stale(before: Application, endpoint: Endpoint) -> bool:
+    """Whether an answer is older than one that was seen before."""
+    gone = before.gone_version if before.created_ms else 0
+    newest = (before.created_ms, max(before.config_version, gone))
     return (endpoint.created_ms, endpoint.config_version) < newest
 
 

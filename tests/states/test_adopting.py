@@ -282,6 +282,7 @@ def test_an_endpoint_made_anew_with_all_as_it_was_is_shown_at_once(state: str, w
     made_anew(story)
     story.look()
     assert "it was deleted, and made anew" in hold(story)
+    assert "by hand" not in hold(story), "there is no way to put the former one back"
     story.look(times=40)
     assert (served(story), len(story.calls)) == (found, sent)
     say(story, word)

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from states.attempt import Attempt
+from states.difference import Change
 from states.foreign import Part, alias_part, closes, endpoint_part, heed_lowered, registry_part
 from states.machine import State
 from states.release import Application, Order, Release
@@ -168,6 +169,13 @@ def test_what_is_wanted_is_told_when_it_has_come_and_once() -> None:
             },
             serving(v1=95, v2=5),
         ),
+        (  # it was sent beside a change by others that is gone by now
+            {
+                "attempts": (sent(serving(v1=95, v2=5)),),
+                "closing": str(serving(v1=95, v2=5)),
+            },
+            serving(v1=95, v2=5),
+        ),
     ],
 )
 def test_what_was_asked_for_and_may_yet_come_is_ours(
@@ -195,6 +203,7 @@ def test_what_was_asked_for_and_may_yet_come_is_ours(
         {
             "attempts": (sent(serving(v1=95, v2=5)),),
             "closing": str(serving(v1=95, v2=5)),
+            "change": Change(number=1),
         },
     ],
 )

@@ -602,6 +602,27 @@ def test_an_answer_older_than_one_before_is_not_believed_for_ten_minutes() -> No
     assert (older.config_version, older.behind_since) == (7, NOW)
 
 
+def test_an_answer_of_a_deleted_endpoint_is_not_taken_for_one_that_was_put_back() -> None:
+    gone = looked(known_of(TESTED), Absent()).application
+    assert (gone.config_version, gone.gone_version) == (0, 7)
+    still = looked(gone, Absent()).application
+    assert still.gone_version == 7
+    stale = looked(still, replace(WELL, config_version=6))
+    assert (stale.application.seen, stale.application.behind_since) == (still.seen, NOW)
+    assert (stale.application.change, stale.calls) == (still.change, ())
+    back = looked(stale.application, WELL).application
+    assert (back.config_version, back.gone_version, back.behind_since) == (7, 0, None)
+    anew = looked(still, replace(WELL, created_ms=2, config_version=1)).application
+    assert (anew.config_version, anew.gone_version, anew.created_ms) == (1, 0, 2)
+
+
+def test_where_creation_is_not_told_a_lower_version_after_a_deletion_is_one_made_anew() -> None:
+    undated = replace(WELL, created_ms=0)
+    gone = looked(replace(known_of(TESTED), created_ms=0), Absent()).application
+    anew = looked(gone, replace(undated, config_version=1)).application
+    assert (anew.config_version, anew.behind_since) == (1, None)
+
+
 def test_an_endpoint_that_others_made_is_adopted_as_found() -> None:
     nothing = Application(name="rag-chatbot", spec=SPEC, adopted=True, ours=True)
     after = looked(nothing, shown()).application

@@ -32,10 +32,11 @@ KNOWN = {
     "seen_alias_of": "production",
     "upkeep": GIVEN,
 }
-SAYS = (
-    "; `headgate adopt rag-chatbot` takes it as it is, `headgate revert rag-chatbot` puts it back, "
-    "and if it is put back by hand, it goes on by itself"
+ASKS = (
+    "; `headgate adopt rag-chatbot` takes it as it is, `headgate revert rag-chatbot` puts it back"
 )
+SAYS = f"{ASKS}, and if it is put back by hand, it goes on by itself"
+MADE_BY_HAND = f"{ASKS}, and one that is made anew by hand is asked about, too"
 ELSEWHERE = "alias production names version 7 instead of version 1"
 LOST = (
     "version 1 was deleted from the registry: it could not be started again, and going back to it "
@@ -98,34 +99,34 @@ def test_a_change_by_others_is_written_down_with_both_sides_and_cuts_the_evidenc
 @pytest.mark.parametrize(
     ("facts", "endpoint", "alias", "versions", "why"),
     [
-        ({}, Absent(), "1", BOTH, f"endpoint {NAME} is gone"),
+        ({}, Absent(), "1", BOTH, f"endpoint {NAME} is gone{MADE_BY_HAND}"),
         (
             {},
             Absent(),
             "7",
             (version(2),),
-            f"endpoint {NAME} is gone; {ELSEWHERE}; {LOST}",
+            f"endpoint {NAME} is gone; {ELSEWHERE}; {LOST}{MADE_BY_HAND}",
         ),
         (
             {},
             shown(SERVED),
             "7",
             BOTH,
-            f"changed by someone else: {ELSEWHERE}",
+            f"changed by someone else: {ELSEWHERE}{SAYS}",
         ),
         (
             {},
             shown(SERVED),
             "1",
             (version(2),),
-            LOST,
+            f"{LOST}{SAYS}",
         ),
         (
             {"answer": Answer(answer="revert", difference="another")},
             shown(SERVED, id="second"),
             "1",
             BOTH,
-            f"endpoint {NAME} was changed by someone else: it was deleted, and made anew",
+            f"endpoint {NAME} was changed by someone else: it was deleted, and made anew{ASKS}",
         ),
     ],
 )
@@ -138,7 +139,7 @@ def test_the_sentence_says_what_was_changed_and_what_to_say_to_it(
 ) -> None:
     look = looked(replace(LEFT, **facts), endpoint, alias=alias, versions=versions)  # type: ignore[arg-type]
     [told] = look.events
-    assert (told.name, told.because) == ("endpoint.foreign_change", f"{why}{SAYS}")
+    assert (told.name, told.because) == ("endpoint.foreign_change", why)
     assert look.application.hold == told.because
 
 
