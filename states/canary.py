@@ -21,6 +21,7 @@ from states.gates import (
     overridden,
     promoted,
 )
+from states.harm import go_back_on_harm
 from states.home import add_span, converged, overdue, roll_back, undisturbed
 from states.judging import (
     alarm_of,
@@ -29,13 +30,10 @@ from states.judging import (
     fuse_of,
     glimpsed,
     guards_of,
-    harm_of,
     journal,
     lag_of,
-    observed_harm,
     observed_room,
     obstacle,
-    setting_told,
     suspected,
 )
 from states.machine import Trigger
@@ -126,22 +124,6 @@ def _resume(turn: Turn, release: Release) -> Release:
     release = add_span(turn, release, settled=True, delay=max(unsettled, timedelta()))
     turn.tell("release.resumed", release, "resumed: the step's proof starts anew")
     return release
-
-
-def go_back_on_harm(turn: Turn, release: Release) -> Release | None:
-    """Roll back on harm; pause and hold do not stop it. A guard that observes reports its own.
-
-    None once it was rolled back; else the release, with what was reported of it.
-    """
-    before = {"before": setting_told(release.before_whole)} if release.before_whole else {}
-    for seen in observed_harm(release):
-        release = journal(turn, release, seen, observe=True, **before)
-    verdict = harm_of(release)
-    if verdict is None:
-        return release
-    told = journal(turn, release, verdict, **before)
-    roll_back(turn, told, f"{verdict.guard}: {verdict.because}")
-    return None
 
 
 def _compare(turn: Turn, release: Release) -> None:

@@ -11,9 +11,10 @@ from policies.guards import CAPACITY, ERRORS, TOKENS
 from policies.rollout import WHOLE
 from policies.words import duration
 from states.attempt import MEMORY
-from states.canary import canary, go_back_on_harm, production
+from states.canary import canary, production
 from states.desired import desired
 from states.gates import by_word, consent, first_users_gate, hold_at, overridden
+from states.harm import go_back_on_harm
 from states.home import (
     add_span,
     converged,

@@ -58,7 +58,7 @@ def endpoint_part(turn: Turn) -> Part:
     if _ours(application, serving):
         if serving != application.seen:
             _tell_update(turn, endpoint)
-        turn.record(seen=serving, endpoint_id=endpoint.id)
+        turn.record(seen=serving, endpoint_id=_own_id(application, endpoint))
         return hidden
     return (*served(wanted or Serving(), serving), *hidden)
 
@@ -72,6 +72,13 @@ def _anew(application: Application, endpoint: Endpoint) -> bool:
     """It is another endpoint than the one that was looked after, under the same name."""
     known = application.endpoint_id
     return bool(known and endpoint.id) and endpoint.id != known
+
+
+def _own_id(application: Application, endpoint: Endpoint) -> str:
+    """Whose answers are of what is ours; while one is asked for, not the one that is gone."""
+    known, gone = application.endpoint_id, application.gone
+    late = not known and gone is not None and endpoint.id == gone.id
+    return known if late else endpoint.id
 
 
 def closes(application: Application, serving: Serving) -> bool:

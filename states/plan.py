@@ -24,11 +24,13 @@ class Event:
 
 @dataclass(frozen=True)
 class Serve:
-    """Make the endpoint serve exactly this; create it if it is absent."""
+    """Make the endpoint serve exactly this; or create it, where it is absent."""
 
     serving: Serving
     sizes: Mapping[str, Size] = field(default_factory=dict)
     """By name, of entities that are to have another size than they have, or than is configured."""
+    on: str | None = field(default="", compare=False)
+    """The id of the endpoint that is meant, if it tells one; None where one is to be created."""
     kind: Literal["serve"] = "serve"
 
     @property

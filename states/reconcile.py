@@ -29,7 +29,7 @@ from states.supervise import supervise
 from states.turn import Turn
 from states.way_back import note_way_back
 from states.wishes import wishes
-from states.world import Absent, Endpoint, World
+from states.world import Absent, Endpoint, Gone, World
 
 
 def reconcile(application: Application, world: World) -> Plan:
@@ -109,7 +109,7 @@ def _trusted(application: Application, world: World) -> Endpoint | None:
     if not isinstance(endpoint, Endpoint):
         return None
     renewed = since is not None and world.now - since >= STALE_FOR
-    gone = application.gone_version if application.created_ms else 0
+    gone = application.gone.config_version if application.gone and application.created_ms else 0
     newest = (application.created_ms, max(application.config_version, gone))
     current = (endpoint.created_ms, endpoint.config_version) >= newest
     return endpoint if current or renewed else None
@@ -125,11 +125,11 @@ def _take_in(turn: Turn) -> None:
     if turn.endpoint is not None:
         seen = turn.endpoint
         turn.record(config_version=seen.config_version, created_ms=seen.created_ms)
-        turn.record(gone_version=0, behind_since=None)
+        another = not seen.created_ms or seen.created_ms > application.created_ms
+        turn.record(gone=None if another else application.gone, behind_since=None)
     elif isinstance(world.endpoint, Absent):
-        gone = max(application.config_version, application.gone_version)
         # What is created anew counts anew.
-        turn.record(config_version=0, gone_version=gone, behind_since=None)
+        turn.record(gone=_gone(application), config_version=0, behind_since=None)
     elif world.endpoint is not None:
         turn.record(behind_since=application.behind_since or world.now)
     live = turn.application.live
@@ -216,6 +216,13 @@ def _clear_away(turn: Turn) -> None:
         if due and not release.removed and release.version != application.incumbent:
             turn.put(release, removed=True)
             return
+
+
+def _gone(application: Application) -> Gone:
+    """What late answers of the endpoint that is not there would be known by."""
+    before = application.gone or Gone(id="", config_version=0)
+    highest = max(application.config_version, before.config_version)
+    return Gone(id=application.endpoint_id or before.id, config_version=highest)
 
 
 def _remember_order(turn: Turn) -> None:

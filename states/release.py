@@ -21,7 +21,7 @@ from states.setup import Upkeep, Wish
 from states.span import Span, Split
 from states.spec import Spec
 from states.staged import Staged
-from states.world import Serving
+from states.world import Gone, Serving
 
 ENTITY_NAME_LENGTH = 63  # Databricks' longest
 
@@ -192,8 +192,8 @@ class Application:
     """Entities at 0 % that others put there, kept as found."""
     config_version: int = 0
     """The highest seen of the endpoint as it is now; a lower one is a stale answer."""
-    gone_version: int = 0
-    """The highest that was seen of an endpoint that is gone, until one is seen again."""
+    gone: Gone | None = None
+    """The last endpoint that was seen to be gone, until another one is there."""
     created_ms: int = 0
     """When the newest endpoint that was seen was created; of an older one, answers are stale."""
     endpoint_id: str = ""

@@ -1,9 +1,11 @@
 """The gate is shut for what blames nobody, and opened again once the counts have told."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from policies.verdict import Outcome, Verdict
 from states.gates import by_word, gated, hold_at, opening_gate, overridden
+from states.harm import go_back_on_harm
 from states.home import add_span, converged, ready_for
 from states.judging import covered, journal
 from states.machine import Trigger
@@ -52,13 +54,18 @@ def reopen(turn: Turn, release: Release) -> None:
     if gate is not None:
         return
     release = turn.free(release) if override or gated(release) else release
-    if not turn.may_advance(release):
+    weight = release.plan.rollout.weight(release.step)
+    fuses = turn.set_fuse(release, weight)
+    # What the hour before permits may be known only now, and what was met at 100 % be more.
+    known = replace(release, before_whole=fuses["before_whole"])
+    unharmed = go_back_on_harm(turn, known) if known != release else release
+    if unharmed is None or not turn.may_advance(unharmed):
         return
+    release = unharmed
     if override:
         told = f"the gate is opened again{by_word(release)}"
     else:
         turn.tell("evidence.seen", release, told)
-    weight = release.plan.rollout.weight(release.step)
     step = f"{told}; reopens {weight} %"
-    reopened = turn.move(release, Trigger.STEP, step, shut=False, **turn.set_fuse(release, weight))
+    reopened = turn.move(release, Trigger.STEP, step, shut=False, **fuses)
     add_span(turn, reopened, settled=False)

@@ -42,22 +42,22 @@ def _serve(turn: Turn) -> Serve | None:
         return None
     sizes = _sizes(turn)
     if endpoint is None:
-        return Serve(wanted, sizes) if application.ours and not disputed else None
+        return Serve(wanted, sizes, None) if application.ours and not disputed else None
     as_wanted = endpoint.serving == wanted and not undersized(turn)
     if endpoint.updating or (as_wanted and not _homeward_in_doubt(turn)):
         return None
     if disputed:
         return _close(turn)
-    return None if _rides(application) else Serve(wanted, sizes)
+    return None if _rides(application) else Serve(wanted, sizes, endpoint.id)
 
 
 def _close(turn: Turn) -> Serve | None:
     """All stays as it is, whoever changed it, but a version that was closed loses its users."""
     endpoint = turn.endpoint
-    least = None
-    if endpoint is not None and not endpoint.updating:
-        least = closed(turn.application, endpoint.serving)
-    return None if least is None else Serve(least)
+    if endpoint is None or endpoint.updating:
+        return None
+    least = closed(turn.application, endpoint.serving)
+    return None if least is None else Serve(least, on=endpoint.id)
 
 
 def _rides(application: Application) -> bool:

@@ -153,6 +153,16 @@ class Absent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gone:
+    """An endpoint that was seen to be gone; a late answer of it may still come."""
+
+    id: str
+    """Its own, if it was ours or accepted."""
+    config_version: int
+    """The highest that was seen of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelVersion:
     """A version in the registry."""
 

@@ -90,8 +90,8 @@ class Actor:
     def _send(self, application: Application, call: Call) -> None:
         spec = application.spec
         match call:
-            case Serve(serving, sizes):
-                self.endpoints.serve(spec.endpoint, serving, self.serving, sizes)
+            case Serve():
+                self._serve(spec.endpoint, call)
             case Apply(serving, entity, size):
                 self.endpoints.apply(spec.endpoint, serving, self.serving, entity, size)
             case Capture():
@@ -110,3 +110,9 @@ class Actor:
                 self.registry.set_alias(spec.model, spec.alias, version)
             case TagVersion(version, key, value):
                 self.registry.set_tag(spec.model, version, key, value)
+
+    def _serve(self, endpoint: str, call: Serve) -> None:
+        if call.on is None:
+            self.endpoints.create(endpoint, call.serving, self.serving, call.sizes)
+        else:
+            self.endpoints.serve(endpoint, call.serving, self.serving, call.sizes, on=call.on)

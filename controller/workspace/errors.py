@@ -39,6 +39,12 @@ class Refused(WorkspaceError):  # noqa: N818
     outcome = "refused"
 
 
+class Outdated(WorkspaceError):  # noqa: N818
+    """What a call was decided on is not there any more, so that it was not sent: look again."""
+
+    outcome = "unsent"
+
+
 class Unconfigured(WorkspaceError):  # noqa: N818
     """There are no credentials to ask with: a matter of settings, found before any call."""
 

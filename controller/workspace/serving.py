@@ -29,7 +29,7 @@ from databricks.sdk.service.serving import (
 
 from controller.workspace import decode
 from controller.workspace.client import call, translated
-from controller.workspace.errors import Refused, Unreachable, WorkspaceError
+from controller.workspace.errors import Outdated, Refused, Unreachable, WorkspaceError
 from controller.workspace.names import segment
 from policies.rollout import WHOLE
 from states.world import Absent, Endpoint, Grant, Serving, Share, Size
@@ -79,40 +79,63 @@ class Endpoints:
         detail = self.detail(name)
         return Absent() if detail is None else decode.endpoint(name, detail)
 
-    def serve(
+    def create(
         self,
         name: str,
         serving: Serving,
         settings: ServingSettings,
         sizes: Mapping[str, Size] | None = None,
     ) -> None:
-        """Ask the endpoint to serve exactly this, creating it if it is absent.
+        """Ask for a new endpoint that serves exactly this.
 
-        `sizes` are of entities that are to have another one than they have, or than is configured.
-        One read and one write. Returning means that the workspace accepted it, not that it is so.
+        `sizes` are of entities that are to have another one than is configured. One write, which is
+        refused where an endpoint of that name is there, whoever made it. Returning means that the
+        workspace accepted it, not that it is so.
         """
         assert sum(share.weight for share in serving.shares.values()) == WHOLE, serving
+        with translated(f"serving endpoint {name}"):
+            self._api.create(
+                name,
+                config=EndpointCoreConfigInput(
+                    name=name,
+                    served_entities=_entities(serving, settings, None, sizes or {}),
+                    traffic_config=_traffic(serving),
+                ),
+                ai_gateway=_gateway(settings),
+                tags=[OWNER_TAG],
+            )
+
+    def serve(
+        self,
+        name: str,
+        serving: Serving,
+        settings: ServingSettings,
+        sizes: Mapping[str, Size] | None = None,
+        *,
+        on: str = "",
+    ) -> None:
+        """Ask an endpoint that is there to serve exactly this from now on.
+
+        `sizes` are of entities that are to have another one than they have, or than is configured;
+        `on` is the id of the endpoint that is meant, empty for any. One read, and one write; none,
+        but `Outdated`, where that endpoint was deleted meanwhile, or made anew.
+        """
+        assert sum(share.weight for share in serving.shares.values()) == WHOLE, serving
+        place = f"serving endpoint {name}"
         try:
             found = self.detail(name)
         except WorkspaceError as error:
             error.outcome = "unsent"
             raise
+        if found is None:
+            raise Outdated(f"{place}: it is not there any more; Headgate looks again")
+        if on and found.id and found.id != on:
+            raise Outdated(f"{place}: it was made anew meanwhile; Headgate looks again")
         entities = _entities(serving, settings, found, sizes or {})
-        traffic = _traffic(serving)
-        with translated(f"serving endpoint {name}"):
-            if found is None:
-                self._api.create(
-                    name,
-                    config=EndpointCoreConfigInput(
-                        name=name, served_entities=entities, traffic_config=traffic
-                    ),
-                    ai_gateway=_gateway(settings),
-                    tags=[OWNER_TAG],
-                )
-            else:
-                self._api.update_config(
-                    segment(name), served_entities=entities, traffic_config=traffic
-                )
+        with translated(place):
+            self._api.update_config(
+                segment(name), served_entities=entities, traffic_config=_traffic(serving)
+            )
 
     def create_staging(
         self, name: str, serving: Serving, settings: ServingSettings, mark: str

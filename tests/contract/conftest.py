@@ -253,7 +253,7 @@ def split(running: Sandbox, model: str) -> Iterator[Split]:
         patch.setenv("DATABRICKS_TOKEN", running.token)
         endpoints, endpoint = Endpoints(connect()), name()
         settings = ServingSettings(model=model, inference_table=TableLocation("main", "serving"))
-        endpoints.serve(endpoint, serving(model, v1=50, v2=50), settings)
+        endpoints.create(endpoint, serving(model, v1=50, v2=50), settings)
         seen = settled(endpoints, endpoint)
         assert seen.inference_table is not None
         yield Split(endpoint, seen.inference_table)

@@ -74,7 +74,7 @@ def test_a_version_is_asked_for_held_approved_and_undone_by_command_and_by_tag(
     model = unmarked
     endpoint, endpoints = name(), Endpoints(client)
     settings = ServingSettings(model=model, inference_table=TableLocation("main", "serving"))
-    endpoints.serve(endpoint, serving(model, v1=100), settings)
+    endpoints.create(endpoint, serving(model, v1=100), settings)
     settled(endpoints, endpoint)
     registry = MlflowClient(tracking_uri="databricks", registry_uri="databricks-uc")
     registry.set_registered_model_alias(model, endpoint, "1")

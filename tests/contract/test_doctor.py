@@ -105,7 +105,7 @@ def endpoint(running: Sandbox, model: str) -> str:
         endpoints, made = Endpoints(connect()), name()
         table = TableLocation("main", "serving")
         settings = ServingSettings(model=model, inference_table=table)
-        endpoints.serve(made, serving(model, v1=100), settings)
+        endpoints.create(made, serving(model, v1=100), settings)
         settled(endpoints, made)
         with requests.Session() as users:
             users.headers["Authorization"] = f"Bearer {running.token}"
@@ -137,7 +137,7 @@ def case(
 def bare(client: WorkspaceClient, model: str) -> Iterator[str]:
     """An endpoint without an inference table, which is deleted at the end."""
     endpoints, made = Endpoints(client), name()
-    endpoints.serve(made, serving(model, v1=100), ServingSettings(model=model))
+    endpoints.create(made, serving(model, v1=100), ServingSettings(model=model))
     settled(endpoints, made)
     yield made
     client.serving_endpoints.delete(made)
@@ -580,9 +580,10 @@ def test_an_id_that_outlives_a_change_is_recorded(
     case: Case, client: WorkspaceClient, settings: ServingSettings
 ) -> None:
     endpoints, made = Endpoints(client), name()
-    for weights in ({"v1": 100, "v2": 0}, {"v1": 0, "v2": 100}):
-        endpoints.serve(made, serving(MODEL, **weights), settings)
-        settled(endpoints, made)
+    endpoints.create(made, serving(MODEL, v1=100, v2=0), settings)
+    settled(endpoints, made)
+    endpoints.serve(made, serving(MODEL, v1=0, v2=100), settings)
+    settled(endpoints, made)
     answer = client.serving_endpoints.query(made, dataframe_records=[{"query": "hello"}])
     assert answer.predictions
     file, deadline = case.here / "record.json", time.monotonic() + 20

@@ -108,6 +108,9 @@ def test_an_endpoints_name_stays_in_its_segment(
         assert_segment(one, endpoints, name, "")
     for one in asked(recorder, lambda: Endpoints(client).serve(name, Serving(shares), told)):
         assert_segment(one, endpoints, name, "config" if one.method == "PUT" else "")
+    for one in asked(recorder, lambda: Endpoints(client).create(name, Serving(shares), told)):
+        assert (one.method, one.target) == ("POST", endpoints)
+        assert one.json["name"] == name
     for one in asked(recorder, lambda: Traffic(client).minutes(name, frozenset())):
         assert_segment(one, endpoints, name, "metrics")
 

@@ -413,7 +413,7 @@ def test_ids_that_no_probe_named_are_named_by_the_system_table(
     client: WorkspaceClient, settings: ServingSettings, workspace: Workspace
 ) -> None:
     endpoints, endpoint = Endpoints(client), name()
-    endpoints.serve(endpoint, serving(settings.model, v1=100), settings)
+    endpoints.create(endpoint, serving(settings.model, v1=100), settings)
     settled(endpoints, endpoint)
     since, users = to_ms(datetime.now(UTC)), Users(workspace, endpoint)
     users.ask("q", 3)

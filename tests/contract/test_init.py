@@ -29,7 +29,7 @@ def endpoint(running: Sandbox, model: str) -> Iterator[str]:
             size=Size(workload_size="Medium"),
             inference_table=TableLocation("main", "serving"),
         )
-        Endpoints(client).serve(made, serving(model, v1=10, v2=90), settings)
+        Endpoints(client).create(made, serving(model, v1=10, v2=90), settings)
         settled(Endpoints(client), made)
         # Other tests of this model may have left theirs.
         known = client.registered_models.get(model, include_aliases=True).aliases

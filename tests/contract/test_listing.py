@@ -18,7 +18,7 @@ from tests.contract.conftest import Workspace, name, serving, settled
 def endpoint(client: WorkspaceClient, settings: ServingSettings) -> str:
     """An endpoint at rest, with two versions."""
     endpoints, endpoint = Endpoints(client), name()
-    endpoints.serve(endpoint, serving(settings.model, v1=100, v2=0), settings)
+    endpoints.create(endpoint, serving(settings.model, v1=100, v2=0), settings)
     settled(endpoints, endpoint)
     return endpoint
 

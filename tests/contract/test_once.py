@@ -23,6 +23,10 @@ SERVING = Serving(
 )
 
 
+def create(client: WorkspaceClient) -> None:
+    Endpoints(client).create("rag", SERVING, ServingSettings(model=MODEL))
+
+
 def update(client: WorkspaceClient) -> None:
     Endpoints(client).serve("rag", SERVING, ServingSettings(model=MODEL))
 
@@ -39,7 +43,7 @@ def fallback(client: WorkspaceClient) -> None:
     Endpoints(client).switch_fallback_off("rag")
 
 
-CHANGES = {"create": update, "update": update, "gateway": fallback, "alias": alias, "tag": tag}
+CHANGES = {"create": create, "update": update, "gateway": fallback, "alias": alias, "tag": tag}
 
 
 def failing(status: int, **headers: str) -> Answering:

@@ -60,7 +60,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> type[Table]:
 @pytest.fixture
 def endpoint(client: WorkspaceClient, settings: ServingSettings) -> Iterator[str]:
     endpoints, made = Endpoints(client), name()
-    endpoints.serve(made, serving(MODEL, v1=100), settings)
+    endpoints.create(made, serving(MODEL, v1=100), settings)
     settled(endpoints, made)
     yield made
     client.serving_endpoints.delete(made)

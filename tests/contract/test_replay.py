@@ -189,7 +189,7 @@ def stage(
     workspace: Workspace, client: WorkspaceClient, model: str, settings: ServingSettings
 ) -> Stage:
     endpoint, endpoints = name(), Endpoints(client)
-    endpoints.serve(endpoint, serving(model, v1=100, v2=0), settings)
+    endpoints.create(endpoint, serving(model, v1=100, v2=0), settings)
     return Stage(workspace, client, model, settled(endpoints, endpoint), endpoint)
 
 

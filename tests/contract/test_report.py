@@ -71,7 +71,7 @@ def users(running: Any, model: str) -> Iterator[Users]:  # noqa: ANN401 - the sa
         client = WorkspaceClient()
         endpoints, endpoint = Endpoints(client), name()
         settings = ServingSettings(model=model, inference_table=TableLocation("main", "serving"))
-        endpoints.serve(endpoint, serving(model, v1=50, v2=50), settings)
+        endpoints.create(endpoint, serving(model, v1=50, v2=50), settings)
         table = settled(endpoints, endpoint).inference_table
         assert table is not None
         users = Users(Workspace(running.host, running.token), endpoint, table)

@@ -4,7 +4,7 @@ import pytest
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.serving import Route, ServedEntityInput, TrafficConfig
 
-from controller.workspace.errors import Refused, Unreachable, WorkspaceError
+from controller.workspace.errors import Outdated, Refused, Unreachable, WorkspaceError, met
 from controller.workspace.serving import Endpoints, ServingSettings
 from states.world import Absent, Size
 from tests.contract.conftest import Workspace, entity, name, serving, settled
@@ -26,15 +26,13 @@ def test_what_was_asked_for_is_what_is_seen_through_a_whole_release(
     client: WorkspaceClient, settings: ServingSettings, workspace: Workspace
 ) -> None:
     endpoints, endpoint = Endpoints(client), name()
-    versions = [0]
+    versions, change, sent = [0], endpoints.create, ["POST"]
     for weights in WHOLE_RELEASE:
         wanted = serving(settings.model, **weights)
         before = workspace.last()
-        endpoints.serve(endpoint, wanted, settings)
-        assert [method for method, _, _ in workspace.asked(before)] in (
-            ["GET", "POST"],
-            ["GET", "PUT"],
-        )
+        change(endpoint, wanted, settings)
+        assert [method for method, _, _ in workspace.asked(before)] == sent
+        change, sent = endpoints.serve, ["GET", "PUT"]
         seen = settled(endpoints, endpoint)
         assert seen.serving == wanted
         assert seen.ready == wanted.shares.keys()
@@ -54,7 +52,7 @@ def test_before_the_first_deployment_nothing_is_served_and_the_wish_is_pending(
 ) -> None:
     endpoints, endpoint = Endpoints(client), name()
     wanted = serving(settings.model, v1=100)
-    endpoints.serve(endpoint, wanted, settings)
+    endpoints.create(endpoint, wanted, settings)
     seen = endpoints.observe(endpoint)
     assert not isinstance(seen, Absent)
     assert not seen.serving.shares
@@ -67,7 +65,7 @@ def test_sizes_that_others_chose_survive_a_change_of_traffic(
     client: WorkspaceClient, settings: ServingSettings
 ) -> None:
     endpoints, endpoint = Endpoints(client), name()
-    endpoints.serve(endpoint, serving(settings.model, v1=100), settings)
+    endpoints.create(endpoint, serving(settings.model, v1=100), settings)
     settled(endpoints, endpoint)
     client.serving_endpoints.update_config(
         endpoint,
@@ -103,8 +101,8 @@ def test_a_new_version_can_be_sized_by_concurrency(
     sized = ServingSettings(
         model=settings.model, size=Size(workload_size=None, min_concurrency=4, max_concurrency=8)
     )
-    for _ in range(2):
-        endpoints.serve(endpoint, serving(settings.model, v1=100), sized)
+    for change in (endpoints.create, endpoints.serve):
+        change(endpoint, serving(settings.model, v1=100), sized)
         assert settled(endpoints, endpoint).concurrency == {entity("v1"): 8}
         config = client.serving_endpoints.get(endpoint).config
         found = [
@@ -119,7 +117,7 @@ def test_a_version_that_does_not_start_is_seen_to_have_failed(
 ) -> None:
     endpoints, endpoint = Endpoints(client), name()
     told = ServingSettings(model=settings.model, environment={"BREAK": "yes"})
-    endpoints.serve(endpoint, serving(settings.model, v1=100), told)
+    endpoints.create(endpoint, serving(settings.model, v1=100), told)
     seen = settled(endpoints, endpoint)
     assert seen.failed == {entity("v1")}
     assert seen.update_failed
@@ -131,11 +129,36 @@ def test_a_second_change_during_the_first_is_refused(
     client: WorkspaceClient, settings: ServingSettings
 ) -> None:
     endpoints, endpoint = Endpoints(client), name()
-    endpoints.serve(endpoint, serving(settings.model, v1=100), settings)
+    endpoints.create(endpoint, serving(settings.model, v1=100), settings)
     with pytest.raises(Refused, match=f"serving endpoint {endpoint}: .*busy") as refused:
         endpoints.serve(endpoint, serving(settings.model, v1=100, v2=0), settings)
     assert refused.value.outcome == "refused"
     assert settled(endpoints, endpoint).serving == serving(settings.model, v1=100)
+
+
+def test_a_change_is_for_the_endpoint_that_was_meant_and_no_other(
+    client: WorkspaceClient, settings: ServingSettings, workspace: Workspace
+) -> None:
+    endpoints, endpoint = Endpoints(client), name()
+    one, both = serving(settings.model, v1=100), serving(settings.model, v1=100, v2=0)
+    endpoints.create(endpoint, one, settings)
+    meant = settled(endpoints, endpoint).id
+    with pytest.raises(Refused):
+        endpoints.create(endpoint, both, settings)
+    client.serving_endpoints.delete(endpoint)
+    before = workspace.last()
+    with pytest.raises(Outdated, match="it is not there any more; Headgate looks again") as gone:
+        endpoints.serve(endpoint, both, settings, on=meant)
+    assert (gone.value.outcome, met(gone.value)) == ("unsent", "unsent")
+    assert [method for method, _, _ in workspace.asked(before)] == ["GET"]
+    endpoints.create(endpoint, one, settings)
+    anew = settled(endpoints, endpoint).id
+    before = workspace.last()
+    with pytest.raises(Outdated, match="it was made anew meanwhile; Headgate looks again"):
+        endpoints.serve(endpoint, both, settings, on=meant)
+    assert [method for method, _, _ in workspace.asked(before)] == ["GET"]
+    endpoints.serve(endpoint, both, settings, on=anew)
+    assert settled(endpoints, endpoint).serving == both
 
 
 def test_an_endpoint_that_is_made_anew_is_seen_to_be_another(
@@ -144,7 +167,7 @@ def test_an_endpoint_that_is_made_anew_is_seen_to_be_another(
     endpoints, endpoint = Endpoints(client), name()
     seen = []
     for _ in range(2):
-        endpoints.serve(endpoint, serving(settings.model, v1=100), settings)
+        endpoints.create(endpoint, serving(settings.model, v1=100), settings)
         seen.append(settled(endpoints, endpoint))
         client.serving_endpoints.delete(endpoint)
     first, second = seen
@@ -173,7 +196,7 @@ def test_switching_the_fallback_off_keeps_all_else_of_the_gateway_word_for_word(
     client: WorkspaceClient, settings: ServingSettings, workspace: Workspace
 ) -> None:
     endpoints, endpoint = Endpoints(client), name()
-    endpoints.serve(endpoint, serving(settings.model, v1=100), settings)
+    endpoints.create(endpoint, serving(settings.model, v1=100), settings)
     settled(endpoints, endpoint)
     place = f"/api/2.0/serving-endpoints/{endpoint}"
 

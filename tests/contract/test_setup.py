@@ -61,7 +61,7 @@ def test_an_endpoint_is_created_with_everything_that_a_custom_model_can_be_given
         instance_profile=PROFILE,
         usage_tracking=True,
     )
-    endpoints.serve(endpoint, serving(settings.model, v1=100), whole)
+    endpoints.create(endpoint, serving(settings.model, v1=100), whole)
     seen = settled(endpoints, endpoint)
     assert seen.sizes == {entity("v1"): size}
     assert (seen.usage_tracking, seen.capture_off) == (True, False)
@@ -75,7 +75,7 @@ def test_a_version_gets_the_size_that_is_asked_for_and_others_keep_theirs(
     client: WorkspaceClient, settings: ServingSettings
 ) -> None:
     endpoints, endpoint = Endpoints(client), name()
-    endpoints.serve(endpoint, serving(settings.model, v1=100), settings)
+    endpoints.create(endpoint, serving(settings.model, v1=100), settings)
     settled(endpoints, endpoint)
     both = serving(settings.model, v1=100, v2=0)
     endpoints.serve(endpoint, both, settings, {entity("v2"): Size("Medium")})
@@ -97,7 +97,7 @@ def test_a_sixteenth_entity_is_refused_by_the_workspace(
     }
     wanted = Serving({**serving(settings.model, v1=100).shares, **many})
     with pytest.raises(Refused) as refused:
-        Endpoints(client).serve(endpoint, wanted, settings)
+        Endpoints(client).create(endpoint, wanted, settings)
     assert refused.value.outcome == "refused"
 
 
@@ -106,7 +106,7 @@ def test_what_others_set_in_the_gateway_is_kept_and_nothing_is_sent_twice(
 ) -> None:
     endpoints, endpoint = Endpoints(client), name()
     bare = replace(settings, inference_table=None)
-    endpoints.serve(endpoint, serving(settings.model, v1=100), bare)
+    endpoints.create(endpoint, serving(settings.model, v1=100), bare)
     settled(endpoints, endpoint)
     assert endpoints.observe(endpoint).inference_table is None  # type: ignore[union-attr]
     limit = AiGatewayRateLimit(
@@ -139,7 +139,7 @@ def test_permissions_are_added_to_those_of_others(
     client: WorkspaceClient, settings: ServingSettings
 ) -> None:
     endpoints, endpoint = Endpoints(client), name()
-    endpoints.serve(endpoint, serving(settings.model, v1=100), settings)
+    endpoints.create(endpoint, serving(settings.model, v1=100), settings)
     id_ = settled(endpoints, endpoint).id
     theirs = ServingEndpointAccessControlRequest(
         user_name="ada@example.com", permission_level=ServingEndpointPermissionLevel.CAN_MANAGE
@@ -224,7 +224,7 @@ def head(
     """An endpoint that others made, adopted."""
     assert workspace.host
     endpoint = name()
-    Endpoints(client).serve(endpoint, serving(settings.model, v1=100), settings)
+    Endpoints(client).create(endpoint, serving(settings.model, v1=100), settings)
     settled(Endpoints(client), endpoint)
     url = f"sqlite:///{tmp_path / 'headgate.db'}"
     made = Head(Store(url), url, tmp_path / "headgate.yaml", settings.model, endpoint)

@@ -96,16 +96,23 @@ class Outside:
             raise failing
         self.story.obey(call)
 
+    def create(
+        self, name: str, serving: Serving, settings: ServingSettings, sizes: Mapping[str, Size]
+    ) -> None:
+        assert (name, settings.model) == (SPEC.endpoint, MODEL)
+        self._call(Serve(serving, sizes, None))
+
     def serve(
         self,
         name: str,
         serving: Serving,
         settings: ServingSettings,
         sizes: Mapping[str, Size],
+        *,
+        on: str,
     ) -> None:
-        assert name == SPEC.endpoint
-        assert settings.model == MODEL
-        self._call(Serve(serving, sizes))
+        assert (name, settings.model) == (SPEC.endpoint, MODEL)
+        self._call(Serve(serving, sizes, on))
 
     def apply(
         self, name: str, serving: Serving, settings: ServingSettings, entity: str, size: Size

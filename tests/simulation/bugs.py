@@ -37,6 +37,7 @@ from states import (
     canary,
     climb,
     foreign,
+    harm,
     home,
     judging,
     reconcile,
@@ -405,7 +406,7 @@ def journal_after_the_state() -> Patches:
 @bug
 def harm_waits_while_paused() -> Patches:
     """An operator's pause silences the alarm."""
-    real = canary.go_back_on_harm
+    real = harm.go_back_on_harm
 
     def go_back_on_harm(turn: Turn, release: Release) -> Release | None:
         return release if release.paused else real(turn, release)

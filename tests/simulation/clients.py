@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TypeVar
 
-from controller.workspace.errors import Denied, Refused, Unreachable, WorkspaceError
+from controller.workspace.errors import Denied, Outdated, Refused, Unreachable, WorkspaceError
 from controller.workspace.inference import Answer, Ask, Window
 from controller.workspace.inputs import Inputs, Known
 from controller.workspace.metrics import EntityMinute
@@ -164,16 +164,27 @@ class Endpoints(Client):
         """An answer of a deleted endpoint tells that it is, unless it is the last one of it."""
         return not self.platform.dated or shown.config_version >= self.platform.last_version
 
+    def create(
+        self, name: str, serving: Serving, settings: ServingSettings, sizes: Mapping[str, Size]
+    ) -> None:
+        assert (name, settings.model) == (SPEC.endpoint, MODEL)
+        self.send(Serve(serving, sizes, None), lambda: self.platform.create(serving))
+
     def serve(
         self,
         name: str,
         serving: Serving,
         settings: ServingSettings,
         sizes: Mapping[str, Size],
+        *,
+        on: str,
     ) -> None:
-        assert name == SPEC.endpoint
-        assert settings.model == MODEL
-        self.send(Serve(serving, sizes), lambda: self.platform.put(serving))
+        assert (name, settings.model) == (SPEC.endpoint, MODEL)
+        found = self.platform.endpoint
+        if isinstance(found, Absent) or (on and found.id != on):
+            self.wire.situations["the endpoint of a call is gone"] += 1
+            raise Outdated("endpoint: it is another one by now")
+        self.send(Serve(serving, sizes, on), lambda: self.platform.put(serving))
 
     def apply(
         self, name: str, serving: Serving, settings: ServingSettings, entity: str, size: Size
@@ -181,12 +192,7 @@ class Endpoints(Client):
         assert name == SPEC.endpoint
         assert settings.model == MODEL
         call = Apply(serving, entity, size, SPEC.setup.variables.names)
-        self.send(call, lambda: self._resized(serving))
-
-    def _resized(self, serving: Serving) -> None:
-        if not isinstance(self.platform.endpoint, Endpoint):
-            raise Refused("endpoint: it is not there")
-        self.platform.put(serving)
+        self.send(call, lambda: self.platform.put(serving))
 
     def create_staging(
         self, name: str, serving: Serving, settings: ServingSettings, mark: str

@@ -184,14 +184,23 @@ class Platform:
         if hung is not None:
             hung.until = self.stage.now
 
+    def create(self, wanted: Serving) -> None:
+        """Make an endpoint that serves this in a while; one that is there is left as it is."""
+        if isinstance(self.endpoint, Endpoint):
+            raise Refused("endpoint: it exists (409)")
+        empty = Endpoint(serving=Serving(), inference_table=TABLE, **self._made_now())
+        self._begin(empty, wanted, CALL)
+
     def put(self, wanted: Serving, by: str = CALL) -> None:
         """Take a full-state configuration: it is deployed in a while, one at a time."""
         before = self.endpoint
         if isinstance(before, Absent):
-            made = self._made_now()
-            before = Endpoint(serving=Serving(), inference_table=TABLE, **made)
-        elif before.updating:
+            raise Refused("endpoint: it is not there (404)")
+        if before.updating:
             raise Refused("endpoint: an update is in progress (409): look again")
+        self._begin(before, wanted, by)
+
+    def _begin(self, before: Endpoint, wanted: Serving, by: str) -> None:
         self.updates += 1
         fresh = set(wanted.shares) - set(before.serving.shares)
         number = self.updates

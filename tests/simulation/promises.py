@@ -143,7 +143,7 @@ class Promises:
         if not isinstance(endpoint, Endpoint) or not stale(before, endpoint):
             return
         self.situations["stale answer rejected"] += 1
-        self.situations["stale answer of a deleted endpoint rejected"] += bool(before.gone_version)
+        self.situations["stale answer of a deleted endpoint rejected"] += before.gone is not None
         long_behind = (
             before.behind_since is not None and world.now - before.behind_since >= TOLD_TWICE
         )

@@ -306,7 +306,7 @@ def _strangers_are_noticed(before: Application, world: World, plan: Plan) -> Non
 
 def stale(before: Application, endpoint: Endpoint) -> bool:
     """Whether an answer is older than one that was seen before."""
-    gone = before.gone_version if before.created_ms else 0
+    gone = before.gone.config_version if before.gone and before.created_ms else 0
     newest = (before.created_ms, max(before.config_version, gone))
     return (endpoint.created_ms, endpoint.config_version) < newest
 

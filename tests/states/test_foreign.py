@@ -11,7 +11,7 @@ from states.foreign import Part, alias_part, closes, endpoint_part, heed_lowered
 from states.machine import State
 from states.release import Application, Order, Release
 from states.turn import Turn
-from states.world import Absent, Endpoint, Serving, Share
+from states.world import Absent, Endpoint, Gone, Serving, Share
 from tests.states.byhand import NAME, NOW, beginning, candidate, event, record, shown, turn
 from tests.states.story import MODEL, SPEC, serving, version
 from tests.states.test_desired import PINNED, STABLE
@@ -138,6 +138,19 @@ def update(release: Release, served: Serving, **versions: int) -> object:
         versions={name[1:]: weight for name, weight in versions.items()},
         config_version=7,
     )
+
+
+def test_while_one_is_asked_for_the_id_of_the_one_that_is_gone_is_not_taken_on() -> None:
+    """Else the one that we had asked for would be another's: a late answer has come before it."""
+    gone = Gone(id="first", config_version=7)
+    before = record(CANARY, **LEFT | {"endpoint_id": "", "gone": gone})
+    look, lines = part(before, shown(SERVED))
+    assert (lines, look.application.endpoint_id) == ((), "")
+    look, lines = part(look.application, shown(SERVED, id="second"))
+    assert (lines, look.application.endpoint_id) == ((), "second")
+    known = record(CANARY, **LEFT | {"endpoint_id": "first", "gone": gone})
+    look, lines = part(known, shown(SERVED))
+    assert (lines, look.application.endpoint_id) == ((), "first"), "it was not gone after all"
 
 
 def test_what_is_wanted_is_told_when_it_has_come_and_once() -> None:

@@ -16,7 +16,7 @@ from states.plan import MoveAlias, Plan, Serve
 from states.reconcile import reconcile
 from states.release import Application, Order, Release
 from states.span import Span, Split
-from states.world import Absent, Endpoint, Evidence, Serving, World
+from states.world import Absent, Endpoint, Evidence, Gone, Serving, World
 from tests.policies.counts import arm, block
 from tests.states.byhand import NOW, candidate, record, shown
 from tests.states.story import QUICK, SOURCE, SPEC, Story, serving, version
@@ -604,16 +604,17 @@ def test_an_answer_older_than_one_before_is_not_believed_for_ten_minutes() -> No
 
 def test_an_answer_of_a_deleted_endpoint_is_not_taken_for_one_that_was_put_back() -> None:
     gone = looked(known_of(TESTED), Absent()).application
-    assert (gone.config_version, gone.gone_version) == (0, 7)
+    known = Gone(id=gone.endpoint_id, config_version=7)
+    assert (gone.config_version, gone.gone) == (0, known)
     still = looked(gone, Absent()).application
-    assert still.gone_version == 7
+    assert still.gone == known
     stale = looked(still, replace(WELL, config_version=6))
     assert (stale.application.seen, stale.application.behind_since) == (still.seen, NOW)
     assert (stale.application.change, stale.calls) == (still.change, ())
     back = looked(stale.application, WELL).application
-    assert (back.config_version, back.gone_version, back.behind_since) == (7, 0, None)
+    assert (back.config_version, back.gone, back.behind_since) == (7, known, None)
     anew = looked(still, replace(WELL, created_ms=2, config_version=1)).application
-    assert (anew.config_version, anew.gone_version, anew.created_ms) == (1, 0, 2)
+    assert (anew.config_version, anew.gone, anew.created_ms) == (1, None, 2)
 
 
 def test_where_creation_is_not_told_a_lower_version_after_a_deletion_is_one_made_anew() -> None:

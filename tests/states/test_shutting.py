@@ -11,12 +11,14 @@ from policies.fuse import Minute, fuse
 from policies.verdict import Outcome, Verdict
 from states.consent import Signs, Word
 from states.gates import HELD, position
+from states.judging import harm_of
 from states.machine import State, Trigger
 from states.plan import Event
 from states.release import Order, Release
 from states.shutting import reopen, retreat
 from states.span import Span
 from states.turn import Turn
+from tests.policies.counts import arm, block
 from tests.states.records import PINNED, application, endpoint, moved, release, told, turn
 from tests.states.story import SOURCE, SPEC, START, serving
 
@@ -185,6 +187,31 @@ def test_what_is_not_ready_for_users_gets_none() -> None:
     for one in (closed(), closed(settled=False)):
         sleeping = replace(SEEN, ready=frozenset({"rag_chatbot-v1"}))
         assert opening(one, turn(application(one), sleeping)) == (one, [])
+
+
+def test_what_the_past_permits_may_be_known_only_once_it_opens_again_and_harm_with_it() -> None:
+    """Nothing was known of the endpoint at 100 %; since then stable was seen to fail none."""
+    everybody = replace(ON_STEP, step=4, weight=100)
+    failing = tuple(
+        block(arm(1_000, 50), arm(0), number=number, step=4, whole=True) for number in range(1, 8)
+    )
+    ends = [BEGUN + timedelta(minutes=number) for number in range(1, 8)]
+    blocks = tuple(
+        replace(one, opened_at=at - timedelta(minutes=1), closed_at=at)
+        for one, at in zip(failing, ends, strict=True)
+    )
+    one = closed(step=4, spans=(everybody, replace(WHILE_SHUT, step=4)), blocks=blocks)
+    assert harm_of(one) is None
+    calm = tuple(
+        Minute(ends_at=START - timedelta(minutes=number), requests=1_000, errors=0)
+        for number in reversed(range(15))
+    )
+    after, events = opening(one, turn(application(one, minutes=calm), SEEN))
+    assert (after.state, after.shut) == (State.ROLLED_BACK, False)
+    assert [event.name for event in events] == ["gate.verdict", "release.transition"]
+    assert after.because.startswith("errors: candidate 350 of 7,000 failed")
+    unknown, _ = opening(one, turn(application(one), SEEN))
+    assert (unknown.state, unknown.shut) == (State.CANARY, False), "and it is judged as before"
 
 
 def test_a_persons_word_opens_it_whatever_is_not_known_or_holds() -> None:

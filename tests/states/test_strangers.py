@@ -229,7 +229,7 @@ def rests(story: Story) -> None:
 def _count_on(story: Story) -> None:
     assert isinstance(story.endpoint, Endpoint)
     known = story.application
-    seen = max(known.config_version, known.gone_version)
+    seen = max(known.config_version, known.gone.config_version if known.gone else 0)
     story.endpoint = replace(story.endpoint, config_version=seen + 1)
 
 

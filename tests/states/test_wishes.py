@@ -88,6 +88,20 @@ def test_an_endpoint_that_is_not_there_is_made_where_it_is_ours() -> None:
     assert wished(application(ours=True, stable=None), Absent()) == (), "nothing is wanted yet"
 
 
+def test_a_call_is_for_the_endpoint_that_was_seen_or_for_one_that_is_not_there() -> None:
+    """What somebody deletes between the look and the call is not made again by it."""
+
+    def meant(known: Application, seen: Endpoint | Absent) -> str | None:
+        [call] = wished(known, seen)
+        assert isinstance(call, Serve)
+        return call.on
+
+    theirs = replace(serves(v1=60, v2=40), id="the second")
+    assert meant(application(TRIAL), theirs) == "the second"
+    assert meant(application(HOME, change=CHANGE), theirs) == "the second"
+    assert meant(application(ours=True), Absent()) is None
+
+
 def test_beside_a_change_by_others_only_a_closed_version_loses_its_users() -> None:
     for one in (TRIAL, COMING):
         assert wished(application(one, change=CHANGE), serves(v1=60, v2=40)) == ()

@@ -111,12 +111,17 @@ def test_an_abort_that_comes_while_a_raise_is_sent_is_the_next_thing_that_is_don
     serve, orders = house.outside.serve, list[str]()
 
     def served(
-        name: str, serving: Serving, settings: ServingSettings, sizes: Mapping[str, Size]
+        name: str,
+        serving: Serving,
+        settings: ServingSettings,
+        sizes: Mapping[str, Size],
+        *,
+        on: str,
     ) -> None:
         if raises(house, serving):
             monkeypatch.undo()
             orders.append(house.store.give_order(NAME, "2", Order.ABORT, "anna", ""))
-        serve(name, serving, settings, sizes)
+        serve(name, serving, settings, sizes, on=on)
 
     monkeypatch.setattr(house.outside, "serve", served)
     until_called(house, orders)

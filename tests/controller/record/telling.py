@@ -26,7 +26,7 @@ JUDGED += [
 ]
 TOLD_BY = ("controller/record/orders.py", "told_by")
 MADE: dict[tuple[str, str], list[tuple[str, str]]] = {
-    ("states/canary.py", "before"): [("states/canary.py", "go_back_on_harm")],
+    ("states/harm.py", "before"): [("states/harm.py", "go_back_on_harm")],
     ("states/canary.py", "observed"): [("states/canary.py", "_verdicts")],
     ("states/climb.py", "bench(opened)"): [("states/judging.py", "bench")],
     ("states/examples.py", "fields"): [("states/examples.py", "examples")],
