@@ -20,7 +20,7 @@ def heed_lowered(turn: Turn) -> None:
     application, endpoint, live = turn.application, turn.endpoint, turn.application.live
     if endpoint is None or live is None or not live.pinned or not live.pinned.baseline:
         return
-    if live.state not in (State.CANARY, State.PRODUCTION) or _ours(application, endpoint.serving):
+    if live.state not in (State.CANARY, State.PRODUCTION) or _ours(turn, endpoint.serving):
         return
     if _begins(application, endpoint.serving):
         return
@@ -55,7 +55,7 @@ def endpoint_part(turn: Turn) -> Part:
         return (ANEW, *served(wanted or Serving(), serving), *hidden)
     if _begins(application, serving) or closes(application, serving):
         return hidden
-    if _ours(application, serving):
+    if _ours(turn, serving):
         if serving != application.seen:
             _tell_update(turn, endpoint)
         turn.record(seen=serving, endpoint_id=_own_id(application, endpoint))
@@ -87,25 +87,30 @@ def closes(application: Application, serving: Serving) -> bool:
     return least is not None and least == desired(application)
 
 
-def _ours(application: Application, serving: Serving) -> bool:
+def _ours(turn: Turn, serving: Serving) -> bool:
     """It is as wanted, as it was left, or as it was asked to be."""
-    known = (desired(application), application.seen)
-    return serving in known or str(serving) in _sent(application)
+    known = (desired(turn.application), turn.application.seen)
+    return serving in known or str(serving) in _sent(turn)
 
 
-def _sent(application: Application) -> set[str]:
+def _sent(turn: Turn) -> set[str]:
     """Targets that may yet take effect: the last one asked, and those whose outcome is unknown.
+
+    And all that was taken over the newest configuration that had been seen: a stale answer may have
+    hidden its update, and something else was asked for since.
 
     What was asked for to close a version beside somebody's change has that change in it: while the
     change stands, that is no reason not to show it.
     """
+    application = turn.application
     sent = calls(application, "serve")
     opened = [attempt for attempt in sent if attempt.outcome == "open"]
     unknown = {attempt.target for attempt in opened if attempt.id not in application.arrived}
+    taken = [one for one in sent if one.outcome == "done" and one.over >= turn.version_before]
     asked = {application.asked} if application.asked else set()
     last = {attempt.target for attempt in sent[-1:]}
     beside = {application.closing} if application.change is not None else set()
-    return (unknown | asked | last) - beside
+    return (unknown | asked | last | {one.target for one in taken}) - beside
 
 
 def _fallback(turn: Turn, endpoint: Endpoint) -> tuple[str, ...]:

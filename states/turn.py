@@ -33,6 +33,11 @@ class Turn:
     events: list[Event] = field(default_factory=list)
     found: set[tuple[str, int, str]] = field(default_factory=set)
     """What holds an attempt by what this look has shown: its version, its number, and why."""
+    version_before: int = field(init=False)
+    """The highest configuration version that earlier looks had seen."""
+
+    def __post_init__(self) -> None:
+        self.version_before = self.application.config_version
 
     @property
     def unseen(self) -> bool:

@@ -55,6 +55,7 @@ class Log:
         seq, last = line["seq"], self.last_row
         json.dumps(line, allow_nan=False)
         assert seq <= last, f"line {seq} is printed, and {last} is committed"
+        assert actor in self.printing, f"{actor} prints line {seq}, and has not asked who prints"
         self._by_the_holder(actor, seq)
         self._once(actor, seq)
         first = self.lines.setdefault(seq, dict(line))

@@ -182,6 +182,16 @@ def test_what_is_wanted_is_told_when_it_has_come_and_once() -> None:
             },
             serving(v1=95, v2=5),
         ),
+        (  # it was taken, then something else was asked for, and neither was seen yet
+            {
+                "config_version": 7,
+                "attempts": (
+                    replace(sent(serving(v1=95, v2=5)), over=7),
+                    replace(sent(serving(v1=50, v2=50), number=2), over=7),
+                ),
+            },
+            serving(v1=95, v2=5),
+        ),
         (  # it was sent beside a change by others that is gone by now
             {
                 "attempts": (sent(serving(v1=95, v2=5)),),
@@ -217,6 +227,13 @@ def test_what_was_asked_for_and_may_yet_come_is_ours(
             "attempts": (sent(serving(v1=95, v2=5)),),
             "closing": str(serving(v1=95, v2=5)),
             "change": Change(number=1),
+        },
+        {
+            "config_version": 7,
+            "attempts": (
+                replace(sent(serving(v1=95, v2=5)), over=6),
+                replace(sent(SERVED, number=2), over=6),
+            ),
         },
     ],
 )
