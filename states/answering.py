@@ -9,11 +9,11 @@ from policies.rollout import WHOLE
 from states.adoption import take_as_stable
 from states.applying import others_undeclared, undeclared
 from states.desired import closed, desired, desired_alias, exposure
-from states.difference import ANEW, Change
+from states.difference import Change
 from states.home import add_span, roll_back
 from states.machine import State, Trigger
 from states.release import Application, Release
-from states.resending import KNOWN
+from states.resending import ANOTHER, KNOWN
 from states.room import kept
 from states.turn import Turn
 from states.world import Serving, Share
@@ -83,7 +83,7 @@ def _undeclared(turn: Turn, word: str) -> str | None:
     # Whoever is on trial goes on after `adopt` too, and what is kept goes later: further changes.
     if application.live is None and not kept(application):
         return None
-    own = undeclared(application) if application.live and ANEW in change.endpoint else None
+    own = undeclared(application) if application.live and change.of_another else None
     return own or others_undeclared(application.spec, change.serving or Serving())
 
 
@@ -245,10 +245,11 @@ def _begin_anew(turn: Turn) -> None:
     former, live = turn.application.newest(turn.application.incumbent), turn.application.live
     if live is not None and live.state is not State.ROLLED_BACK:
         roll_back(turn, live, because)
+    followed = {name: at for name, at in turn.application.followed.items() if name != ANOTHER}
     turn.record(
         stable=None, former=None, unproven=None, ours=True, seen=None, asked=None, closing=None,
         seen_alias=None, carried=Serving(), names={}, config_version=0,
-        endpoint_id="", followed={**turn.application.followed, KNOWN: turn.world.now},
+        endpoint_id="", followed={**followed, KNOWN: turn.world.now},
     )  # fmt: skip
     _retire(turn, former, because)
     for release in turn.application.releases:

@@ -127,7 +127,8 @@ def call(turn: Turn) -> Apply | None:
     if endpoint.updating or endpoint.serving != wanted or turn.application.change is not None:
         return None
     names = turn.application.spec.setup.variables.names
-    return Apply(wanted, turn.application.entity(one.version), one.size, names)
+    entity = turn.application.entity(one.version)
+    return Apply(wanted, entity, one.size, names, endpoint.id)
 
 
 def _take_up(turn: Turn, wish: Wish) -> None:

@@ -36,6 +36,11 @@ class Change:
         return any(line != FALLBACK for line in self.endpoint)
 
     @property
+    def of_another(self) -> bool:
+        """It is another endpoint under the same name: nobody knows its variables."""
+        return not {ANEW, THEIRS}.isdisjoint(self.endpoint)
+
+    @property
     def key(self) -> str:
         """What an answer names, to be for this change alone."""
         return f"{self.number}: {'; '.join(self.difference)}"
@@ -52,6 +57,7 @@ class Answer:
 
 GONE = "it was deleted"
 ANEW = "it was deleted, and made anew"
+THEIRS = "somebody else made it meanwhile"
 FALLBACK = "AI Gateway's fallback is on, which hides a version's errors"
 
 

@@ -3,12 +3,15 @@
 A part that cannot be seen now is None: what was last known of it stays.
 """
 
+from dataclasses import replace
+
 from states.desired import closed, desired, desired_alias, exposure
-from states.difference import ANEW, FALLBACK, aliased, served
+from states.difference import ANEW, FALLBACK, THEIRS, aliased, served
 from states.home import lost, roll_back
 from states.machine import State
 from states.release import Application, Order
-from states.resending import calls
+from states.resending import ANOTHER, KNOWN, calls
+from states.staging import OWNER
 from states.turn import Turn
 from states.world import Absent, Endpoint, Serving
 
@@ -47,18 +50,20 @@ def endpoint_part(turn: Turn) -> Part:
             turn.record(seen=None)
         return () if application.seen is None or wanted is None else served(wanted, None)
     serving, anew = endpoint.serving, _anew(application, endpoint)
-    if anew:
+    if anew is not None:
+        turn.record(followed={**application.followed, ANOTHER: turn.world.now})
         # Nobody knows its variables, and what was said of the other one is not for this one.
-        turn.record(ours=False, fallback=False, fallback_off=False)
+        upkeep = replace(application.upkeep, variables=None, ungranted=False)
+        turn.record(ours=False, fallback=False, fallback_off=False, upkeep=upkeep)
     hidden = _fallback(turn, endpoint)
-    if anew:
-        return (ANEW, *served(wanted or Serving(), serving), *hidden)
+    if anew is not None:
+        return (anew, *served(wanted or Serving(), serving), *hidden)
     if _begins(application, serving) or closes(application, serving):
         return hidden
     if _ours(turn, serving):
         if serving != application.seen:
             _tell_update(turn, endpoint)
-        turn.record(seen=serving, endpoint_id=_own_id(application, endpoint))
+        turn.record(seen=serving, endpoint_id=endpoint.id)
         return hidden
     return (*served(wanted or Serving(), serving), *hidden)
 
@@ -68,17 +73,26 @@ def _begins(application: Application, serving: Serving) -> bool:
     return not serving.shares and application.seen is None
 
 
-def _anew(application: Application, endpoint: Endpoint) -> bool:
-    """It is another endpoint than the one that was looked after, under the same name."""
+def _anew(application: Application, endpoint: Endpoint) -> str | None:
+    """That it is another endpoint than the one that was looked after, or that was asked for.
+
+    What Headgate creates bears its tag: where its call was refused, somebody was faster.
+    """
     known = application.endpoint_id
-    return bool(known and endpoint.id) and endpoint.id != known
+    if not endpoint.id or endpoint.id == known:
+        return None
+    if known:
+        return ANEW
+    change = application.change
+    shown = change is not None and THEIRS in change.endpoint
+    theirs = shown or (application.ours and not untouched(application))
+    return THEIRS if theirs and endpoint.owner != OWNER else None
 
 
-def _own_id(application: Application, endpoint: Endpoint) -> str:
-    """Whose answers are of what is ours; while one is asked for, not the one that is gone."""
-    known, gone = application.endpoint_id, application.gone
-    late = not known and gone is not None and endpoint.id == gone.id
-    return known if late else endpoint.id
+def untouched(application: Application) -> bool:
+    """There was no endpoint, and none was asked for."""
+    nothing = application.seen is None and application.asked is None and application.live is None
+    return nothing and ANOTHER not in application.followed
 
 
 def closes(application: Application, serving: Serving) -> bool:
@@ -100,17 +114,24 @@ def _sent(turn: Turn) -> set[str]:
     hidden its update, and something else was asked for since.
 
     What was asked for to close a version beside somebody's change has that change in it: while the
-    change stands, that is no reason not to show it.
+    change stands, or once it was seen, that is no reason not to show it.
     """
     application = turn.application
     sent = calls(application, "serve")
     opened = [attempt for attempt in sent if attempt.outcome == "open"]
     unknown = {attempt.target for attempt in opened if attempt.id not in application.arrived}
-    taken = [one for one in sent if one.outcome == "done" and one.over >= turn.version_before]
+    settled = [application.followed[one] for one in (ANOTHER, KNOWN) if one in application.followed]
+    taken = {
+        one.target
+        for one in sent
+        if one.outcome == "done" and 0 < one.over == turn.version_before
+        if all(one.at > at for at in settled)
+    }
     asked = {application.asked} if application.asked else set()
     last = {attempt.target for attempt in sent[-1:]}
-    beside = {application.closing} if application.change is not None else set()
-    return (unknown | asked | last | {one.target for one in taken}) - beside
+    closed = [one.id for one in sent if one.target == application.closing][-1:]
+    theirs = application.change is not None or set(closed) <= set(application.arrived)
+    return (unknown | asked | last | taken) - ({application.closing} if theirs else set())
 
 
 def _fallback(turn: Turn, endpoint: Endpoint) -> tuple[str, ...]:

@@ -114,6 +114,8 @@ class Apply:
     size: Size
     variables: tuple[str, ...]
     """Their names."""
+    on: str = field(default="", compare=False)
+    """The id of the endpoint that is meant, if it tells one."""
     kind: Literal["apply"] = "apply"
 
     @property

@@ -13,6 +13,7 @@ from states.adoption import adopt
 from states.applying import apply, edited
 from states.blocks import told
 from states.climb import go_on
+from states.foreign import untouched
 from states.gates import read_signs
 from states.given import remember_planned
 from states.home import STALE_FOR, converged, give_up_unbuilt, own_up
@@ -22,7 +23,7 @@ from states.machine import State
 from states.mixing import note_split
 from states.plan import Call, Plan
 from states.release import Application, Order, Release
-from states.resending import KNOWN, calls
+from states.resending import ANOTHER, KNOWN, calls
 from states.staging import remember_asked, see_staging
 from states.subject import know_subject, leave_alone, strayed
 from states.supervise import supervise
@@ -94,8 +95,8 @@ def _with_asked(application: Application) -> Application:
 def _made_by_others(turn: Turn) -> bool:
     """There was no endpoint, we asked for none, and now there is one: it is adopted as found."""
     application, endpoint = turn.application, turn.endpoint
-    untouched = application.seen is None and application.asked is None and not application.live
-    return application.adopted and untouched and bool(endpoint and endpoint.serving.shares)
+    found = endpoint is not None and bool(endpoint.serving.shares)
+    return application.adopted and untouched(application) and found
 
 
 def _trusted(application: Application, world: World) -> Endpoint | None:
@@ -103,15 +104,18 @@ def _trusted(application: Application, world: World) -> Endpoint | None:
 
     An endpoint that was created anew counts its configurations anew. No answer stays stale for
     minutes: one that does is of such an endpoint, on a platform that does not tell its creation.
-    Of an endpoint that was seen to be gone, too, what is older than its last is stale.
+    Of one that was seen to be gone only its last may mean that it is there after all, and not even
+    that while another is asked for.
     """
     endpoint, since = world.endpoint, application.behind_since
     if not isinstance(endpoint, Endpoint):
         return None
     renewed = since is not None and world.now - since >= STALE_FOR
-    gone = application.gone.config_version if application.gone and application.created_ms else 0
-    newest = (application.created_ms, max(application.config_version, gone))
+    newest = (application.created_ms, application.config_version)
     current = (endpoint.created_ms, endpoint.config_version) >= newest
+    gone = application.gone
+    if gone is not None and gone.created_ms == endpoint.created_ms:
+        current = bool(application.endpoint_id) and endpoint.config_version >= gone.config_version
     return endpoint if current or renewed else None
 
 
@@ -125,9 +129,10 @@ def _take_in(turn: Turn) -> None:
     if turn.endpoint is not None:
         seen = turn.endpoint
         turn.record(config_version=seen.config_version, created_ms=seen.created_ms)
-        another = not seen.created_ms or seen.created_ms > application.created_ms
-        turn.record(gone=None if another else application.gone, behind_since=None)
+        turn.record(gone=None, behind_since=None)
     elif isinstance(world.endpoint, Absent):
+        if application.config_version:
+            turn.record(followed={**application.followed, ANOTHER: world.now})
         # What is created anew counts anew.
         turn.record(gone=_gone(application), config_version=0, behind_since=None)
     elif world.endpoint is not None:
@@ -218,11 +223,11 @@ def _clear_away(turn: Turn) -> None:
             return
 
 
-def _gone(application: Application) -> Gone:
-    """What late answers of the endpoint that is not there would be known by."""
-    before = application.gone or Gone(id="", config_version=0)
-    highest = max(application.config_version, before.config_version)
-    return Gone(id=application.endpoint_id or before.id, config_version=highest)
+def _gone(application: Application) -> Gone | None:
+    """What late answers of the endpoint that is not there any more would be known by."""
+    if application.gone is not None or not application.created_ms:
+        return application.gone
+    return Gone(created_ms=application.created_ms, config_version=application.config_version)
 
 
 def _remember_order(turn: Turn) -> None:

@@ -193,7 +193,7 @@ class Application:
     config_version: int = 0
     """The highest seen of the endpoint as it is now; a lower one is a stale answer."""
     gone: Gone | None = None
-    """The last endpoint that was seen to be gone, until another one is there."""
+    """The endpoint that was seen to be gone, if it told its creation; until one is there again."""
     created_ms: int = 0
     """When the newest endpoint that was seen was created; of an older one, answers are stale."""
     endpoint_id: str = ""

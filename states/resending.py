@@ -18,6 +18,9 @@ FRESH = timedelta(seconds=10)
 REST = "rest"
 """When (`Application.followed`) the endpoint was last seen without an update under way."""
 
+ANOTHER = "another"
+"""When (`Application.followed`) the endpoint was found gone, or another one in its place."""
+
 ARRIVED = "arrived"
 """When (`Application.followed`) what the last call for a serving state asked for was last seen."""
 

@@ -11,7 +11,7 @@ from policies.words import duration
 from states.answering import answer
 from states.applying import edited
 from states.desired import desired, desired_alias
-from states.difference import ANEW, FALLBACK, GONE, Change, side
+from states.difference import FALLBACK, GONE, Change, side
 from states.foreign import alias_part, endpoint_part, heed_lowered, registry_part
 from states.home import add_span
 from states.machine import State
@@ -105,9 +105,9 @@ def _sentence(turn: Turn, change: Change, void: str | None) -> str:
     elif change.alias:
         told = f"changed by someone else: {told}"
     by_hand = ", and if it is put back by hand, it goes on by itself"
-    if GONE in change.endpoint:
+    if GONE in change.endpoint and turn.application.endpoint_id:
         by_hand = ", and one that is made anew by hand is asked about, too"
-    elif ANEW in change.endpoint:
+    elif change.of_another:
         by_hand = ""
     earlier = f"; `{void}` answered an earlier difference, and is void" if void else ""
     return (
@@ -146,18 +146,20 @@ def _note_followed(turn: Turn) -> None:
     now = {kind: turn.world.now for kind, followed in right.items() if followed}
     if now:
         turn.record(followed={**application.followed, **now})
-    if served and application.attempts:
-        _note_arrived(turn)
+    if endpoint is not None and application.attempts:
+        shown = str(endpoint.serving)
+        if served or shown == application.closing:
+            _note_arrived(turn, shown)
 
 
-def _note_arrived(turn: Turn) -> None:
+def _note_arrived(turn: Turn, shown: str) -> None:
     """The call that asked for what is served now has come, and does not come again.
 
     Where it was sent twice, the earlier one may: one arrival is known of.
     """
-    application, wanted = turn.application, str(desired(turn.application))
+    application = turn.application
     sent = [one for one in calls(application, "serve") if one.outcome != "refused"]
-    asked = [one.id for one in sent if one.target == wanted]
+    asked = [one.id for one in sent if one.target == shown]
     if asked and asked[-1] not in application.arrived:
         remembered = {one.id for one in sent}.intersection(application.arrived)
         turn.record(arrived=(*sorted(remembered), asked[-1]))

@@ -156,8 +156,7 @@ class Absent:
 class Gone:
     """An endpoint that was seen to be gone; a late answer of it may still come."""
 
-    id: str
-    """Its own, if it was ours or accepted."""
+    created_ms: int
     config_version: int
     """The highest that was seen of it."""
 

@@ -93,7 +93,7 @@ class Actor:
             case Serve():
                 self._serve(spec.endpoint, call)
             case Apply(serving, entity, size):
-                self.endpoints.apply(spec.endpoint, serving, self.serving, entity, size)
+                self.endpoints.apply(spec.endpoint, serving, self.serving, entity, size, on=call.on)
             case Capture():
                 self.endpoints.capture(spec.endpoint, self.serving)
             case Permit(grants):

@@ -121,6 +121,14 @@ class Endpoints:
         but `Outdated`, where that endpoint was deleted meanwhile, or made anew.
         """
         assert sum(share.weight for share in serving.shares.values()) == WHOLE, serving
+        entities = _entities(serving, settings, self._meant(name, on), sizes or {})
+        with translated(f"serving endpoint {name}"):
+            self._api.update_config(
+                segment(name), served_entities=entities, traffic_config=_traffic(serving)
+            )
+
+    def _meant(self, name: str, on: str) -> ServingEndpointDetailed:
+        """The endpoint before it is changed; nothing was sent where it cannot be read."""
         place = f"serving endpoint {name}"
         try:
             found = self.detail(name)
@@ -131,11 +139,7 @@ class Endpoints:
             raise Outdated(f"{place}: it is not there any more; Headgate looks again")
         if on and found.id and found.id != on:
             raise Outdated(f"{place}: it was made anew meanwhile; Headgate looks again")
-        entities = _entities(serving, settings, found, sizes or {})
-        with translated(place):
-            self._api.update_config(
-                segment(name), served_entities=entities, traffic_config=_traffic(serving)
-            )
+        return found
 
     def create_staging(
         self, name: str, serving: Serving, settings: ServingSettings, mark: str
@@ -175,21 +179,18 @@ class Endpoints:
         with translated(place), suppress(NotFound):
             self._api.delete(segment(name))
 
-    def apply(
-        self, name: str, serving: Serving, settings: ServingSettings, entity: str, size: Size
+    def apply(  # noqa: PLR0913 - what it is, and which one is meant
+        self,
+        name: str,
+        serving: Serving,
+        settings: ServingSettings,
+        entity: str,
+        size: Size,
+        *,
+        on: str = "",
     ) -> None:
-        """Ask an endpoint that is there to go on serving this, with one entity of another size.
-
-        One read and one write.
-        """
-        found = self.detail(name)
-        if found is None:
-            raise Refused(f"serving endpoint {name}: it is not there, and is not created for this")
-        entities = _entities(serving, settings, found, {entity: size})
-        with translated(f"serving endpoint {name}"):
-            self._api.update_config(
-                segment(name), served_entities=entities, traffic_config=_traffic(serving)
-            )
+        """Ask an endpoint to go on serving this, with one entity of another size: as `serve`."""
+        self.serve(name, serving, settings, {entity: size}, on=on)
 
     def switch_fallback_off(self, name: str) -> None:
         """Ask the endpoint's AI Gateway to leave errors as they are, and keep all else of it.

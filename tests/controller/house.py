@@ -114,12 +114,19 @@ class Outside:
         assert (name, settings.model) == (SPEC.endpoint, MODEL)
         self._call(Serve(serving, sizes, on))
 
-    def apply(
-        self, name: str, serving: Serving, settings: ServingSettings, entity: str, size: Size
+    def apply(  # noqa: PLR0913 - as there
+        self,
+        name: str,
+        serving: Serving,
+        settings: ServingSettings,
+        entity: str,
+        size: Size,
+        *,
+        on: str,
     ) -> None:
         assert name == SPEC.endpoint
         assert settings.model == MODEL
-        self._call(Apply(serving, entity, size, ()))
+        self._call(Apply(serving, entity, size, (), on))
         self.sized.append(f"{entity} {size}")
 
     def switch_fallback_off(self, name: str) -> None:

@@ -180,18 +180,29 @@ class Endpoints(Client):
         on: str,
     ) -> None:
         assert (name, settings.model) == (SPEC.endpoint, MODEL)
+        self._meant(on)
+        self.send(Serve(serving, sizes, on), lambda: self.platform.put(serving))
+
+    def _meant(self, on: str) -> None:
         found = self.platform.endpoint
         if isinstance(found, Absent) or (on and found.id != on):
             self.wire.situations["the endpoint of a call is gone"] += 1
             raise Outdated("endpoint: it is another one by now")
-        self.send(Serve(serving, sizes, on), lambda: self.platform.put(serving))
 
-    def apply(
-        self, name: str, serving: Serving, settings: ServingSettings, entity: str, size: Size
+    def apply(  # noqa: PLR0913 - as there
+        self,
+        name: str,
+        serving: Serving,
+        settings: ServingSettings,
+        entity: str,
+        size: Size,
+        *,
+        on: str,
     ) -> None:
         assert name == SPEC.endpoint
         assert settings.model == MODEL
-        call = Apply(serving, entity, size, SPEC.setup.variables.names)
+        self._meant(on)
+        call = Apply(serving, entity, size, SPEC.setup.variables.names, on)
         self.send(call, lambda: self.platform.put(serving))
 
     def create_staging(

@@ -188,7 +188,8 @@ class Platform:
         """Make an endpoint that serves this in a while; one that is there is left as it is."""
         if isinstance(self.endpoint, Endpoint):
             raise Refused("endpoint: it exists (409)")
-        empty = Endpoint(serving=Serving(), inference_table=TABLE, **self._made_now())
+        made = self._made_now()
+        empty = Endpoint(serving=Serving(), inference_table=TABLE, owner="headgate", **made)
         self._begin(empty, wanted, CALL)
 
     def put(self, wanted: Serving, by: str = CALL) -> None:

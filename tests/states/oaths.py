@@ -306,8 +306,9 @@ def _strangers_are_noticed(before: Application, world: World, plan: Plan) -> Non
 
 def stale(before: Application, endpoint: Endpoint) -> bool:
     """Whether an answer is older than one that was seen before."""
-    gone = before.gone.config_version if before.gone and before.created_ms else 0
-    newest = (before.created_ms, max(before.config_version, gone))
+    gone, newest = before.gone, (before.created_ms, before.config_version)
+    if gone is not None and gone.created_ms == endpoint.created_ms:
+        return not before.endpoint_id or endpoint.config_version < gone.config_version
     return (endpoint.created_ms, endpoint.config_version) < newest
 
 

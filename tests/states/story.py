@@ -326,7 +326,10 @@ class Story:
         made = before.id if before else f"made {ms}"
         if bad:
             self.endpoint = replace(
-                before or Endpoint(serving=active, inference_table=TABLE, id=made, created_ms=ms),
+                before
+                or Endpoint(
+                    serving=active, inference_table=TABLE, id=made, created_ms=ms, owner="headgate"
+                ),
                 update_failed=True,
                 failed=bad,
             )
@@ -334,6 +337,7 @@ class Story:
         self.endpoint = Endpoint(
             serving=wanted,
             id=made,
+            owner=before.owner if before else "headgate",
             created_ms=ms,
             config_version=number,
             ready=frozenset(wanted.shares),

@@ -10,8 +10,9 @@ from states.difference import Change
 from states.foreign import Part, alias_part, closes, endpoint_part, heed_lowered, registry_part
 from states.machine import State
 from states.release import Application, Order, Release
+from states.setup import Upkeep
 from states.turn import Turn
-from states.world import Absent, Endpoint, Gone, Serving, Share
+from states.world import Absent, Endpoint, Serving, Share, Variables
 from tests.states.byhand import NAME, NOW, beginning, candidate, event, record, shown, turn
 from tests.states.story import MODEL, SPEC, serving, version
 from tests.states.test_desired import PINNED, STABLE
@@ -140,19 +141,6 @@ def update(release: Release, served: Serving, **versions: int) -> object:
     )
 
 
-def test_while_one_is_asked_for_the_id_of_the_one_that_is_gone_is_not_taken_on() -> None:
-    """Else the one that we had asked for would be another's: a late answer has come before it."""
-    gone = Gone(id="first", config_version=7)
-    before = record(CANARY, **LEFT | {"endpoint_id": "", "gone": gone})
-    look, lines = part(before, shown(SERVED))
-    assert (lines, look.application.endpoint_id) == ((), "")
-    look, lines = part(look.application, shown(SERVED, id="second"))
-    assert (lines, look.application.endpoint_id) == ((), "second")
-    known = record(CANARY, **LEFT | {"endpoint_id": "first", "gone": gone})
-    look, lines = part(known, shown(SERVED))
-    assert (lines, look.application.endpoint_id) == ((), "first"), "it was not gone after all"
-
-
 def test_what_is_wanted_is_told_when_it_has_come_and_once() -> None:
     theirs = Share(model="main.other.model", version="2", weight=0)
     wanted = Serving({**SERVED.shares, "theirs": theirs})
@@ -266,10 +254,13 @@ def test_another_endpoint_of_the_same_name_is_shown_whatever_it_serves() -> None
     known = {"ours": True, "fallback": True, "fallback_off": True}
     look, lines = part(record(CANARY, **LEFT, **known), shown(SERVED, id="second"))
     assert lines == ("it was deleted, and made anew",)
-    assert look.application == record(CANARY, **LEFT)
+    assert look.application == record(CANARY, **LEFT, followed={"another": NOW})
     look, lines = part(record(CANARY, **LEFT, **known), shown(SERVED, id="second", fallback=True))
     assert lines == ("it was deleted, and made anew", HIDES)
-    assert look.application == record(CANARY, **LEFT), "what was said of the other is not for it"
+    another = {"another": NOW}
+    assert look.application == record(CANARY, **LEFT, followed=another), (
+        "what was said of the other is not for it"
+    )
     look, lines = part(record(CANARY, **LEFT), shown(serving(v1=100), id="second", fallback=True))
     assert lines == (
         "it was deleted, and made anew",
@@ -285,8 +276,26 @@ def test_another_endpoint_of_the_same_name_is_shown_whatever_it_serves() -> None
 @pytest.mark.parametrize(("known", "told"), [("", "second"), ("first", "")])
 def test_an_endpoint_whose_id_is_not_known_or_not_told_is_the_same(known: str, told: str) -> None:
     before = record(CANARY, seen=SERVED, endpoint_id=known, ours=True)
-    look, lines = part(before, shown(SERVED, id=told))
+    look, lines = part(before, shown(SERVED, id=told, owner="headgate"))
     assert (look.application, lines) == (replace(before, endpoint_id=told), ())
+
+
+def test_what_headgate_asked_for_bears_its_tag_and_what_does_not_was_made_by_somebody_else() -> (
+    None
+):
+    """Its own call was refused: they had been faster, and nobody knows their variables."""
+    given = Upkeep(variables=Variables(), ungranted=True)
+    before = record(CANARY, seen=SERVED, ours=True, upkeep=given)
+    look, lines = part(before, shown(SERVED, id="second"))
+    assert lines == ("somebody else made it meanwhile",)
+    after = replace(before, ours=False, upkeep=Upkeep(), followed={"another": NOW})
+    assert look.application == after
+    _, lines = part(record(CANARY, seen=SERVED), shown(SERVED, id="second"))
+    assert lines == (), "it is theirs anyway"
+    nothing = beginning(ours=True)
+    _, lines = part(nothing, shown(serving(v1=100), id="second"))
+    assert lines is not None
+    assert "somebody else made it meanwhile" not in lines, "it is adopted as found"
 
 
 @pytest.mark.parametrize("state", [State.CANARY, State.PRODUCTION])
