@@ -20,7 +20,7 @@ CALL, DELETION = "call", "deletion"
 EXCUSED = (EDIT, STALE, RACE)
 """Of those, what a version may be sent home for. A late call of ours is our own doing."""
 SOON_S = 120.0
-"""So long after something has ended, a deadline that it has used up may pass."""
+"""So long after something has ended, of time that counts, a deadline it has used up may pass."""
 
 
 @dataclass
@@ -50,6 +50,8 @@ class Rollback:
     serving: Serving | None
     """What the endpoint served in that look."""
     because: str
+    stood: float = 0.0
+    """Seconds of that state that did not count, as while a person was waited for."""
     truly: Serving | None = None
     """What it serves, whatever that look has shown."""
 
@@ -153,4 +155,4 @@ def _explains(cause: Cause, told: Rollback) -> bool:
         return False
     if cause.until is None:
         return cause.since >= told.entered
-    return cause.until >= max(told.entered, told.at - SOON_S)
+    return cause.until >= max(told.entered, told.at - told.stood - SOON_S)

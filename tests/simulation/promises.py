@@ -400,6 +400,7 @@ class Promises:
             weight=old.weight if old is not None else 0,
             serving=look.serving,
             because=row["because"],
+            stood=self.stays.stood(old, look.at - self.entered.get(key, 0.0)) if old else 0.0,
             truly=now.serving if isinstance(now := self.platform.endpoint, Endpoint) else None,
         )
         if not self.platform.good(key[0]):

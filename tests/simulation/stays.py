@@ -85,6 +85,10 @@ class Stays:
         if after is not None and _stay(after) == stay:
             self.deadline(after, timedelta(seconds=self.lasted[stay]), "of true time")
 
+    def stood(self, live: Release, passed: float) -> float:
+        """Of the true seconds that have passed in its state, those that do not count."""
+        return max(passed - self.lasted[_stay(live)], 0.0)
+
     def ended(
         self,
         look: Look,
