@@ -46,10 +46,11 @@ def endpoint_part(turn: Turn) -> Part:
         return None
     wanted = desired(application)
     if endpoint is None:
-        if wanted is None:
-            turn.record(seen=None)
+        turn.record(under_way=None, seen=application.seen if wanted is not None else None)
         return () if application.seen is None or wanted is None else served(wanted, None)
     serving, anew = endpoint.serving, _anew(application, endpoint)
+    ours = anew is None and _ours(turn, serving)
+    _note_under_way(turn, endpoint, anew)
     if anew is not None:
         turn.record(followed={**application.followed, ANOTHER: turn.world.now})
         # Nobody knows its variables, and what was said of the other one is not for this one.
@@ -60,12 +61,22 @@ def endpoint_part(turn: Turn) -> Part:
         return (anew, *served(wanted or Serving(), serving), *hidden)
     if _begins(application, serving) or closes(application, serving):
         return hidden
-    if _ours(turn, serving):
+    if ours:
         if serving != application.seen:
             _tell_update(turn, endpoint)
         turn.record(seen=serving, endpoint_id=endpoint.id)
         return hidden
     return (*served(wanted or Serving(), serving), *hidden)
+
+
+def _note_under_way(turn: Turn, endpoint: Endpoint, anew: str | None) -> None:
+    """An update may take longer than calls are remembered, and stale answers may hide it again."""
+    pending, version = endpoint.pending, endpoint.config_version
+    come = version == 0 or version > turn.version_before or endpoint.update_failed
+    if anew is not None or (come and not endpoint.updating):
+        turn.record(under_way=None)
+    elif endpoint.updating and pending is not None and _ours(turn, pending):
+        turn.record(under_way=str(pending))
 
 
 def _begins(application: Application, serving: Serving) -> bool:
@@ -127,7 +138,7 @@ def _sent(turn: Turn) -> set[str]:
         if one.outcome == "done" and 0 < one.over == turn.version_before
         if all(one.at > at for at in settled)
     }
-    asked = {application.asked} if application.asked else set()
+    asked = {one for one in (application.asked, application.under_way) if one}
     last = {attempt.target for attempt in sent[-1:]}
     closed = [one.id for one in sent if one.target == application.closing][-1:]
     theirs = application.change is not None or set(closed) <= set(application.arrived)

@@ -178,8 +178,7 @@ class Application:
     """The endpoint that was last looked after."""
     adopted: bool = False
     stable: str | None = None
-    former: str | None = None
-    """The version that was stable before."""
+    former: str | None = None  # the version that was stable before
     unproven: str | None = None
     """The version that serves although its release failed: there was nothing to go back to."""
     watermark: int = 0
@@ -210,6 +209,8 @@ class Application:
     """The serving state that was last asked for, by a call that may have been sent, ever."""
     asked_over: int = -1
     """The highest configuration version that had been seen by then."""
+    under_way: str | None = None
+    """What an update of ours was seen to bring, until a newer configuration is seen."""
     hold: str | None = None
     """Why nothing goes on here until a person, or the world, has put it right."""
     blocked: str | None = None
@@ -217,8 +218,7 @@ class Application:
     blocked_since: datetime | None = None
     change: Change | None = None
     """What others changed, unanswered: meanwhile nothing is sent but what closes a version."""
-    changes: int = 0
-    """How many there have been."""
+    changes: int = 0  # how many there have been
     answer: Answer | None = None
     closing: str | None = None
     """The last serving state that was asked for to close a version beside a change by others."""

@@ -27,7 +27,7 @@ from controller.daemon.tenure import Tenure
 from controller.record.printer import Printer
 from controller.record.store import Store
 from controller.settings import ProcessSettings, load
-from controller.workspace.errors import Refused
+from controller.workspace.errors import Outdated, Refused
 from controller.workspace.serving import Endpoints, ServingSettings, TableLocation
 from states.world import Absent, Endpoint, Grant, Serving, Share, Size
 from tests.contract.conftest import Workspace, entity, name, serving, settled
@@ -290,10 +290,11 @@ def test_an_update_that_fails_leaves_what_ran_and_is_held(
 
 def test_nothing_is_created_by_applying(client: WorkspaceClient, settings: ServingSettings) -> None:
     endpoints, endpoint = Endpoints(client), name()
-    with pytest.raises(Refused, match="is not created for this"):
+    with pytest.raises(Outdated, match="it is not there any more") as gone:
         endpoints.apply(
             endpoint, serving(settings.model, v1=100), settings, entity("v1"), Size("Large")
         )
+    assert gone.value.outcome == "unsent"
     assert endpoints.observe(endpoint) == Absent()
 
 

@@ -156,6 +156,23 @@ def test_what_is_wanted_is_told_when_it_has_come_and_once() -> None:
     unchanged(after, shown(wanted), ())
 
 
+def test_an_update_of_ours_that_was_seen_under_way_is_ours_when_it_ends_at_last() -> None:
+    """Its call is forgotten by then, something else was asked for, and an answer hid it."""
+    ours, since = serving(v1=95, v2=5), NOW + timedelta(hours=1)
+    before = record(CANARY, **LEFT, config_version=7, asked=str(ours))
+    look, _ = part(before, shown(SERVED, pending=ours, updating=True))
+    assert look.application == replace(before, under_way=str(ours))
+    later = replace(look.application, asked=str(SERVED), looked_at=since)
+    unchanged(later, shown(SERVED), ())
+    look, lines = part(later, shown(ours, config_version=8))
+    assert (lines, look.application.under_way, look.application.seen) == ((), None, ours)
+    theirs = serving(v1=70, v2=30)
+    unchanged(before, shown(SERVED, pending=theirs, updating=True), ())
+    for seen in (Absent(), shown(SERVED, id="second"), shown(SERVED, update_failed=True)):
+        look, _ = part(later, seen)
+        assert look.application.under_way is None
+
+
 @pytest.mark.parametrize(
     ("facts", "served"),
     [
