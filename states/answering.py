@@ -13,7 +13,7 @@ from states.difference import Change
 from states.home import add_span, roll_back
 from states.machine import State, Trigger
 from states.release import Application, Release
-from states.resending import ANOTHER, KNOWN
+from states.resending import KNOWN
 from states.room import kept
 from states.turn import Turn
 from states.world import Serving, Share
@@ -35,8 +35,11 @@ def answer(turn: Turn) -> None:
         _adopt(turn, change)
         told = f"adopted as it was found: {told}"
     else:
+        carried = turn.application.carried.shares
         _revert(turn, change)
         told = f"is put back, as ordered: {told}"
+        if lost := sorted(carried.keys() - turn.application.carried.shares.keys()):
+            told += f"; not so what others had on it, and only they know how: {', '.join(lost)}"
     turn.record(change=None)
     turn.free_application(told)
 
@@ -245,11 +248,10 @@ def _begin_anew(turn: Turn) -> None:
     former, live = turn.application.newest(turn.application.incumbent), turn.application.live
     if live is not None and live.state is not State.ROLLED_BACK:
         roll_back(turn, live, because)
-    followed = {name: at for name, at in turn.application.followed.items() if name != ANOTHER}
     turn.record(
         stable=None, former=None, unproven=None, ours=True, seen=None, asked=None, closing=None,
         seen_alias=None, carried=Serving(), names={}, config_version=0,
-        endpoint_id="", followed={**followed, KNOWN: turn.world.now},
+        endpoint_id="", followed={**turn.application.followed, KNOWN: turn.world.now},
     )  # fmt: skip
     _retire(turn, former, because)
     for release in turn.application.releases:
@@ -271,7 +273,7 @@ def _revert(turn: Turn, change: Change) -> None:
     _accept(turn)
     if change.serving is not None:
         return
-    turn.record(ours=True, config_version=0)
+    turn.record(ours=True, config_version=0, carried=Serving())
     for release in turn.application.releases:
         # Nobody goes back to what was kept a while, and it may be what cannot be built any more.
         if release.ended_at is not None and release.version != turn.application.incumbent:

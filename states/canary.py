@@ -35,6 +35,7 @@ from states.judging import (
     observed_room,
     obstacle,
     suspected,
+    suspected_lately,
 )
 from states.machine import Trigger
 from states.release import Order, Release
@@ -89,7 +90,7 @@ def production(turn: Turn, release: Release) -> None:
         turn.hold(release, alarm.because, needs_person=True, recounted=True)
         return
     watched = release.on_step >= watch and covered(release, watch)
-    if watched and suspected(release):
+    if watched and (suspected(release) or suspected_lately(release)):
         _wait(turn, release)
         return
     release = turn.free(release)

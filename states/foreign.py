@@ -46,6 +46,8 @@ def endpoint_part(turn: Turn) -> Part:
         return None
     wanted = desired(application)
     if endpoint is None:
+        if application.seen is None and wanted is not None:
+            turn.record(ours=True)  # nobody's is there, and what is created next is ours
         turn.record(under_way=None, seen=application.seen if wanted is not None else None)
         return () if application.seen is None or wanted is None else served(wanted, None)
     serving, anew = endpoint.serving, _anew(application, endpoint)
@@ -96,14 +98,16 @@ def _anew(application: Application, endpoint: Endpoint) -> str | None:
         return ANEW
     change = application.change
     shown = change is not None and THEIRS in change.endpoint
-    theirs = shown or (application.ours and not untouched(application))
+    asked = application.ours and application.seen is None and not untouched(application)
+    theirs = shown or asked
     return THEIRS if theirs and endpoint.owner != OWNER else None
 
 
 def untouched(application: Application) -> bool:
     """There was no endpoint, and none was asked for."""
     nothing = application.seen is None and application.asked is None and application.live is None
-    return nothing and ANOTHER not in application.followed
+    gone, known = application.followed.get(ANOTHER), application.followed.get(KNOWN)
+    return nothing and (gone is None or (known is not None and known >= gone))
 
 
 def closes(application: Application, serving: Serving) -> bool:
@@ -131,12 +135,12 @@ def _sent(turn: Turn) -> set[str]:
     sent = calls(application, "serve")
     opened = [attempt for attempt in sent if attempt.outcome == "open"]
     unknown = {attempt.target for attempt in opened if attempt.id not in application.arrived}
-    settled = [application.followed[one] for one in (ANOTHER, KNOWN) if one in application.followed]
+    since, created = application.followed.get(ANOTHER), application.seen is None
     taken = {
         one.target
         for one in sent
-        if one.outcome == "done" and 0 < one.over == turn.version_before
-        if all(one.at > at for at in settled)
+        if one.outcome == "done" and one.over == turn.version_before and (one.over or created)
+        if since is None or one.at > since
     }
     asked = {one for one in (application.asked, application.under_way) if one}
     last = {attempt.target for attempt in sent[-1:]}

@@ -15,7 +15,7 @@ from policies.judge import leaning, verdict_of
 from policies.verdict import RULES, Outcome, Verdict
 from states.rejudging import Bench, cramped, unbelieved
 from states.release import Application, Release
-from states.stand import stand_of
+from states.stand import Stand, stand_of
 from states.turn import Turn
 from states.world import Endpoint, World
 
@@ -126,6 +126,17 @@ def harm_of(release: Release) -> Verdict | None:
 def suspected(release: Release) -> bool:
     """Whether harm is more likely than not, so that no step opens until that has gone."""
     return leaning(stand_of(release).deciding)
+
+
+def suspected_lately(release: Release) -> bool:
+    """Whether its last stay alone makes harm more likely than not.
+
+    Long good stays outweigh a short bad one: of a version that errs from the alias on, the whole
+    release may still look well when its watch ends.
+    """
+    number = release.spans[-1].number
+    own = tuple(block for block in release.blocks if block.span == number)
+    return leaning(Stand.start(Bench.of(release), release.before_whole).on(own).deciding)
 
 
 def observed_harm(release: Release) -> list[Verdict]:

@@ -115,8 +115,16 @@ def _trusted(application: Application, world: World) -> Endpoint | None:
     current = (endpoint.created_ms, endpoint.config_version) >= newest
     gone = application.gone
     if gone is not None and gone.created_ms == endpoint.created_ms:
-        current = bool(application.endpoint_id) and endpoint.config_version >= gone.config_version
+        current = not _creating(application) and endpoint.config_version >= gone.config_version
     return endpoint if current or renewed else None
+
+
+def _creating(application: Application) -> bool:
+    """Another endpoint was asked for since none was there, and may have come; it was not seen."""
+    since = application.followed.get(ANOTHER)
+    sent = [one for one in calls(application, "serve") if one.outcome != "refused"]
+    asked = any(since is None or one.at > since for one in sent)
+    return not application.endpoint_id and asked
 
 
 def _take_in(turn: Turn) -> None:
@@ -131,7 +139,7 @@ def _take_in(turn: Turn) -> None:
         turn.record(config_version=seen.config_version, created_ms=seen.created_ms)
         turn.record(gone=None, behind_since=None)
     elif isinstance(world.endpoint, Absent):
-        if application.config_version:
+        if application.adopted and application.config_version:
             turn.record(followed={**application.followed, ANOTHER: world.now})
         # What is created anew counts anew.
         turn.record(gone=_gone(application), config_version=0, behind_since=None)
@@ -224,8 +232,12 @@ def _clear_away(turn: Turn) -> None:
 
 
 def _gone(application: Application) -> Gone | None:
-    """What late answers of the endpoint that is not there any more would be known by."""
-    if application.gone is not None or not application.created_ms:
+    """What late answers of the endpoint that is not there any more would be known by.
+
+    Of one that was asked for, and has only begun, nothing can be late.
+    """
+    begun = application.endpoint_id or application.config_version
+    if application.gone is not None or not application.created_ms or not begun:
         return application.gone
     return Gone(created_ms=application.created_ms, config_version=application.config_version)
 

@@ -304,7 +304,8 @@ def _entities(
 
 
 def _sized(name: str, share: Share, settings: ServingSettings, size: Size) -> ServedEntityInput:
-    """An entity of our own that is new, or gets another size."""
+    """An entity that is new, or gets another size; variables are for our own model alone."""
+    own = share.model == settings.model
     return ServedEntityInput(
         name=name,
         entity_name=share.model,
@@ -315,8 +316,8 @@ def _sized(name: str, share: Share, settings: ServingSettings, size: Size) -> Se
         workload_type=ServingModelWorkloadType(size.workload_type),
         # Always said: an update without it fails (databricks/terraform-provider-databricks#4064).
         scale_to_zero_enabled=size.scale_to_zero,
-        environment_vars=dict(settings.environment),
-        instance_profile_arn=settings.instance_profile,
+        environment_vars=dict(settings.environment) if own else None,
+        instance_profile_arn=settings.instance_profile if own else None,
     )
 
 

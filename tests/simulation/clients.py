@@ -180,13 +180,15 @@ class Endpoints(Client):
         on: str,
     ) -> None:
         assert (name, settings.model) == (SPEC.endpoint, MODEL)
-        self._meant(on)
-        self.send(Serve(serving, sizes, on), lambda: self.platform.put(serving))
+        call = Serve(serving, sizes, on)
+        self._meant(call, on)
+        self.send(call, lambda: self.platform.put(serving))
 
-    def _meant(self, on: str) -> None:
+    def _meant(self, call: Call, on: str) -> None:
         found = self.platform.endpoint
         if isinstance(found, Absent) or (on and found.id != on):
             self.wire.situations["the endpoint of a call is gone"] += 1
+            self.promises.sending.outdated(call)
             raise Outdated("endpoint: it is another one by now")
 
     def apply(  # noqa: PLR0913 - as there
@@ -201,8 +203,8 @@ class Endpoints(Client):
     ) -> None:
         assert name == SPEC.endpoint
         assert settings.model == MODEL
-        self._meant(on)
         call = Apply(serving, entity, size, SPEC.setup.variables.names, on)
+        self._meant(call, on)
         self.send(call, lambda: self.platform.put(serving))
 
     def create_staging(

@@ -101,6 +101,11 @@ class Sending:
             many = same if isinstance(call, Serve) else 0
             assert many <= 1 + RESENDS, f"{call.kind} {call.target} was asked {many} times"
 
+    def outdated(self, call: Call) -> None:
+        """What a call was for is gone: it was written down, and nothing was sent."""
+        mark = call.kind, call.target
+        self.asked.remove(next(one for one in reversed(self.asked) if one[1:] == mark))
+
     def _within_the_budget(self) -> None:
         """So many writes in five minutes and no more (S19), by true time.
 

@@ -308,7 +308,13 @@ def stale(before: Application, endpoint: Endpoint) -> bool:
     """Whether an answer is older than one that was seen before."""
     gone, newest = before.gone, (before.created_ms, before.config_version)
     if gone is not None and gone.created_ms == endpoint.created_ms:
-        return not before.endpoint_id or endpoint.config_version < gone.config_version
+        since = before.followed.get("another")
+        asked = any(
+            one.kind == "serve" and one.outcome != "refused" and (since is None or one.at > since)
+            for one in before.attempts
+        )
+        late = asked and not before.endpoint_id
+        return late or endpoint.config_version < gone.config_version
     return (endpoint.created_ms, endpoint.config_version) < newest
 
 

@@ -26,6 +26,7 @@ from states.judging import (
     pin_guards,
     setting_told,
     suspected,
+    suspected_lately,
 )
 from states.machine import State, Trigger
 from states.plan import Event
@@ -710,6 +711,27 @@ def test_an_alarm_in_the_watch_asks_a_person() -> None:
     assert (after.hold, after.needs_person) == (alarm.because, True)
     more = replace(after, minutes=(replace(BURNT[0], errors=900),))
     assert stays(more, looked(more, alias="2")), "with other numbers it is the same alarm"
+
+
+def test_a_watch_that_errs_is_not_ended_by_what_was_well_before_it() -> None:
+    """Errors come in bursts. Of the whole release few fail; since the alias was moved, half do."""
+    bake = tuple(
+        block(arm(6_000, 60), arm(0), number=number, span=4, step=4, whole=True)
+        for number in range(1, 41)
+    )
+    bad = tuple(
+        block(arm(6_000, 3_300), arm(0), number=number, span=5, step=4, whole=True)
+        for number in range(41, 44)
+    )
+    spans = (span(4, 100), replace(span(4, 100), number=5))
+    release = replace(WATCH, on_step=QUICK.watch, blocks=(*bake, *bad), spans=spans)
+    release = replace(release, dispersion=1_000.0)
+    assert harm_of(release) is None
+    assert not suspected(release)
+    assert suspected_lately(release)
+    made = looked(release, alias="2")
+    after = next(one for one in made.application.releases if one.version == "2")
+    assert (after.confirmed, after.state) == (False, State.PRODUCTION)
 
 
 def test_a_watch_without_harm_makes_it_stable_and_retires_the_one_before() -> None:

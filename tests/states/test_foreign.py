@@ -124,7 +124,8 @@ def test_of_an_endpoint_that_is_not_to_be_seen_nothing_is_known() -> None:
 
 def test_an_endpoint_that_was_there_and_is_wanted_is_missed() -> None:
     unchanged(record(CANARY, **LEFT), Absent(), ("it was deleted",))
-    unchanged(record(CANARY), Absent(), ())
+    look, lines = part(record(CANARY), Absent())
+    assert (look.application, lines) == (record(CANARY, ours=True), ()), "it is ours to create"
     first = candidate(state=State.ROLLED_BACK, pinned=replace(PINNED, baseline=None))
     look, lines = part(beginning(first, seen=serving(v2=100)), Absent())
     assert (look.application, lines) == (beginning(first), ()), "and forgotten where it is not"
@@ -302,13 +303,15 @@ def test_what_headgate_asked_for_bears_its_tag_and_what_does_not_was_made_by_som
 ):
     """Its own call was refused: they had been faster, and nobody knows their variables."""
     given = Upkeep(variables=Variables(), ungranted=True)
-    before = record(CANARY, seen=SERVED, ours=True, upkeep=given)
+    before = record(CANARY, ours=True, upkeep=given)
     look, lines = part(before, shown(SERVED, id="second"))
     assert lines == ("somebody else made it meanwhile",)
     after = replace(before, ours=False, upkeep=Upkeep(), followed={"another": NOW})
     assert look.application == after
-    _, lines = part(record(CANARY, seen=SERVED), shown(SERVED, id="second"))
+    _, lines = part(record(CANARY), shown(SERVED, id="second"))
     assert lines == (), "it is theirs anyway"
+    _, lines = part(record(CANARY, seen=SERVED, ours=True), shown(SERVED, id="second"))
+    assert lines == (), "it was seen before ids were written down"
     nothing = beginning(ours=True)
     _, lines = part(nothing, shown(serving(v1=100), id="second"))
     assert lines is not None
