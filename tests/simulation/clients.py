@@ -188,7 +188,7 @@ class Endpoints(Client):
         found = self.platform.endpoint
         if isinstance(found, Absent) or (on and found.id != on):
             self.wire.situations["the endpoint of a call is gone"] += 1
-            self.promises.sending.outdated(call)
+            self.promises.sending.outdated(call, self.wire.name)
             raise Outdated("endpoint: it is another one by now")
 
     def apply(  # noqa: PLR0913 - as there

@@ -101,9 +101,10 @@ class Sending:
             many = same if isinstance(call, Serve) else 0
             assert many <= 1 + RESENDS, f"{call.kind} {call.target} was asked {many} times"
 
-    def outdated(self, call: Call) -> None:
-        """What a call was for is gone: it was written down, and nothing was sent."""
+    def outdated(self, call: Call, actor: str) -> None:
+        """What a call was for is gone: it was written down, its turn came, and nothing was sent."""
         mark = call.kind, call.target
+        self._begun(mark, actor)
         self.asked.remove(next(one for one in reversed(self.asked) if one[1:] == mark))
 
     def _within_the_budget(self) -> None:
@@ -165,16 +166,18 @@ class Sending:
         """A call leaves: it was written down, for each row it leaves once (S7), users first."""
         mark = call.kind, call.target
         self._users_first(call, actor)
-        self.unsent[actor] = [
-            one for one in self.unsent.get(actor, ()) if (one.kind, one.target) != mark
-        ]
-        self.idle.discard(actor)
+        self._begun(mark, actor)
         self.sends[mark] += 1
         [(rows,)] = self.reader.execute(
             "SELECT count(*) FROM calls WHERE kind = ? AND target = ?", mark
         )
         many = self.sends[mark]
         assert many <= rows, f"{call_json(call)} was sent {many} times, and written down {rows}"
+
+    def _begun(self, mark: tuple[str, str], actor: str) -> None:
+        waiting = self.unsent.get(actor, ())
+        self.unsent[actor] = [one for one in waiting if (one.kind, one.target) != mark]
+        self.idle.discard(actor)
 
     def _users_first(self, call: Call, actor: str) -> None:
         """On the way home no alias leaves before the traffic written down with it (S23)."""
