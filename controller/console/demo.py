@@ -38,8 +38,8 @@ VERSIONS = ("1", "2", "3", "4")
 TABLE_LAG_S = 2.0
 """Age at which a row of the inference table shows; Databricks' may be an hour."""
 USERS_PER_S = 120
-PATIENCE_S = 240.0
-"""Longest wait for the next move: a few slow answers early on put off the proof at 5 %."""
+PATIENCE_S = 90.0
+"""Longest wait for the next move of the story."""
 EXPECTED = {
     "1": (State.CANARY, State.PRODUCTION),
     "2": (State.CANARY, State.PRODUCTION),
