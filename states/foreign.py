@@ -144,9 +144,13 @@ def _sent(turn: Turn) -> set[str]:
     }
     asked = {one for one in (application.asked, application.under_way) if one}
     last = {attempt.target for attempt in sent[-1:]}
-    closed = [one.id for one in sent if one.target == application.closing][-1:]
-    theirs = application.change is not None or set(closed) <= set(application.arrived)
-    return (unknown | asked | last | taken) - ({application.closing} if theirs else set())
+    newest = {one.target: one.id for one in sent}
+    theirs = {
+        target
+        for target in application.closing
+        if application.change is not None or newest.get(target, 0) in (0, *application.arrived)
+    }
+    return (unknown | asked | last | taken) - theirs
 
 
 def _fallback(turn: Turn, endpoint: Endpoint) -> tuple[str, ...]:

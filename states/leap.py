@@ -22,7 +22,6 @@ def leapt(application: Application, by: timedelta) -> Application:
         application,
         looked_at=_moved(application.looked_at, by),
         staging=_staged(application.staging, by),
-        behind_since=_moved(application.behind_since, by),
         upkeep=moved(application.upkeep, by),
         followed={kind: since + by for kind, since in application.followed.items()},
         attempts=tuple(replace(one, at=one.at + by) for one in application.attempts),

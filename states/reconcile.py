@@ -84,7 +84,7 @@ def _with_asked(application: Application) -> Application:
     sent = [
         one
         for one in calls(application, "serve")
-        if one.outcome != "refused" and one.target != application.closing
+        if one.outcome != "refused" and one.target not in application.closing
         if since is None or one.at >= since
     ]
     if not sent:
@@ -107,10 +107,10 @@ def _trusted(application: Application, world: World) -> Endpoint | None:
     Of one that was seen to be gone only its last may mean that it is there after all, and not even
     that while another is asked for.
     """
-    endpoint, since = world.endpoint, application.behind_since
+    endpoint, behind = world.endpoint, application.behind
     if not isinstance(endpoint, Endpoint):
         return None
-    renewed = since is not None and world.now - since >= STALE_FOR
+    renewed = behind is not None and behind + _passed(application, world) >= STALE_FOR
     newest = (application.created_ms, application.config_version)
     current = (endpoint.created_ms, endpoint.config_version) >= newest
     gone = application.gone
@@ -130,21 +130,21 @@ def _creating(application: Application) -> bool:
 def _take_in(turn: Turn) -> None:
     """Write down what this look brings: time, minutes, evidence, the highest config version."""
     world, application = turn.world, turn.application
-    elapsed = timedelta()
-    if application.looked_at is not None and not turn.unseen:
-        elapsed = min(world.now - application.looked_at, 2 * world.poll)
+    passed = _passed(application, world)
+    elapsed = passed if not turn.unseen else timedelta()
     turn.record(looked_at=world.now, minutes=remembered(application.minutes, world.minutes))
     if turn.endpoint is not None:
         seen = turn.endpoint
         turn.record(config_version=seen.config_version, created_ms=seen.created_ms)
-        turn.record(gone=None, behind_since=None)
+        turn.record(gone=None, behind=None)
     elif isinstance(world.endpoint, Absent):
         if application.adopted and application.config_version:
             turn.record(followed={**application.followed, ANOTHER: world.now})
         # What is created anew counts anew.
-        turn.record(gone=_gone(application), config_version=0, behind_since=None)
+        turn.record(gone=_gone(application), config_version=0, behind=None)
     elif world.endpoint is not None:
-        turn.record(behind_since=application.behind_since or world.now)
+        behind = application.behind
+        turn.record(behind=timedelta() if behind is None else behind + passed)
     live = turn.application.live
     if live is None:
         return
@@ -163,6 +163,13 @@ def _take_in(turn: Turn) -> None:
     live = _with_minutes(replace(live, ahead=ahead), world)
     live, since = note_split(turn, live)
     _take_evidence(turn, live, since)
+
+
+def _passed(application: Application, world: World) -> timedelta:
+    """What has passed since the last look; of a time in which nobody looked, nothing is known."""
+    if application.looked_at is None:
+        return timedelta()
+    return min(world.now - application.looked_at, 2 * world.poll)
 
 
 def _unasked(turn: Turn, live: Release) -> bool:
@@ -263,10 +270,15 @@ def _remember_planned(turn: Turn, planned: tuple[Call, ...]) -> None:
             _remember_given(turn)
             if turn.endpoint is None:
                 turn.record(endpoint_id="")  # what is created now is ours, whatever its id
-            if turn.application.change is not None:
-                turn.record(closing=call.target)
-            elif turn.application.closing == call.target:
-                turn.record(closing=None)  # by now it is what is wanted
+            _remember_closing(turn, call.target)
+
+
+def _remember_closing(turn: Turn, target: str) -> None:
+    """What was asked for beside a change by others; by now, it may be what is wanted."""
+    application = turn.application
+    remembered = {one.target for one in calls(application, "serve")} - {target}
+    others = tuple(one for one in application.closing if one in remembered)
+    turn.record(closing=others if application.change is None else (*others, target))
 
 
 def _remember_given(turn: Turn) -> None:

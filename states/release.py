@@ -197,8 +197,8 @@ class Application:
     """When the newest endpoint that was seen was created; of an older one, answers are stale."""
     endpoint_id: str = ""
     """The endpoint that is ours or accepted; empty while one is asked for, or none was seen."""
-    behind_since: datetime | None = None
-    """Since when answers have been older than one that was seen before."""
+    behind: timedelta | None = None
+    """For how long answers have been older than one that was seen before; None: they are not."""
     seen: Serving | None = None
     """The last serving state that was ours or accepted."""
     seen_alias: str | None = None
@@ -220,8 +220,8 @@ class Application:
     """What others changed, unanswered: meanwhile nothing is sent but what closes a version."""
     changes: int = 0  # how many there have been
     answer: Answer | None = None
-    closing: str | None = None
-    """The last serving state that was asked for to close a version beside a change by others."""
+    closing: tuple[str, ...] = ()
+    """Serving states asked for, of late, only to close a version beside a change by others."""
     followed: Mapping[str, datetime] = field(default_factory=dict)
     """When the world was last seen to be as wanted, by kind of call; more in `resending`."""
     fallback: bool = False

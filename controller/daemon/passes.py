@@ -211,7 +211,8 @@ class Pass:
                 return
             # What is sent now would be undone, and on the platform it would be in the way of that.
             told = "an abort was ordered since it was written down: the next look sends users home"
-            self.store.settle_call(number, "unsent", told)
+        # Whoever has it next must not wait for its effect, nor take a person's change for that.
+        self.store.settle_call(number, "unsent", told)
         log.warning("call.unsent", application=self.name, target=call.target, because=told)
 
 

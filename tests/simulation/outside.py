@@ -354,7 +354,7 @@ whose users are too few to tell by; what has come since may settle the last two.
 
 def at_rest(application: Application) -> bool:
     """Every release has ended and is cleared away, or waits for a person and says why."""
-    if application.behind_since is not None:
+    if application.behind is not None:
         return False  # What is seen looks older than what was: in ten minutes it is believed.
     if application.hold is not None:
         # Once it may be sent again, it is, and in a healed world it then arrives.

@@ -10,6 +10,7 @@ from policies.judge import no_worse
 from policies.verdict import Outcome
 from states.desired import closed, desired, desired_alias, exposure
 from states.gates import overridden
+from states.home import STALE_FOR
 from states.judging import guards_of, harm_of, suspected
 from states.machine import State, Trigger
 from states.plan import Event, MoveAlias, Plan, RemoveStaging, Serve
@@ -234,7 +235,8 @@ def _moves_rest_on_what_is_there(before: Application, world: World, plan: Plan) 
         endpoint = world.endpoint
         assert isinstance(endpoint, Endpoint)
         assert not endpoint.updating
-        assert not stale(before, endpoint) or before.behind_since
+        behind = before.behind or timedelta()
+        assert not stale(before, endpoint) or behind + 2 * world.poll >= STALE_FOR
         if event.fields["trigger"] != Trigger.PROVISIONED:
             assert endpoint.serving == desired(before), "a step is taken from the step before it"
 
@@ -294,7 +296,7 @@ def _strangers_are_noticed(before: Application, world: World, plan: Plan) -> Non
     answered = before.answer is not None and before.change is not None
     if before.endpoint_id and endpoint.id not in ("", before.endpoint_id):
         assert after.change or answered, "another endpoint is told of at once"
-    asked = {one.target for one in before.attempts} | {before.asked, before.closing}
+    asked = {one.target for one in before.attempts} | {before.asked, *before.closing}
     known = (desired(before), before.seen, desired(after))
     if endpoint.serving in known or str(endpoint.serving) in asked:
         return

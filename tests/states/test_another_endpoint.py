@@ -172,7 +172,7 @@ def test_after_a_mistaken_answer_that_it_is_gone_it_is_asked_about() -> None:
     refused(story)
     story.endpoint = former
     story.look()
-    assert story.application.behind_since is None, "the conflict shows that one is there"
+    assert story.application.behind is None, "the conflict shows that one is there"
     assert "somebody else made it meanwhile" in (story.application.hold or "")
     say(story, "adopt")
     story.look()

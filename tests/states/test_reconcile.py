@@ -11,6 +11,7 @@ from states.attempt import Attempt
 from states.blocks import told as block_told
 from states.consent import Signs
 from states.desired import desired
+from states.home import STALE_FOR
 from states.machine import State
 from states.plan import MoveAlias, Plan, Serve
 from states.reconcile import reconcile
@@ -590,16 +591,24 @@ def test_an_answer_older_than_one_before_is_not_believed_for_ten_minutes() -> No
     stale = replace(WELL, config_version=6)
     known = known_of(TESTED)
     plan = looked(known, stale)
-    assert plan.application == replace(known, looked_at=NOW, behind_since=NOW)
-    for ago, believed in ((timedelta(minutes=10), True), (timedelta(minutes=9, seconds=59), False)):
-        behind = replace(known, behind_since=NOW - ago)
-        after = looked(behind, stale).application
-        assert after.behind_since == (None if believed else NOW - ago)
+    assert plan.application == replace(known, looked_at=NOW, behind=timedelta())
+    just = STALE_FOR - ONE_POLL
+    for behind, believed in ((just, True), (just - timedelta(seconds=1), False)):
+        after = looked(replace(known, behind=behind), stale).application
+        assert after.behind == (None if believed else behind + ONE_POLL)
         assert after.config_version == (6 if believed else 7)
     renewed = looked(known, replace(stale, created_ms=2)).application
-    assert (renewed.config_version, renewed.created_ms, renewed.behind_since) == (6, 2, None)
+    assert (renewed.config_version, renewed.created_ms, renewed.behind) == (6, 2, None)
     older = looked(known, replace(WELL, created_ms=0, config_version=8)).application
-    assert (older.config_version, older.behind_since) == (7, NOW)
+    assert (older.config_version, older.behind) == (7, timedelta())
+
+
+def test_no_answer_becomes_believed_while_nobody_looks_or_by_a_clock_that_was_set() -> None:
+    stale = replace(WELL, config_version=6)
+    last = NOW - timedelta(days=1)
+    known = replace(known_of(TESTED), behind=timedelta(minutes=1), looked_at=last)
+    after = looked(known, stale).application
+    assert (after.behind, after.config_version) == (timedelta(minutes=1) + 2 * ONE_POLL, 7)
 
 
 def test_an_answer_of_a_deleted_endpoint_is_not_taken_for_one_that_was_put_back() -> None:
@@ -609,10 +618,10 @@ def test_an_answer_of_a_deleted_endpoint_is_not_taken_for_one_that_was_put_back(
     still = looked(gone, Absent()).application
     assert still.gone == known
     stale = looked(still, replace(WELL, config_version=6))
-    assert (stale.application.seen, stale.application.behind_since) == (still.seen, NOW)
+    assert (stale.application.seen, stale.application.behind) == (still.seen, timedelta())
     assert (stale.application.change, stale.calls) == (still.change, ())
     back = looked(stale.application, WELL).application
-    assert (back.config_version, back.gone, back.behind_since) == (7, None, None)
+    assert (back.config_version, back.gone, back.behind) == (7, None, None)
     anew = looked(still, replace(WELL, created_ms=2, config_version=1)).application
     assert (anew.config_version, anew.gone, anew.created_ms) == (1, None, 2)
 
@@ -621,7 +630,7 @@ def test_where_creation_is_not_told_a_lower_version_after_a_deletion_is_one_made
     undated = replace(WELL, created_ms=0)
     gone = looked(replace(known_of(TESTED), created_ms=0), Absent()).application
     anew = looked(gone, replace(undated, config_version=1)).application
-    assert (anew.config_version, anew.behind_since) == (1, None)
+    assert (anew.config_version, anew.behind) == (1, None)
 
 
 def test_an_endpoint_that_others_made_is_adopted_as_found() -> None:
@@ -737,6 +746,7 @@ def sent(target: str, over: int, outcome: str = "open", *, ago: timedelta = HOUR
         ((sent("a", 5), sent("b", 6)), ("b", 6)),
         ((sent("a", 5, "done"), sent("b", 6, "refused")), ("a", 5)),
         ((sent("a", 5), sent("beside a change", 6)), ("a", 5)),
+        ((sent("a", 5), sent("beside a change", 6), sent("beside one more", 6)), ("a", 5)),
         ((sent("b", 6, "refused"),), ("before", 3)),
         ((sent("a", 5, ago=2 * HOUR + timedelta(seconds=1)),), ("before", 3)),
         ((sent("a", 5, ago=2 * HOUR),), ("a", 5)),
@@ -748,7 +758,11 @@ def test_what_was_asked_for_last_is_told_by_the_calls_that_may_have_been_sent(
 ) -> None:
     """It is noted before they are forgotten; what came of others was known two hours ago."""
     known = known_of(
-        TESTED, asked="before", asked_over=3, attempts=attempts, closing="beside a change"
+        TESTED,
+        asked="before",
+        asked_over=3,
+        attempts=attempts,
+        closing=("beside a change", "beside one more"),
     )
     known = replace(known, followed={**known.followed, "known": NOW - 2 * HOUR})
     after = looked(known, WELL).application
@@ -757,7 +771,7 @@ def test_what_was_asked_for_last_is_told_by_the_calls_that_may_have_been_sent(
 
 def test_what_closed_a_version_beside_a_change_may_be_what_is_wanted_later() -> None:
     home = str(serving(v1=100, v2=0))
-    known = known_of(replace(TESTED, state=State.ROLLED_BACK, settled=False), closing=home)
+    known = known_of(replace(TESTED, state=State.ROLLED_BACK, settled=False), closing=(home,))
     plan = looked(replace(known, seen=serving(v1=95, v2=5)), shown(serving(v1=95, v2=5)))
     assert [one.target for one in plan.calls if one.kind == "serve"] == [home]
-    assert plan.application.closing is None
+    assert plan.application.closing == ()

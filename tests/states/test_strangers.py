@@ -14,10 +14,19 @@ from states.plan import Event, MoveAlias, Serve
 from states.reconcile import reconcile
 from states.release import Order
 from states.status import shown, status
-from states.world import Absent, Endpoint, Serving
+from states.world import Absent, Endpoint, Serving, Share
 from tests.states.oaths import check_steady
-from tests.states.story import Story
-from tests.states.strangers import EDITS, STATES, THEIRS, at, deployed_by_a_job, expected, move
+from tests.states.story import Story, serving
+from tests.states.strangers import (
+    EDITS,
+    STATES,
+    THEIRS,
+    at,
+    deployed_by_a_job,
+    expected,
+    move,
+    serve,
+)
 
 ALL = list(product(STATES, EDITS))
 
@@ -265,6 +274,37 @@ def test_closing_keeps_the_users_that_somebody_gave_to_another_model() -> None:
         "rag_chatbot-v1": 80, "rag_chatbot-v2": 0, "theirs": 20,
     }  # fmt: skip
     assert closed(story.application, now) is None
+
+
+@pytest.mark.parametrize("meanwhile", ["it stands", "it is put back"])
+def test_what_closed_a_version_beside_one_change_is_shown_when_others_set_it_themselves(
+    meanwhile: str,
+) -> None:
+    story = at("shut")
+    home = served(story)
+    assert home is not None
+    other = Share(model="main.other.model", version="2", weight=0)
+
+    def closes_beside(weight: int) -> Serving:
+        shares = {**serving(v1=95 - weight, v2=5).shares, THEIRS: replace(other, weight=weight)}
+        serve(story, shares)
+        story.look(times=2)
+        closing = served(story)
+        assert closing is not None
+        assert exposure(story.application, "2", closing) == 0
+        if meanwhile == "it is put back":
+            serve(story, dict(home.shares))
+            story.look(times=2)
+            assert story.application.change is None
+        return closing
+
+    first = closes_beside(10)
+    closes_beside(20)
+    told = len(changes(story))
+    serve(story, dict(first.shares))
+    story.look(times=3)
+    assert len(changes(story)) == told + 1
+    assert served(story) == first, "it is a person's, by now, and waits for a word"
 
 
 @pytest.mark.parametrize("state", ["none live", "waiting", "provisioning", "testing", "first step"])
