@@ -551,8 +551,7 @@ def test_what_a_first_version_did_to_users_before_it_opened_permits_it_nothing()
 
 
 def test_what_a_bad_version_without_proof_did_excuses_not_the_next_one() -> None:
-    """For want of another it went on serving, and a tenth failed. The next one errs as much once
-    it has the alias, which its watch has to show."""
+    """For want of another it served on, and a tenth failed, as in the watch of the next one."""
     pinned = replace(PINNED, baseline=None, incumbent="1")
     served = tuple(
         Minute(ends_at=NOW - (29 - one) * MINUTE, requests=1_200, errors=120 if one > 5 else 0)
@@ -571,7 +570,8 @@ def test_what_a_bad_version_without_proof_did_excuses_not_the_next_one() -> None
     release = replace(release, blocks=counted, spans=spans)
     assert harm_of(replace(release, before_whole=before["before_whole"])) is not None
     excused = replace(release, before_whole=before["fuse"])
-    assert not (suspected(excused) or suspected_lately(excused)), "it was confirmed so"
+    assert not suspected(excused)
+    assert not suspected_lately(excused), "it was confirmed so"
 
 
 def test_what_one_without_proof_did_within_the_limit_tells_what_is_usual() -> None:
