@@ -134,6 +134,15 @@ def as_counted(setting: Fuse, meanwhile: Iterable[Minute], counted: Arm) -> Fuse
     return replace(setting, permitted=max(LEAST_RISE, setting.permitted - left_out))
 
 
+def unexcused(setting: Fuse, most: float) -> Fuse:
+    """The setting where the hour's errors may all have been those of a version that was no good.
+
+    It permits what that version did at most, and `most` whatever it did; and that its errors came
+    and went is no burst that may befall whoever serves.
+    """
+    return replace(setting, permitted=min(setting.permitted, most), dispersion=1.0, most=())
+
+
 def _calm(minutes: Sequence[Minute]) -> Sequence[Minute]:
     """The minutes without those of a burst, which say how long bursts last, and not what is usual.
 

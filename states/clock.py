@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from policies.evidence import total
-from policies.fuse import MINUTE, Fuse, Minute, as_counted
+from policies.fuse import MINUTE, Fuse, Minute, as_counted, unexcused
 from policies.guards import ERRORS
+from policies.standing import UNCOMPARED
 from states.release import Application, Release
 
 
@@ -24,10 +25,14 @@ def held_to(application: Application, release: Release, setting: Fuse | None) ->
     """What the hour before permits a version that gets everybody, as its guard counts errors.
 
     Blocks and minutes have the same clock. Before a first release, whoever was served got that very
-    version, as when people had given it users by hand: its own errors permit it none.
+    version, as when people had given it users by hand: its own errors permit it none. What one that
+    serves without proof did, over the hard limit, may be what is wrong with it, and excuses none.
     """
+    limit = release.plan.guards.errors.limit
     if release.plan.incumbent is None:
         return None
+    if release.plan.baseline is None and setting is not None and setting.permitted > limit:
+        setting = unexcused(setting, UNCOMPARED)
     source = release.sources.get(ERRORS)
     blocks = [one for one in release.blocks if one.source == source]
     if setting is None or not blocks:

@@ -41,6 +41,33 @@ def not_ahead(application: Application, now: datetime) -> Application:
     return leapt(application, now - looked_at)
 
 
+def same_times(one: Application, other: Application) -> bool:
+    """Whether two states of an application are on one clock, as of one look.
+
+    It tells whether a look was written down. What operators write meanwhile, and releases that only
+    one of the two has, tell nothing of it.
+    """
+    known = {(release.version, release.attempt): release for release in other.releases}
+    both = [
+        (release, known[mark])
+        for release in one.releases
+        if (mark := (release.version, release.attempt)) in known
+    ]
+    return _times(one) == _times(other) and all(_stays(a) == _stays(b) for a, b in both)
+
+
+def _times(application: Application) -> tuple[object, ...]:
+    """What a leap moves of an application, or a look adds to."""
+    asked = application.staging and application.staging.asked_at
+    return application.looked_at, application.behind, application.followed, asked
+
+
+def _stays(release: Release) -> tuple[object, ...]:
+    """The same of a release."""
+    marks = release.ended_at, release.unlisted_since, release.watermarks
+    return release.in_state, release.on_step, release.spans, release.split, *marks
+
+
 def _release(release: Release, by: timedelta) -> Release:
     return replace(
         release,

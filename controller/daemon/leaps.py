@@ -38,6 +38,8 @@ class Leaps:
     """None: the record's clock is believed, whatever it shows."""
     _last: _Reading | None = field(default=None, init=False)
     _agreed: _Reading | None = field(default=None, init=False)
+    _unsure: _Reading | None = field(default=None, init=False)
+    """By which was decided what the record may have, or not."""
 
     def read(self, load: Callable[[], Timed]) -> Timed:
         """Read from the record what has its time in it."""
@@ -74,8 +76,18 @@ class Leaps:
 
     def forget(self) -> None:
         """Others may have kept the record meanwhile, and moved it along: begin anew."""
-        self._last = self._agreed = None
+        self._last = self._agreed = self._unsure = None
 
     def agree(self) -> None:
         """The record has the time that was read: from there on, leaps are counted anew."""
         self._agreed = self._last
+
+    def doubt(self) -> None:
+        """What was decided by the last reading is about to be written; it may come true untold."""
+        self._unsure = self._last
+
+    def known(self, *, written: bool) -> None:
+        """The record tells by now whether it was: if so, it had the time that was read then."""
+        if written:
+            self._agreed = self._unsure
+        self._unsure = None

@@ -25,7 +25,7 @@ from controller.record.store import Store
 from controller.workspace.deadlines import before
 from controller.workspace.errors import WorkspaceError
 from states.examples import Found, Wanted, examples, wanted
-from states.leap import leapt
+from states.leap import leapt, same_times
 from states.plan import Call, Event, Plan
 from states.quarantine import lift, quarantine, quarantined
 from states.reconcile import reconcile
@@ -67,6 +67,8 @@ class Pass:
     """The application is not ours, or was not any more when the last look was to be written."""
     unwritten: timedelta = field(default=timedelta(), init=False)
     """The part of the clock's leap that the observer knows of, and the record does not yet."""
+    unsure: Application | None = field(default=None, init=False)
+    """What the record may have since the last look, of which nobody said whether it was written."""
     leased: Lease | None = field(default=None, init=False)
     """The lease of the last pass."""
     wanted: Wanted | None = field(default=None, init=False)
@@ -114,7 +116,7 @@ class Pass:
     def _agree(self) -> None:
         """The record has the clock's time, and whatever a leap of it has moved."""
         self.leaps.agree()
-        self.unwritten = timedelta()
+        self.unwritten, self.unsure = timedelta(), None
 
     def quarantine(self, why: str) -> None:
         """Hold the live release, as its passes fail unexpectedly, until one goes through again."""
@@ -148,17 +150,20 @@ class Pass:
                 self.printer.print_new()
             return False
         calls = self.actor.affordable(plan.application, plan.calls)
+        self.unsure = plan.application
+        self.leaps.doubt()
         try:
             committed = self.store.commit(
                 loaded, plan, calls, lease=lease, budget=self.actor.budget
             )
         except LeaseLost as lost:
             log.warning("pass.overtaken", application=self.name, because=str(lost))
-            self.overtaken = True
+            self.overtaken, self.unsure = True, None
             return False
         except Conflict as conflict:
             # Somebody moved first, most likely an operator: what they wrote is looked at next.
             log.info("pass.conflict", application=self.name, because=str(conflict))
+            self.unsure = None
             return True
         self._agree()
         self.held = quarantined(plan.application.live)
@@ -186,13 +191,19 @@ class Pass:
 
     def _take_over(self, lease: Lease | None) -> None:
         """Another replica may have looked after the application, on a clock that was set."""
-        self.leased, self.unwritten = lease, timedelta()
+        self.leased, self.unwritten, self.unsure = lease, timedelta(), None
         self.leaps.forget()
         self.observer.forget()
 
     def _load(self, *, whole: bool) -> tuple[Loaded, Application]:
         """What the record has, and the application on a clock that may have leapt meanwhile."""
         loaded = self.leaps.read(lambda: self.store.load(self.name, self.spec, whole=whole))
+        if self.unsure is not None:
+            # A leap that was written down is not made good once more.
+            written = same_times(loaded.application, self.unsure)
+            self.leaps.known(written=written)
+            self.unwritten = timedelta() if written else self.unwritten
+            self.unsure = None
         return loaded, self._on_a_clock_that_may_leap(loaded.application)
 
     def _send(self, application: Application, call: Call, number: int, lease: Lease | None) -> None:

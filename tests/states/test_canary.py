@@ -550,6 +550,43 @@ def test_what_a_first_version_did_to_users_before_it_opened_permits_it_nothing()
     assert compared["before_whole"] == compared["fuse"], "stable's hour counts, where there was one"
 
 
+def test_what_a_bad_version_without_proof_did_excuses_not_the_next_one() -> None:
+    """For want of another it served on, and a tenth failed, as in the watch of the next one."""
+    pinned = replace(PINNED, baseline=None, incumbent="1")
+    served = tuple(
+        Minute(ends_at=NOW - (29 - one) * MINUTE, requests=1_200, errors=120 if one > 5 else 0)
+        for one in range(30)
+    )
+    release = replace(WATCH, pinned=pinned, step=1, on_step=QUICK.watch)
+    turned = turn(record(release, minutes=served), shown(AT_100))
+    before = turned.set_fuse(release, 100)
+    assert before["before_whole"].permitted > 0.1, "one that errs even more is worse than that"
+    good, bad = arm(1_200, 0), arm(1_200, 125, server_errors=125)
+    counted = tuple(
+        block(arms, arm(0), number=number, span=at, whole=True)
+        for number, (arms, at) in enumerate([(good, 4), (good, 4), (bad, 5), (bad, 5)], 1)
+    )
+    spans = (span(1, 100, 4), span(1, 100, 5))
+    release = replace(release, blocks=counted, spans=spans)
+    assert harm_of(replace(release, before_whole=before["before_whole"])) is not None
+    excused = replace(release, before_whole=before["fuse"])
+    assert not suspected(excused)
+    assert not suspected_lately(excused), "it was confirmed so"
+
+
+def test_what_one_without_proof_did_within_the_limit_tells_what_is_usual() -> None:
+    """Errors that came and went without breaking the limit may befall the next one as well."""
+    pinned = replace(PINNED, baseline=None, incumbent="1")
+    served = tuple(
+        Minute(ends_at=NOW - (59 - one) * MINUTE, requests=1_200, errors=(0, 18)[one % 2])
+        for one in range(60)
+    )
+    release = replace(WATCH, pinned=pinned)
+    fuses = turn(record(release, minutes=served), shown(AT_100)).set_fuse(release, 100)
+    assert fuses["before_whole"] == fuses["fuse"]
+    assert fuses["fuse"].dispersion > 1
+
+
 # The bake.
 
 

@@ -1,15 +1,21 @@
 """Clocks that jump and clocks that stand still, over a whole release on a real store."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from controller.record.budget import Budget
+from controller.record.errors import StoreUnusable
+from controller.record.leases import Lease
+from controller.record.loading import Loaded
+from controller.record.store import Committed
 from controller.workspace.errors import Unreachable
 from policies.fuse import FRESH
 from states.machine import State
+from states.plan import Call, Plan
 from states.release import Order
 from states.world import Endpoint
 from tests.controller.house import NAME, House, opened
@@ -18,6 +24,7 @@ from tests.states.story import QUICK
 HOUR = timedelta(hours=1)
 JUMPS = [-24 * HOUR, -HOUR, HOUR, 24 * HOUR]
 PACE = 30.0
+Asked = tuple[Loaded, Plan, Sequence[Call]]
 Log = list[tuple[str, int, float]]
 """State, step, and how many true seconds it lasted."""
 
@@ -127,6 +134,42 @@ def test_a_stay_begins_when_a_slow_look_that_settled_the_step_was_over(house: Ho
             assert stayed >= QUICK.min_step.total_seconds(), f"step {step} lasted {stayed:g} s"
     assert live is None
     assert list(begun) == [("Canary", len(QUICK.steps))]
+
+
+@pytest.mark.parametrize("jump", [*JUMPS, timedelta(seconds=-PACE)], ids=str)
+@pytest.mark.parametrize("happens", [{"written"}, set(), {"written", "ordered"}, {"ordered"}])
+def test_a_leap_is_made_good_once_although_nobody_told_whether_it_was_written_down(
+    house: House, monkeypatch: pytest.MonkeyPatch, jump: timedelta, happens: set[str]
+) -> None:
+    """The store fails while it is set, or stands still; an operator may have written as well."""
+    house.until("Canary")
+    house.passes()
+    before, began = house.application().live, house.clock[0]
+    assert before is not None
+    assert before.settled
+    commit = house.store.commit
+
+    def unheard(*args: *Asked, lease: Lease | None, budget: Budget | None) -> Committed:
+        if "written" in happens:
+            commit(*args, lease=lease, budget=budget)
+        raise StoreUnusable("the disk fails")
+
+    house.clock[0] += jump
+    with monkeypatch.context() as patch:
+        patch.setattr(house.store, "commit", unheard)
+        with pytest.raises(StoreUnusable):
+            house.passes()
+    if "ordered" in happens:
+        house.store.give_order(NAME, "2", Order.PAUSE, "anna", "")
+    house.passes()
+    after = house.application().live
+    assert after is not None
+    passed = timedelta(seconds=2 * PACE)
+    assert house.clock[0] - began == passed + jump
+    told = after.spans[len(before.spans) - 1]
+    assert told.starts_at - before.spans[-1].starts_at == jump
+    if "ordered" not in happens:
+        assert after.in_state - before.in_state == passed
 
 
 @pytest.mark.parametrize("jump", JUMPS, ids=str)
