@@ -249,7 +249,7 @@ def _begin_anew(turn: Turn) -> None:
     if live is not None and live.state is not State.ROLLED_BACK:
         roll_back(turn, live, because)
     turn.record(
-        stable=None, former=None, unproven=None, ours=True, seen=None, asked=None, closing=(),
+        stable=None, former=None, unproven=None, ours=True, seen=None, asked=None, closings=(),
         seen_alias=None, carried=Serving(), names={}, config_version=0,
         endpoint_id="", followed={**turn.application.followed, KNOWN: turn.world.now},
     )  # fmt: skip

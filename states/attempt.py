@@ -15,7 +15,7 @@ class Attempt:
     target: str
     at: datetime
     outcome: str
-    """`open` (unknown), `done`, or `refused`."""
+    """`open` (unknown), `done`, or `refused`: by the workspace, or never sent."""
     over: int = -1
     """The highest configuration version of the endpoint that had been seen by then."""
     id: int = 0

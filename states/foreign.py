@@ -144,10 +144,10 @@ def _sent(turn: Turn) -> set[str]:
     }
     asked = {one for one in (application.asked, application.under_way) if one}
     last = {attempt.target for attempt in sent[-1:]}
-    newest = {one.target: one.id for one in sent}
+    newest = {one.target: one.id for one in sent if one.outcome != "refused"}
     theirs = {
         target
-        for target in application.closing
+        for target in application.closings
         if application.change is not None or newest.get(target, 0) in (0, *application.arrived)
     }
     return (unknown | asked | last | taken) - theirs

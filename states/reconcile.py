@@ -32,6 +32,9 @@ from states.way_back import note_way_back
 from states.wishes import wishes
 from states.world import Absent, Endpoint, Gone, World
 
+AGES_BY = timedelta(minutes=1)
+"""What one look adds, at most, to how long answers have been stale: ten looks in ten minutes."""
+
 
 def reconcile(application: Application, world: World) -> Plan:
     """One look: the next record, what became true, and what to send."""
@@ -84,7 +87,7 @@ def _with_asked(application: Application) -> Application:
     sent = [
         one
         for one in calls(application, "serve")
-        if one.outcome != "refused" and one.target not in application.closing
+        if one.outcome != "refused" and one.target not in application.closings
         if since is None or one.at >= since
     ]
     if not sent:
@@ -107,16 +110,23 @@ def _trusted(application: Application, world: World) -> Endpoint | None:
     Of one that was seen to be gone only its last may mean that it is there after all, and not even
     that while another is asked for.
     """
-    endpoint, behind = world.endpoint, application.behind
+    endpoint = world.endpoint
     if not isinstance(endpoint, Endpoint):
         return None
-    renewed = behind is not None and behind + _passed(application, world) >= STALE_FOR
+    renewed = _behind(application, world) >= STALE_FOR
     newest = (application.created_ms, application.config_version)
     current = (endpoint.created_ms, endpoint.config_version) >= newest
     gone = application.gone
     if gone is not None and gone.created_ms == endpoint.created_ms:
         current = not _creating(application) and endpoint.config_version >= gone.config_version
     return endpoint if current or renewed else None
+
+
+def _behind(application: Application, world: World) -> timedelta:
+    """For how long answers have been stale, if this one is; the first of them tells no time."""
+    if application.behind is None:
+        return timedelta()
+    return application.behind + min(_passed(application, world), AGES_BY)
 
 
 def _creating(application: Application) -> bool:
@@ -143,8 +153,7 @@ def _take_in(turn: Turn) -> None:
         # What is created anew counts anew.
         turn.record(gone=_gone(application), config_version=0, behind=None)
     elif world.endpoint is not None:
-        behind = application.behind
-        turn.record(behind=timedelta() if behind is None else behind + passed)
+        turn.record(behind=_behind(application, world))
     live = turn.application.live
     if live is None:
         return
@@ -277,8 +286,8 @@ def _remember_closing(turn: Turn, target: str) -> None:
     """What was asked for beside a change by others; by now, it may be what is wanted."""
     application = turn.application
     remembered = {one.target for one in calls(application, "serve")} - {target}
-    others = tuple(one for one in application.closing if one in remembered)
-    turn.record(closing=others if application.change is None else (*others, target))
+    others = tuple(one for one in application.closings if one in remembered)
+    turn.record(closings=others if application.change is None else (*others, target))
 
 
 def _remember_given(turn: Turn) -> None:

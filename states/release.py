@@ -220,7 +220,7 @@ class Application:
     """What others changed, unanswered: meanwhile nothing is sent but what closes a version."""
     changes: int = 0  # how many there have been
     answer: Answer | None = None
-    closing: tuple[str, ...] = ()
+    closings: tuple[str, ...] = ()
     """Serving states asked for, of late, only to close a version beside a change by others."""
     followed: Mapping[str, datetime] = field(default_factory=dict)
     """When the world was last seen to be as wanted, by kind of call; more in `resending`."""

@@ -148,7 +148,7 @@ def _note_followed(turn: Turn) -> None:
         turn.record(followed={**application.followed, **now})
     if endpoint is not None and application.attempts:
         shown = str(endpoint.serving)
-        if served or shown in application.closing:
+        if served or shown in application.closings:
             _note_arrived(turn, shown)
 
 

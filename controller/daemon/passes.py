@@ -37,6 +37,7 @@ AT_ONCE = 10
 """Most passes in a row: what can be decided without waiting is decided without waiting."""
 UNWRITTEN = timedelta(minutes=15)
 """So much of an idle endpoint's minutes may be in memory alone: a daemon that dies loses them."""
+CUT_SHORT = "the pass was cut short before it was sent"
 FULL = f"{BUDGET} writes per workspace in {WINDOW.total_seconds():.0f} s; tried at the next look"
 log = structlog.get_logger()
 
@@ -69,6 +70,8 @@ class Pass:
     """The part of the clock's leap that the observer knows of, and the record does not yet."""
     unsure: Application | None = field(default=None, init=False)
     """What the record may have since the last look, of which nobody said whether it was written."""
+    unsent: dict[int, str] = field(default_factory=dict, init=False)
+    """Calls that were written down and not sent, and why; until the record has that."""
     leased: Lease | None = field(default=None, init=False)
     """The lease of the last pass."""
     wanted: Wanted | None = field(default=None, init=False)
@@ -135,6 +138,7 @@ class Pass:
 
     def once(self) -> bool:
         """One pass; true if another look may decide more right away."""
+        self._tell_unsent()
         try:
             lease = self.tenure.lease(self.name)
         except LeaseLost:
@@ -168,6 +172,7 @@ class Pass:
         self._agree()
         self.held = quarantined(plan.application.live)
         self.wanted = _to_look_up(plan) or self.wanted
+        self.unsent = dict.fromkeys(committed.calls, CUT_SHORT)
         self.printer.print_new()
         sent = calls[: len(committed.calls)]
         if len(sent) < len(calls):
@@ -175,6 +180,7 @@ class Pass:
             log.warning("workspace.budget", application=self.name, waiting=waiting, because=FULL)
         for call, number in zip(sent, committed.calls, strict=True):
             self._send(plan.application, call, number, lease)
+        self._tell_unsent()
         return any(_leads_on(event) for event in plan.events) and not sent
 
     def _decided(self) -> tuple[Loaded, Plan]:
@@ -198,13 +204,25 @@ class Pass:
     def _load(self, *, whole: bool) -> tuple[Loaded, Application]:
         """What the record has, and the application on a clock that may have leapt meanwhile."""
         loaded = self.leaps.read(lambda: self.store.load(self.name, self.spec, whole=whole))
-        if self.unsure is not None:
-            # A leap that was written down is not made good once more.
-            written = same_times(loaded.application, self.unsure)
-            self.leaps.known(written=written)
-            self.unwritten = timedelta() if written else self.unwritten
-            self.unsure = None
+        if self.unsure is not None and self._was_written(self.unsure, loaded.application):
+            self._tell_unsent()
+            return self._load(whole=whole)
         return loaded, self._on_a_clock_that_may_leap(loaded.application)
+
+    def _was_written(self, decided: Application, found: Application) -> bool:
+        """Learn whether what was decided was written down; true, if there were calls with it.
+
+        A leap that was written down is not made good once more, and its calls were not sent.
+        """
+        self.unsure = None
+        written = same_times(found, decided)
+        self.leaps.known(written=written)
+        if written:
+            self.unwritten = timedelta()
+        known = {one.id for one in decided.attempts}
+        calls = [one.id for one in found.attempts if one.id not in known]
+        self.unsent |= dict.fromkeys(calls, CUT_SHORT)
+        return bool(calls)
 
     def _send(self, application: Application, call: Call, number: int, lease: Lease | None) -> None:
         """Send a call, unless somebody else may have taken over since it was written down.
@@ -217,14 +235,25 @@ class Pass:
         # Asked last: whatever is asked of the store may have taken longer than the lease has left.
         if self.tenure.may_send() and self.tenure.still(self.name, lease):
             if not overtaken:
+                del self.unsent[number]  # from here on nobody knows, until there is an answer
                 with before(self.tenure.until):
                     self.actor.send(application, call, number)
                 return
             # What is sent now would be undone, and on the platform it would be in the way of that.
             told = "an abort was ordered since it was written down: the next look sends users home"
-        # Whoever has it next must not wait for its effect, nor take a person's change for that.
-        self.store.settle_call(number, "unsent", told)
+        self.unsent[number] = told
         log.warning("call.unsent", application=self.name, target=call.target, because=told)
+
+    def _tell_unsent(self) -> None:
+        """Write down which calls were not sent, though they were written down.
+
+        Nobody must wait for their effect, nor take a person's change for that. It counts as a try
+        that failed: what cannot be sent for long is held, and told.
+        """
+        while self.unsent:
+            number = next(iter(self.unsent))
+            self.store.settle_call(number, "refused", self.unsent[number])
+            del self.unsent[number]
 
 
 def _leads_on(event: Event) -> bool:

@@ -236,7 +236,7 @@ def _moves_rest_on_what_is_there(before: Application, world: World, plan: Plan) 
         assert isinstance(endpoint, Endpoint)
         assert not endpoint.updating
         behind = before.behind or timedelta()
-        assert not stale(before, endpoint) or behind + 2 * world.poll >= STALE_FOR
+        assert not stale(before, endpoint) or behind + timedelta(minutes=1) >= STALE_FOR
         if event.fields["trigger"] != Trigger.PROVISIONED:
             assert endpoint.serving == desired(before), "a step is taken from the step before it"
 
@@ -296,7 +296,7 @@ def _strangers_are_noticed(before: Application, world: World, plan: Plan) -> Non
     answered = before.answer is not None and before.change is not None
     if before.endpoint_id and endpoint.id not in ("", before.endpoint_id):
         assert after.change or answered, "another endpoint is told of at once"
-    asked = {one.target for one in before.attempts} | {before.asked, *before.closing}
+    asked = {one.target for one in before.attempts} | {before.asked, *before.closings}
     known = (desired(before), before.seen, desired(after))
     if endpoint.serving in known or str(endpoint.serving) in asked:
         return

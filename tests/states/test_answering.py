@@ -429,7 +429,7 @@ def test_a_deleted_endpoint_that_is_adopted_begins_anew() -> None:
     retired = release(State.RETIRED, version="4")
     known = shown(
         stable(), TRIAL, failed, retired, by=change(None, endpoint=(GONE,)),
-        former="0", unproven="9", seen=serving(v1=95, v2=5), asked="x", closing=("y",),
+        former="0", unproven="9", seen=serving(v1=95, v2=5), asked="x", closings=("y",),
         seen_alias="1", carried=serving(v8=0), names={"1": "n"}, config_version=7,
         endpoint_id="first", created_ms=5,
     )  # fmt: skip
@@ -438,7 +438,7 @@ def test_a_deleted_endpoint_that_is_adopted_begins_anew() -> None:
     assert made.application == replace(
         known,
         answer=made.application.answer, change=None, hold=None, stable=None, former=None,
-        unproven=None, ours=True, seen=None, asked=None, closing=(), seen_alias=None,
+        unproven=None, ours=True, seen=None, asked=None, closings=(), seen_alias=None,
         carried=Serving(), names={}, config_version=0, endpoint_id="", followed={"known": START},
         releases=(
             stable(

@@ -201,7 +201,7 @@ def test_an_update_of_ours_that_was_seen_under_way_is_ours_when_it_ends_at_last(
         (  # it was sent beside a change by others that is gone by now
             {
                 "attempts": (sent(serving(v1=95, v2=5)),),
-                "closing": (str(serving(v1=95, v2=5)), str(serving(v1=90, v2=10))),
+                "closings": (str(serving(v1=95, v2=5)), str(serving(v1=90, v2=10))),
             },
             serving(v1=95, v2=5),
         ),
@@ -231,15 +231,23 @@ def test_what_was_asked_for_and_may_yet_come_is_ours(
         },
         {
             "attempts": (sent(serving(v1=95, v2=5)),),
-            "closing": (str(serving(v1=95, v2=5)),),
+            "closings": (str(serving(v1=95, v2=5)),),
             "change": Change(number=1),
+        },
+        {  # it was seen, and a repetition that was refused does not come
+            "attempts": (
+                sent(serving(v1=95, v2=5), number=3),
+                sent(serving(v1=95, v2=5), outcome="refused", number=4),
+            ),
+            "closings": (str(serving(v1=95, v2=5)),),
+            "arrived": (3,),
         },
         {  # it was seen, and the change is gone, as is the later one that it was closed beside
             "attempts": (
                 sent(serving(v1=95, v2=5), outcome="open", number=3),
                 sent(SERVED, outcome="open", number=4),
             ),
-            "closing": (str(serving(v1=95, v2=5)), str(SERVED)),
+            "closings": (str(serving(v1=95, v2=5)), str(SERVED)),
             "arrived": (3,),
         },
         {

@@ -14,7 +14,7 @@ from controller.daemon.lanes import Passes
 from controller.daemon.passes import Pass
 from controller.daemon.quarantine import PACE_S, PERMITTED
 from controller.record.budget import BUDGET, RESERVE, WINDOW, Budget
-from controller.record.errors import Unreadable
+from controller.record.errors import StoreUnusable, Unreadable
 from controller.record.loading import Loaded
 from controller.record.schema import APPLICATIONS, CALLS
 from controller.record.store import Committed, Store
@@ -95,6 +95,7 @@ def test_an_abort_between_commit_and_send_lets_nothing_out_that_raises(
     assert [len(house.outside.sent)] == sent, "it was written down, and is not sent"
     [unsent] = [line for line in logs if line["event"] == "call.unsent"]
     assert "an abort was ordered since it was written down" in unsent["because"]
+    assert house.application().attempts[-1].outcome == "refused", "nobody waits for its effect"
     house.passes(1, after=0)
     assert house.outside.story.weight(2) == 0, "one look later its users are home"
     assert house.application().attempts[-1].outcome == "done"
@@ -164,6 +165,71 @@ def test_a_crash_between_commit_and_call_costs_time_and_nothing_else(house: Hous
     house.passes()
     assert len(house.outside.sent) == 1
     house.until("Canary")
+
+
+@pytest.mark.parametrize("fails", ["the commit, which comes true", "the log", "what is asked last"])
+def test_a_call_that_the_store_kept_from_being_sent_is_waited_for_by_nobody(
+    house: House, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    house.passes()
+    house.outside.story.register(2)
+    commit = house.store.commit
+
+    def down(*_: object) -> None:
+        raise StoreUnusable("the store is down for a moment")
+
+    def committed(
+        loaded: Loaded, plan: Plan, calls: Sequence[Call], *, lease: None, budget: Budget
+    ) -> Committed:
+        done = commit(loaded, plan, calls, lease, budget)
+        if not calls:
+            return done
+        monkeypatch.undo()
+        if fails.startswith("the commit"):
+            down()
+        place, name = {
+            "the log": (house.one.printer, "print_new"),
+            "what is asked last": (house.store, "homeward"),
+        }[fails]
+        monkeypatch.setattr(place, name, down)
+        return done
+
+    monkeypatch.setattr(house.store, "commit", committed)
+    with pytest.raises(StoreUnusable):
+        house.passes(3)
+    monkeypatch.undo()
+    assert house.outside.sent == []
+    [attempt] = house.application().attempts
+    assert attempt.outcome == "open", "so far nobody could write down that it was not sent"
+    house.passes(1)
+    first, second = house.application().attempts
+    assert (first.id, first.outcome, second.outcome) == (attempt.id, "refused", "done")
+    assert house.outside.sent == [f"serve {attempt.target}"], "once"
+
+
+def test_of_several_calls_those_after_one_that_broke_the_pass_are_waited_for_by_nobody(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.passes()
+    house.outside.story.register(2)
+    house.until("Production")
+    house.passes(2)
+    house.store.give_order(NAME, "2", Order.ABORT, "anna", "")
+    known = {one.id for one in house.application().attempts}
+
+    def down(*_: object) -> None:
+        monkeypatch.undo()
+        raise StoreUnusable("the store is down for a moment")
+
+    monkeypatch.setattr(house.store, "settle_call", down)
+    with pytest.raises(StoreUnusable):
+        house.passes(1)
+    first, *rest = [one for one in house.application().attempts if one.id not in known]
+    assert rest, "more was to be sent"
+    house.passes(1)
+    outcomes = {one.id: one.outcome for one in house.application().attempts}
+    assert outcomes[first.id] == "open", "it was sent, and nobody knows what the answer was"
+    assert {outcomes[one.id] for one in rest} == {"refused"}
 
 
 def test_a_call_whose_outcome_is_unknown_stays_open_and_is_settled_by_looking(

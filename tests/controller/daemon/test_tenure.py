@@ -354,7 +354,7 @@ def test_a_call_written_down_by_a_replica_that_then_stalled_is_left_to_whoever_c
 
     house.outside.meanwhile = stalls
     house.passes(2)
-    assert set(written(house)) == {"unsent"}, "nobody waits for its effect"
+    assert set(written(house)) == {"refused"}, "nobody waits for its effect"
     assert not house.outside.sent
     house.outside.meanwhile = renews
     house.until("Canary")
@@ -382,7 +382,7 @@ def test_a_call_of_a_lease_that_lapsed_is_not_sent_under_the_one_that_was_taken_
 
     house.one.printer.print_new = lapses  # type: ignore[method-assign]
     house.passes(2)
-    assert set(written(house)) == {"unsent"}, "nobody waits for its effect"
+    assert set(written(house)) == {"refused"}, "nobody waits for its effect"
     assert not house.outside.sent
 
 
@@ -400,7 +400,7 @@ def test_a_lease_that_runs_out_while_the_store_is_asked_for_an_abort_sends_nothi
 
     monkeypatch.setattr(house.store, "homeward", slow)
     house.passes(2)
-    assert set(written(house)) == {"unsent"}, "nobody waits for its effect"
+    assert set(written(house)) == {"refused"}, "nobody waits for its effect"
     assert not house.outside.sent
 
 
