@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ SOURCES = 3
 TITLE_WEIGHT = 2
 SENTENCES = 3
 NOT_FOUND = "The handbook does not say."
+TOKEN_S = 0.001
+"""What each token of an answer takes: as a language model would, it is written one by one."""
 
 WORD = re.compile(r"[a-z0-9_]+")
 TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -116,7 +119,7 @@ class Chatbot(PythonModel):
         params: dict[str, Any] | None = None,  # noqa: ARG002 - MLflow's interface
     ) -> pd.DataFrame:
         """Answer each row of the column `query`."""
-        return pd.DataFrame([self.answer(query) for query in model_input["query"]])
+        return pd.DataFrame([self.write(self.answer(query)) for query in model_input["query"]])
 
     def answer(self, query: str) -> dict[str, Any]:
         """Answer one question, with the ids of the sources and the cost in tokens."""
@@ -139,6 +142,11 @@ class Chatbot(PythonModel):
             self.index.search(side, SOURCES - 1) for side in comparison.groups() if side is not None
         )
         return list(dict.fromkeys(left + right))
+
+    def write(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Take the time that a language model would need for as long an answer."""
+        time.sleep(TOKEN_S * answer["completion_tokens"])
+        return answer
 
     def extract(self, query: str, found: list[Passage]) -> str:
         """Join the sentences that answer best, in the order in which they were found."""
