@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 import re
 import time
 from collections import Counter, defaultdict
@@ -18,8 +19,10 @@ SOURCES = 3
 TITLE_WEIGHT = 2
 SENTENCES = 3
 NOT_FOUND = "The handbook does not say."
-TOKEN_S = 0.001
-"""What each token of an answer takes: as a language model would, it is written one by one."""
+WAIT_S = 0.02
+"""Mean wait until an answer begins: mostly short and sometimes long, as a language model's is."""
+TOKEN_S = 0.0006
+"""What each token of an answer takes from then on."""
 
 WORD = re.compile(r"[a-z0-9_]+")
 TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -133,7 +136,7 @@ class Chatbot(PythonModel):
 
     def write(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Take the time that a language model would need for as long an answer."""
-        time.sleep(TOKEN_S * answer["completion_tokens"])
+        time.sleep(random.expovariate(1 / WAIT_S) + TOKEN_S * answer["completion_tokens"])
         return answer
 
     def extract(self, query: str, found: list[Passage]) -> str:
