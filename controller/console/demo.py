@@ -38,6 +38,9 @@ VERSIONS = ("1", "2", "3", "4")
 TABLE_LAG_S = 2.0
 """Age at which a row of the inference table shows; Databricks' may be an hour."""
 USERS_PER_S = 120
+"""Questions per second. With some 50 ms for each answer, six are being answered at any time."""
+USERS = 16
+"""Users who ask one question at a time: enough of them to keep the pace on a busy machine too."""
 PATIENCE_S = 90.0
 """Longest wait for the next move of the story."""
 EXPECTED = {
@@ -244,7 +247,7 @@ class Demo:
         parts.start(
             "users",
             *("deploy.sandbox.demo.users", "--endpoint", ENDPOINT, "--rate", str(USERS_PER_S)),
-            *("--threads", "8", "--out", str(data / "users.jsonl")),
+            *("--threads", str(USERS), "--out", str(data / "users.jsonl")),
         )
         self._await(lambda: any(one["event"] == "daemon.started" for one in self._lines), "daemon")
         assert team.stdout is not None, "piped"

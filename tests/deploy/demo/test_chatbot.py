@@ -1,13 +1,16 @@
 import importlib
 import json
 import re
+import statistics
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd  # type: ignore[import-untyped]
 import pytest
 
 from deploy.sandbox import demo
@@ -35,6 +38,11 @@ def chatbot(number: int) -> Any:  # noqa: ANN401 - four classes that share no ba
     loaded = module.Chatbot()
     loaded.load_context(SimpleNamespace(artifacts={"corpus": str(CORPUS)}))
     return loaded
+
+
+def token_s(loaded: Any) -> float:  # noqa: ANN401 - as above
+    """The seconds that a version takes for each token of an answer."""
+    return float(sys.modules[type(loaded).__module__].TOKEN_S)
 
 
 def failed_goldens(number: int) -> list[str]:
@@ -138,6 +146,41 @@ def test_token_counts_add_up(number: int) -> None:
     answer = chatbot(number).answer("Does Photon help with UDFs?")
 
     assert answer["prompt_tokens"] > answer["completion_tokens"] > 0
+
+
+def test_an_answer_takes_the_time_that_its_tokens_take_to_be_written(number: int) -> None:
+    loaded = chatbot(number)
+    question = pd.DataFrame({"query": ["Does Photon help with UDFs?"]})
+
+    began = time.perf_counter()
+    [answer] = loaded.predict(None, question).to_dict(orient="records")
+    spent = time.perf_counter() - began
+
+    assert spent >= token_s(loaded) * answer["completion_tokens"] > 0
+
+
+def test_users_wait_for_tens_of_milliseconds_and_as_long_for_each_good_version() -> None:
+    # Headgate judges in whole milliseconds of a table, on a machine that adds a few of its own.
+    slow = []
+    for good in (1, 2, 3):
+        loaded = chatbot(good)
+        asked = [question for question in QUESTIONS if question not in COMPARISONS]
+        writing = [1000 * token_s(loaded) * loaded.answer(q)["completion_tokens"] for q in asked]
+        assert min(writing) >= 20
+        slow.append(statistics.quantiles(writing, n=20)[-1])
+
+    assert max(slow) <= 1.05 * min(slow)
+
+
+def test_how_long_an_answer_takes_differs_by_more_than_a_busy_machine_adds() -> None:
+    loaded = chatbot(2)
+    took_ms = []
+    for _ in range(40):
+        began = time.perf_counter()
+        loaded.write({"completion_tokens": 0})
+        took_ms.append(1000 * (time.perf_counter() - began))
+
+    assert statistics.stdev(took_ms) >= 5
 
 
 def test_a_version_is_one_file_that_imports_nothing_of_the_repository(number: int) -> None:

@@ -32,7 +32,6 @@ class Faulty(Chatbot):
 
     def answer(self, query: str) -> dict[str, Any]:
         """Answer one question."""
-        time.sleep(LATENCY_S * (2 if self.fault == "doubled_latency" else 1))
         if self.fault == "exceptions_on_long_questions" and len(query) >= LONG:
             raise ValueError("the context is too long")
         found = self._found(query)
@@ -46,6 +45,11 @@ class Faulty(Chatbot):
             "prompt_tokens": tokens([query, *(passage.text for passage in found)]),
             "completion_tokens": tokens([answer]),
         }
+
+    def write(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Take as long for every answer, so that no fault but the one of latency is a slow one."""
+        time.sleep(LATENCY_S * (2 if self.fault == "doubled_latency" else 1))
+        return answer
 
     def _found(self, query: str) -> list[Passage]:
         if self.fault == "empty_retrieval":

@@ -2,7 +2,9 @@
 
 import json
 import math
+import random
 import re
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +19,10 @@ SOURCES = 3
 TITLE_WEIGHT = 2
 SENTENCES = 3
 NOT_FOUND = "The handbook does not say."
+WAIT_S = 0.02
+"""Mean wait until an answer begins: mostly short and sometimes long, as a language model's is."""
+TOKEN_S = 0.0006
+"""What each token of an answer takes from then on."""
 
 WORD = re.compile(r"[a-z0-9_]+")
 TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -116,7 +122,7 @@ class Chatbot(PythonModel):
         params: dict[str, Any] | None = None,  # noqa: ARG002 - MLflow's interface
     ) -> pd.DataFrame:
         """Answer each row of the column `query`."""
-        return pd.DataFrame([self.answer(query) for query in model_input["query"]])
+        return pd.DataFrame([self.write(self.answer(query)) for query in model_input["query"]])
 
     def answer(self, query: str) -> dict[str, Any]:
         """Answer one question, with the ids of the sources and the cost in tokens."""
@@ -138,6 +144,11 @@ class Chatbot(PythonModel):
         left = self.index.search(comparison.group(1), SOURCES - 1)
         right = self.index.search(comparison.group(2), SOURCES - 1)
         return list(dict.fromkeys(left + right))
+
+    def write(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Take the time that a language model would need for as long an answer."""
+        time.sleep(random.expovariate(1 / WAIT_S) + TOKEN_S * answer["completion_tokens"])
+        return answer
 
     def extract(self, query: str, found: list[Passage]) -> str:
         """Join the sentences that answer best, in the order in which they were found."""
