@@ -161,8 +161,8 @@ def upgrade(
     made = Upgrade(earlier, Lives(today, tmp_path), one, postgres, database)
     yield made
     earlier.kill()
-    if made.today.forks:
-        made.today.end(signal.SIGKILL)
+    for fork in made.today.forks:
+        fork.kill()  # the last of them may have ended by itself
 
 
 def joins(upgrade: Upgrade) -> None:
