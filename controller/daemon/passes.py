@@ -33,6 +33,7 @@ from states.release import Application
 from states.spec import Spec
 from states.world import World
 
+NO_TIME = timedelta()
 AT_ONCE = 10
 """Most passes in a row: what can be decided without waiting is decided without waiting."""
 UNWRITTEN = timedelta(minutes=15)
@@ -65,7 +66,7 @@ class Pass:
     """The live release is in quarantine, and this run's looks at it were written down."""
     overtaken: bool = field(default=False, init=False)
     """The application is not ours, or was not any more when the last look was to be written."""
-    unwritten: timedelta = field(default=timedelta(), init=False)
+    unwritten: timedelta = field(default=NO_TIME, init=False)
     """The part of the clock's leap that the observer knows of, and the record does not yet."""
     leased: Lease | None = field(default=None, init=False)
     """The lease of the last pass."""
@@ -114,7 +115,7 @@ class Pass:
     def _agree(self) -> None:
         """The record has the clock's time, and whatever a leap of it has moved."""
         self.leaps.agree()
-        self.unwritten = timedelta()
+        self.unwritten = NO_TIME
 
     def quarantine(self, why: str) -> None:
         """Hold the live release, as its passes fail unexpectedly, until one goes through again."""

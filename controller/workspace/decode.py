@@ -5,6 +5,7 @@ that Databricks says something which this version of Headgate cannot act upon.
 """
 
 from collections.abc import Iterator
+from sys import intern
 from typing import TypeVar
 
 from databricks.sdk.service.serving import (
@@ -16,12 +17,14 @@ from databricks.sdk.service.serving import (
     ServingEndpointDetailed,
 )
 
+from controller.sections.base import interned
 from controller.workspace.errors import WorkspaceError
 from policies.rollout import WHOLE
 from states.world import Endpoint, Serving, Share, Size
 
 Config = EndpointCoreConfigOutput | EndpointPendingConfig
 Value = TypeVar("Value")
+NONE = frozenset[str]()
 
 FAILED_UPDATES = (
     EndpointStateConfigUpdate.UPDATE_FAILED,
@@ -50,7 +53,9 @@ def endpoint(name: str, detail: ServingEndpointDetailed) -> Endpoint:
         config_version=(active.config_version or 0) if active else 0,
         ready=frozenset(_in(place, active, ServedModelStateDeployment.DEPLOYMENT_READY)),
         failed=frozenset(_in(place, active, ServedModelStateDeployment.DEPLOYMENT_FAILED))
-        | frozenset(_in(place, pending, ServedModelStateDeployment.DEPLOYMENT_FAILED)),
+        | frozenset(_in(place, pending, ServedModelStateDeployment.DEPLOYMENT_FAILED))
+        # Python makes each empty one anew, and thousands of endpoints are remembered.
+        or NONE,
         fallback=bool(fallback and fallback.enabled),
         route_optimized=bool(detail.route_optimized),
         inference_table=_inference_table(name, detail),
@@ -87,8 +92,8 @@ def _serving(place: str, config: Config) -> Serving:
     weights = _weights(place, config, list(entities))
     return Serving(
         {
-            name: Share(
-                model=_required(_model(entity), place, f"the model of {name}"),
+            intern(name): Share(
+                model=intern(_required(_model(entity), place, f"the model of {name}")),
                 version=entity.entity_version or "",
                 weight=weights.get(name, 0),
             )
@@ -153,7 +158,7 @@ def _capture_off(detail: ServingEndpointDetailed) -> bool:
 def _sizes(active: Config | None) -> dict[str, Size]:
     """How big each entity is that serves a registered model."""
     return {
-        entity.name or "": size(entity)
+        entity.name or "": interned(size(entity))
         for entity in (active.served_entities if active else None) or ()
         if entity.entity_version
     }
