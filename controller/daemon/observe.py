@@ -170,7 +170,10 @@ class Observer:
         if homeward and not _at_home(application, world):
             return world
         if live is None or homeward:
-            return self._closely(application, world, Event())
+            world = self._closely(application, world, Event())
+            # As at a glance: an hour of every idle endpoint would fill the memory.
+            self.minutes = self.minutes if live else ()
+            return world
         try:
             return unless(
                 lambda: application.name in self.homeward(),
