@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from secrets import token_hex
 from socket import gethostname
+from sys import intern
 from typing import Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
@@ -241,9 +242,9 @@ class ApplicationSettings(Strict):
     def spec(self) -> Spec:
         """The part that the states decide by."""
         return Spec(
-            model=self.model,
-            endpoint=self.endpoint,
-            alias=None if self.alias == "none" else self.alias,
+            model=intern(self.model),
+            endpoint=intern(self.endpoint),
+            alias=None if self.alias == "none" else intern(self.alias),
             rollout=interned(Rollout(**dict(self.rollout))),
             guards=self._guards(),
             tests=interned(tuple(test.golden(self.request.query) for test in self.stated_tests)),
