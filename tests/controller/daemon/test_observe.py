@@ -338,6 +338,7 @@ def test_what_is_idle_is_glanced_at_and_looked_at_every_five_minutes() -> None:
     assert observing.glance(application, workspace.story.now) is None, "nothing is known yet"
     seen = look(observing, workspace, after=MINUTE)
     assert seen.minutes
+    assert observing.minutes == (), "nor between a look and the next glance"
     for _ in range(4):
         workspace.story.now += MINUTE
         glimpse = observing.glance(application, workspace.story.now)
