@@ -1,12 +1,14 @@
 """The configuration file, and the process settings from the environment."""
 
 import os
+import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from secrets import token_hex
 from socket import gethostname
+from sys import intern
 from typing import Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
@@ -241,12 +243,12 @@ class ApplicationSettings(Strict):
     def spec(self) -> Spec:
         """The part that the states decide by."""
         return Spec(
-            model=self.model,
-            endpoint=self.endpoint,
-            alias=None if self.alias == "none" else self.alias,
+            model=intern(self.model),
+            endpoint=intern(self.endpoint),
+            alias=None if self.alias == "none" else intern(self.alias),
             rollout=interned(Rollout(**dict(self.rollout))),
             guards=self._guards(),
-            tests=tuple(test.golden(self.request.query) for test in self.stated_tests),
+            tests=interned(tuple(test.golden(self.request.query) for test in self.stated_tests)),
             tests_table=self.tests.table if isinstance(self.tests, TestsSettings) else None,
             admission=interned(self.admission.rules()),
             staging=self.staging_endpoint,
@@ -263,8 +265,8 @@ class ApplicationSettings(Strict):
             ),
             environment_declared=self.serving.environment is not None,
             others_declared=self.serving.others_environment is not None,
-            evidence_every=self.evidence.every,
-            max_lag=self.evidence.max_lag,
+            evidence_every=interned(self.evidence.every),
+            max_lag=interned(self.evidence.max_lag),
             replay=self.replay.replay() if self.replay is not None else None,
             provisioning_deadline=_built_within(self.serving.workload_type),
         )
@@ -340,9 +342,12 @@ def load(path: Path) -> Configuration:
         raise SettingsError(f"{path}: start with `applications:` and name one below it")
     if doubled := twice(node):
         raise SettingsError(f"{path}:{doubled[1]}: key {doubled[0]} is given twice")
+    # Of thousands of applications they are most of the memory; lines are for what is refused.
+    del node
     try:
         return Configuration.model_validate(value, context={"folder": path.parent})
     except ValidationError as error:
+        node, _ = parsed(path, text)
         known = lines(node, ()) if node else {}
         raise SettingsError(sentences(path, known, error.errors(), Configuration)) from error
 
@@ -359,7 +364,15 @@ def _text(path: Path) -> str:
 def parsed(path: Path, text: str) -> tuple[yaml.Node | None, Any]:
     """The text of a YAML file as nodes, which have lines, and as values."""
     try:
-        return yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        try:
+            node = loader.get_single_node()
+            value = loader.construct_document(node) if node is not None else None
+            # Copied out of the nodes' midst: where a text is left between thousands of them that
+            # are gone, their memory cannot be given back.
+            return node, pickle.loads(pickle.dumps(value))  # noqa: S301 - our own, made just now
+        finally:
+            loader.dispose()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""

@@ -1,8 +1,9 @@
 """Building the daemon from its settings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 from controller.daemon.act import Actor
 from controller.daemon.backoff import Backoff
@@ -37,6 +38,7 @@ from controller.workspace.replays import Replays
 from controller.workspace.statements import Statements
 from states.world import Size
 
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 MANY = 10
 """Applications from which on a list of all endpoints costs less than reading each of theirs."""
 
@@ -76,6 +78,8 @@ class Shared:
             partial(self.instruments.called, "read"),
             partial(self.instruments.called, "write"),
         )
+        # As bound here, not anew for each application.
+        self.now, self.homeward, self.inputs = store.now, store.homeward, self.registry.inputs
         self.examples = Examples(self.client, warehouse)
 
 
@@ -90,8 +94,9 @@ def passes_of(  # noqa: PLR0913, PLR0917 - what passes are made of
 ) -> dict[str, Pass]:
     """The pass of each application."""
     listing = shared.listing if len(applications) >= MANY else None
+    seen = readiness.seen
     return {
-        name: _pass(name, one, shared, listing, store, printer, process, readiness, tenure)
+        name: _pass(name, one, shared, listing, store, printer, process, seen, tenure)
         for name, one in applications.items()
     }
 
@@ -104,27 +109,27 @@ def _pass(  # noqa: PLR0913, PLR0917 - what a pass is made of
     store: Store,
     printer: Printer,
     process: ProcessSettings,
-    readiness: Readiness,
+    seen: Callable[[], None],
     tenure: Tenure,
 ) -> Pass:
     endpoints, registry, table = shared.endpoints, shared.registry, shared.table
     probes = Probes(shared.client, settings.endpoint, name)
-    traffic, inputs = shared.traffic, partial(registry.inputs, settings.model)
+    traffic, inputs = shared.traffic, shared.inputs
     leaps = Leaps(steady)
     observer = Observer(
         endpoints=endpoints,
         registry=registry,
         probes=probes,
         traffic=traffic,
-        collector=Collector(table, probes, traffic, store.now, inputs),
+        collector=Collector(table, probes, traffic, shared.now, inputs),
         past=Past(table),
         replayer=Replayer(shared.recorded, Replays(probes, name)),
         poll=process.poll,
         tables=GoldenReader(shared.statements),
         inputs=inputs,
         listing=listing,
-        aborted=lambda: name in store.homeward(),
-        seen=readiness.seen,
+        homeward=shared.homeward,
+        seen=seen,
         since_read=leaps.since_read,
         reading_took=leaps.reading_took,
         counted=shared.read,
@@ -153,13 +158,13 @@ def _serving(settings: ApplicationSettings) -> serving.ServingSettings:
     location = serving.TableLocation(catalog, schema)
     if table is not None:
         location = serving.TableLocation(table.catalog, table.schema_name, table.prefix)
-    environment = wanted.environment if isinstance(wanted.environment, dict) else {}
+    environment = wanted.environment if isinstance(wanted.environment, dict) else NO_VARIABLES
     return serving.ServingSettings(
         model=settings.model,
         size=interned(wanted.size or Size(scale_to_zero=wanted.scale_to_zero)),
         environment=environment,
         instance_profile=wanted.instance_profile,
-        inference_table=location,
+        inference_table=interned(location),
         usage_tracking=wanted.usage_tracking,
     )
 

@@ -129,8 +129,8 @@ class Collector:
     metrics: Metrics
     clock: Callable[[], datetime]
     """The store's clock: how far the warehouse's is ahead of it is measured at each look."""
-    inputs: Callable[[str], Inputs | None] = unknown
-    """By version of the model, what its signature takes, as far as it is known."""
+    inputs: Callable[[str, str], Inputs | None] = unknown
+    """By model and version, what its signature takes, as far as it is known."""
     offset: timedelta | None = None
     """The least that was measured: whatever is above it was the statement's own waiting."""
     answered_at: datetime | None = None
@@ -197,7 +197,8 @@ class Collector:
         for entity in look.entities:
             if entity is None or entity not in look.endpoint.ready:
                 continue
-            inputs = self.inputs(look.endpoint.serving.shares[entity].version)
+            model = look.application.spec.model
+            inputs = self.inputs(model, look.endpoint.serving.shares[entity].version)
             try:
                 answered = self.beats.beat(entity, query, marker(application, entity), inputs)
             except WorkspaceError as error:

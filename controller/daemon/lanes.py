@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Condition
 from typing import Protocol
 
 import structlog
@@ -39,12 +40,22 @@ class Runs(Protocol):
         """Hold the live release until a pass succeeds again."""
 
 
+class _Lane:
+    """Slots for passes, and who waits for one, in order.
+
+    A future for each who waits, of ten thousand, would be a tenth of the daemon's memory.
+    """
+
+    def __init__(self, slots: int, name: str) -> None:
+        self.free, self.waiting = slots, dict[str, _Flight]()
+        self.threads = ThreadPoolExecutor(slots, thread_name_prefix=name)
+
+
 @dataclass(eq=False, slots=True)
 class _Flight:
-    """A pass that was started."""
+    """A pass that was started, and has not ended."""
 
-    lane: ThreadPoolExecutor
-    future: Future[None] = field(default_factory=Future)
+    lane: _Lane
     began: float | None = None
     """When it came to run, on the monotonic clock; None while it waits for a slot."""
 
@@ -59,6 +70,9 @@ class Passes:
     tenure: Tenure = field(default_factory=lambda: Tenure(()))
     instruments: Instruments = field(default_factory=Instruments)
     _flights: dict[str, _Flight] = field(default_factory=dict, init=False)
+    _changing: Condition = field(default_factory=Condition, init=False)
+    """Held to change what waits or runs; notified when a pass has ended."""
+    _over: bool = field(default=False, init=False)
     _started: dict[str, float] = field(default_factory=dict, init=False)
     _quarantine: Quarantine = field(init=False)
     _rings: Rings = field(init=False)
@@ -67,8 +81,7 @@ class Passes:
     """By application, why its last pass could not use the store."""
 
     def __post_init__(self) -> None:
-        self._ordinary = ThreadPoolExecutor(WORKERS, thread_name_prefix="pass")
-        self._rescue = ThreadPoolExecutor(RESCUERS, thread_name_prefix="rescue")
+        self._ordinary, self._rescue = _Lane(WORKERS, "pass"), _Lane(RESCUERS, "rescue")
         self._quarantine = Quarantine(self.clock)
         self._rings = Rings(self.clock)
 
@@ -115,18 +128,17 @@ class Passes:
     def _runs(self, name: str) -> bool:
         """Whether a pass is under way that may have looked already."""
         flight = self._flights.get(name)
-        return flight is not None and flight.began is not None and not flight.future.done()
+        return flight is not None and flight.began is not None
 
     def longest_s(self) -> float:
         """For how long the oldest pass under way has run, in seconds."""
         now = self.clock()
-        began = [one.began for one in list(self._flights.values()) if not one.future.done()]
+        began = [one.began for one in list(self._flights.values())]
         return max((now - one for one in began if one is not None), default=0.0)
 
     def busy(self) -> frozenset[str]:
-        """The applications with a pass under way."""
-        flights = list(self._flights.items())
-        return frozenset(name for name, one in flights if not one.future.done())
+        """The applications with a pass under way, or waiting for a slot."""
+        return frozenset(list(self._flights))
 
     def trouble(self) -> str | None:
         """Why passes cannot use the store; None once those that could not have gone through."""
@@ -142,12 +154,15 @@ class Passes:
 
         None: none is, however long it takes.
         """
-        for lane in (self._ordinary, self._rescue):
-            lane.shutdown(wait=False, cancel_futures=True)
-        # One that was cancelled before it ran never counts as done to `wait`.
-        running = [one.future for one in self._flights.values() if not one.future.cancelled()]
-        _, late = wait(running, timeout=within_s)
-        return len(late)
+        with self._changing:
+            self._over = True
+            for lane in (self._ordinary, self._rescue):
+                for name in lane.waiting:
+                    del self._flights[name]
+                lane.waiting.clear()
+                lane.threads.shutdown(wait=False)
+            self._changing.wait_for(lambda: not self._flights, within_s)
+            return len(self._flights)
 
     def _urgent(self) -> list[str]:
         try:
@@ -158,18 +173,37 @@ class Passes:
             log.error("store.failed", because=str(error))
             return []
 
-    def _start(self, name: str, lane: ThreadPoolExecutor) -> None:
-        flight = self._flights.get(name)
-        if flight is not None and not flight.future.done():
+    def _start(self, name: str, lane: _Lane) -> None:
+        with self._changing:
+            flight = self._flights.get(name)
             # A rollback does not queue behind others for an ordinary slot.
-            overtakes = lane is self._rescue and flight.lane is self._ordinary
-            if not overtakes or not flight.future.cancel():
+            overtakes = lane is self._rescue and name in self._ordinary.waiting
+            if self._over or (flight is not None and not overtakes):
                 return
-        self._started[name] = self.clock()
-        self._rings.answered(name)
-        flight = _Flight(lane)
-        self._flights[name] = flight
-        flight.future = lane.submit(self._guarded, name, flight)
+            if overtakes:
+                del self._ordinary.waiting[name]
+            self._started[name] = self.clock()
+            self._rings.answered(name)
+            self._flights[name] = lane.waiting[name] = _Flight(lane)
+            self._fill(lane)
+
+    def _fill(self, lane: _Lane) -> None:
+        """Give each free slot to who has waited longest for one."""
+        while lane.free and lane.waiting:
+            name = next(iter(lane.waiting))
+            lane.free -= 1
+            lane.threads.submit(self._fly, name, lane.waiting.pop(name))
+
+    def _fly(self, name: str, flight: _Flight) -> None:
+        """Run one pass; then its slot is the next one's, whatever became of it."""
+        try:
+            self._guarded(name, flight)
+        finally:
+            with self._changing:
+                del self._flights[name]
+                flight.lane.free += 1
+                self._fill(flight.lane)
+                self._changing.notify_all()
 
     def _guarded(self, name: str, flight: _Flight) -> None:
         """One application's trouble must not stop the others; a later beat tries again."""

@@ -6,7 +6,7 @@ else would be decided is decided by a look, and every few minutes there is a loo
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -50,11 +50,8 @@ CLOSELY = timedelta(minutes=5)
 """Between two looks at an application that is otherwise only glanced at."""
 ALL = sys.maxsize
 """Above this no version is looked at closely."""
+NO_DATE = f"{UNDATED}: {DATED}"
 log = structlog.get_logger()
-
-
-def _never() -> bool:
-    return False
 
 
 def _nobody_asks() -> None:
@@ -74,14 +71,15 @@ class Observer:
     poll: timedelta
     tables: GoldenReader | None = None
     """Reads golden queries from a table; None where no configuration names one."""
-    inputs: Callable[[str], Inputs | None] = unknown
-    """By version of the model, what its signature takes, as far as it is known."""
+    inputs: Callable[[str, str], Inputs | None] = unknown
+    """By model and version, what its signature takes, as far as it is known."""
     replayer: Replayer | None = None
     """None: nothing can be replayed here."""
     listing: Listing | None = None
     """All endpoints by one call; None where each is read at each look."""
-    aborted: Callable[[], bool] = _never
-    """Whether the record has an abort of the live release by now: asked while a look is slow."""
+    homeward: Callable[[], Collection[str]] = tuple
+    """Whose users are to go home by now, an abort ordered for instance: asked while a look is
+    slow."""
     seen: Callable[[], None] = _nobody_asks
     """Told whenever the workspace has told of the endpoint."""
     counted: Callable[[str, str], None] = uncounted
@@ -172,9 +170,15 @@ class Observer:
         if homeward and not _at_home(application, world):
             return world
         if live is None or homeward:
-            return self._closely(application, world, Event())
+            world = self._closely(application, world, Event())
+            # As at a glance: an hour of every idle endpoint would fill the memory.
+            self.minutes = self.minutes if live else ()
+            return world
         try:
-            return unless(self.aborted, lambda over: self._closely(application, world, over))
+            return unless(
+                lambda: application.name in self.homeward(),
+                lambda over: self._closely(application, world, over),
+            )
         except Overtaken:
             log.info("look.overtaken", application=application.name, because="an abort was ordered")
             return world
@@ -335,7 +339,7 @@ class Observer:
             self.lead = self.lead.narrowed(shown) if self.lead else shown
             self.troubles.pop("clock", None)
         elif self.minutes:
-            self._say_once(application, "clock", f"{UNDATED}: {DATED}")
+            self._say_once(application, "clock", NO_DATE)
 
     def _table(self, application: Application, now: datetime) -> GoldenTable | None:
         """The table of golden queries that a release under test has still to pin."""
@@ -422,7 +426,11 @@ class Observer:
         candidate, baseline = application.entity(live.version), pinned.baseline
         stable = application.entity(baseline) if baseline else None
         tests, paths = (*pinned.tests, *read), application.counted.paths
-        known = (self.inputs(live.version), self.inputs(baseline) if baseline else None)
+        model = application.spec.model
+        known = (
+            self.inputs(model, live.version),
+            self.inputs(model, baseline) if baseline else None,
+        )
         return self._try(
             application,
             "probes",

@@ -33,6 +33,7 @@ from states.release import Application
 from states.spec import Spec
 from states.world import World
 
+NO_TIME = timedelta()
 AT_ONCE = 10
 """Most passes in a row: what can be decided without waiting is decided without waiting."""
 UNWRITTEN = timedelta(minutes=15)
@@ -66,7 +67,7 @@ class Pass:
     """The live release is in quarantine, and this run's looks at it were written down."""
     overtaken: bool = field(default=False, init=False)
     """The application is not ours, or was not any more when the last look was to be written."""
-    unwritten: timedelta = field(default=timedelta(), init=False)
+    unwritten: timedelta = field(default=NO_TIME, init=False)
     """The part of the clock's leap that the observer knows of, and the record does not yet."""
     unsure: Application | None = field(default=None, init=False)
     """What the record may have since the last look, of which nobody said whether it was written."""
@@ -119,7 +120,7 @@ class Pass:
     def _agree(self) -> None:
         """The record has the clock's time, and whatever a leap of it has moved."""
         self.leaps.agree()
-        self.unwritten, self.unsure = timedelta(), None
+        self.unwritten, self.unsure = NO_TIME, None
 
     def quarantine(self, why: str) -> None:
         """Hold the live release, as its passes fail unexpectedly, until one goes through again."""
@@ -197,7 +198,7 @@ class Pass:
 
     def _take_over(self, lease: Lease | None) -> None:
         """Another replica may have looked after the application, on a clock that was set."""
-        self.leased, self.unwritten, self.unsure = lease, timedelta(), None
+        self.leased, self.unwritten, self.unsure = lease, NO_TIME, None
         self.leaps.forget()
         self.observer.forget()
 
@@ -218,7 +219,7 @@ class Pass:
         written = same_times(found, decided)
         self.leaps.known(written=written)
         if written:
-            self.unwritten = timedelta()
+            self.unwritten = NO_TIME
         known = {one.id for one in decided.attempts}
         calls = [one.id for one in found.attempts if one.id not in known]
         self.unsent |= dict.fromkeys(calls, CUT_SHORT)

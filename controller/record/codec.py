@@ -7,6 +7,7 @@ A field that another version wrote, and this one does not know, is kept where it
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from sys import intern
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -70,7 +71,7 @@ def application_of(row: Stored, spec: Spec | None) -> Application:
     word = None if given is None else _WORD.validate_json(given)
     answer, wish = (word, None) if isinstance(word, Answer) else (None, word)
     # A body of before has not what it is about, which the last commit wrote into the columns.
-    about = {"of_model": row["model"], "of_endpoint": row["endpoint"]}
+    about = {"of_model": intern(row["model"]), "of_endpoint": intern(row["endpoint"])}
     # A dataclass among the values is taken as it is; its fields are not validated again.
     return _APPLICATION.validate_python(
         {**about, **row["body"], "name": row["name"], "spec": spec, "answer": answer, "wish": wish}

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from sys import intern
 
 from sqlalchemy import (
     BigInteger,
@@ -133,7 +134,12 @@ def load_application(
         releases=seen,
         as_of_seq=seq,
         now=then,
-        stored=(row["model"], row["endpoint"], row["alias"]),
+        # Of thousands of applications each name is there once, wherever it was read.
+        stored=(
+            intern(row["model"]),
+            intern(row["endpoint"]),
+            row["alias"] and intern(row["alias"]),
+        ),
         unknown=codec.unknown(row, Application),
     )
     if live:

@@ -5,6 +5,7 @@ that Databricks says something which this version of Headgate cannot act upon.
 """
 
 from collections.abc import Iterator
+from sys import intern
 from typing import TypeVar
 
 from databricks.sdk.service.serving import (
@@ -16,12 +17,14 @@ from databricks.sdk.service.serving import (
     ServingEndpointDetailed,
 )
 
+from controller.sections.base import interned
 from controller.workspace.errors import WorkspaceError
 from policies.rollout import WHOLE
 from states.world import Endpoint, Serving, Share, Size
 
 Config = EndpointCoreConfigOutput | EndpointPendingConfig
 Value = TypeVar("Value")
+NONE = frozenset[str]()
 
 FAILED_UPDATES = (
     EndpointStateConfigUpdate.UPDATE_FAILED,
@@ -50,7 +53,9 @@ def endpoint(name: str, detail: ServingEndpointDetailed) -> Endpoint:
         config_version=(active.config_version or 0) if active else 0,
         ready=frozenset(_in(place, active, ServedModelStateDeployment.DEPLOYMENT_READY)),
         failed=frozenset(_in(place, active, ServedModelStateDeployment.DEPLOYMENT_FAILED))
-        | frozenset(_in(place, pending, ServedModelStateDeployment.DEPLOYMENT_FAILED)),
+        | frozenset(_in(place, pending, ServedModelStateDeployment.DEPLOYMENT_FAILED))
+        # Python makes each empty one anew, and thousands of endpoints are remembered.
+        or NONE,
         fallback=bool(fallback and fallback.enabled),
         route_optimized=bool(detail.route_optimized),
         inference_table=_inference_table(name, detail),
@@ -87,14 +92,19 @@ def _serving(place: str, config: Config) -> Serving:
     weights = _weights(place, config, list(entities))
     return Serving(
         {
-            name: Share(
-                model=_required(_model(entity), place, f"the model of {name}"),
+            _once(name): Share(
+                model=_once(_required(_model(entity), place, f"the model of {name}")),
                 version=entity.entity_version or "",
                 weight=weights.get(name, 0),
             )
             for name, entity in entities.items()
         }
     )
+
+
+def _once(name: str) -> str:
+    """A name, as the same object wherever it is read; what others wrote may be no text at all."""
+    return intern(name) if type(name) is str else name
 
 
 def _model(entity: ServedEntityOutput) -> str | None:
@@ -133,7 +143,7 @@ def _in(place: str, config: Config | None, wanted: ServedModelStateDeployment) -
             continue  # not begun
         state = _required(entity.state, place, f"the state of {entity.name}")
         if _required(state.deployment, place, f"the deployment of {entity.name}") is wanted:
-            yield entity.name or ""
+            yield _once(entity.name or "")
 
 
 def _inference_table(name: str, detail: ServingEndpointDetailed) -> str | None:
@@ -153,7 +163,7 @@ def _capture_off(detail: ServingEndpointDetailed) -> bool:
 def _sizes(active: Config | None) -> dict[str, Size]:
     """How big each entity is that serves a registered model."""
     return {
-        entity.name or "": size(entity)
+        _once(entity.name or ""): interned(size(entity))
         for entity in (active.served_entities if active else None) or ()
         if entity.entity_version
     }
@@ -174,5 +184,5 @@ def size(entity: ServedEntityOutput) -> Size:
 def _concurrency(active: Config | None) -> dict[str, int]:
     """How many requests in flight each entity is provisioned for, where it is told."""
     entities = (active.served_entities if active else None) or ()
-    found = {entity.name or "": size(entity).room[1] for entity in entities}
+    found = {_once(entity.name or ""): size(entity).room[1] for entity in entities}
     return {name: most for name, most in found.items() if most is not None}

@@ -89,7 +89,7 @@ Known = tuple[Inputs | None, Inputs | None]
 """What the signatures of candidate and stable take, as far as it is known."""
 
 
-def unknown(_version: str) -> Inputs | None:
+def unknown(_model: str, _version: str) -> Inputs | None:
     """What is known of a version's inputs where nobody reads signatures."""
     return None
 

@@ -45,6 +45,8 @@ deadline, are over before the watchdog says that the pass hangs; long enough for
 class Probes:
     """Asks the served entities of one application's endpoint."""
 
+    __slots__ = ("_application", "_clock", "_config", "_endpoint", "_timeout_s")
+
     def __init__(
         self,
         client: WorkspaceClient,

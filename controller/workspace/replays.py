@@ -33,6 +33,8 @@ class _Answer:
 class Replays:
     """Asks pairs of the served entities of one application's endpoint."""
 
+    __slots__ = ("_application", "_probes")
+
     def __init__(self, probes: Probes, application: str) -> None:
         self._probes, self._application = probes, application
 

@@ -43,7 +43,7 @@ NOT_THE_API = ("NOT_FOUND", "ENDPOINT_NOT_FOUND")
 and Databricks' for a path that it does not have. An endpoint missed so must not seem deleted."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TableLocation:
     """Where AI Gateway writes the requests of an endpoint that Headgate creates."""
 
@@ -53,7 +53,7 @@ class TableLocation:
     """The table is `<prefix>_payload`; None: the endpoint's name."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ServingSettings:
     """What the configuration says of serving an application's own model."""
 

@@ -1,7 +1,11 @@
 """What the list of all endpoints is enough for, and what it is not believed."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from io import BytesIO
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from databricks.sdk import WorkspaceClient
@@ -156,3 +160,31 @@ def test_a_list_that_does_not_show_a_change_is_not_believed_any_more(
         listing.renew()
         sight.glance(endpoint)
     assert reads(workspace, before, endpoint) == 2
+
+
+def forms(*endpoints: dict[str, Any]) -> list[bytes | None]:
+    """How a list of these shows the endpoints `a` and `b`."""
+    listed = json.dumps({"endpoints": endpoints}).encode()
+    api = SimpleNamespace(do=lambda *_, **__: {"contents": BytesIO(listed)})
+    client = SimpleNamespace(config=SimpleNamespace(workspace_id=None), api_client=api)
+    listing = Listing(client, clock=lambda: 0.0)  # type: ignore[arg-type]
+    return [listing.form("a"), listing.form("b")]
+
+
+def test_whatever_differs_in_the_words_of_the_list_shows_and_their_order_does_not() -> None:
+    def told(at: int, of: str) -> dict[str, Any]:
+        served = {"name": of, "last_updated_timestamp": at}
+        return {"name": "a", "last_updated_timestamp": 7, "config": {"served_entities": [served]}}
+
+    (before, _), (moved, _), (other, _) = (
+        forms(told(*one)) for one in ((1, "x"), (2, "x"), (1, "y"))
+    )
+    assert len({before, moved, other, None}) == 4
+    assert forms(dict(reversed(told(1, "x").items())))[0] == before
+
+
+def test_an_endpoint_of_which_the_list_tells_too_little_takes_nothing_from_the_others() -> None:
+    whole = {"name": "a", "last_updated_timestamp": 7}
+    alone, _ = forms(whole)
+    assert alone is not None
+    assert forms(whole, {"name": "b"}, {"last_updated_timestamp": 7}) == [alone, None]

@@ -139,7 +139,7 @@ class Replica:
                 Recorded(wire, platform, promises), Pairs(platform), clock=self._steady
             ),
             poll=self.poll,
-            aborted=lambda: NAME in record.homeward(),
+            homeward=record.homeward,
             backoff=self._backoff,
             since_read=leaps.since_read,
             reading_took=leaps.reading_took,

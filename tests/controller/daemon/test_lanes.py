@@ -144,6 +144,25 @@ def test_rollbacks_that_hang_leave_the_ordinary_slots_alone(let_go: threading.Ev
     assert lanes.end(10) == 0
 
 
+@dataclass
+class Exiting(Hanging):
+    """A pass that ends its thread, as no exception of the program's own does."""
+
+    def run(self) -> bool:
+        raise SystemExit
+
+
+def test_a_slot_is_free_again_whatever_became_of_its_pass(let_go: threading.Event) -> None:
+    exiting = {f"exiting-{number}": Exiting(let_go) for number in range(WORKERS)}
+    one = Counting(let_go, name="one")
+    lanes = Passes({**exiting, "one": one}, store(Orders()))
+    lanes.start_due()
+    soon("the one that waited for a slot runs", lambda: one.order == ["one"])
+    assert lanes.end(10) == 0
+    lanes.start_due()
+    assert not lanes.busy(), "nothing begins after the end"
+
+
 def test_an_application_that_is_not_configured_any_more_is_left_alone(
     let_go: threading.Event,
 ) -> None:

@@ -272,7 +272,8 @@ def test_an_abort_ends_a_round_of_golden_queries_that_is_slow(workspace: Workspa
         return None
 
     observing.probes = SimpleNamespace(round=lambda *a, **_: slow(given_up=a[4]))  # type: ignore[assignment]
-    observing.aborted = lambda: bool(let_go)
+    going, staying = (workspace.story.application.name,), ("another",)
+    observing.homeward = lambda: going if let_go else staying
     begun = time.monotonic()
     seen = look(observing, workspace, after=MINUTE)
     assert time.monotonic() - begun < 5
@@ -337,6 +338,7 @@ def test_what_is_idle_is_glanced_at_and_looked_at_every_five_minutes() -> None:
     assert observing.glance(application, workspace.story.now) is None, "nothing is known yet"
     seen = look(observing, workspace, after=MINUTE)
     assert seen.minutes
+    assert observing.minutes == (), "nor between a look and the next glance"
     for _ in range(4):
         workspace.story.now += MINUTE
         glimpse = observing.glance(application, workspace.story.now)

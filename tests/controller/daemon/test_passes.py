@@ -26,6 +26,7 @@ from states.desired import desired
 from states.plan import Call, Plan, Serve
 from states.release import Application, Order
 from states.world import Absent, Serving, Size, World
+from tests.controller.daemon.test_lanes import soon
 from tests.controller.house import NAME, House, opened
 from tests.controller.record.making import written_since
 from tests.states.story import SPEC
@@ -368,8 +369,7 @@ def beat(passes: Passes, house: House, times: int = 1) -> None:
         house.clock[0] += timedelta(seconds=30)
         house.ticks[0] += 30
         passes.start_due()
-        flight = passes._flights[NAME]
-        flight.future.result(20)
+        soon("the pass ends", lambda: not passes.busy())
 
 
 def test_passes_that_keep_failing_put_the_release_in_quarantine_until_the_cause_is_gone(

@@ -23,6 +23,7 @@ from states.examples import Found, Wanted
 from states.plan import Call
 from states.release import Application
 from tests.controller.daemon.test_examples import Requests, rolled_back
+from tests.controller.daemon.test_lanes import soon
 from tests.controller.house import NAME, House, opened
 from tests.controller.record.making import Clock
 
@@ -302,12 +303,12 @@ def test_a_pass_that_was_overtaken_says_nothing_of_the_trouble_of_those_before(
         patch.setattr(house.outside, "meanwhile", lambda: 1 / 0)
         for _ in range(PERMITTED):
             lanes._start(NAME, lanes._ordinary)
-            lanes._flights[NAME].future.result(20)
+            soon("the pass ends", lambda: not lanes.busy())
     assert lanes.quarantined() == {NAME}
     house.outside.meanwhile = Lost(house, stopwatch, known)
     with capture_logs() as logs:
         lanes._start(NAME, lanes._ordinary)
-        lanes._flights[NAME].future.result(20)
+        soon("the pass ends", lambda: not lanes.busy())
     assert lanes.quarantined() == {NAME}
     assert not [line for line in logs if line["event"] == "application.freed"]
     assert lanes.end(10) == 0
