@@ -12,6 +12,7 @@ from policies.rollout import WHOLE
 from policies.words import duration
 from states.attempt import MEMORY
 from states.canary import canary, production
+from states.clock import usual
 from states.desired import desired
 from states.gates import by_word, consent, first_users_gate, hold_at, overridden
 from states.harm import go_back_on_harm
@@ -248,7 +249,8 @@ def _pinned(turn: Turn, release: Release) -> tuple[Release, str]:
     """The release with guards, sources and steps as they are when it opens; why steps are gone."""
     assert turn.endpoint is not None, "checked by go_on"
     found = sources(turn.application, turn.endpoint, labelled=turn.world.labelled)
-    dispersion = 1.0 if turn.application.counted.by_session else clusters(turn.application.minutes)
+    minutes = usual(turn.application, release.ahead)
+    dispersion = 1.0 if turn.application.counted.by_session else clusters(minutes)
     judged = pin_guards(release, found, dispersion)
     planned = release.plan
     pace = pace_of(turn.application, turn.world, release.history)

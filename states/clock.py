@@ -12,6 +12,7 @@ from policies.evidence import total
 from policies.fuse import MINUTE, Fuse, Minute, as_counted, unexcused
 from policies.guards import ERRORS
 from policies.standing import UNCOMPARED
+from states.machine import State
 from states.release import Application, Release
 
 
@@ -19,6 +20,26 @@ def shown_by(minutes: Sequence[Minute], ahead: timedelta, now: datetime) -> date
     """What the minutes' clock shows, at `now` of the record's; never less than they have told."""
     shown = now + ahead
     return max(shown, minutes[-1].ends_at) if minutes else shown
+
+
+def usual(application: Application, ahead: timedelta) -> tuple[Minute, ...]:
+    """The endpoint's minutes without those in which a version had users that was sent home.
+
+    Its errors tell nothing of those to come: that they came and went is no cluster, and where
+    stable has none they would be all there is, so that the next one could prove nothing for a day.
+    Where no others are left, they are better than none.
+    """
+    away = [
+        (one.spans[0].starts_at + ahead, one.ended_at + one.in_state + ahead)
+        for one in application.releases
+        if one.state is State.ROLLED_BACK and one.spans and one.ended_at is not None
+    ]
+    kept = [
+        one
+        for one in application.minutes
+        if not any(begun < one.ends_at and one.ends_at - MINUTE < home for begun, home in away)
+    ]
+    return tuple(kept) or application.minutes
 
 
 def held_to(application: Application, release: Release, setting: Fuse | None) -> Fuse | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from policies.fuse import fuse
 from policies.rollout import WHOLE
-from states.clock import held_to, shown_by
+from states.clock import held_to, shown_by, usual
 from states.machine import State, Trigger, advance
 from states.plan import Event, Level
 from states.release import Application, Order, Release
@@ -46,8 +46,8 @@ class Turn:
 
     def set_fuse(self, release: Release, weight: int) -> dict[str, Any]:
         """What a release that opens, or opens further, to that weight gets for a fuse."""
-        minutes = self.application.minutes
-        setting = fuse(minutes, shown_by(minutes, release.ahead, self.world.now), weight)
+        set_at = shown_by(self.application.minutes, release.ahead, self.world.now)
+        setting = fuse(usual(self.application, release.ahead), set_at, weight)
         first = weight >= WHOLE and release.before_whole is None
         kept = held_to(self.application, release, setting) if first else release.before_whole
         return {"fuse": setting, "minutes": (), "before_whole": kept}
