@@ -34,6 +34,7 @@ def golden_file(path: Path, model: type[Model]) -> tuple[Model, ...]:
 def _yaml(path: Path, text: str) -> tuple[Any, dict[Place, int]]:
     try:
         node, items = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+        doubled = twice(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
@@ -43,7 +44,7 @@ def _yaml(path: Path, text: str) -> tuple[Any, dict[Place, int]]:
     except ValueError as error:
         # A date or a number by its form, such as 2026-13-01.
         raise refusal((), f"{path}: {error}: put what is text into quotes") from error
-    if doubled := twice(node):
+    if doubled:
         raise refusal((), f"{path}:{doubled[1]}: key {doubled[0]} is given twice")
     return items, lines(node, ()) if node else {}
 

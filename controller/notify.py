@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 
-from controller.places import Place, lines, meant, sentences, twice
+from controller.places import Place, lines, meant, sentences
 from controller.sections.base import NAME, Strict
 from controller.settings import SettingsError, parsed, private_text
 
@@ -75,13 +75,13 @@ def read(environ: Mapping[str, str] = os.environ) -> NotifySettings | None:
     path = Path(environ[VARIABLE])
     text = private_text(VARIABLE, path)
     try:
-        node, value = parsed(path, text)
+        node, value, doubled = parsed(path, text)
     except SettingsError as error:
         # What YAML's own error shows of the text may be an address.
         raise SettingsError(str(error)) from None
     if not isinstance(value, Mapping):
         raise SettingsError(f"{path}: start with `receivers:` and name one below it")
-    if doubled := twice(node):
+    if doubled:
         key, line = doubled
         raise SettingsError(f"{path}:{line}: {_shown(key)} is given twice")
     try:

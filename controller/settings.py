@@ -337,17 +337,17 @@ class Configuration(Strict):
 def load(path: Path) -> Configuration:
     """Read and check a configuration file, or say what is wrong with it, where, and the remedy."""
     text = _text(path)
-    node, value = parsed(path, text)
+    node, value, doubled = parsed(path, text)
     if not isinstance(value, Mapping):
         raise SettingsError(f"{path}: start with `applications:` and name one below it")
-    if doubled := twice(node):
+    if doubled:
         raise SettingsError(f"{path}:{doubled[1]}: key {doubled[0]} is given twice")
     # Of thousands of applications they are most of the memory; lines are for what is refused.
     del node
     try:
         return Configuration.model_validate(value, context={"folder": path.parent})
     except ValidationError as error:
-        node, _ = parsed(path, text)
+        node, *_ = parsed(path, text)
         known = lines(node, ()) if node else {}
         raise SettingsError(sentences(path, known, error.errors(), Configuration)) from error
 
@@ -361,18 +361,12 @@ def _text(path: Path) -> str:
         raise SettingsError(f"{path}: is not UTF-8 text") from error
 
 
-def parsed(path: Path, text: str) -> tuple[yaml.Node | None, Any]:
-    """The text of a YAML file as nodes, which have lines, and as values."""
+def parsed(path: Path, text: str) -> tuple[yaml.Node | None, Any, tuple[str, int] | None]:
+    """The text of a YAML file as nodes, which have lines; as values; and a key given twice."""
     try:
-        loader = yaml.SafeLoader(text)
-        try:
-            node = loader.get_single_node()
-            value = loader.construct_document(node) if node is not None else None
-            # Copied out of the nodes' midst: where a text is left between thousands of them that
-            # are gone, their memory cannot be given back.
-            return node, pickle.loads(pickle.dumps(value))  # noqa: S301 - our own, made just now
-        finally:
-            loader.dispose()
+        value = _values(text)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        return node, value, twice(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
@@ -383,6 +377,21 @@ def parsed(path: Path, text: str) -> tuple[yaml.Node | None, Any]:
     except ValueError as error:
         # A date or a number by its form, such as 2026-13-01.
         raise SettingsError(f"{path}: {error}: put what is text into quotes") from error
+
+
+def _values(text: str) -> Any:  # noqa: ANN401 - whatever the file has
+    """The values of a YAML text, copied out of its nodes' midst.
+
+    Where a value is left between thousands of nodes that are gone, their memory cannot be given
+    back. What values are made of is not what was written: merged keys stand in it beside others.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        value = loader.construct_document(node) if node is not None else None
+        return pickle.loads(pickle.dumps(value))  # noqa: S301 - our own, made just now
+    finally:
+        loader.dispose()
 
 
 TOKEN_LENGTH = 16

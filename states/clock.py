@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from policies.evidence import total
-from policies.fuse import MINUTE, Fuse, Minute, as_counted, unexcused
+from policies.fuse import HISTORY, MINUTE, Fuse, Minute, as_counted, unexcused
 from policies.guards import ERRORS
 from policies.standing import UNCOMPARED
 from states.machine import State
@@ -27,19 +27,24 @@ def usual(application: Application, ahead: timedelta) -> tuple[Minute, ...]:
 
     Its errors tell nothing of those to come: that they came and went is no cluster, and where
     stable has none they would be all there is, so that the next one could prove nothing for a day.
-    Where no others are left, they are better than none.
+    Only where they are not most of all, nor of the last two hours: what was usual at night is not
+    what is by day.
     """
     away = [
         (one.spans[0].starts_at + ahead, one.ended_at + one.in_state + ahead)
         for one in application.releases
         if one.state is State.ROLLED_BACK and one.spans and one.ended_at is not None
     ]
-    kept = [
-        one
-        for one in application.minutes
-        if not any(begun < one.ends_at and one.ends_at - MINUTE < home for begun, home in away)
-    ]
-    return tuple(kept) or application.minutes
+    minutes = application.minutes
+    theirs = {
+        one.ends_at
+        for one in minutes
+        if any(begun < one.ends_at and one.ends_at - MINUTE < home for begun, home in away)
+    }
+    for part in (minutes, minutes[-2 * HISTORY :]):
+        if 2 * sum(one.ends_at in theirs for one in part) > len(part):
+            return minutes
+    return tuple(one for one in minutes if one.ends_at not in theirs)
 
 
 def held_to(application: Application, release: Release, setting: Fuse | None) -> Fuse | None:

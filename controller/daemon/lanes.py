@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Condition
+from threading import Barrier, Condition
 from typing import Protocol
 
 import structlog
@@ -49,6 +49,15 @@ class _Lane:
     def __init__(self, slots: int, name: str) -> None:
         self.free, self.waiting = slots, dict[str, _Flight]()
         self.threads = ThreadPoolExecutor(slots, thread_name_prefix=name)
+        # Begun now: where no thread could be had later, its pass would wait in vain, and its slot.
+        begun = Barrier(slots + 1)
+        try:
+            for _ in range(slots):
+                self.threads.submit(begun.wait)
+            begun.wait()
+        except RuntimeError:
+            begun.abort()
+            raise
 
 
 @dataclass(eq=False, slots=True)

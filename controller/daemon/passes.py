@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 import structlog
 
@@ -38,7 +38,8 @@ AT_ONCE = 10
 """Most passes in a row: what can be decided without waiting is decided without waiting."""
 UNWRITTEN = timedelta(minutes=15)
 """So much of an idle endpoint's minutes may be in memory alone: a daemon that dies loses them."""
-CUT_SHORT = "the pass was cut short before it was sent"
+CUT_SHORT: Final = ("refused", "the pass was cut short before it was sent")
+"""A try that failed: what cannot be sent for long is held, and told."""
 FULL = f"{BUDGET} writes per workspace in {WINDOW.total_seconds():.0f} s; tried at the next look"
 log = structlog.get_logger()
 
@@ -71,8 +72,10 @@ class Pass:
     """The part of the clock's leap that the observer knows of, and the record does not yet."""
     unsure: Application | None = field(default=None, init=False)
     """What the record may have since the last look, of which nobody said whether it was written."""
-    unsent: dict[int, str] = field(default_factory=dict, init=False)
-    """Calls that were written down and not sent, and why; until the record has that."""
+    unsent: dict[int, tuple[Literal["refused", "unsent"], str]] = field(
+        default_factory=dict, init=False
+    )
+    """Calls that were written down and not sent, what that is, and why; until the record has it."""
     leased: Lease | None = field(default=None, init=False)
     """The lease of the last pass."""
     wanted: Wanted | None = field(default=None, init=False)
@@ -221,7 +224,7 @@ class Pass:
         if written:
             self.unwritten = NO_TIME
         known = {one.id for one in decided.attempts}
-        calls = [one.id for one in found.attempts if one.id not in known]
+        calls = [one.id for one in found.attempts if one.id not in known and written]
         self.unsent |= dict.fromkeys(calls, CUT_SHORT)
         return bool(calls)
 
@@ -232,6 +235,7 @@ class Pass:
         it, and yet others had the time to send.
         """
         overtaken = not application.going_home and self.name in self.store.homeward()
+        outcome: Literal["refused", "unsent"] = "refused"
         told = "too little of the lease is left: whoever has it next looks, and sends it if need be"
         # Asked last: whatever is asked of the store may have taken longer than the lease has left.
         if self.tenure.may_send() and self.tenure.still(self.name, lease):
@@ -241,20 +245,19 @@ class Pass:
                     self.actor.send(application, call, number)
                 return
             # What is sent now would be undone, and on the platform it would be in the way of that.
+            outcome = "unsent"  # no try: what the next look sends must not wait for another
             told = "an abort was ordered since it was written down: the next look sends users home"
-        self.unsent[number] = told
+        self.unsent[number] = outcome, told
         log.warning("call.unsent", application=self.name, target=call.target, because=told)
 
     def _tell_unsent(self) -> None:
         """Write down which calls were not sent, though they were written down.
 
-        Nobody must wait for their effect, nor take a person's change for that. It counts as a try
-        that failed: what cannot be sent for long is held, and told.
+        Nobody must wait for their effect, nor take a person's change for that.
         """
-        while self.unsent:
-            number = next(iter(self.unsent))
-            self.store.settle_call(number, "refused", self.unsent[number])
-            del self.unsent[number]
+        if self.unsent:
+            self.store.withdraw(self.name, self.unsent)
+            self.unsent = {}
 
 
 def _leads_on(event: Event) -> bool:

@@ -1,6 +1,6 @@
 """The store: what was decided, written down in one transaction before anything is done."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -274,6 +274,22 @@ class Store:
         )
         with self.writing() as connection:
             assert connection.execute(change).rowcount == 1, f"there is no call {call}"
+
+    def withdraw(
+        self, application: str, calls: Mapping[int, tuple[Literal["refused", "unsent"], str]]
+    ) -> None:
+        """Write down of an application's calls that they were not sent, what that is, and why.
+
+        One that is settled is left; so is one that is not there, as after an older backup.
+        """
+        with self.writing() as connection:
+            for call, (outcome, because) in calls.items():
+                connection.execute(
+                    update(CALLS)
+                    .where(CALLS.c.id == call, CALLS.c.application == application)
+                    .where(CALLS.c.outcome == "open")
+                    .values(outcome=outcome, because=clean(because))
+                )
 
     def give_order(  # noqa: PLR0913 - an order has this many parts
         self,

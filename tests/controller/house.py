@@ -6,12 +6,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy import select
+
 from controller.daemon.act import Actor
 from controller.daemon.backoff import Backoff
 from controller.daemon.leaps import Leaps
 from controller.daemon.passes import Pass
 from controller.record.budget import Budget
 from controller.record.printer import Printer
+from controller.record.schema import CALLS
 from controller.record.store import Store
 from controller.workspace.errors import WorkspaceError
 from controller.workspace.serving import ServingSettings
@@ -174,6 +177,11 @@ class House:
 
     def application(self) -> Application:
         return self.store.load(NAME, SPEC).application
+
+    def outcomes(self) -> list[str]:
+        """What came of each call that was written down, oldest first."""
+        with self.store.reading() as connection:
+            return list(connection.scalars(select(CALLS.c.outcome).order_by(CALLS.c.id)))
 
     def until(self, state: str) -> None:
         for _ in range(100):

@@ -145,6 +145,7 @@ def test_a_table_is_named_and_read_later(config: Path) -> None:
             "leave NaN and infinities out",
         ),
         ("g.yaml", "[" * 3000, "g.yaml", "nests too deep"),
+        ("g.yaml", "- &all [*all]\n", "g.yaml", "nests too deep"),
         ("g.yaml", "- query: 2026-13-01\n", "g.yaml", "put what is text into quotes"),
     ],
 )

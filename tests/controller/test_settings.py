@@ -49,6 +49,31 @@ def test_the_least_configuration_is_enough_and_the_rest_are_the_policies_default
     assert not spec.environment_declared
 
 
+MERGED = (
+    LEAST.replace("rag-chatbot:", "rag-chatbot: &first", 1)
+    + """\
+  other:
+    <<: *first
+    model: main.ml_models.other
+    endpoint: other-endpoint
+"""
+)
+
+
+def test_what_applications_share_is_written_once_and_each_may_differ(file: Path) -> None:
+    file.write_text(MERGED)
+    found = load(file).applications
+    assert found["other"].model == "main.ml_models.other"
+    assert found["other"].stated_tests == found["rag-chatbot"].stated_tests
+    told = refusal(file, MERGED + "    poll: 3\n")
+    assert told.startswith(f"{file}:12: "), "the line is that of the file"
+    assert "given twice" in refusal(file, MERGED + "    model: main.ml_models.third\n")
+
+
+def test_what_contains_itself_is_refused(file: Path) -> None:
+    assert "nests too deep" in refusal(file, "applications: &all\n  one: *all\n")
+
+
 def test_durations_and_shares_are_read_as_they_are_written(file: Path) -> None:
     file.write_text(
         LEAST

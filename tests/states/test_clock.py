@@ -1,5 +1,6 @@
 """What the minutes' clock shows, and which of the minutes tell what is usual."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -41,27 +42,42 @@ def sent_home(**facts: object) -> Release:
 
 
 @pytest.mark.parametrize(
-    ("facts", "ahead", "left"),
+    ("facts", "ahead", "left_out"),
     [
-        ({}, 0, (25, 20, 12, 10)),
-        ({"in_state": 4 * MINUTE}, 0, (25, 20, 10)),
-        ({}, 5, (25, 20, 19, 15)),
-        ({"state": State.PRODUCTION, "ended_at": None}, 0, (25, 20, 19, 15, 14, 13, 12, 10)),
-        ({"state": State.RETIRED}, 0, (25, 20, 19, 15, 14, 13, 12, 10)),
-        ({"spans": ()}, 0, (25, 20, 19, 15, 14, 13, 12, 10)),
-        ({"ended_at": None}, 0, (25, 20, 19, 15, 14, 13, 12, 10)),
+        ({}, 0, range(13, 20)),
+        ({"in_state": 4 * MINUTE}, 0, range(11, 20)),
+        ({}, 5, range(8, 15)),
+        ({"state": State.PRODUCTION, "ended_at": None}, 0, ()),
+        ({"state": State.RETIRED}, 0, ()),
+        ({"spans": ()}, 0, ()),
+        ({"ended_at": None}, 0, ()),
     ],
 )
 def test_minutes_of_a_version_that_was_sent_home_tell_nothing_of_what_is_usual(
-    facts: dict[str, object], ahead: int, left: tuple[int, ...]
+    facts: dict[str, object], ahead: int, left_out: Collection[int]
 ) -> None:
-    known = record(sent_home(**facts), minutes=minutes(25, 20, 19, 15, 14, 13, 12, 10))
+    known = record(sent_home(**facts), minutes=minutes(*range(1, 61)))
+    left = [one for one in range(1, 61) if one not in left_out]
     assert usual(known, ahead * MINUTE) == minutes(*left)
 
 
-def test_where_no_other_minutes_are_left_they_are_better_than_none() -> None:
-    known = record(sent_home(), minutes=minutes(19, 15, 14))
-    assert usual(known, timedelta()) == known.minutes
+@pytest.mark.parametrize(
+    ("had_users_for", "of", "left"),
+    [
+        (60, 1_440, 1_380),
+        (61, 1_440, 1_440),  # most of the last two hours: by day it is not as it was at night
+        (20, 40, 20),
+        (21, 40, 40),
+        (5, 5, 5),
+    ],
+)
+def test_where_they_are_most_of_what_there_is_they_tell_it_all_the_same(
+    had_users_for: int, of: int, left: int
+) -> None:
+    opened = Span(number=1, step=1, weight=5, starts_at=NOW - had_users_for * MINUTE, settled=False)
+    rolled = sent_home(spans=(opened,), ended_at=NOW, in_state=timedelta())
+    known = record(rolled, minutes=minutes(*range(of)))
+    assert len(usual(known, timedelta())) == left
 
 
 def test_a_bad_version_where_nothing_ever_failed_leaves_the_next_as_easy_to_judge() -> None:

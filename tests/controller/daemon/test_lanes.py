@@ -163,6 +163,22 @@ def test_a_slot_is_free_again_whatever_became_of_its_pass(let_go: threading.Even
     assert not lanes.busy(), "nothing begins after the end"
 
 
+def test_where_a_slot_can_have_no_thread_nothing_begins(
+    let_go: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, start = list[str](), threading.Thread.start
+
+    def few(thread: threading.Thread) -> None:
+        if len(started) == WORKERS - 1:
+            raise RuntimeError("can't start new thread")
+        started.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", few)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        Passes({"one": Counting(let_go, name="one")}, store(Orders()))
+
+
 def test_an_application_that_is_not_configured_any_more_is_left_alone(
     let_go: threading.Event,
 ) -> None:

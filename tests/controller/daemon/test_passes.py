@@ -6,16 +6,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import delete, insert, update
 from structlog.testing import capture_logs
 
 from controller.daemon.backoff import TOLD_AT
 from controller.daemon.lanes import Passes
+from controller.daemon.leaps import Leaps
 from controller.daemon.passes import Pass
 from controller.daemon.quarantine import PACE_S, PERMITTED
 from controller.record.budget import BUDGET, RESERVE, WINDOW, Budget
 from controller.record.errors import StoreUnusable, Unreadable
 from controller.record.loading import Loaded
+from controller.record.printer import Printer
 from controller.record.schema import APPLICATIONS, CALLS
 from controller.record.store import Committed, Store
 from controller.record.times import micros
@@ -96,7 +98,7 @@ def test_an_abort_between_commit_and_send_lets_nothing_out_that_raises(
     assert [len(house.outside.sent)] == sent, "it was written down, and is not sent"
     [unsent] = [line for line in logs if line["event"] == "call.unsent"]
     assert "an abort was ordered since it was written down" in unsent["because"]
-    assert house.application().attempts[-1].outcome == "refused", "nobody waits for its effect"
+    assert house.outcomes()[-1] == "unsent", "nobody waits for its effect"
     house.passes(1, after=0)
     assert house.outside.story.weight(2) == 0, "one look later its users are home"
     assert house.application().attempts[-1].outcome == "done"
@@ -206,6 +208,75 @@ def test_a_call_that_the_store_kept_from_being_sent_is_waited_for_by_nobody(
     first, second = house.application().attempts
     assert (first.id, first.outcome, second.outcome) == (attempt.id, "refused", "done")
     assert house.outside.sent == [f"serve {attempt.target}"], "once"
+
+
+@pytest.mark.parametrize("meanwhile", ["settled", "gone"])
+def test_what_has_become_of_a_call_that_was_not_sent_is_left_as_it_is(
+    house: House, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    house.passes()
+    house.outside.story.register(2)
+
+    def down(*_: object) -> None:
+        raise StoreUnusable("the store is down for a moment")
+
+    monkeypatch.setattr(house.store, "homeward", down)
+    with pytest.raises(StoreUnusable):
+        house.passes(3)
+    monkeypatch.undo()
+    [attempt] = house.application().attempts
+    changed = {"settled": update(CALLS).values(outcome="done"), "gone": delete(CALLS)}[meanwhile]
+    with house.store.writing() as connection:
+        connection.execute(changed)
+    house.passes()
+    left = [one.outcome for one in house.application().attempts if one.id == attempt.id]
+    assert left[: meanwhile == "settled"] == ["done"] * (meanwhile == "settled")
+    house.until("Canary")
+
+
+def test_a_commit_that_did_not_come_true_says_nothing_of_the_calls_of_others(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.passes()
+    house.outside.story.register(2)
+    leaps = Leaps(lambda: house.ticks[0])
+    printer, outside, actor = Printer(house.store), house.outside, house.one.actor
+    other = Pass(NAME, SPEC, house.store, printer, outside, actor, leaps)  # type: ignore[arg-type]
+
+    def down(*_: object, **__: object) -> Committed:
+        monkeypatch.undo()
+        other.once()
+        raise StoreUnusable("the store is down for a moment")
+
+    monkeypatch.setattr(house.store, "commit", down)
+    with pytest.raises(StoreUnusable):
+        house.passes()
+    assert {one.outcome for one in house.application().attempts} == {"done"}
+    house.passes()
+    assert {one.outcome for one in house.application().attempts} == {"done"}
+
+
+def test_a_call_that_is_remembered_again_as_the_clock_was_set_back_may_still_come(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.passes()
+    house.outside.story.register(2)
+    house.outside.failing = Unreachable("serving endpoint: 503")
+    house.passes()
+    house.outside.failing = None
+    house.passes(after=3600)
+    [old] = [one for one in house.outcomes() if one == "open"]
+
+    def down(*_: object, **__: object) -> Committed:
+        monkeypatch.undo()
+        raise StoreUnusable("the store is down for a moment")
+
+    monkeypatch.setattr(house.store, "commit", down)
+    with pytest.raises(StoreUnusable):
+        house.passes()
+    house.clock[0] -= timedelta(hours=1)
+    house.passes()
+    assert [one for one in house.outcomes() if one == "open"] == [old]
 
 
 def test_of_several_calls_those_after_one_that_broke_the_pass_are_waited_for_by_nobody(

@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from controller.daemon.lanes import Passes
@@ -16,7 +15,6 @@ from controller.daemon.quarantine import PERMITTED
 from controller.daemon.tenure import Tenure
 from controller.record.errors import LeaseLost
 from controller.record.leases import Leases
-from controller.record.schema import CALLS
 from controller.record.store import Store
 from controller.workspace.deadlines import at_most
 from states.examples import Found, Wanted
@@ -334,12 +332,6 @@ def test_where_nothing_is_leased_nothing_has_to_be_proved() -> None:
     assert tenure.still(NAMES[0], None)
 
 
-def written(house: House) -> list[str]:
-    """What came of each call that was written down, oldest first."""
-    with house.store.writing() as connection:
-        return list(connection.scalars(select(CALLS.c.outcome).order_by(CALLS.c.id)))
-
-
 def test_a_call_written_down_by_a_replica_that_then_stalled_is_left_to_whoever_comes(
     house: House,
 ) -> None:
@@ -355,7 +347,7 @@ def test_a_call_written_down_by_a_replica_that_then_stalled_is_left_to_whoever_c
 
     house.outside.meanwhile = stalls
     house.passes(2)
-    assert set(written(house)) == {"refused"}, "nobody waits for its effect"
+    assert set(house.outcomes()) == {"refused"}, "nobody waits for its effect"
     assert not house.outside.sent
     house.outside.meanwhile = renews
     house.until("Canary")
@@ -383,7 +375,7 @@ def test_a_call_of_a_lease_that_lapsed_is_not_sent_under_the_one_that_was_taken_
 
     house.one.printer.print_new = lapses  # type: ignore[method-assign]
     house.passes(2)
-    assert set(written(house)) == {"refused"}, "nobody waits for its effect"
+    assert set(house.outcomes()) == {"refused"}, "nobody waits for its effect"
     assert not house.outside.sent
 
 
@@ -401,7 +393,7 @@ def test_a_lease_that_runs_out_while_the_store_is_asked_for_an_abort_sends_nothi
 
     monkeypatch.setattr(house.store, "homeward", slow)
     house.passes(2)
-    assert set(written(house)) == {"refused"}, "nobody waits for its effect"
+    assert set(house.outcomes()) == {"refused"}, "nobody waits for its effect"
     assert not house.outside.sent
 
 
