@@ -134,14 +134,20 @@ class _Application:
         elif rest is not None and key == self.newest(told["stable"]):
             told["weight_seen"] = 100 - rest
         hold = self.facts.get("application_hold")
-        if hold is not None and told["hold"] is None and key in self.shown:
+        # A change by others waits for an answer, whatever else the release that tells it waits for.
+        first = self.facts.get("changed_by_others") and key == (self.live or self._incumbent)
+        if hold is not None and (first or (told["hold"] is None and key in self.shown)):
             told |= {"hold": hold, "needs_person": True, "next": None}
         return told
 
+    @property
+    def _incumbent(self) -> Key | None:
+        """What serves beside the live release, proven or not."""
+        return self.newest(self.facts.get("stable") or self.facts.get("unproven"))
+
     def _weight(self, key: Key) -> int:
         told, live = self.releases[key], self.live
-        incumbent = self.facts.get("stable") or self.facts.get("unproven")
-        if key == self.newest(incumbent) and live != key:
+        if key == self._incumbent and live != key:
             return 100 - (self.releases[live]["weight"] if live else 0)
         return 0 if told["state"] == State.ROLLED_BACK else told["weight"]
 

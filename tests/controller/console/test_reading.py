@@ -40,7 +40,7 @@ from states.world import Absent, Endpoint
 from tests.controller.record.making import of_the_table
 from tests.controller.stdout import stdout
 from tests.published import assert_as_published
-from tests.states.story import SPEC, Story
+from tests.states.story import SPEC, Story, serving
 
 APP = "rag-chatbot"
 
@@ -206,7 +206,29 @@ def given_back_by_others(story: Recorded) -> None:
     story.look(times=3)
 
 
+def meddled_with_beside_one_without_proof(story: Recorded) -> None:
+    story.endpoint, story.alias = Absent(), Absent()
+    story.until("Canary")
+    story.look(times=2)
+    story.order(Order.ABORT)
+    story.look(times=4)
+    story.register(2)
+    story.until("Provisioning")
+    story.order(Order.ABORT)
+    home = serving(v1=100)
+    now_ms, ready = int(story.now.timestamp() * 1000), frozenset(home.shares)
+    anew = Endpoint(serving=home, id="second", created_ms=now_ms, config_version=9, ready=ready)
+    story.endpoint = anew
+    story.look(times=4)
+    assert story.application.live is None
+    assert story.application.change is not None
+    held = story.application.newest("1")
+    assert held is not None
+    assert held.hold, "it waits for a mended version, and the change for an answer"
+
+
 STORIES = [
+    meddled_with_beside_one_without_proof,
     given_more_by_others,
     given_back_by_others,
     meddled_with_on_the_way,
