@@ -117,9 +117,9 @@ class Causes:
         return self.known[-1]
 
     def healed(self, at: float) -> None:
-        """All that lasts is over; but a version that is gone stays so."""
+        """All that lasts is over; but a version that is gone stays so, and a slow update slow."""
         for one in self.known:
-            if one.until is not None and one.kind != "version_gone":
+            if one.until is not None and one.kind not in ("version_gone", "slow_update"):
                 one.until = min(one.until, at)
 
     def excuse(self, told: Rollback) -> str:

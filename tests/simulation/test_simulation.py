@@ -132,6 +132,17 @@ def test_what_lasts_excuses_a_deadline_while_it_lasts_or_soon_after(
     assert bool(causes.excuse(late)) is (until is None)
 
 
+@pytest.mark.parametrize(("kind", "excused"), [("slow_update", True), ("unready", False)])
+def test_a_slow_update_takes_as_long_in_a_world_that_has_healed(
+    kind: str, *, excused: bool
+) -> None:
+    causes = Causes()
+    causes.begun(kind, 50.0)
+    causes.healed(90.0)
+    late = replace(BACK, because="not ready after 13 min", at=90.0 + SOON_S + 1)
+    assert bool(causes.excuse(late)) is excused
+
+
 def test_a_weight_was_lowered_if_somebody_lowered_it_to_what_was_seen_then() -> None:
     told, causes = replace(BACK, because="lowered by someone else"), Causes()
     causes.serves(EDIT, 150.0, serving(v1=80, v2=20))
