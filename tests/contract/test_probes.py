@@ -92,11 +92,13 @@ def test_a_round_that_is_given_up_asks_nothing_more_and_tells_of_no_version(
 ) -> None:
     asked, ask = list[GoldenQuery](), probes.ask
 
-    def counting(entity: str, query: GoldenQuery, marker: str, **more: object) -> str | None:
+    def counting(
+        _: Probes, entity: str, query: GoldenQuery, marker: str, **more: object
+    ) -> str | None:
         asked.append(query)
         return ask(entity, query, marker, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(probes, "ask", counting)
+    monkeypatch.setattr(Probes, "ask", counting)
     questions, tests = iter([False, False]), (GOOD,) * 8
     assert probes.round(entity("v1"), None, tests, PATHS, lambda: next(questions, True)) is None
     assert len(asked) == 2
