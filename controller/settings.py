@@ -347,8 +347,8 @@ def load(path: Path) -> Configuration:
     try:
         return Configuration.model_validate(value, context={"folder": path.parent})
     except ValidationError as error:
-        node, *_ = parsed(path, text)
-        known = lines(node, ()) if node else {}
+        again = yaml.compose(text, Loader=yaml.SafeLoader)
+        known = lines(again, ()) if again else {}
         raise SettingsError(sentences(path, known, error.errors(), Configuration)) from error
 
 

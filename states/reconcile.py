@@ -140,8 +140,7 @@ def _creating(application: Application) -> bool:
 def _take_in(turn: Turn) -> None:
     """Write down what this look brings: time, minutes, evidence, the highest config version."""
     world, application = turn.world, turn.application
-    passed = _passed(application, world)
-    elapsed = passed if not turn.unseen else timedelta()
+    elapsed = timedelta() if turn.unseen else _passed(application, world)
     turn.record(looked_at=world.now, minutes=remembered(application.minutes, world.minutes))
     if turn.endpoint is not None:
         seen = turn.endpoint

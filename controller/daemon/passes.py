@@ -221,10 +221,11 @@ class Pass:
         self.unsure = None
         written = same_times(found, decided)
         self.leaps.known(written=written)
-        if written:
-            self.unwritten = NO_TIME
+        if not written:
+            return False
+        self.unwritten = NO_TIME
         known = {one.id for one in decided.attempts}
-        calls = [one.id for one in found.attempts if one.id not in known and written]
+        calls = [one.id for one in found.attempts if one.id not in known]
         self.unsent |= dict.fromkeys(calls, CUT_SHORT)
         return bool(calls)
 

@@ -184,6 +184,17 @@ def test_after_a_mistaken_answer_that_it_is_gone_it_is_asked_about() -> None:
     assert "it was deleted, and made anew" in (story.application.hold or "")
 
 
+def nothing_there(*, first: bool) -> Story:
+    """There is no endpoint, and one is to be created: for a first release, or as was ordered."""
+    if first:
+        return Story(endpoint=Absent(), alias=Absent())
+    story = at("none live")
+    story.endpoint = Absent()
+    story.look(times=2)
+    say(story, "revert")
+    return story
+
+
 @pytest.mark.parametrize("first", [False, True])
 def test_where_somebody_was_faster_their_endpoint_is_not_taken_for_ours(*, first: bool) -> None:
     """Its variables are unknown, and were never given: a change of it would lose them."""
@@ -217,11 +228,7 @@ def test_where_somebody_was_faster_their_endpoint_is_not_taken_for_ours(*, first
 
 @pytest.mark.parametrize("first", [False, True])
 def test_once_theirs_is_deleted_by_hand_ours_is_created(*, first: bool) -> None:
-    story = Story(endpoint=Absent(), alias=Absent()) if first else at("none live")
-    if not first:
-        story.endpoint = Absent()
-        story.look(times=2)
-        say(story, "revert")
+    story = nothing_there(first=first)
     creating(story)
     refused(story)
     made_by(story, "", serving=serving(v7=100), config_version=1, ready=frozenset())
@@ -235,11 +242,7 @@ def test_once_theirs_is_deleted_by_hand_ours_is_created(*, first: bool) -> None:
 
 @pytest.mark.parametrize("first", [False, True])
 def test_a_mistaken_answer_while_it_is_created_blinds_nobody(*, first: bool) -> None:
-    story = Story(endpoint=Absent(), alias=Absent()) if first else at("none live")
-    if not first:
-        story.endpoint = Absent()
-        story.look(times=2)
-        say(story, "revert")
+    story = nothing_there(first=first)
     call = creating(story)
     made_by(story, "headgate", pending=call.serving, updating=True)
     story.look()
