@@ -8,12 +8,12 @@ own clock to guard, by `until`: no database can stop a call that is already on i
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import (
-    ColumnElement,
+    BigInteger,
     Connection,
     and_,
     bindparam,
@@ -95,13 +95,8 @@ class Leases:
         with self._store.writing() as connection:
             enlisted = True
             if self._enlisted:
-                alive = REPLICAS.c.until > func.headgate_now()
-                change = (
-                    update(REPLICAS)
-                    .where(REPLICAS.c.name == self.replica, alive)
-                    .values(until=func.headgate_now() + self._ttl)
-                )
-                enlisted = connection.execute(change).rowcount == 1
+                mine = {"replica": self.replica, "ttl": self._ttl}
+                enlisted = connection.execute(_RENEWED, mine).rowcount == 1
             else:
                 self._enlist(connection)
         self._enlisted = enlisted
@@ -211,18 +206,7 @@ def prove(connection: Connection, application: str, lease: Lease | None) -> None
         if holder is not None:
             raise LeaseLost(f"{application} is {holder}'s: without a lease nothing was written")
         return
-    query = (
-        select(LEASES.c.epoch)
-        .join(REPLICAS, REPLICAS.c.name == LEASES.c.replica)
-        .where(
-            LEASES.c.application == lease.application,
-            LEASES.c.replica == lease.replica,
-            LEASES.c.epoch == lease.epoch,
-            REPLICAS.c.until > func.headgate_now(),
-        )
-        .with_for_update(read=True, of=LEASES)
-    )
-    if connection.execute(query).first() is None:
+    if connection.execute(_PROOF, asdict(lease)).first() is None:
         raise LeaseLost(
             f"{lease.application} is no longer {lease.replica}'s (epoch {lease.epoch}): "
             "nothing was written, and whoever has it now looks after it"
@@ -231,8 +215,7 @@ def prove(connection: Connection, application: str, lease: Lease | None) -> None
 
 def anyone(connection: Connection) -> str | None:
     """The name of a living replica, if there is one."""
-    alive = REPLICAS.c.until > func.headgate_now()
-    return connection.execute(select(func.min(REPLICAS.c.name)).where(alive)).scalar()
+    return connection.execute(select(func.min(REPLICAS.c.name)).where(_LIVES)).scalar()
 
 
 def _living(connection: Connection, ttl: int) -> set[str]:
@@ -241,12 +224,7 @@ def _living(connection: Connection, ttl: int) -> set[str]:
     A time further off than anybody sets it was set before the clock was set back. Who lives moves
     it within seconds; who died would be waited for until the clock has caught up, maybe for a day.
     """
-    return set(connection.execute(select(REPLICAS.c.name).where(_alive(ttl))).scalars())
-
-
-def _alive(ttl: int) -> ColumnElement[bool]:
-    at = func.headgate_now()
-    return and_(REPLICAS.c.until > at, REPLICAS.c.until <= at + 2 * ttl)
+    return set(connection.execute(_LIVING, {"ttl": ttl}).scalars())
 
 
 def _end(connection: Connection, lapsed: Collection[str], ttl: int) -> None:
@@ -256,13 +234,14 @@ def _end(connection: Connection, lapsed: Collection[str], ttl: int) -> None:
     renewal at the same time comes first, and is left alone, or finds nothing to renew.
     """
     if lapsed:
-        connection.execute(delete(REPLICAS).where(REPLICAS.c.name.in_(lapsed), not_(_alive(ttl))))
+        ended = delete(REPLICAS).where(REPLICAS.c.name.in_(lapsed), not_(_ALIVE))
+        connection.execute(ended, {"ttl": ttl})
 
 
 def _rows(connection: Connection, names: Sequence[str]) -> dict[str, tuple[str | None, int]]:
     """Holder and epoch of each; those that were never taken are written down as free."""
-    query = select(LEASES.c.application, LEASES.c.replica, LEASES.c.epoch)
-    found = {name: (holder, epoch) for name, holder, epoch in connection.execute(query).tuples()}
+    rows = connection.execute(_LEASED).tuples()
+    found = {name: (holder, epoch) for name, holder, epoch in rows}
     fresh = [name for name in names if name not in found]
     if fresh:
         added = text(
@@ -277,3 +256,28 @@ def _strike_off(connection: Connection, at: int) -> None:
     """Forget replicas that have been gone for long."""
     gone = REPLICAS.c.until < at - FORGOTTEN // MICROSECOND
     connection.execute(delete(REPLICAS).where(gone))
+
+
+# Made once, as those of `loading`: a replica asks this every few seconds, and at every commit.
+_NOW = func.headgate_now()
+_TTL = bindparam("ttl", type_=BigInteger)
+_LIVES = REPLICAS.c.until > _NOW
+_ALIVE = and_(_LIVES, REPLICAS.c.until <= _NOW + 2 * _TTL)
+_LIVING = select(REPLICAS.c.name).where(_ALIVE)
+_RENEWED = (
+    update(REPLICAS)
+    .where(REPLICAS.c.name == bindparam("replica"), _LIVES)
+    .values(until=_NOW + _TTL)
+)
+_LEASED = select(LEASES.c.application, LEASES.c.replica, LEASES.c.epoch)
+_PROOF = (
+    select(LEASES.c.epoch)
+    .join(REPLICAS, REPLICAS.c.name == LEASES.c.replica)
+    .where(
+        LEASES.c.application == bindparam("application"),
+        LEASES.c.replica == bindparam("replica"),
+        LEASES.c.epoch == bindparam("epoch"),
+        _LIVES,
+    )
+    .with_for_update(read=True, of=LEASES)
+)

@@ -103,8 +103,7 @@ def load_application(
         attempts = _attempts(connection, had.application, at)
         same = replace(had.application, spec=spec or _spec(had), attempts=attempts, minutes=minutes)
         return replace(had, application=same, as_of_seq=seq, now=then), known
-    query = select(APPLICATIONS).where(APPLICATIONS.c.name == name)
-    row = connection.execute(query).mappings().one()
+    row = connection.execute(_APPLICATION, {"name": name}).mappings().one()
     application = codec.application_of(row, spec)
     rows = _release_rows(connection, application)
     blocks = _blocks(connection, [one["id"] for one in rows], known.blocks)
@@ -267,6 +266,7 @@ _GLANCE = select(
     func.headgate_now(),
     select(APPLICATIONS.c.row).where(APPLICATIONS.c.name == bindparam("name")).scalar_subquery(),
 )
+_APPLICATION = select(APPLICATIONS).where(APPLICATIONS.c.name == bindparam("name"))
 _CALLS = (
     select(
         CALLS.c.kind,

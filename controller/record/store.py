@@ -9,7 +9,7 @@ from threading import Lock as ThreadLock
 from threading import RLock
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, or_, select, update
 
 from controller.record import words
 from controller.record.asking import Via
@@ -50,11 +50,25 @@ from states.spec import Spec
 
 PAGE = 500
 """Journal rows per read: a reader that lingers would keep writers waiting."""
-_HOMEWARD = or_(RELEASES.c.order_ == Order.ABORT.value, RELEASES.c.state == State.ROLLED_BACK.value)
+# Made once, as those of `loading`: every pass asks these.
+_GOING_HOME = or_(
+    RELEASES.c.order_ == Order.ABORT.value, RELEASES.c.state == State.ROLLED_BACK.value
+)
 _SHUT = and_(
     RELEASES.c.state == State.CANARY.value,
     RELEASES.c.settled.is_(False),
     RELEASES.c.body["shut"].as_boolean(),
+)
+_LIVE = select(RELEASES.c.application).where(RELEASES.c.live).order_by(RELEASES.c.application)
+_HOMEWARD = _LIVE.where(_GOING_HOME)
+_URGENT = _LIVE.where(or_(_GOING_HOME, _SHUT))
+_JOURNAL = (
+    select(JOURNAL).where(JOURNAL.c.seq > bindparam("after")).order_by(JOURNAL.c.seq).limit(PAGE)
+)
+_CURSOR = (
+    update(COUNTERS)
+    .where(COUNTERS.c.name == PRINTED, COUNTERS.c.value < bindparam("printed"))
+    .values(value=bindparam("printed"))
 )
 
 
@@ -149,9 +163,7 @@ class Store:
 
     def applications(self) -> tuple[str, ...]:
         """The names of all applications in the record."""
-        with self.reading() as connection:
-            found = connection.execute(select(APPLICATIONS.c.name).order_by(APPLICATIONS.c.name))
-            return tuple(found.scalars())
+        return self._names(select(APPLICATIONS.c.name).order_by(APPLICATIONS.c.name))
 
     def versions(self) -> dict[str, set[str]]:
         """The versions that each application has releases of; of a new one none."""
@@ -165,16 +177,15 @@ class Store:
 
     def homeward(self) -> tuple[str, ...]:
         """The applications whose users are to go home: aborted, or rolled back and not home yet."""
-        return self._live(_HOMEWARD)
+        return self._names(_HOMEWARD)
 
     def urgent(self) -> tuple[str, ...]:
         """Those, and the ones whose gate was shut and not seen so yet: users are taken from it."""
-        return self._live(or_(_HOMEWARD, _SHUT))
+        return self._names(_URGENT)
 
-    def _live(self, such: ColumnElement[bool]) -> tuple[str, ...]:
-        query = select(RELEASES.c.application).where(RELEASES.c.live, such)
+    def _names(self, query: Select[tuple[str]]) -> tuple[str, ...]:
         with self.reading() as connection:
-            return tuple(connection.execute(query.order_by(RELEASES.c.application)).scalars())
+            return tuple(connection.execute(query).scalars())
 
     def under_way(self) -> dict[str, str]:
         """The live release of each application that has one, by name."""
@@ -411,14 +422,14 @@ class Store:
 
         Of one application, or of one release of it, if they are named.
         """
-        query = select(JOURNAL).order_by(JOURNAL.c.seq).limit(PAGE)
+        query = _JOURNAL
         if application is not None:
             query = query.where(JOURNAL.c.application == application)
         if release is not None:
             query = query.where(JOURNAL.c.release == release)
         while True:
             with self.reading() as connection:
-                found = connection.execute(query.where(JOURNAL.c.seq > after)).mappings().all()
+                found = connection.execute(query, {"after": after}).mappings().all()
             yield from (rendered(dict(row)) for row in found)
             if len(found) < PAGE:
                 return
@@ -466,11 +477,7 @@ class Store:
 
     def _save_cursor(self, connection: Connection) -> None:
         if self._printed is not None:
-            connection.execute(
-                update(COUNTERS)
-                .where(COUNTERS.c.name == PRINTED, COUNTERS.c.value < self._printed)
-                .values(value=self._printed)
-            )
+            connection.execute(_CURSOR, {"printed": self._printed})
 
     def reading(self) -> AbstractContextManager[Connection]:
         """A transaction that sees one moment, and changes nothing."""

@@ -13,7 +13,7 @@ from controller.workspace.metrics import EntityMinute
 from controller.workspace.recorded import Recorded as RecordedRequest
 from controller.workspace.recorded import Sample
 from controller.workspace.serving import ServingSettings
-from policies.evidence import NOTHING, Arm
+from policies.evidence import NOTHING, Arm, summed
 from policies.fuse import Minute
 from policies.golden import Begun, GoldenQuery, Round
 from policies.guards import History
@@ -383,10 +383,10 @@ class Traffic(Client):
         return self.known
 
     def _all(self, grains: range) -> Arm:
-        return sum((self.platform.everybody(one) for one in grains), NOTHING)
+        return summed([self.platform.everybody(one) for one in grains])
 
     def _own(self, grains: range, entity: str) -> Arm:
-        return sum((self.platform.arm(one, entity) for one in grains), NOTHING)
+        return summed([self.platform.arm(one, entity) for one in grains])
 
     def minutes_by_entity(self, endpoint: str) -> tuple[EntityMinute, ...]:
         assert endpoint == SPEC.endpoint
@@ -521,11 +521,8 @@ class Table(Client):
         """What the table has of an entity's users by now, but for the errors that it leaves out."""
         if entity is None:
             return NOTHING
-        found = NOTHING
-        for grain in range(self._grain(since), self._grain(until)):
-            if self._arrived(grain):
-                found += self._shown(grain, entity)
-        return found
+        grains = range(self._grain(since), self._grain(until))
+        return summed([self._shown(one, entity) for one in grains if self._arrived(one)])
 
     def _shown(self, grain: int, entity: str) -> Arm:
         arm = self.platform.arm(grain, entity)

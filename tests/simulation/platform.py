@@ -8,7 +8,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from controller.workspace.errors import Refused
-from policies.evidence import NOTHING, Arm
+from policies.evidence import NOTHING, Arm, summed
 from states.plan import CreateStaging
 from states.world import Absent, Endpoint, ModelVersion, Serving
 from tests.simulation.causes import CALL, DELETION, EDIT, Cause, Causes
@@ -438,7 +438,7 @@ class Platform:
 
     def everybody(self, grain: int) -> Arm:
         """What all users met in a grain of time."""
-        return sum((self.arm(grain, name) for name in self.split(grain).shares), NOTHING)
+        return summed([self.arm(grain, name) for name in self.split(grain).shares])
 
     def split(self, grain: int) -> Serving:
         """Who served in a grain of time: by its beginning, as the first answer shows."""
