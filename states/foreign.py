@@ -19,11 +19,17 @@ Part = tuple[str, ...] | None
 
 
 def heed_lowered(turn: Turn) -> None:
-    """Users were taken from the version on trial by hand: that is an abort, and no question."""
+    """Users were taken from the version on trial by hand: that is an abort, and no question.
+
+    Nor is it one where that is what an old call of ours asked for, which was overtaken by one that
+    was seen in effect, and of which nobody knows whether it was ever sent. A version that is sent
+    home for nothing can be tried again; users must not go back to one that a person took away.
+    """
     application, endpoint, live = turn.application, turn.endpoint, turn.application.live
     if endpoint is None or live is None or not live.pinned or not live.pinned.baseline:
         return
-    if live.state not in (State.CANARY, State.PRODUCTION) or _ours(turn, endpoint.serving):
+    ours = _ours(turn, endpoint.serving, overtaken=False)
+    if ours or live.state not in (State.CANARY, State.PRODUCTION):
         return
     if _begins(application, endpoint.serving):
         return
@@ -32,6 +38,8 @@ def heed_lowered(turn: Turn) -> None:
     if weight >= live.weight or weight > before:
         return
     told = f"its weight was lowered by someone else, to {weight} % of {live.weight} %"
+    if _ours(turn, endpoint.serving):
+        told += ", or by an earlier call of Headgate's, of which nobody knows what came"
     if live.order is Order.ABORT:
         told = "aborted by the operator"
     rolled = roll_back(turn, live, told)
@@ -116,14 +124,16 @@ def closes(application: Application, serving: Serving) -> bool:
     return least is not None and least == desired(application)
 
 
-def _ours(turn: Turn, serving: Serving) -> bool:
-    """It is as wanted, as it was left, or as it was asked to be."""
+def _ours(turn: Turn, serving: Serving, *, overtaken: bool = True) -> bool:
+    """It is as wanted, as it was left, or as it was asked to be; `overtaken`: however long ago."""
     known = (desired(turn.application), turn.application.seen)
-    return serving in known or str(serving) in _sent(turn)
+    return serving in known or str(serving) in _sent(turn, overtaken=overtaken)
 
 
-def _sent(turn: Turn) -> set[str]:
+def _sent(turn: Turn, *, overtaken: bool) -> set[str]:
     """Targets that may yet take effect: the last one asked, and those whose outcome is unknown.
+
+    Of these, if they may be `overtaken`, also what was asked before a call that was seen in effect.
 
     And all that was taken over the newest configuration that had been seen: a stale answer may have
     hidden its update, and something else was asked for since.
@@ -134,7 +144,8 @@ def _sent(turn: Turn) -> set[str]:
     application = turn.application
     sent = calls(application, "serve")
     opened = [attempt for attempt in sent if attempt.outcome == "open"]
-    unknown = {attempt.target for attempt in opened if attempt.id not in application.arrived}
+    past = application.arrived if overtaken else range(max((0, *application.arrived)) + 1)
+    unknown = {attempt.target for attempt in opened if attempt.id not in past}
     since, created = application.followed.get(ANOTHER), application.seen is None
     taken = {
         one.target

@@ -100,6 +100,30 @@ def test_nothing_else_is_one(release: Release, facts: dict[str, object], found: 
     assert heeded(before, None).application == before
 
 
+def test_a_call_that_was_overtaken_is_no_excuse_for_users_that_are_gone() -> None:
+    """Replicas killed before they sent: whoever took the users, they do not get the version back.
+
+    What nobody knows of the last call, or of one after the last that was seen, is as it was.
+    """
+    home = serving(v1=100, v2=0)
+    left = LEFT | {"asked": str(SERVED)}
+    unknown, seen = sent(home, outcome="open", number=1), sent(SERVED, outcome="open", number=2)
+    overtaken = record(CANARY, **left, attempts=(unknown, seen), arrived=(2,))
+    [_, rolled] = heeded(overtaken, shown(home)).application.releases
+    assert rolled.state is State.ROLLED_BACK
+    assert rolled.because == (
+        "its weight was lowered by someone else, to 0 % of 25 %, or by an earlier call of "
+        "Headgate's, of which nobody knows what came"
+    )
+    later = (seen, replace(unknown, id=3), replace(seen, id=4))
+    for before in (
+        replace(overtaken, arrived=()),
+        replace(overtaken, arrived=(2,), attempts=later),
+        replace(overtaken, arrived=(2,), attempts=later[:2]),
+    ):
+        assert heeded(before, shown(home)).application == before
+
+
 def test_as_few_users_as_were_left_to_it_are_fewer_than_it_should_have() -> None:
     look = heeded(record(CANARY, seen=serving(v1=76, v2=24)), shown(serving(v1=75, v2=24, v3=1)))
     [_, rolled] = look.application.releases
