@@ -16,7 +16,7 @@ from tests.simulation.run import BY_HAND, Options, run
 from tests.simulation.shrink import shrunk
 from tests.states.story import serving
 
-FIRST, SEEDS = 1, 12
+FIRST, SEEDS = 1, 60
 BACK = Rollback(
     version="2", entered=100.0, at=200.0, weight=10, serving=serving(v1=99, v2=1), because=""
 )
