@@ -192,24 +192,33 @@ def _tell_update(turn: Turn, endpoint: Endpoint) -> None:
 
 
 def alias_part(turn: Turn) -> Part:
-    """How the alias differs from what it should name; one that never was is ours to set."""
+    """How the alias differs from what it should name; one that never was is ours to set.
+
+    What it was last asked to name stays ours until it was seen to: answers may be stale for longer
+    than calls are remembered, where the clock was set.
+    """
     application, alias = turn.application, turn.world.alias
     name, named = application.spec.alias, desired_alias(application)
     if name is None:
         return ()
+    ours = [one.target for one in calls(application, "alias") if one.outcome != "refused"]
+    asked = ours[-1] if ours else None
+    if asked is None and application.seen_alias_of in (None, name):
+        asked = application.asked_alias
+    turn.record(asked_alias=asked)
     if alias is None:
         return None
     before = application.seen_alias if application.seen_alias_of == name else None
-    ours = {attempt.target for attempt in calls(application, "alias")}
     if isinstance(alias, Absent):
         # A version that is deleted takes its aliases with it: that is told of the version.
-        gone = any(lost(turn, one) for one in {before, *ours} if one is not None)
+        gone = any(lost(turn, one) for one in {before, asked, *ours} if one is not None)
         never = before is None or named is None or gone
         return () if never else (aliased(name, named, None),)
-    if alias in (named, before) or alias in ours:
+    if alias in (named, before, asked, *ours):
         if alias == named and alias != before:
             _tell_alias(turn, before, alias)
-        turn.record(seen_alias=alias, seen_alias_of=name)
+        asked = asked if alias != asked else None
+        turn.record(seen_alias=alias, seen_alias_of=name, asked_alias=asked)
         return ()
     return () if named is None else (aliased(name, named, alias),)
 

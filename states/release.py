@@ -203,8 +203,8 @@ class Application:
     """The last serving state that was ours or accepted."""
     seen_alias: str | None = None
     """The version that the alias last named, as ours or accepted."""
-    seen_alias_of: str | None = None
-    """The alias that this was: the configuration may name another one since."""
+    seen_alias_of: str | None = None  # the alias that this was: another may be configured since
+    asked_alias: str | None = None  # the version that it was last asked to name, until that is seen
     asked: str | None = None
     """The serving state that was last asked for, by a call that may have been sent, ever."""
     asked_over: int = -1

@@ -37,6 +37,7 @@ from controller.record.upgrades import migrate
 from controller.record.writing import (
     append,
     event_row,
+    move_calls,
     write_application,
     write_calls,
     write_minutes,
@@ -261,6 +262,7 @@ class Store:
                 write_application(connection, loaded, plan.application)
                 write_minutes(connection, loaded.application.minutes, plan.application)
                 write_releases(connection, loaded, plan.application)
+                move_calls(connection, loaded, plan.application)
                 rows = [event_row(event, plan.application) for event in plan.events]
                 seqs = append(connection, rows)
                 if budget is not None:

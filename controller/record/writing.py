@@ -195,6 +195,21 @@ def append(connection: Connection, rows: Sequence[codec.Row]) -> tuple[int, ...]
     return seqs
 
 
+def move_calls(connection: Connection, loaded: Loaded, application: Application) -> None:
+    """Move the times of calls along with a clock that was set, or those before would be forgotten.
+
+    What is read of them later are the last while's, by the time that they have here.
+    """
+    known = {one.id: one.at for one in loaded.application.attempts}
+    moved = [
+        {"of": one.id, "to": micros(one.at)}
+        for one in application.attempts
+        if known.get(one.id, one.at) != one.at
+    ]
+    if moved:
+        connection.execute(_MOVED, moved)
+
+
 def write_calls(
     connection: Connection,
     application: Application,
@@ -224,4 +239,5 @@ def write_calls(
     return tuple(ids)
 
 
+_MOVED = update(CALLS).where(CALLS.c.id == bindparam("of")).values(at=bindparam("to"))
 _SENT = insert(CALLS).returning(CALLS.c.id)

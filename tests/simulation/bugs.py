@@ -511,7 +511,7 @@ def a_staging_endpoint_is_forgotten() -> Patches:
 @bug
 def ours_is_taken_for_theirs() -> Patches:
     """What Headgate has asked for is a change by somebody else."""
-    with patch.object(foreign, "_ours", lambda *_: False):
+    with patch.object(foreign, "_ours", lambda *_, **__: False):
         yield
 
 

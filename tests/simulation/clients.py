@@ -375,18 +375,19 @@ class Traffic(Client):
         self.known = tuple(
             Minute(ends_at=end, requests=arm.requests, errors=arm.errors) for end, arm in counted
         )
-        if self.platform.labelled:
-            self.by_entity = tuple(
-                EntityMinute(end, {name: self._own(grains, name) for name in sorted(entities)})
-                for end, grains in ends
-            )
+        if self.platform.labelled and entities:
+            # Whatever the endpoint was believed to serve, an export tells of all that it does.
+            self.by_entity = tuple(EntityMinute(end, self._own(grains)) for end, grains in ends)
         return self.known
 
     def _all(self, grains: range) -> Arm:
         return summed([self.platform.everybody(one) for one in grains])
 
-    def _own(self, grains: range, entity: str) -> Arm:
-        return summed([self.platform.arm(one, entity) for one in grains])
+    def _own(self, grains: range) -> dict[str, Arm]:
+        names = {name for grain in grains for name in self.platform.split(grain).shares}
+        return {
+            name: summed([self.platform.arm(one, name) for one in grains]) for name in sorted(names)
+        }
 
     def minutes_by_entity(self, endpoint: str) -> tuple[EntityMinute, ...]:
         assert endpoint == SPEC.endpoint

@@ -9,7 +9,7 @@ from controller.record.errors import OrderRefused
 from controller.record.store import Store
 from states.desired import desired, desired_alias
 from states.machine import State
-from states.outcome import untold
+from states.outcome import ROLLED_BACK_TAG, untold
 from states.release import Application, Order, Release
 from states.spec import Spec
 from states.world import Absent, Endpoint, Serving
@@ -391,10 +391,23 @@ def home(application: Application, platform: Platform) -> bool:
     now = platform.endpoint
     if isinstance(now, Endpoint) and now.updating:
         return False
+    if _tags_to_come(application, platform):
+        return False
     if application.hold is not None:
         return True
-    if untold(application).keys() & set(map(str, platform.versions)):
-        return False  # A tag that was refused is asked for again ten minutes later.
     wanted, named = desired(application), desired_alias(application)
     served = now.serving if isinstance(now, Endpoint) else None
     return wanted in (None, served) and named in (None, platform.alias)
+
+
+def _tags_to_come(application: Application, platform: Platform) -> bool:
+    """One whose call had no effect is asked for again ten minutes later, whatever is held.
+
+    Beside a change by others that is only the mark by which nothing starts again.
+    """
+    there = {str(one): version.tags or {} for one, version in platform.versions.items()}
+    due = {one: tags for one, tags in untold(application).items() if one in there}
+    if application.change is None:
+        return bool(due)
+    marked = {one for one, tags in due.items() if ROLLED_BACK_TAG in tags.items()}
+    return any(ROLLED_BACK_TAG not in there[one].items() for one in marked)

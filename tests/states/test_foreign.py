@@ -437,7 +437,37 @@ def test_an_alias_is_ours_where_it_was_left_or_where_it_was_sent() -> None:
     assert (look.application, look.events, lines) == (replace(before, seen_alias="3"), [], ())
     look, lines = aliases(before, "4")
     wrong = "alias production names version 4 instead of version 2"
-    assert (look.application, look.events, lines) == (before, [], (wrong,))
+    assert (look.application, look.events, lines) == (
+        replace(before, asked_alias="3"),
+        [],
+        (wrong,),
+    )
+    before = record(PRODUCTION, **KNOWN, attempts=(sent("3", kind="alias", outcome="refused"),))
+    look, lines = aliases(before, "3")
+    assert (look.application, lines) == (before, (wrong.replace("4", "3"),))
+
+
+def test_where_an_alias_was_sent_is_ours_until_it_was_seen_however_long_that_takes() -> None:
+    """Stale answers, and a clock that was set: the call itself is forgotten by then."""
+    attempts = (sent("4", kind="alias"), sent("3", kind="alias"))
+    for unseen in ("1", None):
+        look, _ = aliases(record(PRODUCTION, **KNOWN, attempts=attempts), unseen)
+        assert look.application.asked_alias == "3"
+        forgotten = replace(look.application, attempts=())
+        again, _ = aliases(forgotten, unseen)
+        assert again.application == forgotten
+        there, lines = aliases(again.application, "3")
+        assert (there.application.seen_alias, there.application.asked_alias) == ("3", None)
+        assert (there.events, lines) == ([], ())
+        _, elsewhere = aliases(again.application, "4")
+        assert elsewhere == ("alias production names version 4 instead of version 2",)
+    seen = record(PRODUCTION, seen_alias="3", seen_alias_of="production")
+    _, back = aliases(replace(seen, seen_alias="2"), "3")
+    assert back == ("alias production names version 3 instead of version 2",), "it has come once"
+    other = replace(again.application, seen_alias_of="champion")
+    look, lines = aliases(other, "3")
+    assert look.application.asked_alias is None, "another alias was asked to name it"
+    assert lines == back
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from controller.record.errors import Conflict, Taken
 from controller.record.store import Store
 from policies.fuse import DAY, Minute
+from states.leap import leapt
 from states.machine import State
 from states.plan import MoveAlias, Plan, Serve
 from states.release import Order
@@ -169,6 +170,27 @@ def test_calls_are_open_until_they_are_settled(home: Home) -> None:
     clock.turn(minutes=21)
     assert store.load("rag", SPEC).application.attempts == ()
     assert written_since(store, clock.now) == 0
+
+
+@pytest.mark.parametrize("hours", [-24, -1, 1, 24])
+def test_calls_are_remembered_as_long_as_they_should_be_when_the_clock_is_set(
+    home: Home, hours: int
+) -> None:
+    clock, store = home.clock, home.store()
+    loaded = store.load("rag", SPEC)
+    store.commit(loaded, unchanged(loaded), [MoveAlias("2")])
+    clock.turn(minutes=1)
+    later = store.load("rag", SPEC)
+    clock.turn(hours=hours)
+    moved = leapt(replace(later.application, looked_at=later.now), timedelta(hours=hours))
+    store.commit(later, Plan(application=moved), [MoveAlias("3")])
+    clock.turn(minutes=18)
+    one, other = store.load("rag", SPEC).application.attempts
+    assert (one.target, other.target) == ("2", "3")
+    assert other.at - one.at == timedelta(minutes=1)
+    clock.turn(minutes=1, seconds=30)
+    [left] = store.load("rag", SPEC).application.attempts
+    assert left.target == "3"
 
 
 def test_what_matters_is_loaded_however_old_it_is(store: Store) -> None:
