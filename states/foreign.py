@@ -127,7 +127,23 @@ def closes(application: Application, serving: Serving) -> bool:
 def _ours(turn: Turn, serving: Serving, *, overtaken: bool = True) -> bool:
     """It is as wanted, as it was left, or as it was asked to be; `overtaken`: however long ago."""
     known = (desired(turn.application), turn.application.seen)
-    return serving in known or str(serving) in _sent(turn, overtaken=overtaken)
+    asked = str(serving) in _sent(turn, overtaken=overtaken)
+    return serving in known or (asked and _as_named(turn.application, serving))
+
+
+def _as_named(application: Application, serving: Serving) -> bool:
+    """Each name serves what it stands for, as far as that is known: targets tell names alone."""
+    meant: dict[str, set[tuple[str, str]]] = {}
+    for known in (desired(application), application.seen):
+        for name, one in known.shares.items() if known is not None else ():
+            meant.setdefault(name, set()).add((one.model, one.version))
+    for release in application.releases:
+        own = application.spec.model, release.version
+        meant.setdefault(application.entity(release.version), set()).add(own)
+    return all(
+        (one.model, one.version) in meant.get(name, ((one.model, one.version),))
+        for name, one in serving.shares.items()
+    )
 
 
 def _sent(turn: Turn, *, overtaken: bool) -> set[str]:

@@ -73,8 +73,8 @@ def _show(turn: Turn, lines: dict[str, tuple[str, ...]]) -> None:
     hidden = FALLBACK in lines["endpoint"]
     change = Change(
         number=application.changes + 1,
-        wanted=side(wanted, name, desired_alias(application), fallback=False),
-        found=side(serving, name, named, fallback=hidden),
+        wanted=side(wanted, name, desired_alias(application), fallback=False, other=serving),
+        found=side(serving, name, named, fallback=hidden, other=wanted),
         serving=serving,
         named=named,
         fallback=hidden,
