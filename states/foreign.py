@@ -155,12 +155,14 @@ def _sent(turn: Turn, *, overtaken: bool) -> set[str]:
     hidden its update, and something else was asked for since.
 
     What was asked for to close a version beside somebody's change has that change in it: while the
-    change stands, or once it was seen, that is no reason not to show it.
+    change stands, or once it was seen, that is no reason not to show it. Nor is the last one asked,
+    once it is known what came of it.
     """
     application = turn.application
     sent = calls(application, "serve")
     opened = [attempt for attempt in sent if attempt.outcome == "open"]
-    past = application.arrived if overtaken else range(max((0, *application.arrived)) + 1)
+    arrived = {one.id for one in sent}.intersection(application.arrived)
+    past = arrived if overtaken else range(max((0, *arrived)) + 1)
     unknown = {attempt.target for attempt in opened if attempt.id not in past}
     since, created = application.followed.get(ANOTHER), application.seen is None
     taken = {
@@ -170,12 +172,13 @@ def _sent(turn: Turn, *, overtaken: bool) -> set[str]:
         if since is None or one.at > since
     }
     asked = {one for one in (application.asked, application.under_way) if one}
-    last = {attempt.target for attempt in sent[-1:]}
+    over = application.followed.get(KNOWN)
+    last = {attempt.target for attempt in sent[-1:] if over is None or attempt.at >= over}
     newest = {one.target: one.id for one in sent if one.outcome != "refused"}
     theirs = {
         target
         for target in application.closings
-        if application.change is not None or newest.get(target, 0) in (0, *application.arrived)
+        if application.change is not None or newest.get(target, 0) in (0, *arrived)
     }
     return (unknown | asked | last | taken) - theirs
 
