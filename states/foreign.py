@@ -219,18 +219,33 @@ def alias_part(turn: Turn) -> Part:
     if alias is None:
         return None
     before = application.seen_alias if application.seen_alias_of == name else None
-    ours = {attempt.target for attempt in calls(application, "alias")}
     if isinstance(alias, Absent):
         # A version that is deleted takes its aliases with it: that is told of the version.
-        gone = any(lost(turn, one) for one in {before, *ours} if one is not None)
+        sent = {attempt.target for attempt in calls(application, "alias")}
+        gone = any(lost(turn, one) for one in {before, *sent} if one is not None)
         never = before is None or named is None or gone
         return () if never else (aliased(name, named, None),)
-    if alias in (named, before) or alias in ours:
+    if alias in (named, before) or alias in _sent_alias(application):
         if alias == named and alias != before:
             _tell_alias(turn, before, alias)
         turn.record(seen_alias=alias, seen_alias_of=name)
         return ()
     return () if named is None else (aliased(name, named, alias),)
+
+
+def _sent_alias(application: Application) -> set[str]:
+    """Where a call of ours may yet move it: since the last one that was seen in effect.
+
+    One before that whose outcome is unknown may come late.
+    """
+    sent = [one for one in calls(application, "alias") if one.outcome != "refused"]
+    arrived = {one.id for one in sent}.intersection(application.arrived)
+    newest = max(arrived, default=-1)
+    return {
+        one.target
+        for one in sent
+        if one.id > newest or (one.outcome == "open" and one.id not in arrived)
+    }
 
 
 def _tell_alias(turn: Turn, before: str | None, alias: str) -> None:
