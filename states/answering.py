@@ -189,8 +189,18 @@ def _adopt(turn: Turn, change: Change) -> None:
         seen=change.serving, seen_alias=change.named, seen_alias_of=turn.application.spec.alias
     )
     _accept(turn)
+    if change.moved:
+        _know_asked(turn, change)
     if change.fallback:
         turn.record(fallback=True)
+
+
+def _know_asked(turn: Turn, change: Change) -> None:
+    """What was asked for earlier is over, unless it may yet come: who sets it again is another."""
+    application = turn.application
+    if application.config_version > application.asked_over or change.of_another:
+        known = {**application.followed, KNOWN: turn.world.now}
+        turn.record(asked=None, asked_over=-1, followed=known)
 
 
 def _enthrone(turn: Turn, version: str) -> None:

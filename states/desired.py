@@ -77,7 +77,8 @@ def closed(application: Application, serving: Serving) -> Serving | None:
         for name, one in serving.shares.items()
     }
     homes = [name for name, one in shares.items() if (one.model, one.version) == (model, incumbent)]
-    known = application.entity(incumbent)
+    # Somebody may have given its name to another version, with users of its own.
+    known = application.entity(incumbent, beside=() if homes else shares)
     home = known if known in homes or not homes else homes[0]
     had = shares[home].weight if home in homes else 0
     shares[home] = Share(model=model, version=incumbent, weight=had + moved)

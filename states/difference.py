@@ -97,9 +97,29 @@ def aliased(alias: str, wanted: str | None, found: str | None) -> str:
     return f"alias {alias} names version {found} instead of version {wanted}"
 
 
-def side(serving: Serving | None, alias: str | None, named: str | None, *, fallback: bool) -> str:
-    """One side of a difference in words: the endpoint, the alias, and the fallback if it is on."""
-    parts = ["no endpoint" if serving is None else str(serving)]
+def _told_apart(serving: Serving, other: Serving) -> Serving:
+    known = {name: _what(share) for name, share in other.shares.items()}
+    return Serving(
+        {
+            name if known.get(name, _what(one)) == _what(one) else f"{name} ({_what(one)})": one
+            for name, one in serving.shares.items()
+        }
+    )
+
+
+def side(
+    serving: Serving | None,
+    alias: str | None,
+    named: str | None,
+    *,
+    fallback: bool,
+    other: Serving | None = None,
+) -> str:
+    """One side of a difference in words: the endpoint, the alias, and the fallback if it is on.
+
+    What a name stands for is told where the `other` side has it for something else.
+    """
+    parts = ["no endpoint" if serving is None else str(_told_apart(serving, other or Serving()))]
     if alias is not None:
         parts.append(f"alias {alias} {'absent' if named is None else f'at version {named}'}")
     return "; ".join([*parts, "fallback on"] if fallback else parts)

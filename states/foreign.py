@@ -127,7 +127,23 @@ def closes(application: Application, serving: Serving) -> bool:
 def _ours(turn: Turn, serving: Serving, *, overtaken: bool = True) -> bool:
     """It is as wanted, as it was left, or as it was asked to be; `overtaken`: however long ago."""
     known = (desired(turn.application), turn.application.seen)
-    return serving in known or str(serving) in _sent(turn, overtaken=overtaken)
+    asked = str(serving) in _sent(turn, overtaken=overtaken)
+    return serving in known or (asked and _as_named(turn.application, serving))
+
+
+def _as_named(application: Application, serving: Serving) -> bool:
+    """Each name serves what it stands for, as far as that is known: targets tell names alone."""
+    meant: dict[str, set[tuple[str, str]]] = {}
+    for known in (desired(application), application.seen):
+        for name, one in known.shares.items() if known is not None else ():
+            meant.setdefault(name, set()).add((one.model, one.version))
+    for release in application.releases:
+        own = application.spec.model, release.version
+        meant.setdefault(application.entity(release.version), set()).add(own)
+    return all(
+        (one.model, one.version) in meant.get(name, ((one.model, one.version),))
+        for name, one in serving.shares.items()
+    )
 
 
 def _sent(turn: Turn, *, overtaken: bool) -> set[str]:
@@ -139,12 +155,14 @@ def _sent(turn: Turn, *, overtaken: bool) -> set[str]:
     hidden its update, and something else was asked for since.
 
     What was asked for to close a version beside somebody's change has that change in it: while the
-    change stands, or once it was seen, that is no reason not to show it.
+    change stands, or once it was seen, that is no reason not to show it. Nor is the last one asked,
+    once it is known what came of it.
     """
     application = turn.application
     sent = calls(application, "serve")
     opened = [attempt for attempt in sent if attempt.outcome == "open"]
-    past = application.arrived if overtaken else range(max((0, *application.arrived)) + 1)
+    arrived = {one.id for one in sent}.intersection(application.arrived)
+    past = arrived if overtaken else range(max((0, *arrived)) + 1)
     unknown = {attempt.target for attempt in opened if attempt.id not in past}
     since, created = application.followed.get(ANOTHER), application.seen is None
     taken = {
@@ -154,12 +172,13 @@ def _sent(turn: Turn, *, overtaken: bool) -> set[str]:
         if since is None or one.at > since
     }
     asked = {one for one in (application.asked, application.under_way) if one}
-    last = {attempt.target for attempt in sent[-1:]}
+    over = application.followed.get(KNOWN)
+    last = {attempt.target for attempt in sent[-1:] if over is None or attempt.at >= over}
     newest = {one.target: one.id for one in sent if one.outcome != "refused"}
     theirs = {
         target
         for target in application.closings
-        if application.change is not None or newest.get(target, 0) in (0, *application.arrived)
+        if application.change is not None or newest.get(target, 0) in (0, *arrived)
     }
     return (unknown | asked | last | taken) - theirs
 
@@ -201,26 +220,47 @@ def alias_part(turn: Turn) -> Part:
     name, named = application.spec.alias, desired_alias(application)
     if name is None:
         return ()
-    ours = [one.target for one in calls(application, "alias") if one.outcome != "refused"]
-    asked = ours[-1] if ours else None
-    if asked is None and application.seen_alias_of in (None, name):
-        asked = application.asked_alias
+    asked = _asked_alias(application, name)
     turn.record(asked_alias=asked)
     if alias is None:
         return None
     before = application.seen_alias if application.seen_alias_of == name else None
     if isinstance(alias, Absent):
         # A version that is deleted takes its aliases with it: that is told of the version.
-        gone = any(lost(turn, one) for one in {before, asked, *ours} if one is not None)
+        sent = {attempt.target for attempt in calls(application, "alias")}
+        gone = any(lost(turn, one) for one in {before, asked, *sent} if one is not None)
         never = before is None or named is None or gone
         return () if never else (aliased(name, named, None),)
-    if alias in (named, before, asked, *ours):
+    if alias in (named, before, asked, *_sent_alias(application)):
         if alias == named and alias != before:
             _tell_alias(turn, before, alias)
         asked = asked if alias != asked else None
         turn.record(seen_alias=alias, seen_alias_of=name, asked_alias=asked)
         return ()
     return () if named is None else (aliased(name, named, alias),)
+
+
+def _asked_alias(application: Application, name: str) -> str | None:
+    """The version that the last call asks it to name, until that was seen; remembered, or not."""
+    sent = [one for one in calls(application, "alias") if one.outcome != "refused"]
+    if sent:
+        return None if sent[-1].id in application.arrived else sent[-1].target
+    return application.asked_alias if application.seen_alias_of in (None, name) else None
+
+
+def _sent_alias(application: Application) -> set[str]:
+    """Where a call of ours may yet move it: since the last one that was seen in effect.
+
+    One before that whose outcome is unknown may come late.
+    """
+    sent = [one for one in calls(application, "alias") if one.outcome != "refused"]
+    arrived = {one.id for one in sent}.intersection(application.arrived)
+    newest = max(arrived, default=-1)
+    return {
+        one.target
+        for one in sent
+        if one.id > newest or (one.outcome == "open" and one.id not in arrived)
+    }
 
 
 def _tell_alias(turn: Turn, before: str | None, alias: str) -> None:

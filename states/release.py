@@ -1,6 +1,6 @@
 """The record: what an application is, what a release has come to, and what was asked of it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -239,13 +239,13 @@ class Application:
     releases: tuple[Release, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     """Calls of the last twenty minutes (`MEMORY`), and since the last look, oldest first."""
-    arrived: tuple[int, ...] = ()  # ids of those for a serving state that was seen since
+    arrived: tuple[int, ...] = ()  # ids of those for endpoint and alias, seen in effect since
 
-    def entity(self, version: str) -> str:
-        """The served entity's name: as adopted, else `<model>-v<version>` in 63 characters."""
-        if version in self.names:
+    def entity(self, version: str, beside: Collection[str] = ()) -> str:
+        """As adopted, else `<model>-v<version>` in 63 characters; `beside`: names not free, too."""
+        if version in self.names and self.names[version] not in beside:
             return self.names[version]
-        taken = {*self.names.values(), *self.carried.shares}
+        taken = {*self.names.values(), *self.carried.shares, *beside}
         stem, suffix = self.spec.model.rsplit(".", 1)[-1], f"-v{version}"
         while (name := stem[: ENTITY_NAME_LENGTH - len(suffix)] + suffix) in taken:
             suffix += "-1"

@@ -73,8 +73,8 @@ def _show(turn: Turn, lines: dict[str, tuple[str, ...]]) -> None:
     hidden = FALLBACK in lines["endpoint"]
     change = Change(
         number=application.changes + 1,
-        wanted=side(wanted, name, desired_alias(application), fallback=False),
-        found=side(serving, name, named, fallback=hidden),
+        wanted=side(wanted, name, desired_alias(application), fallback=False, other=serving),
+        found=side(serving, name, named, fallback=hidden, other=wanted),
         serving=serving,
         named=named,
         fallback=hidden,
@@ -149,19 +149,21 @@ def _note_followed(turn: Turn) -> None:
     if endpoint is not None and application.attempts:
         shown = str(endpoint.serving)
         if served or shown in application.closings:
-            _note_arrived(turn, shown)
+            _note_arrived(turn, "serve", shown)
+    if right["alias"] and application.attempts:
+        _note_arrived(turn, "alias", str(turn.world.alias))
 
 
-def _note_arrived(turn: Turn, shown: str) -> None:
-    """The call that asked for what is served now has come, and does not come again.
+def _note_arrived(turn: Turn, kind: str, shown: str) -> None:
+    """The call that asked for what is there now has come, and does not come again.
 
     Where it was sent twice, the earlier one may: one arrival is known of.
     """
     application = turn.application
-    sent = [one for one in calls(application, "serve") if one.outcome != "refused"]
+    sent = [one for one in calls(application, kind) if one.outcome != "refused"]
     asked = [one.id for one in sent if one.target == shown]
     if asked and asked[-1] not in application.arrived:
-        remembered = {one.id for one in sent}.intersection(application.arrived)
+        remembered = {one.id for one in application.attempts}.intersection(application.arrived)
         turn.record(arrived=(*sorted(remembered), asked[-1]))
 
 

@@ -147,6 +147,17 @@ def _remove(gone: str, heir: str) -> Callable[[Story], None]:
     return act
 
 
+def _swap(name: str) -> Callable[[Story], None]:
+    """An entity gets another version, and keeps its name and its users."""
+
+    def act(story: Story) -> None:
+        story.register(7, **{"headgate.state": "RolledBack"})
+        now = shares(story)
+        serve(story, {**now, name: replace(now[name], version="7")})
+
+    return act
+
+
 def _fallback(story: Story) -> None:
     assert isinstance(story.endpoint, Endpoint)
     story.endpoint = replace(story.endpoint, fallback=True)
@@ -210,6 +221,8 @@ EDITS: dict[str, Callable[[Story], None]] = {
     "another version with users": _add("by-hand", MODEL, "7", 3),
     "version 2 removed": _remove(TWO, ONE),
     "version 1 removed": _remove(ONE, TWO),
+    "version 1 swapped": _swap(ONE),
+    "version 2 swapped": _swap(TWO),
     "weight raised": lambda story: move(story, ONE, TWO, 3),
     "weight lowered": lambda story: move(story, TWO, ONE, 3),
     "version 1 at 100 %": lambda story: move(story, TWO, ONE, shares(story)[TWO].weight),
@@ -251,6 +264,11 @@ def _base_removed(state: str) -> str | None:
     return None if state in ALONE else "closed" if closed else "shown"
 
 
+def _swapped(state: str) -> str | None:
+    # Of one that has users it is an abort, and what was put in its place is shown.
+    return None if state in (*ALONE, *EXPOSED) else "shown"
+
+
 def _hidden(state: str) -> str | None:
     # In Testing it keeps the gate from being opened, as ever.
     return "shown" if state in ON_TRIAL else None if state == "testing" else "nothing"
@@ -260,6 +278,7 @@ OUTCOMES: dict[str, Callable[[str], str | None]] = {
     "another version with users": lambda state: None if state in WHOLE else "shown",
     "version 2 removed": _removed,
     "version 1 removed": _base_removed,
+    "version 2 swapped": _swapped,
     "weight raised": _raised,
     "weight lowered": _lowered,
     "version 1 at 100 %": _lowered,

@@ -13,7 +13,7 @@ from states.release import Application, Order
 from states.status import status
 from states.world import Absent, Endpoint
 from tests.states.story import SPEC, Story, serving
-from tests.states.strangers import EDITS, at, move, shares
+from tests.states.strangers import EDITS, at, move, serve, shares
 from tests.states.test_strangers import rests, say, served, shown_to
 
 
@@ -665,3 +665,86 @@ def test_an_alias_deleted_while_the_endpoint_is_unseen_does_not_make_the_endpoin
     assert story.application.stable == "1"
     assert "cannot adopt" in hold(story)
     assert served(story) == serving(v1=95, v2=5)
+
+
+def test_an_entity_that_gets_another_version_in_place_of_the_one_on_trial_is_an_abort() -> None:
+    story = at("third step")
+    EDITS["version 2 swapped"](story)
+    story.look(times=4)
+    assert story.release is not None
+    assert "lowered by someone else, to 0 % of 50 %" in story.release.because
+    assert "rag_chatbot-v2 (version 7 of main.ml_models.rag_chatbot) was added at 50 %" in hold(
+        story
+    )
+    assert served(story) is not None
+    assert shares(story)["rag_chatbot-v2"].version == "7", "it waits for a word"
+    say(story, "revert")
+    rests(story)
+    assert served(story) == serving(v1=100)
+
+
+def test_users_come_home_though_another_version_has_stables_name() -> None:
+    story = at("first step")
+    EDITS["version 1 swapped"](story)
+    story.look()
+    story.order(Order.ABORT)
+    story.look(times=3)
+    now = {name: (one.version, one.weight) for name, one in shares(story).items()}
+    assert now == {
+        "rag_chatbot-v1": ("7", 95),
+        "rag_chatbot-v1-1": ("1", 5),
+        "rag_chatbot-v2": ("2", 0),
+    }
+    say(story, "revert")
+    rests(story)
+    assert served(story) == serving(v1=100, v2=0)
+
+
+def test_what_was_served_before_an_adopted_change_is_a_change_when_others_set_it_again() -> None:
+    """Be it what Headgate asked for last, days ago or a minute ago."""
+    for state, later in ("third step", 1), ("in watch", 60):
+        story = at(state)
+        story.requests_per_look = 60
+        story.look(times=later)
+        before = shares(story)
+        EDITS["another version at 0 %"](story)
+        story.look()
+        say(story, "adopt")
+        story.look(times=4)
+        assert "by-hand" in shares(story)
+        serve(story, before)
+        assert not [call for _ in range(4) for call in story.look().calls if call.kind == "serve"]
+        assert "by-hand was removed, which should have 0 %" in hold(story)
+        say(story, "adopt")
+        story.look(times=4)
+        assert shares(story) == before
+        assert story.application.change is None
+
+
+def test_users_given_back_by_hand_after_they_were_taken_by_hand_stay_and_are_shown() -> None:
+    story = at("in watch")
+    story.look(times=60)
+    assert story.application.stable == "2"
+    for taken, given in ("2", "1"), ("1", "2"):
+        move(story, f"rag_chatbot-v{taken}", f"rag_chatbot-v{given}", 100)
+        story.alias = given
+        story.look(times=4)
+        assert f"rag_chatbot-v{given} has 100 % instead of 0 %" in hold(story)
+        assert story.weight(int(given)) == 100
+        say(story, "adopt")
+        rests(story)
+        assert (story.application.stable, story.alias) == (given, given)
+
+
+def test_an_alias_pointed_at_the_version_that_went_home_is_shown_however_soon() -> None:
+    """A call of ours had named it a few minutes ago, and was seen in effect then."""
+    story = at("in watch")
+    story.order(Order.ABORT)
+    story.look(times=5)
+    assert (story.application.live, story.alias) == (None, "1")
+    story.alias = "2"
+    assert not [call for _ in range(4) for call in story.look().calls if call.kind == "alias"]
+    assert "alias production names version 2 instead of version 1" in hold(story)
+    say(story, "revert")
+    rests(story)
+    assert story.alias == "1"

@@ -389,6 +389,25 @@ def test_of_a_versions_entities_the_one_with_users_counts_then_our_own(
     assert after.carried == Serving({one: ours[one] for one in kept})
 
 
+@pytest.mark.parametrize(
+    ("seen", "lines", "over"),
+    [
+        (7, ("traffic moved",), True),
+        (6, ("traffic moved",), False),
+        (6, (ANEW,), True),
+        (7, (FALLBACK,), False),
+    ],
+)
+def test_what_was_asked_for_before_is_over_unless_it_may_yet_come(
+    seen: int, lines: tuple[str, ...], *, over: bool
+) -> None:
+    by = change(serving(v1=100), endpoint=lines)
+    asked = {"asked": "rag_chatbot-v1 100 %", "asked_over": 6, "config_version": seen}
+    after = answered(shown(by=by, **asked), "adopt").application
+    assert (after.asked, after.asked_over) == ((None, -1) if over else (asked["asked"], 6))
+    assert (after.followed.get("known") == START) is over
+
+
 def test_names_of_what_is_elsewhere_are_kept_and_of_what_is_taken_forgotten() -> None:
     found = both(serving(v1=100), others(v7=0))
     names = {"1": "former", "5": "absent", "6": "rag_chatbot-v1"}

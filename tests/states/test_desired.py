@@ -189,6 +189,17 @@ def test_they_go_to_stable_under_the_name_that_is_ours_else_the_first_that_it_ha
         }
     )
     assert closed(with_trial(ROLLED_BACK), taken) == moved, "a name alone says nothing"
+    swapped = Serving(
+        {"rag_chatbot-v1": replace(stable, version="7", weight=40), **serving(v2=60).shares}
+    )
+    beside = Serving(
+        {
+            "rag_chatbot-v1": replace(stable, version="7", weight=40),
+            "rag_chatbot-v1-1": replace(stable, weight=60),
+            **serving(v2=0).shares,
+        }
+    )
+    assert closed(with_trial(ROLLED_BACK), swapped) == beside, "nobody else loses users or name"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """A difference as it is shown: wanted beside found, line by line."""
 
+from dataclasses import replace
+
 import pytest
 
 from states.difference import ANEW, FALLBACK, GONE, Change, aliased, served, side
@@ -68,6 +70,20 @@ def test_each_side_is_told_in_words() -> None:
         f"{V1} 95 %, {V2} 5 %; alias production at version 1"
     )
     assert side(Serving(), None, "1", fallback=True) == "nothing; fallback on"
+
+
+def test_a_side_tells_what_a_name_stands_for_where_the_other_has_it_for_something_else() -> None:
+    share = WANTED.shares[V1]
+    for other, told in (
+        (replace(share, version="7"), f"version 7 of {share.model}"),
+        (replace(share, model="main.other.model"), f"version {share.version} of main.other.model"),
+    ):
+        found = Serving({**WANTED.shares, V1: other})
+        assert side(found, None, None, fallback=False, other=WANTED) == (
+            f"{V1} ({told}) 95 %, {V2} 5 %"
+        )
+    lowered = Serving({V1: replace(share, weight=90)})
+    assert side(lowered, None, None, fallback=False, other=WANTED) == f"{V1} 90 %"
 
 
 def test_an_answer_names_a_change_by_its_number_and_all_its_lines() -> None:

@@ -428,6 +428,63 @@ def test_an_alias_that_came_to_where_it_should_be_is_told(
     assert (again.application, again.events, lines) == (look.application, [], ())
 
 
+@pytest.mark.parametrize("known", ["seen", "wanted", "stable", "ended"])
+def test_a_name_that_stands_for_another_version_is_not_what_was_asked_for(known: str) -> None:
+    """Targets tell names and weights: what a name stands for is known by the record alone."""
+    theirs = Share(model="main.other.model", version="4", weight=0)
+    name = {"stable": V1, "ended": "rag_chatbot-v3"}.get(known, "theirs")
+    own = Share(model=MODEL, version=name[-1], weight=0)
+    asked = Serving({**serving(v1=95, v2=5).shares, name: theirs if name == "theirs" else own})
+    asked = Serving({**asked.shares, V1: Share(model=MODEL, version="1", weight=95)})
+    left = LEFT | {"asked": str(asked)}
+    if known == "seen":
+        left["seen"] = Serving({**SERVED.shares, "theirs": theirs})
+    if known == "wanted":
+        left["carried"] = Serving({"theirs": theirs})
+    gone = candidate(version="3", state=State.ROLLED_BACK, settled=True, removed=True)
+    before = record(CANARY, gone, **left)
+    assert part(before, shown(asked))[1] == ()
+    share = asked.shares[name]
+    for other in (replace(share, version="9"), replace(share, model="main.third.model")):
+        swapped = Serving({**asked.shares, name: other})
+        assert str(swapped) == str(asked)
+        assert part(before, shown(swapped))[1] != ()
+
+
+def test_the_last_call_is_over_once_it_is_known_what_came_of_it() -> None:
+    found, call = serving(v1=95, v2=5), sent(serving(v1=95, v2=5))
+    for since, ours in (call.at, True), (NOW, False):
+        before = record(CANARY, **LEFT, attempts=(call,), followed={"known": since})
+        assert (part(before, shown(found))[1] == ()) is ours
+    unknown = record(
+        CANARY, **LEFT, attempts=(replace(call, outcome="open"),), followed={"known": NOW}
+    )
+    assert part(unknown, shown(found))[1] == (), "it may come late"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "arrived", "ours"),
+    [
+        ("done", (), True),
+        ("done", (4,), True),
+        ("done", (5,), False),
+        ("done", (6,), False),
+        ("open", (6,), True),
+        ("open", (5, 6), False),
+        ("refused", (), False),
+    ],
+)
+def test_an_alias_is_where_a_call_put_it_until_that_or_a_later_one_was_seen(
+    outcome: str, arrived: tuple[int, ...], *, ours: bool
+) -> None:
+    there = sent("3", kind="alias", outcome=outcome, number=5)
+    attempts = (sent("4", kind="alias", number=4), there, sent("2", kind="alias", number=6))
+    before = record(PRODUCTION, **KNOWN, attempts=attempts, arrived=arrived)
+    _, lines = aliases(before, "3")
+    wrong = "alias production names version 3 instead of version 2"
+    assert lines == (() if ours else (wrong,))
+
+
 def test_an_alias_is_ours_where_it_was_left_or_where_it_was_sent() -> None:
     look, lines = aliases(record(PRODUCTION, **KNOWN), "1")
     assert (look.application, look.events, lines) == (record(PRODUCTION, **KNOWN), [], ())

@@ -351,6 +351,29 @@ def test_the_last_call_for_what_is_served_has_come(
     assert looked(before, None).application.arrived == arrived
 
 
+def test_both_sides_tell_the_versions_of_a_name_that_stands_for_another_one() -> None:
+    swapped = {V1: replace(SERVED.shares[V1], version="7")}
+    look = looked(LEFT, shown(Serving({**SERVED.shares, **swapped})))
+    change = look.application.change
+    assert change is not None
+    sides = (change.wanted, change.found)
+    rest = f"75 %, {V2} 25 %; alias production at version 1"
+    assert sides == (
+        f"{V1} (version 1 of {SPEC.model}) {rest}",
+        f"{V1} (version 7 of {SPEC.model}) {rest}",
+    )
+
+
+def test_the_last_call_for_where_the_alias_should_be_has_come_too() -> None:
+    alias, other = sent(4, "1", kind="alias"), sent(6, "2", kind="alias")
+    again = replace(alias, id=5)
+    attempts = (sent(2, "else"), sent(3), alias, again, other)
+    before = replace(LEFT, attempts=attempts, arrived=(2,))
+    assert looked(before, shown(SERVED)).application.arrived == (2, 3, 5)
+    assert looked(before, shown(SERVED), alias="2").application.arrived == (2, 3)
+    assert looked(before, shown(SERVED), alias=None).application.arrived == (2, 3)
+
+
 def thrice(kind: str, target: str, *, last: float = 1) -> tuple[Attempt, ...]:
     """A call and its two repetitions, the last of them some minutes ago."""
     ago = (last + 4, last + 2, last)
