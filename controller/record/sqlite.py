@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -18,6 +19,9 @@ from controller.record.times import micros
 BUSY_MILLISECONDS = 5000
 WRITES = "headgate_writes"
 """Execution option of a connection that is going to write."""
+
+RESTORING: Final = ".restoring"
+"""What a file is called, after the store's name, until a restore lets it take the store's place."""
 
 _CONDITIONS = {
     "SQLITE_FULL": "the disk is full: free some space; nothing was lost, and the daemon goes on",
@@ -37,6 +41,16 @@ _GONE = "its tables are gone: restore a backup with `headgate restore`"
 
 Identity = tuple[int, int]
 """Device and inode: a file that was deleted, or replaced by another, is told by it."""
+
+
+def url_of(path: Path) -> URL:
+    """The URL of a store in a file, whatever its name: written as text, `?` would end that."""
+    return URL.create("sqlite", database=str(path))
+
+
+def restoring(store: Path) -> Path:
+    """The file in which a restore makes what is to take a store's place."""
+    return store.with_name(store.name + RESTORING)
 
 
 class File:
@@ -62,6 +76,12 @@ class File:
     def prepare(self, *, create: bool) -> None:
         """See that there is a file, or make it; what is opened from here on is that file."""
         if not self.path.exists():
+            # An empty record is neither the one that was there, nor the one that is wanted.
+            if (made := restoring(self.path)).exists():
+                raise StoreUnusable(
+                    f"the store {self.name} is not there, and its restore goes on or was cut off: "
+                    f"wait for it, or run `headgate restore` again; to do without, remove {made}"
+                )
             if not create:
                 raise StoreUnusable(
                     f"there is no store at {self.name}: name the daemon's with --store or "
@@ -104,12 +124,12 @@ class File:
     def engine(self, clock: Callable[[], datetime]) -> Engine:
         """Connect with the settings that the store's promises rest on."""
         # Only a file that is there: a new one in its place would be an empty record.
-        address = f"file:{quote(str(self.path))}?mode=rw"
+        address = f"file:{quote(os.fsencode(self.path))}?mode=rw"
 
         def connect() -> sqlite3.Connection:
             return sqlite3.connect(address, uri=True, check_same_thread=False)
 
-        engine = create_engine(f"sqlite:///{self.path}", creator=connect, hide_parameters=True)
+        engine = create_engine(url_of(self.path), creator=connect, hide_parameters=True)
 
         @event.listens_for(engine, "connect")
         def _connected(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

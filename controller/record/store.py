@@ -9,7 +9,7 @@ from threading import Lock as ThreadLock
 from threading import RLock
 from typing import Literal
 
-from sqlalchemy import Connection, Select, and_, bindparam, or_, select, update
+from sqlalchemy import URL, Connection, Select, and_, bindparam, or_, select, update
 
 from controller.record import words
 from controller.record.asking import Via
@@ -96,7 +96,7 @@ class Store:
     """
 
     def __init__(
-        self, url: str, *, clock: Callable[[], datetime] | None = None, create: bool = True
+        self, url: str | URL, *, clock: Callable[[], datetime] | None = None, create: bool = True
     ) -> None:
         self.place = place_of(url)
         self.shared = self.place.shared
