@@ -68,6 +68,13 @@ class File:
             raise StoreUnusable(
                 "a store in memory forgets: name a file, like sqlite:///headgate.db"
             )
+        if url.host or url.query:
+            # Another file than the one that is meant would be made, and forgotten with its folder.
+            raise StoreUnusable(
+                "what --store or HEADGATE_STORE says of a file is more than its path: write "
+                "sqlite:/// and the path, which begins with a slash of its own if it is a whole "
+                "one (sqlite:////var/lib/headgate/headgate.db), and has no ? in it"
+            )
         self.name = str(Path(url.database))
         self._named = str(Path(url.database).absolute())
         self.path = Path(os.path.realpath(url.database))
