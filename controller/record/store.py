@@ -17,7 +17,15 @@ from controller.record.budget import Budget
 from controller.record.errors import OrderRefused, StoreUnusable, Unreadable
 from controller.record.leases import Lease, prove
 from controller.record.lines import Line, application_state, rendered, unreadable_state
-from controller.record.loading import Known, Loaded, after, counter, load_application, now
+from controller.record.loading import (
+    Known,
+    Loaded,
+    after,
+    counter,
+    load_application,
+    now,
+    understood,
+)
 from controller.record.lock import Lock
 from controller.record.opening import check, place_of, told
 from controller.record.orders import answer, give, wish
@@ -515,15 +523,3 @@ class Store:
                 raise
             self.forget()
             self.place.prepare(create=False)
-
-
-@contextmanager
-def understood(name: str) -> Iterator[None]:
-    """Tell of what one application's rows hold and nobody can read, as a sentence."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError) as error:
-        raise Unreadable(
-            f"the record of {name} in this store cannot be understood ({type(error).__name__}): "
-            "restore a backup with `headgate restore`; the other applications go on"
-        ) from error
