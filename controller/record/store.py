@@ -428,7 +428,8 @@ class Store:
     ) -> Iterator[Line]:
         """The journal as log lines, in order, from the row that follows `after`.
 
-        Of one application, or of one release of it, if they are named.
+        Of one application, or of one release of it, if they are named. `Unreadable`, where nobody
+        can understand a row.
         """
         query = _JOURNAL
         if application is not None:
@@ -436,9 +437,10 @@ class Store:
         if release is not None:
             query = query.where(JOURNAL.c.release == release)
         while True:
-            with self.reading() as connection:
+            with _legible(after), self.reading() as connection:
                 found = connection.execute(query, {"after": after}).mappings().all()
-            yield from (rendered(dict(row)) for row in found)
+                lines = [rendered(dict(row)) for row in found]
+            yield from lines
             if len(found) < PAGE:
                 return
             after = found[-1]["seq"]
@@ -523,3 +525,16 @@ class Store:
                 raise
             self.forget()
             self.place.prepare(create=False)
+
+
+@contextmanager
+def _legible(after: int) -> Iterator[None]:
+    """Tell of a journal row that nobody can read, as a sentence."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unreadable(
+            f"the journal of this store cannot be understood after seq {after} "
+            f"({type(error).__name__}): restore a backup with `headgate restore`; until then "
+            "releases go on, and their log does not"
+        ) from error
