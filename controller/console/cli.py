@@ -424,7 +424,7 @@ def backup(
                 said = back_up(record, file)
         finally:
             record.close()
-    sys.stdout.write(f"{said}\n")
+    say(said)
 
 
 @app.command()
@@ -442,7 +442,7 @@ def restore(
         url = store_of(store)
         with working("restoring the record, and checking it"):
             said = restored(file, url, replace=replace)
-    sys.stdout.write(f"{said}\n")
+    say(said)
 
 
 def _recompute(book: reading.Book, selection: str, *, as_json: bool) -> int:

@@ -29,7 +29,8 @@ from controller.record.budget import BUDGET, Budget
 from controller.record.census import Census, census
 from controller.record.errors import RecordError
 from controller.record.leases import PRINTER
-from controller.record.store import Store, understood
+from controller.record.loading import understood
+from controller.record.store import Store
 from controller.record.tally import Spread, Tally
 from states.machine import State, Trigger
 from states.release import Release

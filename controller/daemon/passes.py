@@ -17,7 +17,7 @@ from controller.daemon.leaps import Leaps
 from controller.daemon.observe import Observer
 from controller.daemon.tenure import Tenure
 from controller.record.budget import BUDGET, WINDOW
-from controller.record.errors import Conflict, LeaseLost
+from controller.record.errors import Conflict, LeaseLost, Unreadable
 from controller.record.leases import Lease
 from controller.record.loading import Loaded
 from controller.record.printer import Printer
@@ -138,7 +138,12 @@ class Pass:
             plan = decide(loaded.application, World(now=self.store.now()))
             if plan is not None:
                 self.store.commit(loaded, plan, lease=lease)
-                self.printer.print_new()
+                self._print_new()
+
+    def _print_new(self) -> None:
+        """Print what is new. Of a row that nobody can read the beat tells: no user waits for it."""
+        with suppress(Unreadable):
+            self.printer.print_new()
 
     def once(self) -> bool:
         """One pass; true if another look may decide more right away."""
@@ -155,7 +160,7 @@ class Pass:
         if _nothing_new(loaded.application, plan):
             self._agree()
             if loaded.as_of_seq > self.store.printed():
-                self.printer.print_new()
+                self._print_new()
             return False
         calls = self.actor.affordable(plan.application, plan.calls)
         self.unsure = plan.application
@@ -177,7 +182,7 @@ class Pass:
         self.held = quarantined(plan.application.live)
         self.wanted = _to_look_up(plan) or self.wanted
         self.unsent = dict.fromkeys(committed.calls, CUT_SHORT)
-        self.printer.print_new()
+        self._print_new()
         sent = calls[: len(committed.calls)]
         if len(sent) < len(calls):
             waiting = len(calls) - len(sent)

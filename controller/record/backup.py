@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from controller.record.lock import lock_file
 from controller.record.opening import Place, place_of, recognised, told
 from controller.record.opening import version as schema_of
 from controller.record.schema import APPLICATIONS, JOURNAL, LEASES, METADATA, REPLICAS, VERSION
-from controller.record.sqlite import File
+from controller.record.sqlite import RESTORING, File, restoring, url_of
 from controller.record.store import Store
 from controller.record.upgrades import upgrade
 
@@ -40,8 +41,6 @@ AT_ONCE: Final = 500
 """Rows per statement."""
 ASIDE: Final = ".before-restore"
 """What a file that was replaced is called from then on, after its name; `-2` follows, and so on."""
-_RESTORING: Final = ".restoring"
-"""What a file is called, after the store's name, until it takes the store's place."""
 _KEPT_BY_SQLITE: Final = ("-journal", "-wal", "-shm")
 """What SQLite adds to a database's name to call the files that it keeps beside it."""
 _TABLES: Final = tuple(table for table in METADATA.sorted_tables if table is not REPLICAS)
@@ -77,8 +76,9 @@ def take(store: Store, path: Path, check: Check) -> Backup:
     A store that is in use stays so. `BackupUnusable`, if the file cannot be written, or would be
     one of the store's own.
     """
-    partial = path.with_name(path.name + ".partial")
     try:
+        _see_file(path)
+        partial = path.with_name(path.name + ".partial")
         _see_apart(store, path, partial)
         try:
             with _standing_still(store) as connection:
@@ -124,13 +124,24 @@ def _named_for(store: Path, path: Path) -> bool:
         return False
     end = path.name.removeprefix(store.name)
     own = path in (store, lock_file(store))
-    return own or end in _KEPT_BY_SQLITE or end.startswith((ASIDE, _RESTORING))
+    return own or end in _KEPT_BY_SQLITE or end.startswith((ASIDE, RESTORING))
+
+
+def _see_file(path: Path) -> None:
+    """See that a name is a file's, or nobody's.
+
+    A device or a folder would give way to a backup; a pipe can be read once, and a backup is read
+    once to be checked, and once more to be restored.
+    """
+    if path.exists() and not path.is_file():
+        raise BackupUnusable(f"{path} is no file, and a backup is one: name a file")
 
 
 def read(path: Path) -> Backup:
     """Read a backup through; `BackupUnusable` for what is none, or is damaged."""
     digest, rows, tail = hashlib.sha256(), 0, None
     try:
+        _see_file(path)
         with gzip.open(path, "rb") as file:
             first = file.readline()
             head = json.loads(first)
@@ -139,14 +150,15 @@ def read(path: Path) -> Backup:
             digest.update(first)
             for line in file:
                 if line.startswith(b'{"rows"'):
-                    tail = json.loads(line)
+                    # Nothing follows, and to see that is to see the sums that gzip ends with, too.
+                    tail = None if file.read(1) else json.loads(line)
                     break
                 digest.update(line)
                 rows += 1
+    except (gzip.BadGzipFile, zlib.error, EOFError, ValueError, AttributeError) as error:
+        raise BackupUnusable(f"{path} is no backup, or is damaged: name another one") from error
     except OSError as error:
         raise BackupUnusable(f"{path} cannot be read: {error.strerror or error}") from error
-    except (EOFError, ValueError, AttributeError) as error:
-        raise BackupUnusable(f"{path} is no backup, or is damaged: name another one") from error
     if tail != {"rows": rows, "sha256": digest.hexdigest()}:
         raise BackupUnusable(f"{path} is not whole, or was changed: name another backup")
     if head["schema"] > VERSION:
@@ -170,7 +182,7 @@ def restore(backup: Backup, url: str, check: Check, *, replace: bool) -> Path | 
     with place.hold():
         if not replace:
             _refuse_loss(backup, url, place)
-        made = place.path.with_name(place.path.name + _RESTORING)
+        made = restoring(place.path)
         try:
             _made(backup, made, check)
             return _put_aside(place.path, made)
@@ -244,7 +256,7 @@ def _standing_still(store: Store) -> Iterator[Connection]:
             closing(sqlite3.connect(copy)) as target,
         ):
             _copied(source, target, store)
-        still = Store(f"sqlite:///{copy}", create=False)
+        still = Store(url_of(copy), create=False)
         try:
             with still.reading() as connection:
                 yield connection
@@ -300,7 +312,7 @@ def _write(connection: Connection, path: Path) -> None:
 def _made(backup: Backup, path: Path, check: Check) -> None:
     """A new file that holds what the backup does, checked."""
     path.unlink(missing_ok=True)
-    place = File(URL.create("sqlite", database=str(path)))
+    place = File(url_of(path))
     place.prepare(create=True)
     engine = place.engine(lambda: datetime.now(UTC))
     options = place.options(writes=True)
@@ -312,10 +324,10 @@ def _made(backup: Backup, path: Path, check: Check) -> None:
             assert found == ["ok"], found
     finally:
         engine.dispose()
-    _checked(f"sqlite:///{path}", check)
+    _checked(url_of(path), check)
 
 
-def _checked(url: str, check: Check) -> None:
+def _checked(url: str | URL, check: Check) -> None:
     store = Store(url, create=False)
     try:
         check(store)
@@ -413,16 +425,17 @@ def _go_on_counting(connection: Connection, epochs: dict[str, int]) -> None:
 
 def _put_aside(path: Path, made: Path) -> Path | None:
     """Let the new file take the old one's place, together with what SQLite keeps beside it."""
-    aside = None
-    if path.exists():
-        aside = _free(path)
-        # A transaction that a crash cut off belongs to the old file, and must not reach the new.
-        if _journal_of(path).exists():
-            _journal_of(path).replace(_journal_of(aside))
+    aside, there = _free(path), path.exists()
+    # The file goes first: without its journal, half a transaction would stay in its place.
+    if there:
         path.replace(aside)
+    # A transaction that a crash cut off belongs to the old file, and must not reach the new: that
+    # file may be lost, and its journal not.
+    if _journal_of(path).exists():
+        _journal_of(path).replace(_journal_of(aside))
     made.replace(path)
     _sync(path.absolute().parent)
-    return aside
+    return aside if there else None
 
 
 def _free(path: Path) -> Path:

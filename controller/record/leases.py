@@ -25,6 +25,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 
 from controller.record.errors import LeaseLost, StoreHeld
 from controller.record.loading import now
@@ -119,7 +120,13 @@ class Leases:
         mine = REPLICAS.c.name == self.replica
         connection.execute(delete(REPLICAS).where(mine))
         times = {"until": at + self._ttl, "started_at": at}
-        connection.execute(insert(REPLICAS).values(name=self.replica, **times))
+        try:
+            connection.execute(insert(REPLICAS).values(name=self.replica, **times))
+        except IntegrityError as error:
+            raise StoreHeld(
+                f"another replica is named {self.replica}, and began at the same moment: give each "
+                "its own name"
+            ) from error
         # A namesake of before is gone: what it held is free, and is taken with a new epoch.
         held = LEASES.c.replica == self.replica
         connection.execute(update(LEASES).where(held).values(replica=None))

@@ -1,7 +1,8 @@
 """Reading an application from the store: the releases that still matter, and what they cost."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from sys import intern
@@ -19,6 +20,7 @@ from sqlalchemy import (
 )
 
 from controller.record import codec
+from controller.record.errors import Unreadable
 from controller.record.schema import APPLICATIONS, BLOCKS, CALLS, COUNTERS, MINUTES, RELEASES, SEQ
 from controller.record.times import MICROSECOND, micros, moment
 from policies.evidence import Block
@@ -80,6 +82,18 @@ class Loaded:
 def mark(release: Release) -> Mark:
     """What tells a release from the others of its application."""
     return release.version, release.attempt
+
+
+@contextmanager
+def understood(name: str) -> Iterator[None]:
+    """Tell of what one application's rows hold and nobody can read, as a sentence."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unreadable(
+            f"the record of {name} in this store cannot be understood ({type(error).__name__}): "
+            "restore a backup with `headgate restore`; the other applications go on"
+        ) from error
 
 
 def load_application(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
-from sqlalchemy import Connection, Engine, inspect, select, text
+from sqlalchemy import URL, Connection, Engine, inspect, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
@@ -25,7 +25,7 @@ _REVISION = re.compile(r"\d{4}")
 """What a schema of Headgate's is called, of this and of any later version."""
 
 
-def place_of(url: str) -> Place:
+def place_of(url: str | URL) -> Place:
     """What a store's URL names; what can be no store is refused with a sentence."""
     try:
         parsed = make_url(url)

@@ -9,7 +9,7 @@ from controller.places import meant
 from controller.record import codec
 from controller.record.asking import Via
 from controller.record.errors import OrderRefused
-from controller.record.loading import Known, Loaded, load_application, mark
+from controller.record.loading import Known, Loaded, load_application, mark, understood
 from controller.record.schema import APPLICATIONS, RELEASES
 from controller.record.writing import append, event_row
 from states.answering import refusal, strays
@@ -196,10 +196,14 @@ def _write_word(
 
 
 def locked(connection: Connection, application: str) -> Loaded:
-    """The application, whose row is locked first as in every commit: writers wait in one order."""
+    """The application, whose row is locked first as in every commit: writers wait in one order.
+
+    `Unreadable`, if nobody can understand what is there.
+    """
     row = select(APPLICATIONS.c.row).where(APPLICATIONS.c.name == application)
     connection.execute(row.with_for_update())
-    loaded, _ = load_application(connection, application, None, Known())
+    with understood(application):
+        loaded, _ = load_application(connection, application, None, Known())
     if loaded.row == 0:
         found = connection.execute(select(APPLICATIONS.c.name).order_by(APPLICATIONS.c.name))
         names = tuple(found.scalars())

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -18,6 +19,9 @@ from controller.record.times import micros
 BUSY_MILLISECONDS = 5000
 WRITES = "headgate_writes"
 """Execution option of a connection that is going to write."""
+
+RESTORING: Final = ".restoring"
+"""What a file is called, after the store's name, until a restore lets it take the store's place."""
 
 _CONDITIONS = {
     "SQLITE_FULL": "the disk is full: free some space; nothing was lost, and the daemon goes on",
@@ -39,6 +43,16 @@ Identity = tuple[int, int]
 """Device and inode: a file that was deleted, or replaced by another, is told by it."""
 
 
+def url_of(path: Path) -> URL:
+    """The URL of a store in a file, whatever its name: written as text, `?` would end that."""
+    return URL.create("sqlite", database=str(path))
+
+
+def restoring(store: Path) -> Path:
+    """The file in which a restore makes what is to take a store's place."""
+    return store.with_name(store.name + RESTORING)
+
+
 class File:
     """The file that a store's URL names: the file itself, whatever links lead to it.
 
@@ -54,6 +68,13 @@ class File:
             raise StoreUnusable(
                 "a store in memory forgets: name a file, like sqlite:///headgate.db"
             )
+        if url.host or url.query:
+            # Another file than the one that is meant would be made, and forgotten with its folder.
+            raise StoreUnusable(
+                "what --store or HEADGATE_STORE says of a file is more than its path: write "
+                "sqlite:/// and the path, which begins with a slash of its own if it is a whole "
+                "one (sqlite:////var/lib/headgate/headgate.db), and has no ? in it"
+            )
         self.name = str(Path(url.database))
         self._named = str(Path(url.database).absolute())
         self.path = Path(os.path.realpath(url.database))
@@ -62,6 +83,12 @@ class File:
     def prepare(self, *, create: bool) -> None:
         """See that there is a file, or make it; what is opened from here on is that file."""
         if not self.path.exists():
+            # An empty record is neither the one that was there, nor the one that is wanted.
+            if (made := restoring(self.path)).exists():
+                raise StoreUnusable(
+                    f"the store {self.name} is not there, and its restore goes on or was cut off: "
+                    f"wait for it, or run `headgate restore` again; to do without, remove {made}"
+                )
             if not create:
                 raise StoreUnusable(
                     f"there is no store at {self.name}: name the daemon's with --store or "
@@ -104,12 +131,12 @@ class File:
     def engine(self, clock: Callable[[], datetime]) -> Engine:
         """Connect with the settings that the store's promises rest on."""
         # Only a file that is there: a new one in its place would be an empty record.
-        address = f"file:{quote(str(self.path))}?mode=rw"
+        address = f"file:{quote(os.fsencode(self.path))}?mode=rw"
 
         def connect() -> sqlite3.Connection:
             return sqlite3.connect(address, uri=True, check_same_thread=False)
 
-        engine = create_engine(f"sqlite:///{self.path}", creator=connect, hide_parameters=True)
+        engine = create_engine(url_of(self.path), creator=connect, hide_parameters=True)
 
         @event.listens_for(engine, "connect")
         def _connected(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -9,7 +9,7 @@ from threading import Lock as ThreadLock
 from threading import RLock
 from typing import Literal
 
-from sqlalchemy import Connection, Select, and_, bindparam, or_, select, update
+from sqlalchemy import URL, Connection, Select, and_, bindparam, or_, select, update
 
 from controller.record import words
 from controller.record.asking import Via
@@ -17,7 +17,15 @@ from controller.record.budget import Budget
 from controller.record.errors import OrderRefused, StoreUnusable, Unreadable
 from controller.record.leases import Lease, prove
 from controller.record.lines import Line, application_state, rendered, unreadable_state
-from controller.record.loading import Known, Loaded, after, counter, load_application, now
+from controller.record.loading import (
+    Known,
+    Loaded,
+    after,
+    counter,
+    load_application,
+    now,
+    understood,
+)
 from controller.record.lock import Lock
 from controller.record.opening import check, place_of, told
 from controller.record.orders import answer, give, wish
@@ -97,7 +105,7 @@ class Store:
     """
 
     def __init__(
-        self, url: str, *, clock: Callable[[], datetime] | None = None, create: bool = True
+        self, url: str | URL, *, clock: Callable[[], datetime] | None = None, create: bool = True
     ) -> None:
         self.place = place_of(url)
         self.shared = self.place.shared
@@ -422,7 +430,8 @@ class Store:
     ) -> Iterator[Line]:
         """The journal as log lines, in order, from the row that follows `after`.
 
-        Of one application, or of one release of it, if they are named.
+        Of one application, or of one release of it, if they are named. `Unreadable`, where nobody
+        can understand a row.
         """
         query = _JOURNAL
         if application is not None:
@@ -430,9 +439,11 @@ class Store:
         if release is not None:
             query = query.where(JOURNAL.c.release == release)
         while True:
-            with self.reading() as connection:
-                found = connection.execute(query, {"after": after}).mappings().all()
-            yield from (rendered(dict(row)) for row in found)
+            with _legible(after):
+                with self.reading() as connection:
+                    found = connection.execute(query, {"after": after}).mappings().all()
+                lines = [rendered(dict(row)) for row in found]
+            yield from lines
             if len(found) < PAGE:
                 return
             after = found[-1]["seq"]
@@ -520,12 +531,13 @@ class Store:
 
 
 @contextmanager
-def understood(name: str) -> Iterator[None]:
-    """Tell of what one application's rows hold and nobody can read, as a sentence."""
+def _legible(after: int) -> Iterator[None]:
+    """Tell of a journal row that nobody can read, as a sentence."""
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:
         raise Unreadable(
-            f"the record of {name} in this store cannot be understood ({type(error).__name__}): "
-            "restore a backup with `headgate restore`; the other applications go on"
+            f"the journal of this store cannot be understood after seq {after} "
+            f"({type(error).__name__}): restore a backup with `headgate restore`; until then "
+            "releases go on, and their log does not"
         ) from error

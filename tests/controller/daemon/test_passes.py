@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, text, update
 from structlog.testing import capture_logs
 
 from controller.daemon.backoff import TOLD_AT
@@ -26,7 +26,7 @@ from controller.workspace.errors import Refused, Unreachable
 from controller.workspace.serving import ServingSettings
 from policies.fuse import Minute
 from states.desired import desired
-from states.plan import Call, Plan, Serve
+from states.plan import Call, Event, Plan, Serve
 from states.release import Application, Order
 from states.world import Absent, Serving, Size, World
 from tests.controller.daemon.test_lanes import soon
@@ -643,3 +643,23 @@ def test_a_registry_that_fails_keeps_neither_a_release_nor_its_way_back_waiting(
     house.store.give_order(NAME, "3", Order.ABORT, "anna", "users complain")
     house.passes(after=1)
     assert house.outside.story.weight(3) == 0
+
+
+def test_a_row_of_the_journal_that_nobody_can_read_keeps_nobody_from_going_home(
+    house: House,
+) -> None:
+    house.passes()
+    house.outside.story.register(2)
+    house.until("Canary")
+    house.passes(2)
+    assert house.outside.story.weight(2) == 5
+    seq = house.store.note(Event(name="daemon.started", because="a line that is about to be lost"))
+    with house.store.writing() as connection:
+        connection.execute(text("DROP TRIGGER journal_no_update"))
+        damage = "UPDATE journal SET fields = '{broken' WHERE seq = :seq"
+        connection.execute(text(damage), {"seq": seq})
+    house.store.give_order(NAME, None, Order.ABORT, "ann", "it answers nonsense")
+    house.passes(5)
+    assert house.outside.story.weight(2) == 0
+    with pytest.raises(Unreadable, match="the journal of this store cannot be understood after"):
+        house.one.printer.print_new()

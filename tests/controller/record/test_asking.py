@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from controller.record.asking import WHOLE, Asked, Asking, obey
-from controller.record.errors import OrderRefused
+from controller.record.errors import OrderRefused, Unreadable
 from controller.record.hearing import gone, unheard
 from controller.record.leases import Leases
 from controller.record.store import Store
@@ -20,7 +20,7 @@ from states.setup import Setup
 from states.spec import Spec
 from states.world import Serving, Share
 from tests.controller.record.conftest import Home
-from tests.controller.record.making import plan, release, store_in
+from tests.controller.record.making import plan, release, store_in, write
 
 VERBS: tuple[Asking, ...] = get_args(Asking)
 BEGUN = {"stable": "3", "former": "2", "adopted": True}
@@ -209,6 +209,16 @@ def test_every_verb_is_obeyed_or_refused_with_a_sentence_and_done_once(
         taken, told = _said(store, _asked(name, verb, reason="dinner"))
         assert not taken or "(it was " in told or "is not paused" in told, (verb, told)
         assert store.last_seq() == before, "twice the same is once"
+
+
+def test_of_a_record_that_nobody_can_read_every_verb_says_so(home: Home) -> None:
+    store = home.store()
+    write(store, release("4", State.CANARY, step=1))
+    home.ask("UPDATE releases SET body = '{}'")
+    for verb in VERBS:
+        with pytest.raises(Unreadable, match="restore a backup with `headgate restore`"):
+            obey(store, _asked("rag", verb))
+    assert store.last_seq() == 1
 
 
 def test_of_orders_that_wait_together_the_abort_is_the_one_that_counts(store: Store) -> None:

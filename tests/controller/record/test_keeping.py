@@ -1,14 +1,19 @@
 """What taking a backup, or putting one back, must never destroy, and what is no whole record."""
 
+import itertools
+import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 from sqlalchemy import insert
 
+from controller.record.backup import read
+from controller.record.errors import BackupUnusable, StoreUnusable
 from controller.record.leases import Leases
 from controller.record.schema import APPLICATIONS, METADATA, VERSION
 from controller.record.store import Store
@@ -158,6 +163,113 @@ def test_a_journal_that_was_put_aside_stays_and_goes_with_no_other_file(
         "headgate.db.before-restore-2": old,
         "headgate.db.before-restore-2-journal": b"half a transaction of this file",
     }
+
+
+def leave_half_a_transaction(file: Path) -> None:
+    """As a process does that dies while it writes: some pages are new, and a journal is hot."""
+    with closing(sqlite3.connect(file)) as dying:
+        dying.execute("PRAGMA cache_size = 5")
+        dying.execute("UPDATE releases SET body = body || printf('%5000s', '')")
+        left = {one: one.read_bytes() for one in (file, file.with_name(f"{file.name}-journal"))}
+    for one, held in left.items():
+        one.write_bytes(held)
+
+
+def sound(file: Path) -> bool:
+    with closing(sqlite3.connect(file)) as store:
+        return store.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_the_journal_of_a_file_that_was_lost_undoes_nothing_of_what_is_put_back(
+    file: Path, kept: Path
+) -> None:
+    with closing(store_in(file.parent)) as store:
+        for number in range(3, 30):
+            write(store, release(str(number)))
+    leave_half_a_transaction(file)
+    file.unlink()
+    code, said = headgate("restore", kept, "--store", url_of(file))
+    assert (code, "what was there is now" in said) == (0, False), said
+    assert sound(file)
+    with closing(Store(url_of(file), create=False)) as store:
+        assert list(seqs(store)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_restore_that_is_killed_leaves_a_whole_record_or_none_that_a_daemon_begins_on(
+    file: Path, kept: Path, step: int
+) -> None:
+    """At each of the three moves: the file's, its journal's, and that of what takes its place."""
+    with closing(store_in(file.parent)) as store:
+        for number in range(3, 30):
+            write(store, release(str(number)))
+    leave_half_a_transaction(file)
+    if (child := os.fork()) == 0:
+        moves, move = itertools.count(1), Path.replace
+        Path.replace = lambda one, to: os._exit(9) if next(moves) == step else move(one, to)  # type: ignore[method-assign,assignment]
+        headgate("restore", kept, "--store", url_of(file), "--replace")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    if file.exists():
+        assert sound(file)
+        with closing(Store(url_of(file))) as store:
+            assert list(seqs(store)) == list(range(1, 31))
+    else:
+        with pytest.raises(StoreUnusable, match="run `headgate restore` again"):
+            Store(url_of(file))
+        assert not file.exists()
+    code, said = headgate("restore", kept, "--store", url_of(file), "--replace")
+    assert code == 0, said
+    assert sound(file)
+    with closing(Store(url_of(file), create=False)) as store:
+        assert list(seqs(store)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("name", [b"what?", b"no#1", b"100%41", b"not \xff text"])
+def test_whatever_the_folder_is_called_a_backup_is_taken_there_and_put_back(
+    file: Path, tmp_path: Path, name: bytes
+) -> None:
+    folder = tmp_path / os.fsdecode(name)
+    folder.mkdir()
+    code, said = headgate("backup", folder / "kept?.gz", "--store", url_of(file))
+    assert code == 0, said
+    code, said = headgate("restore", folder / "kept?.gz", "--store", url_of(tmp_path / "new.db"))
+    assert code == 0, said
+
+
+def test_what_is_no_file_gives_way_to_no_backup_and_is_read_for_none(
+    file: Path, kept: Path, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for place in (pipe, tmp_path, Path(), Path("/")):
+        code, said = headgate("backup", place, "--store", url_of(file))
+        assert (code, "is no file, and a backup is one" in said) == (6, True), said
+    assert pipe.is_fifo()
+    reading, writing = os.pipe()
+    os.write(writing, kept.read_bytes())
+    os.close(writing)
+    code, said = headgate("restore", f"/dev/fd/{reading}", "--store", url_of(tmp_path / "new.db"))
+    os.close(reading)
+    assert (code, "is no file, and a backup is one" in said) == (6, True), said
+
+
+def test_a_byte_of_a_backup_that_changed_is_noticed_wherever_it_is(
+    kept: Path, tmp_path: Path
+) -> None:
+    whole, changed = kept.read_bytes(), tmp_path / "changed.gz"
+    written, unnoticed = read(kept), 0
+    for place in range(0, len(whole), 3):
+        changed.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        with suppress(BackupUnusable):
+            assert replace(read(changed), path=kept) == written
+            unnoticed += 1
+    # Bytes 4 to 9 say when gzip wrote it, and on what machine, and nothing of the record.
+    assert unnoticed <= 2
+    for more in (b"more", whole):
+        changed.write_bytes(whole + more)
+        with pytest.raises(BackupUnusable, match="name another"):
+            read(changed)
 
 
 def test_a_link_that_leads_nowhere_has_its_name_too(file: Path, kept: Path, tmp_path: Path) -> None:

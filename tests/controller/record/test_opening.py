@@ -53,6 +53,8 @@ def test_a_store_opened_again_has_what_it_had(tmp_path: Path) -> None:
         ("mysql://host/db", "a store in mysql is not supported: use a file"),
         ("postgresql+psycopg2://host/db", "in postgresql.psycopg2 is not supported"),
         ("sqlite://", "a store in memory forgets"),
+        ("sqlite://data/headgate.db", "more than its path: write sqlite:/// and the path"),
+        ("sqlite:////tmp/headgate.db?mode=ro", "has no . in it"),
         ("headgate.db", "what --store or HEADGATE_STORE names is not a store's URL"),
         ("sqlite:////nowhere/at/all/headgate.db", "its directory must exist"),
         ("sqlite:////proc", "cannot be opened: its directory"),

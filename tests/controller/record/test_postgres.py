@@ -6,10 +6,11 @@ from contextlib import suppress
 from dataclasses import replace
 from threading import Barrier, Thread
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
-from controller.record.errors import Conflict, LeaseLost, RecordError, StoreUnusable
+from controller.record.errors import Conflict, LeaseLost, RecordError, StoreHeld, StoreUnusable
 from controller.record.leases import Leases
 from controller.record.schema import VERSION
 from controller.record.store import Store
@@ -292,3 +293,27 @@ def test_text_with_a_nul_keeps_its_place(store: Store) -> None:
     write(store, release(hold="nul\0l"))
     (found,) = store.load("rag", SPEC).application.releases
     assert found.hold == "nul\ufffdl"
+
+
+def test_of_two_replicas_of_one_name_that_begin_at_once_the_second_is_told(
+    postgres: Postgres,
+) -> None:
+    database = postgres.database()
+    store, told = Store(postgres.url(database)), list[str]()
+
+    def begins() -> None:
+        with pytest.raises(StoreHeld) as held:
+            Leases(store, "one").renew()
+        told.append(str(held.value))
+
+    second = Thread(target=begins)
+    with psycopg.connect(postgres.url(database)) as first:
+        first.execute("INSERT INTO replicas VALUES ('one', 0, 0)")
+        second.start()
+        while not postgres.ask("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            assert second.is_alive()
+    second.join()
+    store.close()
+    assert [one.partition(":")[0] for one in told] == [
+        "another replica is named one, and began at the same moment"
+    ]
