@@ -249,18 +249,12 @@ def _asked_alias(application: Application, name: str) -> str | None:
 
 
 def _sent_alias(application: Application) -> set[str]:
-    """Where a call of ours may yet move it: since the last one that was seen in effect.
+    """Where a call of ours may yet move it: none that was seen in effect does so again.
 
-    One before that whose outcome is unknown may come late.
+    A call may be overtaken by later ones, and be answered after those: a replica may pause in it.
     """
     sent = [one for one in calls(application, "alias") if one.outcome != "refused"]
-    arrived = {one.id for one in sent}.intersection(application.arrived)
-    newest = max(arrived, default=-1)
-    return {
-        one.target
-        for one in sent
-        if one.id > newest or (one.outcome == "open" and one.id not in arrived)
-    }
+    return {one.target for one in sent if one.id not in application.arrived}
 
 
 def _tell_alias(turn: Turn, before: str | None, alias: str) -> None:
