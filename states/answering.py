@@ -13,7 +13,7 @@ from states.difference import Change
 from states.home import add_span, roll_back
 from states.machine import State, Trigger
 from states.release import Application, Release
-from states.resending import KNOWN
+from states.resending import KNOWN, REST
 from states.room import kept
 from states.turn import Turn
 from states.world import Serving, Share
@@ -279,7 +279,9 @@ def _revert(turn: Turn, change: Change) -> None:
         turn.record(fallback_off=True)
     if not change.moved:
         return
-    turn.record(seen=change.serving)
+    # What takes too long from here on is counted from here on.
+    begins = dict.fromkeys(("serve", REST), turn.world.now)
+    turn.record(seen=change.serving, followed={**turn.application.followed, **begins})
     _accept(turn)
     if change.serving is not None:
         return

@@ -27,6 +27,8 @@ from tests.states.story import MODEL, SPEC, START, serving
 NAME = SPEC.endpoint
 BEFORE = START - timedelta(hours=3)
 SHOWN = "the endpoint was changed"
+FROM_NOW = {"serve": START, "rest": START}
+"""Its time to come is counted from there."""
 ROLLED_BACK = release(State.ROLLED_BACK, settled=False)
 TRIAL = release(step=1, weight_seen=5)
 """Version 2 on its first step, of 5 %."""
@@ -498,6 +500,7 @@ def test_a_change_that_is_put_back_is_where_we_start_from() -> None:
         seen_alias="2",
         seen_alias_of="production",
         endpoint_id="second",
+        followed=FROM_NOW,
     )
     assert made.events == [told("release.freed", "is put back, as ordered: traffic moved; moved")]
 
@@ -537,7 +540,7 @@ def test_an_endpoint_that_is_made_again_shuts_the_gate_until_the_version_is_read
     assert made.application == replace(
         known,
         change=None, answer=made.application.answer, hold=None, seen=None, endpoint_id="",
-        ours=True, config_version=0,
+        ours=True, config_version=0, followed=FROM_NOW,
         releases=(
             replace(old, removed=True), former, shut if state is State.CANARY else live
         ),

@@ -14,6 +14,8 @@ from states.verbs import promote_refusal
 from states.world import Absent, Endpoint
 from tests.states.byhand import NOW, candidate, event, record, shown, turn
 from tests.states.story import QUICK, SPEC, Story, serving
+from tests.states.strangers import EDITS, at
+from tests.states.test_strangers import say
 
 
 def begun(state: str) -> Story:
@@ -54,6 +56,20 @@ def test_a_version_is_not_blamed_while_only_stable_is_not_ready(state: str) -> N
     assert promote_refusal(one.application, one.live, override=True) is not None
     up(one)
     one.until("Canary")
+
+
+def test_what_is_put_back_after_days_has_its_time_to_come() -> None:
+    story = at("third step")
+    limit = int(SPEC.provisioning_deadline.total_seconds() / 30)
+    EDITS["another version with users"](story)
+    story.look(times=2 * limit)
+    say(story, "revert")
+    story.obeys = False
+    for _ in range(limit - 5):
+        story.look()
+        assert MEND_IT not in (story.live.hold or "")
+    # That its calls had no effect is told of the endpoint.
+    assert "it is asked for again, more slowly" in (story.application.hold or "")
 
 
 def test_home_with_a_stable_that_is_not_ready_does_not_ask_for_what_is_so_already() -> None:
