@@ -13,7 +13,7 @@ from states.difference import Change
 from states.home import add_span, roll_back
 from states.machine import State, Trigger
 from states.release import Application, Release
-from states.resending import KNOWN, REST
+from states.resending import KNOWN, NAMED, REST
 from states.room import kept
 from states.turn import Turn
 from states.world import Serving, Share
@@ -189,18 +189,18 @@ def _adopt(turn: Turn, change: Change) -> None:
         seen=change.serving, seen_alias=change.named, seen_alias_of=turn.application.spec.alias
     )
     _accept(turn)
-    if change.moved:
-        _know_asked(turn, change)
-    if change.fallback:
-        turn.record(fallback=True)
+    _know_asked(turn, change)
+    turn.record(fallback=turn.application.fallback or change.fallback)
 
 
 def _know_asked(turn: Turn, change: Change) -> None:
     """What was asked for earlier is over, unless it may yet come: who sets it again is another."""
-    application = turn.application
-    if application.config_version > application.asked_over or change.of_another:
-        known = {**application.followed, KNOWN: turn.world.now}
-        turn.record(asked=None, asked_over=-1, followed=known)
+    application, now = turn.application, turn.world.now
+    newer = application.config_version > application.asked_over or change.of_another
+    if change.moved and newer:
+        turn.record(asked=None, asked_over=-1, followed={**application.followed, KNOWN: now})
+    if change.alias:
+        turn.record(asked_alias=None, followed={**turn.application.followed, NAMED: now})
 
 
 def _enthrone(turn: Turn, version: str) -> None:

@@ -10,7 +10,7 @@ from states.difference import ANEW, FALLBACK, THEIRS, aliased, served
 from states.home import lost, roll_back
 from states.machine import State
 from states.release import Application, Order
-from states.resending import ANOTHER, KNOWN, calls
+from states.resending import ANOTHER, KNOWN, NAMED, calls
 from states.staging import OWNER
 from states.turn import Turn
 from states.world import Absent, Endpoint, Serving
@@ -242,8 +242,9 @@ def alias_part(turn: Turn) -> Part:
 
 def _asked_alias(application: Application, name: str) -> str | None:
     """The version that the last call asks it to name, until that was seen; remembered, or not."""
+    over = application.followed.get(NAMED)
     sent = [one for one in calls(application, "alias") if one.outcome != "refused"]
-    if sent:
+    if sent and (over is None or sent[-1].at >= over):
         return None if sent[-1].id in application.arrived else sent[-1].target
     return application.asked_alias if application.seen_alias_of in (None, name) else None
 

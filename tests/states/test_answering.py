@@ -9,6 +9,7 @@ from states.answering import answer, refusal
 from states.difference import ANEW, FALLBACK, GONE, Answer, Change
 from states.machine import State, Trigger
 from states.release import Application, Release
+from states.resending import NAMED
 from states.span import Span
 from states.turn import Turn
 from states.world import Serving, Share
@@ -503,6 +504,16 @@ def test_a_change_that_is_put_back_is_where_we_start_from() -> None:
         followed=FROM_NOW,
     )
     assert made.events == [told("release.freed", "is put back, as ordered: traffic moved; moved")]
+
+
+def test_what_the_alias_was_asked_to_name_is_over_once_another_is_accepted() -> None:
+    moved = change(serving(v3=100), alias=("moved",), named="3")
+    after = answered(shown(stable(), by=moved, asked_alias="2"), "adopt").application
+    assert (after.seen_alias, after.asked_alias) == ("3", None)
+    assert after.followed[NAMED] == START
+    elsewhere = change(serving(v1=90, v2=10))
+    after = answered(shown(stable(), by=elsewhere, asked_alias="2"), "adopt").application
+    assert (after.asked_alias, NAMED in after.followed) == ("2", False)
 
 
 def test_only_what_was_changed_is_put_back() -> None:

@@ -10,6 +10,7 @@ from states.difference import Change
 from states.foreign import Part, alias_part, closes, endpoint_part, heed_lowered, registry_part
 from states.machine import State
 from states.release import Application, Order, Release
+from states.resending import NAMED
 from states.setup import Upkeep
 from states.turn import Turn
 from states.world import Absent, Endpoint, Serving, Share, Variables
@@ -521,6 +522,9 @@ def test_where_an_alias_was_sent_is_ours_until_it_was_seen_however_long_that_tak
     seen = record(PRODUCTION, seen_alias="3", seen_alias_of="production")
     _, back = aliases(replace(seen, seen_alias="2"), "3")
     assert back == ("alias production names version 3 instead of version 2",), "it has come once"
+    for over, asked in ((NOW, None), (NOW - timedelta(minutes=2), "3")):
+        accepted = record(PRODUCTION, **KNOWN, attempts=attempts, followed={NAMED: over})
+        assert aliases(accepted, "1")[0].application.asked_alias == asked, "a person's word ends it"
     other = replace(again.application, seen_alias_of="champion")
     look, lines = aliases(other, "3")
     assert look.application.asked_alias is None, "another alias was asked to name it"
