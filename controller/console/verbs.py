@@ -23,6 +23,7 @@ from controller.console.common import (
 )
 from controller.console.ringing import ring
 from controller.record.asking import Asked, Asking, obey
+from controller.record.errors import OrderRefused
 
 app = typer.Typer()
 Version = Annotated[str, typer.Argument(metavar="APP/VERSION", autocompletion=completing.releases)]
@@ -128,6 +129,14 @@ def _say(  # noqa: PLR0913 - an order has this many parts
 
 def given(asked: Asked, store: str | None, url: str | None) -> str:
     """Give an order by the way that was chosen; what will be done, in a sentence."""
+    try:
+        "".join((asked.application, asked.version or "", asked.reason, asked.actor)).encode()
+    except UnicodeEncodeError as error:
+        # No record can hold it, and no daemon is told of it.
+        raise OrderRefused(
+            "an order is written in UTF-8, and its application, version, reason, or the user who "
+            "gives it (LOGNAME) is not: correct that"
+        ) from error
     daemon = daemon_of(store, url)
     if daemon is not None:
         return daemon.order(asked)

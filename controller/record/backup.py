@@ -21,15 +21,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import JSON, URL, Connection, MetaData, func, insert, inspect, select, text
+from sqlalchemy import JSON, URL, Connection, MetaData, Table, func, insert, inspect, select, text
 
 from controller.record.errors import AnotherPrograms, BackupUnusable, StoreHeld, StoreUnusable
 from controller.record.leases import anyone
+from controller.record.loading import counter
 from controller.record.lock import lock_file
 from controller.record.opening import Place, place_of, recognised, told
 from controller.record.opening import version as schema_of
-from controller.record.schema import APPLICATIONS, JOURNAL, LEASES, METADATA, REPLICAS, VERSION
-from controller.record.sqlite import RESTORING, File, restoring, url_of
+from controller.record.schema import APPLICATIONS, JOURNAL, LEASES, METADATA, REPLICAS, SEQ, VERSION
+from controller.record.sqlite import ASIDE, RESTORING, File, restoring, url_of
 from controller.record.store import Store
 from controller.record.upgrades import upgrade
 
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 AT_ONCE: Final = 500
 """Rows per statement."""
-ASIDE: Final = ".before-restore"
-"""What a file that was replaced is called from then on, after its name; `-2` follows, and so on."""
 _KEPT_BY_SQLITE: Final = ("-journal", "-wal", "-shm")
 """What SQLite adds to a database's name to call the files that it keeps beside it."""
 _TABLES: Final = tuple(table for table in METADATA.sorted_tables if table is not REPLICAS)
@@ -200,7 +199,7 @@ def _refuse_loss(backup: Backup, url: str, place: Place) -> None:
         return
     remedy = "with --replace it is put aside" if isinstance(place, File) else "--replace drops it"
     try:
-        store = Store(url, create=False)
+        last, row = _end_of(url)
     except StoreUnusable as error:
         if place.shared and isinstance(error, AnotherPrograms):
             raise
@@ -208,11 +207,6 @@ def _refuse_loss(backup: Backup, url: str, place: Place) -> None:
         if empty:
             return
         raise StoreUnusable(f"{error}; nothing was restored: {remedy}") from error
-    try:
-        last = store.last_seq()
-        row = _journal_row(store, last)
-    finally:
-        store.close()
     if last > backup.seq:
         raise StoreUnusable(
             f"the store {place.name} is newer than {backup.path}: its journal ends with seq "
@@ -226,10 +220,14 @@ def _refuse_loss(backup: Backup, url: str, place: Place) -> None:
         )
 
 
-def _journal_row(store: Store, seq: int) -> dict[str, Any] | None:
-    with store.reading() as connection:
-        found = connection.execute(select(JOURNAL).where(JOURNAL.c.seq == seq)).mappings().first()
-    return None if found is None else dict(found)
+def _end_of(url: str) -> tuple[int, dict[str, Any] | None]:
+    """A store's last number, and the journal's row of it."""
+    with closing(Store(url, create=False)) as store, store.reading() as connection:
+        last = counter(connection, SEQ)
+        query = select(JOURNAL).where(JOURNAL.c.seq == last)
+        with _legible(JOURNAL):
+            found = connection.execute(query).mappings().first()
+    return last, None if found is None else dict(found)
 
 
 def _same_row(backup: Backup, seq: int) -> dict[str, Any] | None:
@@ -300,13 +298,26 @@ def _write(connection: Connection, path: Path) -> None:
             for table in _TABLES:
                 query = select(table).order_by(*table.primary_key.columns)
                 streamed = connection.execution_options(yield_per=AT_ONCE).execute(query)
-                for row in streamed.mappings():
-                    put({"table": table.name, "row": dict(row)})
-                    rows += 1
+                with _legible(table):
+                    for row in streamed.mappings():
+                        put({"table": table.name, "row": dict(row)})
+                        rows += 1
             tail = {"rows": rows, "sha256": digest.hexdigest()}
             file.write(json.dumps(tail).encode("ascii") + b"\n")
         raw.flush()
         os.fsync(raw.fileno())
+
+
+@contextmanager
+def _legible(table: Table) -> Iterator[None]:
+    """Tell of a row that nobody can read, as a sentence."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise StoreUnusable(
+            f"the table {table.name} of the store is damaged, as a row cannot be understood "
+            f"({type(error).__name__}): restore an earlier backup with `headgate restore`"
+        ) from error
 
 
 def _made(backup: Backup, path: Path, check: Check) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy import URL, Connection, Engine, inspect, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoResultFound
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from controller.record.errors import AnotherPrograms, StoreUnusable
@@ -143,6 +143,12 @@ def told(place: Place) -> Iterator[None]:
     except PoolExhausted as error:
         raise StoreUnusable(
             f"the store {place.name} cannot be used: all connections to it are busy"
+        ) from error
+    except NoResultFound as error:
+        # A counter, as a rule: what is asked for so is there for as long as the store is.
+        raise StoreUnusable(
+            f"the store {place.name} cannot be used: it is damaged, as rows of its tables are gone:"
+            " restore a backup with `headgate restore`"
         ) from error
     except DBAPIError as error:
         sentence = place.sentence(error.orig) if error.orig is not None else None

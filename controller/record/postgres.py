@@ -10,6 +10,7 @@ import psycopg
 from psycopg.types.string import StrDumper
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from controller.record.dialling import dialling
@@ -59,7 +60,15 @@ _UNKNOWN = (
     "the server's certificate is for another name, or of an authority that is not known: name the "
     "file with its authority by `sslrootcert=FILE` in HEADGATE_STORE"
 )
+_NO_VALUE = (
+    "a parameter in HEADGATE_STORE has a value that PostgreSQL does not take: correct it, or leave "
+    "the parameter out"
+)
 _NO_TLS = "the server offers no TLS: switch it on there; only on this machine it is not needed"
+_IN_THE_WAY = (
+    "something that is no table (a view, perhaps) has the name of one of its tables: drop that, "
+    "and restore a backup with `headgate restore`; or name another database in HEADGATE_STORE"
+)
 _STATES = {
     "08": _UNREACHABLE,
     "28": _REFUSED,
@@ -67,7 +76,13 @@ _STATES = {
     "25006": "it is read-only, as a standby is: name the primary in HEADGATE_STORE",
     "25P03": "this process stopped in the middle of a transaction, which the server then undid",
     "40P01": "two transactions waited for each other: nothing was written, and it is tried again",
+    "42703": (
+        "it is damaged, as columns of its tables are gone: restore a backup with `headgate "
+        "restore`, at need into an empty database"
+    ),
     "42501": "this user may not use its tables: let it own them, or grant it what it needs",
+    "42809": _IN_THE_WAY,
+    "42P07": _IN_THE_WAY,
     "42P01": "its tables are gone: restore a backup with `headgate restore`",
     "42883": "its functions are gone: restore a backup with `headgate restore`",
     "53100": "the server's disk is full: free some space; nothing was lost, and the daemon goes on",
@@ -82,6 +97,7 @@ _STATES = {
 }
 _WORDS = {
     # While connecting there is a message, and no code.
+    ": invalid ": _NO_VALUE,
     "certificate": _UNKNOWN,
     "does not support SSL": _NO_TLS,
     "password": _REFUSED,
@@ -130,15 +146,18 @@ class Server:
 
     def engine(self, _: Callable[[], datetime]) -> Engine:
         """Connect with the settings that the store's promises rest on; the clock is its own."""
-        engine = create_engine(
-            self._dialling.url,
-            connect_args=_OF_CONNECTIONS,
-            hide_parameters=True,
-            pool_pre_ping=True,
-            pool_recycle=RECYCLE_S,
-            pool_size=CONNECTIONS,
-            pool_timeout=CONNECT_S,
-        )
+        try:
+            engine = create_engine(
+                self._dialling.url,
+                connect_args=_OF_CONNECTIONS,
+                hide_parameters=True,
+                pool_pre_ping=True,
+                pool_recycle=RECYCLE_S,
+                pool_size=CONNECTIONS,
+                pool_timeout=CONNECT_S,
+            )
+        except ArgumentError as error:
+            raise StoreUnusable(f"the store {self.name} cannot be used: {_NO_VALUE}") from error
         event.listen(engine, "do_connect", self._connect)
         return engine
 

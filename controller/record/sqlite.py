@@ -23,6 +23,11 @@ WRITES = "headgate_writes"
 RESTORING: Final = ".restoring"
 """What a file is called, after the store's name, until a restore lets it take the store's place."""
 
+ASIDE: Final = ".before-restore"
+"""What a file that was replaced is called from then on, after its name; `-2` follows, and so on."""
+_LONGEST: Final = f"{ASIDE}-99-journal"
+"""The most that follows the store's name where something stands beside it."""
+
 _CONDITIONS = {
     "SQLITE_FULL": "the disk is full: free some space; nothing was lost, and the daemon goes on",
     "SQLITE_READONLY": "it is read-only: give this user the right to write it and its directory",
@@ -37,7 +42,16 @@ _CONDITIONS = {
         "end that process, or wait for it"
     ),
 }
-_GONE = "its tables are gone: restore a backup with `headgate restore`"
+_COLUMNS_GONE = (
+    "it is damaged, as columns of its tables are gone: restore a backup with `headgate restore`"
+)
+_WORDS = {
+    # Of an SQLITE_ERROR, which says nothing by itself, and of the driver's own errors.
+    "Could not decode to UTF-8": "it is damaged: restore a backup with `headgate restore`",
+    "no such table": "its tables are gone: restore a backup with `headgate restore`",
+    "no such column": _COLUMNS_GONE,
+    "has no column named": _COLUMNS_GONE,
+}
 
 Identity = tuple[int, int]
 """Device and inode: a file that was deleted, or replaced by another, is told by it."""
@@ -79,6 +93,23 @@ class File:
         self._named = str(Path(url.database).absolute())
         self.path = Path(os.path.realpath(url.database))
         self._opened: Identity | None = None
+        self._see_names()
+
+    def _see_names(self) -> None:
+        """See that the store can have its name, and what stands beside it a longer one."""
+        if not self.path.name:
+            raise StoreUnusable(f"the store {self.name} is a folder: name a file in it")
+        try:
+            # What a restore makes stands beside the store only until it has the store's name.
+            os.lstat(f"{str(self.path).removesuffix(RESTORING)}{_LONGEST}")
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise StoreUnusable(
+                f"the store {self.name} cannot be used ({error.strerror}): its directory must be "
+                f"one that this user may use, and take a file of its name and {_LONGEST}, as a "
+                "restore makes it: name another file in HEADGATE_STORE"
+            ) from error
 
     def prepare(self, *, create: bool) -> None:
         """See that there is a file, or make it; what is opened from here on is that file."""
@@ -190,6 +221,6 @@ class File:
     def sentence(self, error: BaseException) -> str | None:
         """What is wrong with the file; None for what is a bug of ours."""
         name = getattr(error, "sqlite_errorname", "")
-        if name == "SQLITE_ERROR" and "no such table" in str(error):
-            return _GONE
+        if name in ("", "SQLITE_ERROR"):
+            return next((said for word, said in _WORDS.items() if word in str(error)), None)
         return next((said for code, said in _CONDITIONS.items() if name.startswith(code)), None)

@@ -5,6 +5,7 @@ look again. A word is a column that no commit writes; an attempt that is asked f
 own, which the next pass finds waiting.
 """
 
+import re
 from dataclasses import replace
 
 from sqlalchemy import Connection, insert, select, update
@@ -29,8 +30,8 @@ from states.verbs import (
     unproven,
 )
 
-LONGEST = 18
-"""Most digits of a version: a database compares them as 64 bits."""
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
+"""A whole number from 1, of no more digits than a database compares as 64 bits."""
 
 
 def approve(  # noqa: PLR0913, PLR0917 - an order has this many parts
@@ -94,8 +95,7 @@ def begin(  # noqa: PLR0913, PLR0917 - an order has this many parts
 
     One that waits by itself is replaced by it.
     """
-    whole = version.isascii() and version.isdigit() and len(version) <= LONGEST
-    if not whole or version != str(int(version)):
+    if _VERSION.fullmatch(version) is None:
         raise OrderRefused(f"{version} is no version: name it by its number, {application}/7")
     loaded = locked(connection, application)
     known = loaded.application

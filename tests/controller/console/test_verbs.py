@@ -76,6 +76,27 @@ def test_what_makes_no_sense_is_refused_with_a_sentence(
     assert refusal in told.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("abort", "\udcff"),
+        ("adopt", "\udcff"),
+        ("retry", "rag/\udcff"),
+        ("undo", "rag", "--reason", "\udcff"),
+    ],
+)
+def test_what_is_not_utf_8_is_no_order(url: str, words: tuple[str, ...]) -> None:
+    told = typed(url, *words)
+    assert told.exit_code == 2
+    assert "an order is written in UTF-8, and its application, version, reason" in told.stderr
+
+
+def test_nor_is_one_by_a_user_whose_name_is_not(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "ann\udcff")
+    told = typed(url, "approve", "rag/4")
+    assert (told.exit_code, "(LOGNAME) is not: correct that" in told.stderr) == (2, True)
+
+
 def test_the_log_alone_tells_of_an_attempt_that_was_asked_for(url: str) -> None:
     assert typed(url, "release", "rag/1", "--reason", "the old one").exit_code == 0
     store = Store(url, create=False)

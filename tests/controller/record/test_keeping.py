@@ -306,6 +306,95 @@ def test_a_record_with_a_damaged_application_is_no_backup(
     assert not (tmp_path / "second.gz").exists()
 
 
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "DELETE FROM counters",
+        "ALTER TABLE journal RENAME COLUMN seq TO other",
+        "ALTER TABLE applications RENAME COLUMN row TO other",
+    ],
+)
+def test_a_record_that_lacks_rows_or_columns_is_told_as_damaged(
+    home: Home, tmp_path: Path, harm: str
+) -> None:
+    busy(home.store())
+    kept = tmp_path / "kept.gz"
+    assert headgate("backup", kept, "--store", home.url)[0] == 0
+    home.ask(harm)
+    commands: list[tuple[object, ...]] = [("resume", "rag"), ("backup", tmp_path / "second.gz")]
+    if "journal" not in harm:
+        commands.append(("status",))
+    if "applications" not in harm:
+        commands.append(("restore", kept))
+    for command in commands:
+        code, said = headgate(*command, "--store", home.url)
+        assert (code, "it is damaged, as" in said, "`headgate restore`" in said) == (6, True, True)
+    assert ("nothing was restored" in said) is ("applications" not in harm), said
+    code, said = headgate("restore", kept, "--store", home.url, "--replace")
+    assert code == 0, said
+    assert list(seqs(home.store())) == [1, 2, 3]
+
+
+def test_a_view_in_a_tables_place_is_to_be_dropped_before_a_restore(
+    postgres: Postgres, kept: Path
+) -> None:
+    name = postgres.database()
+    url = postgres.url(name)
+    postgres.ask("DROP TABLE journal; CREATE VIEW journal AS SELECT 1 AS seq", name)
+    code, said = headgate("restore", kept, "--store", url)
+    assert (code, "it is damaged, as columns of its tables are gone" in said) == (6, True), said
+    code, said = headgate("restore", kept, "--store", url, "--replace")
+    remedy = "drop that, and restore a backup with `headgate restore`"
+    assert (code, remedy in said) == (6, True), said
+    postgres.ask("DROP VIEW journal", name)
+    code, said = headgate("restore", kept, "--store", url, "--replace")
+    assert code == 0, said
+
+
+def test_a_view_in_an_empty_database_with_a_tables_name_is_told(postgres: Postgres) -> None:
+    name = postgres.empty()
+    postgres.ask("CREATE VIEW journal AS SELECT 1 AS seq", name)
+    with pytest.raises(StoreUnusable, match="or name another database in HEADGATE_STORE"):
+        Store(postgres.url(name))
+
+
+def test_a_store_with_the_longest_name_that_is_taken_can_be_replaced(
+    kept: Path, tmp_path: Path
+) -> None:
+    url = url_of(tmp_path / ("x" * (255 - len(".before-restore-99-journal"))))
+    for _ in range(2):
+        code, said = headgate("restore", kept, "--store", url, "--replace")
+        assert code == 0, said
+    assert "what was there is now" in said
+
+
+TEXT = "UPDATE calls SET because = CAST(x'ff' AS TEXT)"
+JOURNAL_LINE = "DROP TRIGGER journal_no_update; UPDATE journal SET fields = 'no JSON'"
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        ("UPDATE applications SET body = 'no JSON'", "the table applications of the store is"),
+        ("UPDATE releases SET body = x'ff'", "the table releases of the store is"),
+        (JOURNAL_LINE, "the table journal of the store is"),
+        (TEXT, "cannot be used: it is"),
+    ],
+)
+def test_what_is_no_json_or_no_text_is_told_as_damaged(
+    file: Path, kept: Path, tmp_path: Path, harm: str, told: str
+) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(harm)
+    code, said = headgate("backup", tmp_path / "second.gz", "--store", url_of(file))
+    assert (code, f"{told} damaged" in said, "`headgate restore`" in said) == (6, True, True), said
+    code, said = headgate("restore", kept, "--store", url_of(file))
+    if harm == JOURNAL_LINE:
+        assert (code, "nothing was restored: with --replace" in said) == (6, True), said
+    else:
+        assert code == 0, said
+
+
 def test_an_application_without_releases_of_which_the_journal_tells_none_is_whole(
     home: Home, tmp_path: Path
 ) -> None:

@@ -57,6 +57,13 @@ def test_a_store_opened_again_has_what_it_had(tmp_path: Path) -> None:
         ("sqlite:////tmp/headgate.db?mode=ro", "has no . in it"),
         ("headgate.db", "what --store or HEADGATE_STORE names is not a store's URL"),
         ("sqlite:////nowhere/at/all/headgate.db", "its directory must exist"),
+        ("sqlite:////", "the store / is a folder: name a file in it"),
+        (f"sqlite:////tmp/{'x' * 256}", r"\(File name too long\).*name another file"),
+        # Its own name would do.
+        (f"sqlite:////tmp/{'x' * 240}", r"a file of its name and \.before-restore"),
+        ("postgresql://u@127.0.0.1/db?port=abc", "a parameter in HEADGATE_STORE has a value that"),
+        ("postgresql://u@127.0.0.1/db?port=-1", "a parameter in HEADGATE_STORE has a value that"),
+        ("postgresql://u@127.0.0.1/db?sslmode=x", "a parameter in HEADGATE_STORE has a value that"),
         ("sqlite:////proc", "cannot be opened: its directory"),
     ],
 )

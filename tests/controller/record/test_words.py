@@ -143,6 +143,8 @@ def test_what_waits_by_itself_is_replaced_by_what_a_person_asks_for(store: Store
         ("9", "retry", "cannot retry rag/9: it was never released"),
         ("07", "release", "07 is no version"),
         ("x", "release", "x is no version"),
+        ("0", "release", "0 is no version: name it by its number, rag/7"),
+        ("-1", "release", "-1 is no version"),
         (None, "release", "name the version to release"),
     ],
 )
