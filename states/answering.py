@@ -262,12 +262,12 @@ def _begin_anew(turn: Turn) -> None:
         stable=None, former=None, unproven=None, ours=True, seen=None, asked=None, closings=(),
         seen_alias=None, carried=Serving(), names={}, config_version=0,
         endpoint_id="", followed={**turn.application.followed, KNOWN: turn.world.now},
+        upkeep=replace(turn.application.upkeep, stuck=None),  # nobody can apply it again
     )  # fmt: skip
     _retire(turn, former, because)
     for release in turn.application.releases:
         if release.state in (State.ROLLED_BACK, State.RETIRED):
-            ended = release.ended_at or turn.world.now
-            turn.put(release, ended_at=ended, removed=True)
+            turn.put(release, ended_at=release.ended_at or turn.world.now, removed=True)
 
 
 def _revert(turn: Turn, change: Change) -> None:
