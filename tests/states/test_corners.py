@@ -561,8 +561,14 @@ def test_who_has_no_stable_version_is_not_told_to_put_it_to_100_percent(*, updat
     made_ms = int(story.now.timestamp() * 1000)
     pending = asked.serving if updating else None
     story.endpoint = Endpoint(
-        serving=Serving(), pending=pending, updating=updating, id="new", created_ms=made_ms
+        serving=Serving(),
+        pending=pending,
+        updating=updating,
+        id="new",
+        created_ms=made_ms,
+        owner="headgate",
     )
+    story.look()
     story.order(Order.ABORT)
     story.look(times=8)
     why = "Databricks is still updating the endpoint" if updating else "what was asked for may"
