@@ -16,6 +16,11 @@ STILL = "still shut: "
 """How the hold for what lasts begins: it is known by that, also after a restart."""
 
 
+def still_shut(release: Release) -> bool:
+    """Held by nothing but what has kept its gate shut for long, and may pass by itself."""
+    return (release.hold or "").startswith(STILL)
+
+
 def retreat(turn: Turn, release: Release, alarm: Verdict) -> None:
     """Shut the gate on an alarm that blames nobody yet; the second time, ask."""
     comparable = release.plan.baseline is not None
@@ -29,7 +34,7 @@ def retreat(turn: Turn, release: Release, alarm: Verdict) -> None:
     if release.shut:
         if not release.settled and converged(turn):
             turn.settle(release, "0 % seen on the endpoint")
-        elif release.on_step >= limit and (release.hold or STILL).startswith(STILL):
+        elif release.on_step >= limit and (release.hold is None or still_shut(release)):
             turn.hold(release, f"{STILL}{because}", needs_person=True, recounted=True)
         return
     name = "evidence.blind" if blind else "fuse.blown"
@@ -46,7 +51,7 @@ def retreat(turn: Turn, release: Release, alarm: Verdict) -> None:
 
 def reopen(turn: Turn, release: Release) -> None:
     """Open the same step again once the counts by version tell of all that led to the alarm."""
-    if (release.hold or "").startswith(STILL):
+    if still_shut(release):
         release = turn.free(release)
     if not ready_for(turn, release):
         return
