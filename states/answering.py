@@ -177,7 +177,7 @@ def _newly_stable(application: Application, serving: Serving) -> str | None:
 def _adopt(turn: Turn, change: Change) -> None:
     """Write down what is there: another stable version, entities to carry, or nothing at all."""
     if change.serving is None:
-        _begin_anew(turn)
+        _begin_anew(turn, change)
         return
     version = _newly_stable(turn.application, change.serving)
     if version is None:
@@ -252,7 +252,7 @@ def _accept(turn: Turn) -> None:
     turn.record(endpoint_id=turn.endpoint.id if turn.endpoint is not None else "")
 
 
-def _begin_anew(turn: Turn) -> None:
+def _begin_anew(turn: Turn, change: Change) -> None:
     """The endpoint is gone and shall be: the next version makes a first release."""
     because = f"endpoint {turn.application.spec.endpoint} was deleted, and that was adopted"
     former, live = turn.application.newest(turn.application.incumbent), turn.application.live
@@ -260,14 +260,14 @@ def _begin_anew(turn: Turn) -> None:
         roll_back(turn, live, because)
     turn.record(
         stable=None, former=None, unproven=None, ours=True, seen=None, asked=None, closings=(),
-        seen_alias=None, carried=Serving(), names={}, config_version=0,
+        seen_alias=change.named, carried=Serving(), names={}, config_version=0,
         endpoint_id="", followed={**turn.application.followed, KNOWN: turn.world.now},
+        upkeep=replace(turn.application.upkeep, stuck=None),  # nobody can apply it again
     )  # fmt: skip
     _retire(turn, former, because)
     for release in turn.application.releases:
         if release.state in (State.ROLLED_BACK, State.RETIRED):
-            ended = release.ended_at or turn.world.now
-            turn.put(release, ended_at=ended, removed=True)
+            turn.put(release, ended_at=release.ended_at or turn.world.now, removed=True)
 
 
 def _revert(turn: Turn, change: Change) -> None:

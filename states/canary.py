@@ -101,12 +101,17 @@ def production(turn: Turn, release: Release) -> None:
 def _settle_last(turn: Turn, release: Release) -> None:
     """Settle once the traffic and the alias were both seen; ask, where nobody can see the alias."""
     named, alias = desired_alias(turn.application), turn.application.spec.alias
+    unread = (
+        f"alias {alias} cannot be read, and is not moved unseen: the log says why "
+        "(workspace.unseen)"
+    )
     if undisturbed(turn) and named in (None, turn.world.alias):
         told = f"100 % and alias {alias} seen" if alias else "100 % seen"
         add_span(turn, turn.settle(release, told), settled=True)
     elif alias is not None and turn.world.alias is None and overdue(turn, release):
-        told = f"alias {alias} cannot be read, and is not moved unseen: the log says why"
-        turn.hold(release, f"{told} (workspace.unseen)", needs_person=True)
+        turn.hold(release, unread, needs_person=True)
+    elif turn.world.alias is not None and release.hold == unread:
+        turn.free(release)
 
 
 def _reset_fuse(turn: Turn, release: Release) -> Release:

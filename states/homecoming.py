@@ -124,6 +124,8 @@ def _away(turn: Turn) -> str:
     """What keeps users from home, and what a person can do about it."""
     endpoint, application = turn.endpoint, turn.application
     by_hand = "put stable to 100 % by hand"
+    if application.incumbent is None:
+        by_hand = "no version served before it: wait, or delete the endpoint by hand"
     if endpoint is not None and endpoint.updating:
         return f"Databricks is still updating the endpoint; {by_hand}"
     down = unready(turn)
@@ -132,6 +134,8 @@ def _away(turn: Turn) -> str:
     named, alias = desired_alias(application), application.spec.alias
     if converged(turn) and not in_doubt(turn) and named is not None:
         return f"alias {alias} was not seen at version {named}; point it there by hand"
+    if application.incumbent is None:
+        return f"what was asked for may still take effect; {by_hand}"
     return f"it is sent again and again; {by_hand}"
 
 

@@ -7,10 +7,18 @@ from policies.verdict import Outcome, Verdict
 from states.gates import by_word, gated, hold_at, opening_gate, overridden
 from states.harm import go_back_on_harm
 from states.home import add_span, converged, ready_for
-from states.judging import covered, journal
+from states.judging import covered, deciding_sources, journal
 from states.machine import Trigger
 from states.release import Release
 from states.turn import Turn
+
+STILL = "still shut: "
+"""How the hold for what lasts begins: it is known by that, also after a restart."""
+
+
+def still_shut(release: Release) -> bool:
+    """Held by nothing but what has kept its gate shut for long, and may pass by itself."""
+    return (release.hold or "").startswith(STILL)
 
 
 def retreat(turn: Turn, release: Release, alarm: Verdict) -> None:
@@ -26,8 +34,8 @@ def retreat(turn: Turn, release: Release, alarm: Verdict) -> None:
     if release.shut:
         if not release.settled and converged(turn):
             turn.settle(release, "0 % seen on the endpoint")
-        elif release.on_step >= limit and release.hold is None:
-            turn.hold(release, f"still shut: {because}", needs_person=True)
+        elif release.on_step >= limit and (release.hold is None or still_shut(release)):
+            turn.hold(release, f"{STILL}{because}", needs_person=True, recounted=True)
         return
     name = "evidence.blind" if blind else "fuse.blown"
     turn.tell(name, release, because, level="warning", **alarm.numbers)
@@ -36,16 +44,21 @@ def retreat(turn: Turn, release: Release, alarm: Verdict) -> None:
     shut = add_span(turn, shut, settled=False)
     if count > 1:
         turn.hold(shut, f"the gate was shut for the second time: {because}", needs_person=True)
+    elif not deciding_sources(shut):
+        told = "only a person can open the gate again, as nothing that decides counts by version"
+        turn.hold(shut, f"{told}: {because}", needs_person=True)
 
 
 def reopen(turn: Turn, release: Release) -> None:
     """Open the same step again once the counts by version tell of all that led to the alarm."""
+    if still_shut(release):
+        release = turn.free(release)
     if not ready_for(turn, release):
         return
     if not release.settled:
         turn.settle(release, "0 % seen on the endpoint")
         return
-    override, told = overridden(release), "the counts by version have arrived, and blame nobody"
+    override, counted = overridden(release), deciding_sources(release)
     if not covered(release, timedelta()) and not override:
         return
     gate = opening_gate(turn, release)
@@ -64,8 +77,11 @@ def reopen(turn: Turn, release: Release) -> None:
     release = unharmed
     if override:
         told = f"the gate is opened again{by_word(release)}"
-    else:
+    elif counted:
+        told = "the counts by version have arrived, and blame nobody"
         turn.tell("evidence.seen", release, told)
+    else:
+        told = "nothing holds it any more, and nothing that decides counts by version"
     step = f"{told}; reopens {weight} %"
     reopened = turn.move(release, Trigger.STEP, step, shut=False, **fuses)
     add_span(turn, reopened, settled=False)

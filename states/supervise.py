@@ -16,7 +16,7 @@ from states.foreign import alias_part, endpoint_part, heed_lowered, registry_par
 from states.home import add_span
 from states.machine import State
 from states.plan import SwitchFallbackOff
-from states.resending import ARRIVED, LAST_WAIT, REST, WINDOW, calls, resends, spent
+from states.resending import ARRIVED, LAST_WAIT, REST, WINDOW, calls, spent
 from states.turn import Turn
 from states.world import Absent, Endpoint
 
@@ -38,8 +38,8 @@ def supervise(turn: Turn) -> None:
         _show(turn, lines)
         if seen:
             answer(turn)
-    elif seen:
-        _go_on(turn)
+    if turn.application.change is None or not any(lines.values()):
+        _go_on(turn, seen=seen)
 
 
 def _known(change: Change | None, name: str) -> tuple[str, ...]:
@@ -167,53 +167,75 @@ def _note_arrived(turn: Turn, kind: str, shown: str) -> None:
         turn.record(arrived=(*sorted(remembered), asked[-1]))
 
 
-def _go_on(turn: Turn) -> None:
-    """Nobody changed anything: go on, unless what was asked for again and again is not done."""
-    application, own = turn.application, turn.application.change is None
-    stuck = _unheeded(turn) or application.upkeep.stuck or edited(application)
-    turn.record(change=None)
-    if stuck is None:
-        turn.free_application()
-    elif turn.application.hold is None or not own:
-        turn.hold_application(stuck, event="release.held")
+def _go_on(turn: Turn, *, seen: bool) -> None:
+    """Nobody changed anything: go on, unless something of ours is not done, or has failed.
 
-
-def _unheeded(turn: Turn) -> str | None:
-    """Our own call that was sent as often as is good, and has no effect; None where there is none.
-
-    A rollback has its own, louder way of telling.
+    One thing after the other: what is held for one that is still so keeps its sentence, and what is
+    held for anything else is over; but while not all is seen, nothing is known to be over.
     """
+    if seen:
+        turn.record(change=None)
     application = turn.application
-    if application.going_home:
-        return None
-    wanted, named = desired(application), desired_alias(application)
-    endpoint, alias = turn.endpoint, turn.world.alias
+    traffic, fallback, alias = _unserved(turn), _unswitched(turn), _unnamed(turn)
+    stuck, variables = application.upkeep.stuck, edited(application)
+    why = traffic or fallback or alias or stuck or variables
+    stands = application.hold in (traffic, fallback, alias, stuck, variables)
+    if why is None:
+        if seen:
+            turn.free_application()
+    elif application.hold is None or (seen and not stands):
+        turn.hold_application(why, event="release.held")
+
+
+def _unserved(turn: Turn) -> str | None:
+    """Our own change of the traffic that was sent as often as is good, and has no effect."""
+    application, endpoint, wanted = turn.application, turn.endpoint, desired(turn.application)
     idle = isinstance(turn.world.endpoint, Absent) or (endpoint and not endpoint.updating)
-    if wanted is not None and idle and (endpoint is None or endpoint.serving != wanted):
-        is_so = f"serves {endpoint.serving}" if isinstance(endpoint, Endpoint) else "is not there"
-        told = f"endpoint {application.spec.endpoint} {is_so}, although {wanted}"
-        return _told(turn, "serve", str(wanted), told)
-    if application.fallback_off and endpoint is not None:
-        told = f"AI Gateway's fallback is on at {application.spec.endpoint}, although off"
-        stuck = _told(turn, "gateway", SwitchFallbackOff().target, told)
-        if stuck is not None:
-            return stuck
-    if named is not None and alias is not None and alias != named:
-        is_so = f"names version {alias}" if isinstance(alias, str) else "is not there"
-        told = f"alias {application.spec.alias} {is_so}, although version {named}"
-        return _told(turn, "alias", named, told)
-    return None
+    if wanted is None or not idle or (endpoint is not None and endpoint.serving == wanted):
+        return None
+    is_so = f"serves {endpoint.serving}" if isinstance(endpoint, Endpoint) else "is not there"
+    told = f"endpoint {application.spec.endpoint} {is_so}, although {wanted}"
+    return _told(turn, "serve", str(wanted), told)
+
+
+def _unswitched(turn: Turn) -> str | None:
+    """Such a call to switch the fallback off."""
+    application = turn.application
+    if not application.fallback_off or turn.endpoint is None:
+        return None
+    told = f"AI Gateway's fallback is on at {application.spec.endpoint}, although off"
+    return _told(turn, "gateway", SwitchFallbackOff().target, told)
+
+
+def _unnamed(turn: Turn) -> str | None:
+    """Such a call to move the alias."""
+    named, alias = desired_alias(turn.application), turn.world.alias
+    if named is None or alias is None or alias == named:
+        return None
+    is_so = f"names version {alias}" if isinstance(alias, str) else "is not there"
+    told = f"alias {turn.application.spec.alias} {is_so}, although version {named}"
+    return _told(turn, "alias", named, told)
 
 
 def _told(turn: Turn, kind: str, target: str, told: str) -> str | None:
-    application, now = turn.application, turn.world.now
-    held = application.hold is not None and application.change is None
-    tries = [one for one in calls(application, kind) if one.target == target]
-    young = not tries or now - tries[-1].at < LAST_WAIT
-    if not held and (young or not spent(application, kind, target, now)):
+    """What is so although something else was asked for; None where that may be a matter of time.
+
+    While it is held, it keeps the number of calls that was told first. A rollback has its own,
+    louder way of telling.
+    """
+    application, now, held = turn.application, turn.world.now, turn.application.hold or ""
+    if application.going_home:
+        return None
+    if held.startswith(f"{told} was asked for "):
+        return held
+    asked = told[told.rindex(", although ") :]
+    tries = [now - one.at for one in calls(application, kind, at=now) if one.target == target]
+    young = not tries or tries[-1] < LAST_WAIT
+    early = young or not spent(application, kind, target, now)
+    if early and f"{asked} was asked for " not in held:
         return None
     return (
-        f"{told} was asked for {1 + resends(application, kind, target, now)} times within "
+        f"{told} was asked for {sum(ago <= WINDOW for ago in tries)} times within "
         f"{duration(WINDOW)}: the log says what the workspace answered (call.failed); it is asked "
         "for again, more slowly"
     )

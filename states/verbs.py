@@ -7,12 +7,13 @@ from policies.verdict import Outcome
 from states.canary import SUSPECTED
 from states.climb import MASKED
 from states.consent import Verb
-from states.gates import HELD, SHUT
+from states.gates import HELD, SHUT, gated
 from states.judging import blindness, glimpsed, guards_of, lag_of, obstacle, suspected
 from states.machine import State
 from states.quarantine import quarantined
 from states.release import Application, Order, Release
 from states.replaying import unreplayed
+from states.shutting import still_shut
 from states.stuck import held_up
 
 UNTOLD = "nothing has counted yet what a step would need at least of its bake"
@@ -144,7 +145,9 @@ def _nowhere(release: Release, *, override: bool) -> str | None:
         case State.PRODUCTION:
             return "it has all users and the alias; the watch only keeps the way back ready"
         case State.CANARY if release.shut and not override:
-            return f"its gate is shut: {release.because}; it opens again by itself, or `--override`"
+            itself = not release.needs_person or gated(release) or still_shut(release)
+            opens = "it opens again by itself, or" if itself else "only a person opens it again:"
+            return f"its gate is shut: {release.because}; {opens} `--override`"
         case _:
             return None
 

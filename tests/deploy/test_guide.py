@@ -21,7 +21,6 @@ ENDS = {
     "READY, with a signature and its tags": "it is admitted",
     "all … golden queries passed": "it goes on",
     "golden queries pinned as … has them": "they are asked",
-    "100 % and alias … seen": "it is watched",
     "golden queries have not been asked yet": "they are asked at this look",
     "… of … golden queries failed twice": "it is rolled back",
     "…, and stable answers them": "it is rolled back",

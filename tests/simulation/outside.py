@@ -11,6 +11,7 @@ from states.desired import desired, desired_alias
 from states.machine import State
 from states.outcome import ROLLED_BACK_TAG, untold
 from states.release import Application, Order, Release
+from states.shutting import still_shut
 from states.spec import Spec
 from states.world import Absent, Endpoint, Serving
 from tests.simulation.draws import Draws
@@ -376,7 +377,7 @@ def _waits(live: Release) -> bool:
         return False  # It goes on by itself, however loudly it says that it takes long.
     if SLOWER in (live.hold or ""):
         return False  # So does this.
-    if not live.shut and SILENT in (live.hold or ""):
+    if SILENT in (live.hold or "") and (not live.shut or still_shut(live)):
         return False  # In a healed world its source comes to speak again.
     # A hold that needs nobody is one that ends by itself.
     return (live.hold is not None and live.needs_person) or live.order is Order.PAUSE

@@ -5,13 +5,14 @@ from datetime import timedelta
 
 import pytest
 
+from states.applying import refusal as apply_refusal
 from states.desired import desired
 from states.difference import Answer, Change
 from states.machine import State
 from states.plan import MoveAlias, Serve, SwitchFallbackOff
 from states.release import Application, Order
 from states.status import status
-from states.world import Absent, Endpoint
+from states.world import Absent, Endpoint, Variables
 from tests.states.story import SPEC, Story, serving
 from tests.states.strangers import EDITS, at, move, serve, shares
 from tests.states.test_strangers import rests, say, served, shown_to
@@ -95,6 +96,9 @@ def test_a_deleted_endpoint_that_is_adopted_begins_anew_without_what_failed() ->
     story.until("Production")
     assert served(story) == serving(v3=100)
     assert [one.version for one in story.application.releases if one.live] == ["3"]
+    story.look(times=3)
+    assert story.application.change is None, "the alias that was left where it was is nobody's change"
+    assert story.alias == "3"
 
 
 def test_an_endpoint_created_again_has_nothing_that_may_not_be_built_any_more() -> None:
@@ -748,3 +752,54 @@ def test_an_alias_pointed_at_the_version_that_went_home_is_shown_however_soon() 
     say(story, "revert")
     rests(story)
     assert story.alias == "1"
+
+
+def failed_apply() -> Story:
+    """What was applied has failed, which a person has to mend, and a version waits for that."""
+    story = at("none live")
+    stuck = "`apply` has failed: mend it, and `headgate apply rag-chatbot` again"
+    upkeep = replace(story.application.upkeep, stuck=stuck)
+    story.application = replace(story.application, upkeep=upkeep)
+    story.register(2)
+    story.look(times=2)
+    assert hold(story) == stuck
+    return story
+
+
+@pytest.mark.parametrize("word", ["adopt", "revert"])
+def test_an_answer_lets_nothing_begin_that_is_held_for_something_else(word: str) -> None:
+    story = failed_apply()
+    stuck = hold(story)
+    serve(story, {**shares(story), "x": replace(shares(story)["rag_chatbot-v1"], weight=0)})
+    story.look()
+    assert "x (version 1" in hold(story)
+    say(story, word)
+    story.look(times=3)
+    assert story.application.live is None
+    assert hold(story) == stuck
+    assert apply_refusal(story.application) is None, "what it asks for can be done"
+    rests(story)
+
+
+def test_what_could_not_be_applied_to_an_endpoint_that_is_gone_holds_nothing_any_more() -> None:
+    """Nobody could apply it again: there is no version that serves."""
+    story = failed_apply()
+    story.endpoint = Absent()
+    story.alias = Absent()
+    story.look()
+    say(story, "adopt")
+    story.look(times=2)
+    assert story.application.hold is None
+    story.until("Production")
+
+
+def test_what_is_to_be_mended_first_holds_a_version_back_though_the_alias_is_unseen() -> None:
+    story = at("none live")
+    edited = replace(story.application.upkeep, variables=Variables(("TOP_K",), "another"))
+    story.application = replace(story.application, upkeep=edited)
+    story.alias = None
+    story.register(2)
+    story.look(times=2)
+    assert hold(story).startswith("serving.environment was edited")
+    assert story.application.live is None
+    assert apply_refusal(story.application) is None, "what it asks for can be done"

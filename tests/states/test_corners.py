@@ -549,3 +549,32 @@ def test_a_source_that_told_of_the_future_has_not_told_of_it(story: Story) -> No
     live = story.application.live
     assert live is not None
     assert live.watermarks[SOURCE] <= story.now
+
+
+@pytest.mark.parametrize("updating", [True, False])
+def test_who_has_no_stable_version_is_not_told_to_put_it_to_100_percent(*, updating: bool) -> None:
+    """A first release is given up while its endpoint is made: nobody is served, or sent again."""
+    story = Story(endpoint=Absent(), alias=Absent(), obeys=False)
+    story.look(times=2)
+    asked = story.calls[0]
+    assert isinstance(asked, Serve)
+    made_ms = int(story.now.timestamp() * 1000)
+    pending = asked.serving if updating else None
+    story.endpoint = Endpoint(
+        serving=Serving(),
+        pending=pending,
+        updating=updating,
+        id="new",
+        created_ms=made_ms,
+        owner="headgate",
+    )
+    story.look()
+    story.order(Order.ABORT)
+    story.look(times=8)
+    why = "Databricks is still updating the endpoint" if updating else "what was asked for may"
+    held = story.live.hold or ""
+    assert held.startswith(f"not home after 2 min: {why}")
+    assert held.endswith("; no version served before it: wait, or delete the endpoint by hand")
+    story.endpoint = Absent()
+    story.look(times=2)
+    assert story.application.live is None, "what it was told to do helps"

@@ -354,3 +354,23 @@ def test_a_long_step_is_told_of_by_the_stretch_that_its_minutes_are_of(story: St
     storm(story)
     [told] = [one for one in story.events if one.name == "fuse.blown"]
     assert " UTC, 8 h after the step was opened; " in told.because
+
+
+def test_users_are_not_given_back_to_it_where_nothing_can_tell_who_erred() -> None:
+    """No inference table, and labels that name no version: the fuse is all there is."""
+    story = Story()
+    assert isinstance(story.endpoint, Endpoint)
+    story.endpoint = replace(story.endpoint, inference_table=None, capture_off=True)
+    whole = replace(story.application.spec, rollout=replace(QUICK, steps=(100,)))
+    story.application = replace(story.application, spec=whole)
+    story.look()
+    calm(story, 60)
+    story.register(2)
+    story.until("Canary")
+    story.look()
+    assert story.weight(2) == 100
+    storm(story)
+    story.look(times=20)
+    assert story.weight(2) == 0
+    assert story.live.needs_person
+    assert "evidence.seen" not in story.names()

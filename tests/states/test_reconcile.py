@@ -227,6 +227,8 @@ def test_silence_that_lasts_keeps_it_shut_and_asks_a_person(story: Story) -> Non
     assert story.weight(2) == 0
     assert story.live.needs_person
     assert (story.live.hold or "").startswith("still shut: the inference table has told nothing")
+    story.table_speaks = True
+    story.until("Production")
 
 
 def test_an_undecided_step_asks_a_person_after_its_patience(story: Story) -> None:

@@ -148,6 +148,46 @@ def test_shut_for_longer_than_a_source_may_be_late_a_person_is_asked(*, settled:
     assert shutting(asked, BLOWN, seen) == (asked, [])
 
 
+def test_what_keeps_it_shut_is_told_as_it_is_now() -> None:
+    """It was blind, and is kept shut for something else; other numbers alone are not told."""
+    blind = f"still shut: {BLIND.because}"
+    long = closed(on_step=LIMIT, hold=blind, needs_person=True)
+    later = replace(BLIND, because="nothing for 95 min")
+    after, events = shutting(long, later)
+    assert (after.hold, [one.name for one in events]) == (blind, ["gate.verdict"])
+    after, events = shutting(long, BLOWN)
+    assert after.hold == f"still shut: {BLOWN.because}"
+    assert [one.name for one in events] == ["release.held"]
+
+
+def test_it_opens_by_itself_once_what_kept_it_shut_for_long_has_passed() -> None:
+    why = f"still shut: {BLIND.because}"
+    after, events = opening(closed(hold=why, needs_person=True))
+    assert (after.shut, after.hold, after.needs_person) == (False, None, False)
+    names = ["release.freed", "evidence.seen", "release.transition"]
+    assert [one.name for one in events] == names
+    unready = opening(closed(hold=why, needs_person=True, settled=False, watermarks={}))[0]
+    assert unready.hold is None, "what it told is no longer so"
+
+
+def test_where_nothing_counts_by_version_only_a_person_opens_it_again() -> None:
+    after, events = shutting(climbing(sources={}), BLOWN)
+    told = "only a person can open the gate again, as nothing that decides counts by version"
+    why = f"{told}: {BLOWN.because}"
+    assert (after.shut, after.hold, after.needs_person) == (True, why, True)
+    assert [one.name for one in events] == ["fuse.blown", "release.transition", "release.held"]
+    seen = replace(after, settled=True)
+    assert opening(seen) == (seen, [])
+    word = Word(verb="promote", finding=position(seen), seq=1, actor="ann", override=True)
+    opened, _ = opening(replace(seen, words=(word,)))
+    assert (opened.shut, opened.hold) == (False, None)
+    looked = replace(seen, hold=None, needs_person=False)
+    resumed, events = opening(looked)
+    assert not resumed.shut
+    assert "evidence.seen" not in [one.name for one in events]
+    assert "arrived" not in resumed.because, "nothing has"
+
+
 def test_the_gate_opens_at_the_same_step_once_the_counts_tell_of_all_before() -> None:
     after, events = opening(closed())
     because = "the counts by version have arrived, and blame nobody"

@@ -206,6 +206,10 @@ def test_an_alias_that_nobody_can_read_asks_a_person() -> None:
     assert "alias production cannot be read" in (one.live.hold or "")
     assert one.live.needs_person
     one.alias = "1"
+    one.obeys = False
+    one.look()
+    assert one.live.hold is None, "it can be read, though it does not follow"
+    one.obeys = True
     one.look(times=3)
     assert one.live.settled
     assert one.live.hold is None

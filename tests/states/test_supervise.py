@@ -431,7 +431,7 @@ def test_a_call_of_ours_that_is_not_heeded_is_told_of_and_held(
     for attempts in (thrice(kind, target, last=0.99), thrice(kind, target)[1:], ()):
         young = looked(replace(application, attempts=attempts), endpoint)
         assert (young.application.hold, young.events) == (None, [])
-    held = looked(replace(application, attempts=(), hold="something"), endpoint)
+    held = looked(replace(application, attempts=(), hold=f"{told}{ENDS}"), endpoint)
     assert held.events == [], "a hold stands until it is heeded"
     since = looked(replace(application, attempts=thrice("other", target)), endpoint)
     assert since.events == []
@@ -472,11 +472,56 @@ def test_what_is_held_for_something_of_ours_is_held_until_that_is_mended() -> No
     look = looked(stuck, shown(SERVED))
     assert look.application == replace(stuck, hold="`apply` has failed", followed=IN_EFFECT)
     assert look.events == [event("release.held", CANARY, "`apply` has failed", "warning")]
-    held = replace(stuck, hold="something of ours")
-    assert looked(held, shown(SERVED)).events == [], "one thing after the other"
+    both = replace(stuck.upkeep, variables=Variables(("A",), "1"))
+    edited = looked(replace(LEFT, upkeep=replace(both, stuck=None)), shown(SERVED)).application
+    held = looked(replace(edited, upkeep=both), shown(SERVED))
+    assert (held.application.hold, held.events) == (edited.hold, []), "one thing after the other"
+    over = looked(replace(held.application, upkeep=stuck.upkeep), shown(SERVED))
+    assert over.events == look.events, "what it was held for before is told no longer"
     back = replace(disputed(), upkeep=stuck.upkeep)
     look = looked(back, shown(SERVED))
     assert (look.application.hold, look.application.change) == ("`apply` has failed", None)
+
+
+@pytest.mark.parametrize("facts", [{"alias": None}, {"versions": None}])
+def test_what_is_held_for_something_of_ours_is_held_though_not_all_is_seen(
+    facts: dict[str, object],
+) -> None:
+    stuck = replace(LEFT, upkeep=replace(GIVEN, stuck="`apply` has failed"))
+    look = looked(stuck, shown(SERVED), **facts)
+    assert look.application.hold == "`apply` has failed"
+    other = looked(replace(stuck, hold="something"), shown(SERVED), **facts)
+    assert (other.application.hold, other.events) == ("something", []), "nothing is freed unseen"
+
+
+def test_what_is_told_as_unheeded_is_what_is_so_now() -> None:
+    """The traffic follows in the end, and then the alias does not."""
+    asked = serving(v1=0, v2=100)
+    attempts = (*thrice("serve", str(asked), last=3), *thrice("alias", "2"))
+    held = looked(
+        record(PRODUCED, **{**KNOWN, "seen": serving(v1=10, v2=90)}, attempts=attempts),
+        shown(serving(v1=10, v2=90)),
+    ).application
+    serves = f"endpoint {NAME} serves {V1} 10 %, {V2} 90 %, although {asked}{ENDS}"
+    assert held.hold == serves
+    later = looked(replace(held, seen=asked), shown(asked))
+    assert later.application.hold == f"{NAMES}{ENDS}"
+    young = looked(replace(held, seen=asked, attempts=attempts[:3]), shown(asked))
+    assert young.events == [event("release.freed", PRODUCED, f"no longer: {serves}")]
+    least = looked(replace(held, seen=serving(v1=5, v2=95)), shown(serving(v1=5, v2=95)))
+    assert (least.application.hold or "").startswith(f"endpoint {NAME} serves {V1} 5 %, {V2} 95 %")
+
+
+def test_it_is_told_how_often_that_very_call_was_sent() -> None:
+    """Two calls for what is not wanted any more were repeated, and one was sent since."""
+    before = [
+        replace(one, at=one.at - timedelta(minutes=2))
+        for one in thrice("serve", str(serving(v1=90, v2=10)))
+    ]
+    last = replace(thrice("serve", str(SERVED))[-1], id=9)
+    tried = record(CANARY, **(KNOWN | BEFORE), attempts=(*before, last))
+    held = looked(tried, shown(serving(v1=95, v2=5))).application.hold
+    assert held == f"{SERVES}{ENDS.replace('3 times', '1 times')}"
 
 
 def test_edited_variables_hold_it_too() -> None:

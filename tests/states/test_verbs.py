@@ -166,6 +166,11 @@ def test_a_shut_gate_is_promoted_by_override_alone() -> None:
     gate = "its gate is shut: it errs; it opens again by itself, or `--override`"
     assert promoting(shut) == f"cannot promote {KEY}: {gate}"
     assert promoting(shut, override=True) is None
+    lasting = replace(shut, hold="still shut: it errs", needs_person=True)
+    assert promoting(lasting) == f"cannot promote {KEY}: {gate}"
+    asked = replace(shut, hold="the gate was shut for the second time: it errs", needs_person=True)
+    person = "its gate is shut: it errs; only a person opens it again: `--override`"
+    assert promoting(asked) == f"cannot promote {KEY}: {person}"
 
 
 def test_a_hold_in_canary_is_promoted_past_by_override_alone() -> None:
