@@ -24,6 +24,7 @@ from controller.daemon.overtaking import Overtaken, unless
 from controller.daemon.past import Past
 from controller.daemon.replaying import Replayer, is_time
 from controller.daemon.sight import Sight
+from controller.record.loading import Mark, mark
 from controller.workspace.errors import Unreachable, WorkspaceError, met
 from controller.workspace.inputs import Inputs, unknown
 from controller.workspace.listing import Listing
@@ -94,6 +95,8 @@ class Observer:
     """The last look that was no glance."""
     tested_at: datetime | None = None
     """The last round of golden queries: who rings the doorbell makes no second one."""
+    tested: Mark | None = None
+    """The release that it was of."""
     pace: float | None = None
     minutes: tuple[Minute, ...] = ()
     lead: Lead | None = None
@@ -423,6 +426,10 @@ class Observer:
         pinned = live.plan
         if pinned.tests_table is not None and not read:
             return None
+        if self.tested != mark(live):
+            # Another release is not left alone for what the one before it did not answer.
+            self.backoffs.pop("probes", None)
+            self.tested = mark(live)
         candidate, baseline = application.entity(live.version), pinned.baseline
         stable = application.entity(baseline) if baseline else None
         tests, paths = (*pinned.tests, *read), application.counted.paths

@@ -274,9 +274,9 @@ class _Run:
         """What has come to rest stays so (L1), also when the last calls are forgotten."""
         before, world = sum(self.promises.sending.sends.values()), self.platform.endpoint
         live = self.outside.application().live
-        on_trial = live if live is not None and live.weight else None
+        on_trial = live if live is not None and (live.weight or live.shut) else None
         if on_trial is None:
-            # Evidence of users on trial is to stay fresh.
+            # Evidence of users on trial, and what a shut gate waits for, is to stay fresh.
             for one in self.replicas:
                 one.pace = SLOWLY
         self._look_around(self.stage.now + HEALING_S)

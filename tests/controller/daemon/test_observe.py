@@ -296,6 +296,30 @@ def test_on_the_way_home_only_what_it_rests_on_is_looked_at(workspace: Workspace
     assert story.release.state == "RolledBack"
 
 
+def test_another_release_is_not_left_alone_for_what_the_one_before_did_not_answer(
+    workspace: Workspace,
+) -> None:
+    """Its tests have a deadline, and the last waits are as long as that."""
+    observing, asked = observer(workspace), list[str]()
+
+    def silent(candidate: str, *_: object, **_more: object) -> Round:
+        asked.append(candidate)
+        raise Unreachable("it answers no query")
+
+    observing.probes = SimpleNamespace(round=silent)  # type: ignore[assignment]
+    observing.backoff = lambda what: Backoff(what, draw=lambda *_: 1.0, clock=lambda: 0.0)
+    for _ in range(3):
+        look(observing, workspace, after=MINUTE)
+    assert asked == ["rag_chatbot-v2"]
+    live = workspace.story.live
+    again = replace(live, attempt=live.attempt + 1)
+    story = workspace.story
+    story.application = replace(story.application, releases=(again,))
+    for _ in range(3):
+        look(observing, workspace, after=MINUTE)
+    assert asked == ["rag_chatbot-v2"] * 2
+
+
 def test_a_workspace_that_fails_is_not_asked_at_every_look(workspace: Workspace) -> None:
     observing, asked = observer(workspace), list[str]()
     observing.backoff = lambda what: Backoff(what, draw=lambda *_: 1.0)
