@@ -8,7 +8,7 @@ from states.desired import closed, desired, desired_alias, exposure
 from states.home import converged, in_doubt, lacking, overdue, own_up, unready
 from states.post_mortem import tell_post_mortem
 from states.release import Release
-from states.resending import KNOWN
+from states.resending import KNOWN, NAMED
 from states.turn import Turn
 from states.world import Endpoint, Serving
 
@@ -32,9 +32,10 @@ def come_home(turn: Turn, release: Release) -> None:
     told = f"version {base} has 100 % of users" if base else "no version serves"
     alone, astray = turn.application.stable is None, _astray(turn, release)
     settled = turn.settle(release, told if alone else f"{told}{astray}")
-    # What came of the last call is known: the next release rests on it.
-    known = {**turn.application.followed, KNOWN: turn.world.now}
-    turn.record(asked_over=-1, followed=known)
+    # What came of the last calls is known: the next release rests on it, and whoever moves the
+    # alias once they are forgotten is another.
+    known = {**turn.application.followed, **dict.fromkeys((KNOWN, NAMED), turn.world.now)}
+    turn.record(asked_over=-1, asked_alias=None, followed=known)
     tell_post_mortem(turn, settled)
     if alone:
         why = f"there is nothing to go back to: register a mended version{astray}"

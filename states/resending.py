@@ -28,7 +28,7 @@ KNOWN = "known"
 """When (`Application.followed`) it was last known what had come of all calls to serve something."""
 
 NAMED = "named"
-"""When (`Application.followed`) a person accepted what the alias names: earlier calls are over."""
+"""When (`Application.followed`) a person, or a rollback, was done with what the alias was asked."""
 
 BEGUN = "begun"
 """When (`Application.followed`) the live release began, on the clock that its calls are told by."""

@@ -8,6 +8,7 @@ from itertools import pairwise, product
 import pytest
 
 from states.answering import refusal
+from states.attempt import MEMORY
 from states.desired import closed, desired, desired_alias, exposure
 from states.difference import Answer, Change
 from states.plan import Event, MoveAlias, Serve
@@ -319,3 +320,28 @@ def test_a_deployment_job_that_deploys_by_itself_is_shown_whenever_it_runs(state
     assert "(version 2 of main.ml_models.rag_chatbot) was added at 100 %" in told[0].because
     assert "rag_chatbot-v1 was removed" in told[0].because
     assert story.alias == "1"
+
+
+@pytest.mark.parametrize("later", [timedelta(minutes=5), timedelta(days=2)])
+def test_an_alias_that_was_asked_for_in_vain_is_ours_for_a_while_and_then_a_persons(
+    later: timedelta,
+) -> None:
+    """Nobody knows what came of the call, and version 2 went home before that was seen."""
+    story = at("baking")
+    story.obeys = False
+    while MoveAlias("2") not in story.calls:
+        plan = story.look()
+        for call in plan.calls:
+            if not isinstance(call, MoveAlias):
+                story.obey(call)
+    story.obeys = True
+    story.order(Order.ABORT)
+    while story.application.live is not None:
+        story.look()
+    assert story.alias == "1"
+    story.look(after=later / timedelta(seconds=1))
+    told, story.alias = len(changes(story)), "2"
+    story.look(times=3)
+    by_a_person = later > MEMORY
+    assert story.alias == ("2" if by_a_person else "1")
+    assert len(changes(story)) == told + by_a_person
