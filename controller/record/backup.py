@@ -181,7 +181,7 @@ def restore(backup: Backup, url: str, check: Check, *, replace: bool) -> Path | 
     with place.hold():
         if not replace:
             _refuse_loss(backup, url, place)
-        made = restoring(place.path)
+        made, there = restoring(place.path), place.path.exists()
         try:
             _made(backup, made, check)
             return _put_aside(place.path, made)
@@ -190,7 +190,10 @@ def restore(backup: Backup, url: str, check: Check, *, replace: bool) -> Path | 
                 f"the store {place.name} cannot be replaced: {error.strerror}"
             ) from error
         finally:
-            made.unlink(missing_ok=True)
+            # Where the store was put aside and nothing took its place, this keeps a daemon from
+            # beginning an empty record.
+            if place.path.exists() or not there:
+                made.unlink(missing_ok=True)
 
 
 def _refuse_loss(backup: Backup, url: str, place: Place) -> None:

@@ -39,7 +39,7 @@ HOME = serving(v1=100, v2=0)
 THEIRS = Serving({"theirs": Share(model="main.other.model", version="4", weight=0)})
 ALONE = replace(PINNED, baseline=None, incumbent=None)
 FIRST = candidate(state=State.ROLLED_BACK, pinned=ALONE, because="it did not start")
-KNOWN = {"known": NOW}
+KNOWN = {"known": NOW, "named": NOW}
 """What came of the calls of a rollback that has settled."""
 CHANGED = Change(number=1, endpoint=("something",))
 MISPLACED = (

@@ -1,5 +1,6 @@
 """What taking a backup, or putting one back, must never destroy, and what is no whole record."""
 
+import errno
 import itertools
 import os
 import sqlite3
@@ -163,6 +164,30 @@ def test_a_journal_that_was_put_aside_stays_and_goes_with_no_other_file(
         "headgate.db.before-restore-2": old,
         "headgate.db.before-restore-2-journal": b"half a transaction of this file",
     }
+
+
+def test_no_daemon_begins_an_empty_record_where_a_restore_failed_halfway(
+    file: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old file was put aside, and its journal cannot be: nothing has the store's name."""
+    file.with_name("headgate.db-journal").write_bytes(b"half a transaction of this file")
+    old, move = file.read_bytes(), Path.replace
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name.endswith("-journal"):
+            raise OSError(errno.EIO, "Input/output error")
+        return move(self, target)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "replace", failing)
+        code, said = headgate("restore", kept, "--store", url_of(file), "--replace")
+    assert (code, "cannot be replaced: Input/output error" in said) == (6, True), said
+    assert contents(file.parent)["headgate.db.before-restore"] == old
+    with pytest.raises(StoreUnusable, match="run `headgate restore` again"):
+        Store(url_of(file))
+    assert headgate("restore", kept, "--store", url_of(file))[0] == 0
+    with closing(Store(url_of(file), create=False)) as store:
+        assert store.versions() == {"rag": {"1", "2"}}
 
 
 def leave_half_a_transaction(file: Path) -> None:
