@@ -171,8 +171,13 @@ def _go_on(turn: Turn, *, seen: bool) -> None:
     """Nobody changed anything: go on, unless something of ours is not done, or has failed.
 
     One thing after the other: what is held for one that is still so keeps its sentence, and what is
-    held for anything else is over; but while not all is seen, nothing is known to be over.
+    held for anything else is over; but while not all is seen, nothing is known to be over, except
+    for a call for the endpoint, where that is seen.
     """
+    application = turn.application
+    hold = application.hold or ""
+    of_endpoint = " was asked for " in hold and not hold.startswith("alias ")
+    seen = seen or (application.change is None and of_endpoint and not turn.unseen)
     if seen:
         turn.record(change=None)
     application = turn.application

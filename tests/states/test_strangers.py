@@ -345,3 +345,14 @@ def test_an_alias_that_was_asked_for_in_vain_is_ours_for_a_while_and_then_a_pers
     by_a_person = later > MEMORY
     assert story.alias == ("2" if by_a_person else "1")
     assert len(changes(story)) == told + by_a_person
+
+
+def test_a_step_that_came_late_goes_on_although_nobody_can_read_the_alias() -> None:
+    story = at("first step")
+    story.alias, story.obeys = None, False
+    while story.application.hold is None:
+        story.look()
+    assert "serves rag_chatbot-v1 95 %, rag_chatbot-v2 5 %, although" in story.application.hold
+    story.obeys = True
+    assert story.until("Production").step == len(story.live.steps)
+    assert story.application.hold is None
