@@ -38,7 +38,7 @@ def supervise(turn: Turn) -> None:
         _show(turn, lines)
         if seen:
             answer(turn)
-    if turn.application.change is None or not any(lines.values()):
+    if not turn.unseen and (turn.application.change is None or not any(lines.values())):
         _go_on(turn, seen=seen)
 
 
@@ -177,7 +177,7 @@ def _go_on(turn: Turn, *, seen: bool) -> None:
     application = turn.application
     hold = application.hold or ""
     of_endpoint = " was asked for " in hold and not hold.startswith("alias ")
-    seen = seen or (application.change is None and of_endpoint and not turn.unseen)
+    seen = seen or (application.change is None and of_endpoint)
     if seen:
         turn.record(change=None)
     application = turn.application
