@@ -10,7 +10,7 @@ from states.difference import ANEW, FALLBACK, THEIRS, aliased, served
 from states.home import lost, roll_back
 from states.machine import State
 from states.release import Application, Order
-from states.resending import ANOTHER, KNOWN, NAMED, calls
+from states.resending import ANOTHER, KNOWN, NAMED, calls, unrefused
 from states.staging import OWNER
 from states.turn import Turn
 from states.world import Absent, Endpoint, Serving
@@ -28,10 +28,9 @@ def heed_lowered(turn: Turn) -> None:
     application, endpoint, live = turn.application, turn.endpoint, turn.application.live
     if endpoint is None or live is None or not live.pinned or not live.pinned.baseline:
         return
-    ours = _ours(turn, endpoint.serving, overtaken=False)
-    if ours or live.state not in (State.CANARY, State.PRODUCTION):
+    if live.state not in (State.CANARY, State.PRODUCTION):
         return
-    if _begins(application, endpoint.serving):
+    if _ours(turn, endpoint.serving, overtaken=False) or _begins(application, endpoint.serving):
         return
     weight = exposure(application, live.version, endpoint.serving)
     before = exposure(application, live.version, application.seen) if application.seen else weight
@@ -127,8 +126,10 @@ def closes(application: Application, serving: Serving) -> bool:
 def _ours(turn: Turn, serving: Serving, *, overtaken: bool = True) -> bool:
     """It is as wanted, as it was left, or as it was asked to be; `overtaken`: however long ago."""
     known = (desired(turn.application), turn.application.seen)
+    if serving in known:
+        return True
     asked = str(serving) in _sent(turn, overtaken=overtaken)
-    return serving in known or (asked and _as_named(turn.application, serving))
+    return asked and _as_named(turn.application, serving)
 
 
 def _as_named(application: Application, serving: Serving) -> bool:
@@ -174,7 +175,7 @@ def _sent(turn: Turn, *, overtaken: bool) -> set[str]:
     asked = {one for one in (application.asked, application.under_way) if one}
     over = application.followed.get(KNOWN)
     last = {attempt.target for attempt in sent[-1:] if over is None or attempt.at >= over}
-    newest = {one.target: one.id for one in sent if one.outcome != "refused"}
+    newest = {one.target: one.id for one in unrefused(application, "serve")}
     theirs = {
         target
         for target in application.closings
@@ -243,7 +244,7 @@ def alias_part(turn: Turn) -> Part:
 def _asked_alias(application: Application, name: str) -> str | None:
     """The version that the last call asks it to name, until that was seen; remembered, or not."""
     over = application.followed.get(NAMED)
-    sent = [one for one in calls(application, "alias") if one.outcome != "refused"]
+    sent = unrefused(application, "alias")
     if sent and (over is None or sent[-1].at >= over):
         return None if sent[-1].id in application.arrived else sent[-1].target
     return application.asked_alias if application.seen_alias_of in (None, name) else None
@@ -254,7 +255,7 @@ def _sent_alias(application: Application) -> set[str]:
 
     A call may be overtaken by later ones, and be answered after those: a replica may pause in it.
     """
-    sent = [one for one in calls(application, "alias") if one.outcome != "refused"]
+    sent = unrefused(application, "alias")
     return {one.target for one in sent if one.id not in application.arrived}
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from states.desired import desired
 from states.machine import State, Trigger
 from states.release import Release
-from states.resending import calls
+from states.resending import unrefused
 from states.span import Span
 from states.turn import Turn
 from states.world import Endpoint, Serving, Share
@@ -169,7 +169,7 @@ def in_doubt(turn: Turn) -> bool:
 def _may_come(turn: Turn) -> bool:
     """What was asked for may still take effect; should it do so even later, we own up to it."""
     now = turn.world.now
-    sent = [one for one in calls(turn.application, "serve", at=now) if one.outcome != "refused"]
+    sent = unrefused(turn.application, "serve", at=now)
     return any(now - one.at < STALE_FOR for one in sent)
 
 

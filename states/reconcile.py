@@ -23,7 +23,7 @@ from states.machine import State
 from states.mixing import note_split
 from states.plan import Call, Plan
 from states.release import Application, Order, Release
-from states.resending import ANOTHER, KNOWN, calls
+from states.resending import ANOTHER, KNOWN, calls, unrefused
 from states.staging import remember_asked, see_staging
 from states.subject import know_subject, leave_alone, strayed
 from states.supervise import supervise
@@ -86,8 +86,8 @@ def _with_asked(application: Application) -> Application:
     since = application.followed.get(KNOWN)
     sent = [
         one
-        for one in calls(application, "serve")
-        if one.outcome != "refused" and one.target not in application.closings
+        for one in unrefused(application, "serve")
+        if one.target not in application.closings
         if since is None or one.at >= since
     ]
     if not sent:
@@ -132,7 +132,7 @@ def _behind(application: Application, world: World) -> timedelta:
 def _creating(application: Application) -> bool:
     """Another endpoint was asked for since none was there, and may have come; it was not seen."""
     since = application.followed.get(ANOTHER)
-    sent = [one for one in calls(application, "serve") if one.outcome != "refused"]
+    sent = unrefused(application, "serve")
     asked = any(since is None or one.at > since for one in sent)
     return not application.endpoint_id and asked
 

@@ -54,6 +54,11 @@ def calls(application: Application, kind: str, *, at: datetime | None = None) ->
     ]
 
 
+def unrefused(application: Application, kind: str, *, at: datetime | None = None) -> list[Attempt]:
+    """Those of them that may have had an effect, or may have one yet."""
+    return [one for one in calls(application, kind, at=at) if one.outcome != "refused"]
+
+
 def resends(application: Application, kind: str, target: str, now: datetime) -> int:
     """How many calls in the window repeat an earlier one that nobody has seen in effect.
 

@@ -16,7 +16,7 @@ from states.foreign import alias_part, endpoint_part, heed_lowered, registry_par
 from states.home import add_span
 from states.machine import State
 from states.plan import SwitchFallbackOff
-from states.resending import ARRIVED, LAST_WAIT, REST, WINDOW, calls, spent
+from states.resending import ARRIVED, LAST_WAIT, REST, WINDOW, calls, spent, unrefused
 from states.turn import Turn
 from states.world import Absent, Endpoint
 
@@ -135,7 +135,7 @@ def _note_followed(turn: Turn) -> None:
     application, endpoint = turn.application, turn.endpoint
     wanted = desired(application)
     served = endpoint is not None and endpoint.serving == wanted
-    sent = [one for one in calls(application, "serve") if one.outcome != "refused"]
+    sent = unrefused(application, "serve")
     right = {
         "serve": served,
         ARRIVED: served and (not sent or sent[-1].target == str(wanted)),
@@ -160,7 +160,7 @@ def _note_arrived(turn: Turn, kind: str, shown: str) -> None:
     Where it was sent twice, the earlier one may: one arrival is known of.
     """
     application = turn.application
-    sent = [one for one in calls(application, kind) if one.outcome != "refused"]
+    sent = unrefused(application, kind)
     asked = [one.id for one in sent if one.target == shown]
     if asked and asked[-1] not in application.arrived:
         remembered = {one.id for one in application.attempts}.intersection(application.arrived)
@@ -209,7 +209,7 @@ def _unswitched(turn: Turn) -> str | None:
     if not application.fallback_off or turn.endpoint is None:
         return None
     told = f"AI Gateway's fallback is on at {application.spec.endpoint}, although off"
-    return _told(turn, "gateway", SwitchFallbackOff().target, told)
+    return _told(turn, "gateway", SwitchFallbackOff().target, told, "off")
 
 
 def _unnamed(turn: Turn) -> str | None:
@@ -219,28 +219,27 @@ def _unnamed(turn: Turn) -> str | None:
         return None
     is_so = f"names version {alias}" if isinstance(alias, str) else "is not there"
     told = f"alias {turn.application.spec.alias} {is_so}, although version {named}"
-    return _told(turn, "alias", named, told)
+    return _told(turn, "alias", named, told, f"version {named}")
 
 
-def _told(turn: Turn, kind: str, target: str, told: str) -> str | None:
-    """What is so although something else was asked for; None where that may be a matter of time.
+def _told(turn: Turn, kind: str, target: str, told: str, wanted: str | None = None) -> str | None:
+    """What is so although something else was wanted; None where that may be a matter of time.
 
-    While it is held, it keeps the number of calls that was told first. A rollback has its own,
-    louder way of telling.
+    `wanted` is the target in words. While it is held, it keeps the number of calls that was told
+    first. A rollback has its own, louder way of telling.
     """
     application, now, held = turn.application, turn.world.now, turn.application.hold or ""
     if application.going_home:
         return None
     if held.startswith(f"{told} was asked for "):
         return held
-    asked = told[told.rindex(", although ") :]
     tries = [now - one.at for one in calls(application, kind, at=now) if one.target == target]
-    young = not tries or tries[-1] < LAST_WAIT
-    early = young or not spent(application, kind, target, now)
-    if early and f"{asked} was asked for " not in held:
+    early = not tries or tries[-1] < LAST_WAIT or not spent(application, kind, target, now)
+    if early and f", although {wanted or target} was asked for " not in held:
         return None
+    many = sum(ago <= WINDOW for ago in tries)
+    often = "once" if many == 1 else f"{many} times"
     return (
-        f"{told} was asked for {sum(ago <= WINDOW for ago in tries)} times within "
-        f"{duration(WINDOW)}: the log says what the workspace answered (call.failed); it is asked "
-        "for again, more slowly"
+        f"{told} was asked for {often} within {duration(WINDOW)}: the log says what the workspace "
+        "answered (call.failed); it is asked for again, more slowly"
     )

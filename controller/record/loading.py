@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from sys import intern
@@ -85,15 +85,20 @@ def mark(release: Release) -> Mark:
 
 
 @contextmanager
-def understood(name: str) -> Iterator[None]:
-    """Tell of what one application's rows hold and nobody can read, as a sentence."""
+def legible(what: str, then: str) -> Iterator[None]:
+    """Tell of rows that nobody can read, as a sentence: what they are, and what goes on then."""
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:
         raise Unreadable(
-            f"the record of {name} in this store cannot be understood ({type(error).__name__}): "
-            "restore a backup with `headgate restore`; the other applications go on"
+            f"{what} cannot be understood ({type(error).__name__}): restore a backup with "
+            f"`headgate restore`; {then}"
         ) from error
+
+
+def understood(name: str) -> AbstractContextManager[None]:
+    """The same of one application's rows."""
+    return legible(f"the record of {name} in this store", "the other applications go on")
 
 
 def load_application(

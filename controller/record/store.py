@@ -22,6 +22,7 @@ from controller.record.loading import (
     Loaded,
     after,
     counter,
+    legible,
     load_application,
     now,
     understood,
@@ -439,7 +440,8 @@ class Store:
         if release is not None:
             query = query.where(JOURNAL.c.release == release)
         while True:
-            with _legible(after):
+            what = f"the journal of this store after seq {after}"
+            with legible(what, "until then releases go on, and their log does not"):
                 with self.reading() as connection:
                     found = connection.execute(query, {"after": after}).mappings().all()
                 lines = [rendered(dict(row)) for row in found]
@@ -528,16 +530,3 @@ class Store:
                 raise
             self.forget()
             self.place.prepare(create=False)
-
-
-@contextmanager
-def _legible(after: int) -> Iterator[None]:
-    """Tell of a journal row that nobody can read, as a sentence."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError) as error:
-        raise Unreadable(
-            f"the journal of this store cannot be understood after seq {after} "
-            f"({type(error).__name__}): restore a backup with `headgate restore`; until then "
-            "releases go on, and their log does not"
-        ) from error

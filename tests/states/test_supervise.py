@@ -521,7 +521,7 @@ def test_it_is_told_how_often_that_very_call_was_sent() -> None:
     last = replace(thrice("serve", str(SERVED))[-1], id=9)
     tried = record(CANARY, **(KNOWN | BEFORE), attempts=(*before, last))
     held = looked(tried, shown(serving(v1=95, v2=5))).application.hold
-    assert held == f"{SERVES}{ENDS.replace('3 times', '1 times')}"
+    assert held == f"{SERVES}{ENDS.replace('3 times', 'once')}"
 
 
 def test_edited_variables_hold_it_too() -> None:
