@@ -662,6 +662,6 @@ def test_a_row_of_the_journal_that_nobody_can_read_keeps_nobody_from_going_home(
     house.passes(5)
     assert house.outside.story.weight(2) == 0
     with pytest.raises(
-        Unreadable, match="the journal of this store after seq .* cannot be understood"
+        Unreadable, match=r"the journal of this store after seq \d+ cannot be understood"
     ):
         house.one.printer.print_new()
