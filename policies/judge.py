@@ -38,6 +38,20 @@ def leaning(standing: Standing) -> bool:
     return standing.evidence() > LEANS
 
 
+def over_limits(standing: Standing, blocks: Iterable[Block]) -> list[Verdict]:
+    """Which guards' hard limits the counts of `blocks` lie above, though harm is not proven.
+
+    A stay like that is not within its limits, however little it proves.
+    """
+    found: list[Verdict] = []
+    for one in standing.criteria:
+        arms = total(of_source(one, blocks))
+        if one.limit is not None and standing.over_limit(one, arms[0]):
+            because = f"{tell(one.limit.telling, arms)}: {one.limit.words}, not proven yet"
+            found.append(Verdict(outcome=Outcome.INSUFFICIENT, guard=one.guard, because=because))
+    return found
+
+
 def verdict_of(standing: Standing, blocks: tuple[Block, ...]) -> Verdict | None:
     """The same, of blocks that were folded already."""
     whole = standing.evidence()

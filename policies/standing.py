@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from policies.bounds import FALSE_ROLLBACK
 from policies.criterion import Criterion, Observed
-from policies.evidence import Block
+from policies.evidence import Arm, Block
 from policies.fuse import Fuse
 from policies.guards import ERRORS
 from policies.onearm import excess_after, highest_rate
@@ -62,6 +62,17 @@ class Standing:
         """Log of the weighted average of all evidence; of no guard at all it is 0."""
         clues = self.clues()
         return weighted((clue.share, clue.evidence) for clue in clues) if clues else 0.0
+
+    def over_limit(self, criterion: Criterion, arm: Arm) -> bool:
+        """Whether what was counted of the candidate lies above a guard's hard limit, proven or not.
+
+        Where stable was seen to break it as well, above what stable's requests allow for.
+        """
+        if criterion.limit is None:
+            return False
+        values = criterion.limit.observed(arm)
+        permitted = self._limited(criterion, self.positions[criterion.guard])
+        return seen(values) > 0 and mean(values) > permitted
 
     def _unaccompanied(self, criterion: Criterion, at: Position, block: Block) -> Position:
         """The candidate at 100 %, where stable has no users to compare with."""

@@ -32,8 +32,10 @@ from states.judging import (
     guards_of,
     journal,
     lag_of,
+    last_stay,
     observed_room,
     obstacle,
+    over_its_limits,
     suspected,
     suspected_lately,
 )
@@ -90,8 +92,9 @@ def production(turn: Turn, release: Release) -> None:
         turn.hold(release, alarm.because, needs_person=True, recounted=True)
         return
     watched = release.on_step >= watch and covered(release, watch)
-    if watched and (suspected(release) or suspected_lately(release)):
-        _wait(turn, release)
+    over = over_its_limits(release) if watched else []
+    if watched and (over or suspected(release) or suspected_lately(release)):
+        _wait(turn, release, over)
         return
     release = turn.free(release)
     if watched and turn.may_advance(release) and converged(turn):
@@ -136,6 +139,7 @@ def _compare(turn: Turn, release: Release) -> None:
     """Open one step further once every deciding guard has shown safety on this step alone."""
     release, verdicts = _verdicts(turn, release)
     waiting = [one for one in verdicts if one.outcome is not Outcome.PASS]
+    waiting = waiting or over_its_limits(release)
     why, override = obstacle(release), overridden(release)
     if why is None and not waiting:
         why = _crowded(turn, release)
@@ -231,8 +235,9 @@ def _bake(turn: Turn, release: Release) -> None:
     told_of = release.plan.proven or covered(release, bake)
     cut_short = word is not None and (word.override or glimpsed(release))
     baked = cut_short or (release.on_step >= bake and told_of)
-    if baked and suspected(release) and not overridden(release):
-        _wait(turn, release)
+    over = over_its_limits(release) if baked else []
+    if baked and (over or suspected(release)) and not overridden(release):
+        _wait(turn, release, over)
         return
     gate = last_gate(turn, release) if baked else None
     if gate is not None:
@@ -241,14 +246,13 @@ def _bake(turn: Turn, release: Release) -> None:
     release = turn.free(release)
     if not baked or not turn.may_advance(release) or not converged(turn):
         return
-    span = release.spans[-1].number
-    own = tuple(block for block in release.blocks if block.span == span)
+    own = last_stay(release)
     shown = "; ".join(
         f"{one.guard}: {tell(one.telling, total(of_source(one, own)))}"
         for one in guards_of(release)
     )
     stay = release.on_step if cut_short else bake
-    held = f"{duration(stay)} at {release.weight} % within its limits"
+    held = f"{duration(stay)} at {release.weight} %{'' if over else ' within its limits'}"
     # Users who were held back come now: from here on nothing is compared.
     last = turn.set_fuse(release, WHOLE) if release.weight < WHOLE else {}
     told = f"{held}: {shown or 'no source counts'}{by_word(release)}{consent(release)}"

@@ -27,10 +27,11 @@ from states.home import (
     undersized,
 )
 from states.homecoming import come_home
-from states.judging import bench, guards_of, lag_of, pace_of, pin_guards, sources
+from states.judging import guards_of, lag_of, pace_of, pin_guards, sources
 from states.machine import State, Trigger
 from states.quarantine import quarantined
 from states.rehearsal import rehearse
+from states.rejudging import Bench
 from states.release import Order, Release
 from states.replaying import replayed, undecided_rolls_back, unproven
 from states.resending import FRESH, begun, calls
@@ -236,12 +237,10 @@ def _open(turn: Turn, release: Release, because: str) -> None:
     pinned = turn.put(pinned)
     weight = pinned.plan.rollout.weight(1)
     words = f"{by_word(release)}{consent(release)}"
-    told, fuses = (
-        f"{because}{left}{words}; opens {weight} % of users",
-        turn.set_fuse(pinned, weight),
-    )
+    told = f"{because}{left}{words}; opens {weight} % of users"
+    fuses = turn.set_fuse(pinned, weight)
     opened = turn.move(pinned, Trigger.OPEN, told, step=1, **fuses)
-    turn.tell("release.judged", opened, _judged(opened), **bench(opened))
+    turn.tell("release.judged", opened, _judged(opened), **Bench.of(opened).told())
     add_span(turn, opened, settled=False)
 
 

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from policies.criterion import Criterion
+from policies.evidence import Block
 from policies.fuse import GUARD as FUSE
 from policies.fuse import Fuse, Minute, blown
 from policies.guards import CAPACITY, ERRORS, LATENCY, LONGER, SHORTER, History, measures
 from policies.holds import environment, sample_ratio
-from policies.judge import leaning, verdict_of
+from policies.judge import leaning, over_limits, verdict_of
 from policies.verdict import RULES, Outcome, Verdict
 from states.rejudging import Bench, cramped, unbelieved
 from states.release import Application, Release
@@ -53,20 +53,6 @@ def pin_guards(release: Release, found: Mapping[str, str], dispersion: float) ->
     """The release with what is fixed when it opens: sources, and how what they count is counted."""
     counted = measures(release.plan.guards, release.history, release.steps)
     return replace(release, sources=dict(found), measures=counted, dispersion=dispersion)
-
-
-def bench(release: Release) -> dict[str, Any]:
-    """What a release is judged by, as the fields of an event: enough to judge again by the log."""
-    past = release.history
-    late = past.lag.total_seconds() if past and past.lag else None
-    return {
-        # Pairs: what stands under a key like `tokens` would be taken for a secret.
-        "sources": [list(pair) for pair in release.sources.items()],
-        "guards": asdict(release.plan.guards),
-        "measures": {name: asdict(one) for name, one in release.measures.items()},
-        "history": asdict(past) | {"lag": late} if past else None,
-        "dispersion": release.dispersion,
-    }
 
 
 def guards_of(release: Release) -> tuple[Criterion, ...]:
@@ -134,9 +120,22 @@ def suspected_lately(release: Release) -> bool:
     Long good stays outweigh a short bad one: of a version that errs from the alias on, the whole
     release may still look well when its watch ends.
     """
+    fresh = Stand.start(Bench.of(release), release.before_whole)
+    return leaning(fresh.on(last_stay(release)).deciding)
+
+
+def last_stay(release: Release) -> tuple[Block, ...]:
+    """What was counted since the last cut of the evidence."""
     number = release.spans[-1].number
-    own = tuple(block for block in release.blocks if block.span == number)
-    return leaning(Stand.start(Bench.of(release), release.before_whole).on(own).deciding)
+    return tuple(block for block in release.blocks if block.span == number)
+
+
+def over_its_limits(release: Release) -> list[Verdict]:
+    """Which hard limits its last stay's counts lie above: then it is not over, proven or not.
+
+    Where errors come in bursts, or may for all that is known, a stay of minutes proves little.
+    """
+    return over_limits(stand_of(release).deciding, last_stay(release))
 
 
 def observed_harm(release: Release) -> list[Verdict]:
@@ -228,8 +227,8 @@ def obstacle(release: Release) -> tuple[str, bool] | None:
     why = environment(guards.errors, errors)
     if why is not None:
         return why, False
-    present = tuple(one for one in errors if one.span == release.spans[-1].number)
-    why = sample_ratio(present, release.weight)
+    number = release.spans[-1].number
+    why = sample_ratio([one for one in errors if one.span == number], release.weight)
     if why is None and not guards.capacity.observe:
         full = cramped(Bench.of(release), release.blocks)
         why = None if full is None else full.because

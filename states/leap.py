@@ -10,6 +10,11 @@ from datetime import datetime, timedelta
 from states.release import Application, Release
 from states.setup import moved
 from states.staged import Staged
+from states.world import Evidence
+
+UNTOLD = timedelta(minutes=5)
+"""So far apart are two measures of a source's lead only if a clock was set between them: each may
+be off by what its statement waited, which ends after a minute."""
 
 
 def leapt(application: Application, by: timedelta) -> Application:
@@ -39,6 +44,21 @@ def not_ahead(application: Application, now: datetime) -> Application:
     if looked_at is None or looked_at <= now:
         return application
     return leapt(application, now - looked_at)
+
+
+def leapt_untold(application: Application, evidence: Evidence | None) -> timedelta:
+    """How far the record's clock was set since a source last told something; nothing if it was not.
+
+    A replica that takes over has no reading of its own from before; but the sources' clocks went
+    on. What was counted between cuts that stand elsewhere on them is of other stays than it seems.
+    """
+    live = application.live
+    if live is None or evidence is None:
+        return timedelta()
+    both = live.leads.keys() & evidence.leads.keys()
+    apart = [live.leads[source] - evidence.leads[source] for source in sorted(both)]
+    by = max(apart, key=abs, default=timedelta())
+    return by if abs(by) >= UNTOLD else timedelta()
 
 
 def same_times(one: Application, other: Application) -> bool:
@@ -77,6 +97,7 @@ def _release(release: Release, by: timedelta) -> Release:
         ahead=release.ahead - by,
         split=release.split and replace(release.split, seen_at=release.split.seen_at + by),
         watermarks={source: mark + by for source, mark in release.watermarks.items()},
+        leads={source: lead - by for source, lead in release.leads.items()},
     )
 
 

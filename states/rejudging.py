@@ -1,9 +1,9 @@
 """Judging again by what was written down: a verdict follows from blocks and inputs alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from policies.blindness import blind, incomplete
 from policies.criteria import criteria
@@ -45,6 +45,19 @@ class Bench:
     def criteria(self) -> tuple[Criterion, ...]:
         """The guards, ready to judge by."""
         return criteria(self.guards, self.measures, self.history, self.sources, self.dispersion)
+
+    def told(self) -> dict[str, Any]:
+        """It as the fields of an event: enough to judge again by the log."""
+        past = self.history
+        late = past.lag.total_seconds() if past and past.lag else None
+        return {
+            # Pairs: what stands under a key like `tokens` would be taken for a secret.
+            "sources": [list(pair) for pair in self.sources.items()],
+            "guards": asdict(self.guards),
+            "measures": {name: asdict(one) for name, one in self.measures.items()},
+            "history": asdict(past) | {"lag": late} if past else None,
+            "dispersion": self.dispersion,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

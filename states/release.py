@@ -85,6 +85,8 @@ class Release:
     """The counting source of each guard, pinned in Testing; a guard that has none is not here."""
     watermarks: Mapping[str, datetime] = field(default_factory=dict)
     """By source: everything before this has arrived."""
+    leads: Mapping[str, timedelta] = field(default_factory=dict)
+    """By source: how far its clock was ahead of the store's when it told that."""
     history: History | None = None
     """Stable's last day, pinned in Testing."""
     measures: Mapping[str, Measure] = field(default_factory=dict)
@@ -113,10 +115,8 @@ class Release:
     """When it lost its traffic for good: its entity is removed after `retain`."""
     tagged: bool = False
     """The registry was seen to tell what it has come to (`states.outcome`)."""
-    removed: bool = False
-    """Its entity is no longer wanted on the endpoint."""
-    unlisted: bool = False
-    """The registry did not list its version at the last look."""
+    removed: bool = False  # its entity is no longer wanted on the endpoint
+    unlisted: bool = False  # by the registry, at the last look
     unlisted_since: datetime | None = None  # the first of the looks in a row that missed it
 
     @property

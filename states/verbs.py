@@ -8,7 +8,16 @@ from states.canary import SUSPECTED
 from states.climb import MASKED
 from states.consent import Verb
 from states.gates import HELD, SHUT, gated
-from states.judging import blindness, glimpsed, guards_of, lag_of, obstacle, suspected
+from states.judging import (
+    blindness,
+    glimpsed,
+    guards_of,
+    lag_of,
+    last_stay,
+    obstacle,
+    over_its_limits,
+    suspected,
+)
 from states.machine import State
 from states.quarantine import quarantined
 from states.release import Application, Order, Release
@@ -177,13 +186,12 @@ def unproven(release: Release) -> list[str]:
         found.append(SUSPECTED)
     if not release.spans:
         return found
+    found += [f"{one.guard}: {one.because}" for one in over_its_limits(release)]
     if release.baking:
         return found if glimpsed(release) else [*found, UNTOLD]
     why = obstacle(release)
     found += [why[0]] if why is not None and why[0] != release.hold else []
-    own = tuple(
-        one for one in release.blocks if one.span == release.spans[-1].number and one.comparable
-    )
+    own = tuple(one for one in last_stay(release) if one.comparable)
     for guard in guards_of(release):
         if guard.observe:
             continue

@@ -291,8 +291,12 @@ class Collector:
             if windows:
                 # A query's watermark is its newest row's time, where its last window is closed.
                 watermarks[QUERY + name] = windows[-1].closed - ahead
+        leads = dict.fromkeys(watermarks, ahead)
         return Evidence(
-            blocks=tuple(blocks), watermarks=watermarks, trouble=_no_scores(answer.strays)
+            blocks=tuple(blocks),
+            watermarks=watermarks,
+            leads=leads,
+            trouble=_no_scores(answer.strays),
         )
 
     def _table_blocks(self, look: _Look, ask: Ask, answer: Answer) -> list[Block]:
@@ -319,6 +323,7 @@ class Collector:
             found,
             blocks=(*found.blocks, *blocks),
             watermarks={**found.watermarks, METRICS: minutes[-1].ends_at - look.ahead},
+            leads={**found.leads, METRICS: look.ahead},
         )
 
 

@@ -25,7 +25,7 @@ from controller.record.store import Store
 from controller.workspace.deadlines import before
 from controller.workspace.errors import WorkspaceError
 from states.examples import Found, Wanted, examples, wanted
-from states.leap import leapt, same_times
+from states.leap import leapt, leapt_untold, same_times
 from states.plan import Call, Event, Plan
 from states.quarantine import lift, quarantine, quarantined
 from states.reconcile import reconcile
@@ -202,7 +202,13 @@ class Pass:
         # What is decided is decided by all that there is to know.
         if application.live is None:
             loaded, application = self._load(whole=True)
-        return loaded, reconcile(application, self.observer.look(application, loaded.now))
+        world = self.observer.look(application, loaded.now)
+        by = leapt_untold(application, world.evidence)
+        if by:
+            # What was counted was cut where the stays seemed to begin: it is counted anew.
+            log.warning("clock.leapt", application=self.name, seconds=by.total_seconds())
+            application, world = leapt(application, by), replace(world, evidence=None)
+        return loaded, reconcile(application, world)
 
     def _take_over(self, lease: Lease | None) -> None:
         """Another replica may have looked after the application, on a clock that was set."""

@@ -76,7 +76,8 @@ class Outside:
         world = self.story.world()
         if (evidence := world.evidence) is not None:
             marks = {source: mark - ahead for source, mark in evidence.watermarks.items()}
-            world = replace(world, evidence=replace(evidence, watermarks=marks))
+            leads = dict.fromkeys(marks, ahead)
+            world = replace(world, evidence=replace(evidence, watermarks=marks, leads=leads))
         if self.meanwhile is not None:
             self.meanwhile()
         return replace(world, now=now, took=self.since_read(), ahead=ahead)

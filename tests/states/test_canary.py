@@ -34,6 +34,7 @@ from states.rejudging import Bench, Given, again
 from states.release import Order, Release
 from states.span import Span
 from states.turn import Turn
+from states.verbs import unproven
 from states.world import Endpoint
 from tests.policies.counts import arm, block, minutes
 from tests.states.answers import RICH
@@ -852,3 +853,63 @@ def test_nobody_is_confirmed_while_harm_is_likelier_than_not() -> None:
     assert came(looked(bake))[0].hold == f"undecided after 1 d: {SUSPECTED}"
     past = said(bake, override=True)
     assert came(looked(past))[0].state is State.PRODUCTION
+
+
+CROWDED = (block(arm(1_600, 180, server_errors=180), arm(0), step=4, whole=True),)
+"""11 % fail, in so few minutes that they prove nothing where errors may come in bursts."""
+OVER = (
+    "errors: candidate 180 of 1,600 failed with server errors (11.2 %): server errors above the "
+    "limit of 5 %, not proven yet"
+)
+
+
+@pytest.mark.parametrize("one", [BAKE, WATCH])
+def test_no_stay_is_over_whose_counts_lie_above_a_hard_limit_however_little_they_prove(
+    one: Release,
+) -> None:
+    release = replace(one, on_step=DAY, blocks=CROWDED, dispersion=1_000.0)
+    assert not suspected(release)
+    assert not suspected_lately(release)
+    assert stays(release, looked(release, alias="2"))
+    late = replace(release, undecided=DAY)
+    asks = held(late, f"undecided after 1 d: {OVER}")
+    assert came(looked(late, alias="2")) == asks
+    assert stays(asks[0], looked(asks[0], alias="2"))
+    longer = replace(CROWDED[0], candidate=arm(3_000, 190, server_errors=190), number=2)
+    more = replace(late, blocks=(*CROWDED, longer))
+    assert came(looked(more, alias="2"))[0].hold is not None, "8 % of all of the stay"
+    well = replace(longer, candidate=arm(3_000, 20, server_errors=20))
+    made = looked(replace(late, blocks=(*CROWDED, well)), alias="2")
+    recovered = made.application.newest("2")
+    assert recovered is not None
+    assert recovered.hold is None, "4 % of all of the stay"
+    assert (recovered.state, recovered.confirmed) == (State.PRODUCTION, one is WATCH)
+
+
+def test_no_step_is_left_whose_counts_lie_above_a_hard_limit() -> None:
+    """On the first steps few users are there, and the margin is wider than the limit."""
+    own = block(arm(3_000, 153, server_errors=153), arm(57_000, 2_750, server_errors=2_750))
+    release = replace(STEP, blocks=(own,), on_step=DAY, undecided=DAY)
+    release = replace(release, verdicts={"errors": "PASS at step 1"})
+    assert shown_of(release).outcome == "PASS"
+    assert not suspected(release)
+    hold = came(looked(release))[0].hold
+    assert hold is not None
+    assert "153 of 3,000 failed with server errors (5.1 %), stable 2,750 of 57,000" in hold
+    assert hold.endswith("server errors above the limit of 5 %, not proven yet")
+
+
+def test_what_stable_breaks_as_well_is_no_limit_that_a_stay_must_keep() -> None:
+    compared = block(arm(6_000, 660, server_errors=660), arm(6_000, 660, server_errors=660))
+    after = replace(CROWDED[0], number=2)
+    release = replace(BAKE, on_step=DAY, blocks=(compared, after), dispersion=1_000.0)
+    made = came(looked(release))[0]
+    assert made.state is State.PRODUCTION
+
+
+def test_a_person_goes_past_a_limit_and_nobody_says_then_that_it_was_kept() -> None:
+    release = replace(BAKE, on_step=DAY, blocks=CROWDED, dispersion=1_000.0)
+    assert OVER in unproven(release)
+    past = came(looked(said(release, override=True)))[0]
+    assert past.state is State.PRODUCTION
+    assert past.because.startswith("1 d at 100 %: errors: candidate 180 of 1,600 failed (11.2 %)")

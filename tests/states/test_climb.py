@@ -18,10 +18,10 @@ from states.climb import MASKED, NOTHING_DECIDES, go_on
 from states.consent import Word
 from states.difference import Change
 from states.gates import position
-from states.judging import bench
 from states.leap import leapt, not_ahead
 from states.machine import State, Trigger
 from states.plan import Event
+from states.rejudging import Bench
 from states.release import Order, Release
 from states.span import Span
 from states.turn import Turn
@@ -566,7 +566,7 @@ def opened(made: Turn, release: Release) -> tuple[Release, Event, Event]:
     arrow, line = events[-2:]
     assert arrow == moved(Trigger.OPEN, State.TESTING, State.CANARY, arrow.because)
     assert after.because == arrow.because
-    assert line == event("release.judged", release, line.because, **bench(after))
+    assert line == event("release.judged", release, line.because, **Bench.of(after).told())
     return after, arrow, line
 
 

@@ -14,7 +14,6 @@ from states.counted import Counted, Query
 from states.judging import (
     UNPROVABLE,
     alarm_of,
-    bench,
     covered,
     deciding_sources,
     explained,
@@ -28,6 +27,7 @@ from states.judging import (
     sources,
 )
 from states.machine import State
+from states.rejudging import Bench
 from states.span import Span
 from states.world import Endpoint, World
 from tests.policies.counts import arm, block, minutes
@@ -95,15 +95,15 @@ def test_what_it_is_judged_by_is_told_whole() -> None:
     pinned = pin_guards(release, {"errors": SOURCE, "answers": SOURCE}, 1.5)
     assert pinned.dispersion == 1.5
     assert set(pinned.measures) == {"latency", "answers"}
-    told = bench(pinned)
+    told = Bench.of(pinned).told()
     assert set(told) == {"sources", "guards", "measures", "history", "dispersion"}
     assert told["sources"] == [["errors", SOURCE], ["answers", SOURCE]]
     assert told["guards"]["errors"] == {"observe": False, "margin": 0.005, "limit": 0.05}
     assert set(told["measures"]["latency"]) == {"edges", "cap"}
     assert (told["history"]["requests"], told["history"]["lag"]) == (90_000, 60.0)
     assert told["dispersion"] == 1.5
-    assert bench(replace(pinned, history=RICH))["history"]["lag"] is None
-    assert bench(replace(pinned, history=None))["history"] is None
+    assert Bench.of(replace(pinned, history=RICH)).told()["history"]["lag"] is None
+    assert Bench.of(replace(pinned, history=None)).told()["history"] is None
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from controller.daemon.collect import Collector
 from policies.evidence import Block, Coverage, Measure
 from states.counted import Counted, Paths, Query
-from states.leap import leapt
+from states.leap import leapt, leapt_untold
 from states.release import Application
 from states.world import Endpoint, Evidence
 from tests.controller.daemon.platform import (
@@ -222,6 +222,33 @@ def test_a_store_clock_that_was_set_leaves_no_stale_offset(story: Story, hours: 
     platform.ahead -= by
     gather(collecting, platform, story, seconds=20)
     assert collecting.offset == platform.ahead + platform.takes
+
+
+@pytest.mark.parametrize("hours", [-24, -1, 1, 24])
+def test_each_source_tells_by_how_much_its_clock_is_ahead_and_so_a_clock_that_was_set(
+    story: Story, hours: int
+) -> None:
+    """Who takes over has no reading of the clock from before; the sources' clocks went on."""
+    counted_by(story, errors=METRICS, latency=TABLE)
+    platform, by = Platform(ahead=timedelta(minutes=50)), timedelta(hours=hours)
+    gather(collector(platform), platform, story, seconds=120)
+    platform.time += MINUTE
+    before = look(collector(platform), platform, story)
+    assert before is not None
+    assert before.leads.keys() == {METRICS, TABLE}
+    assert all(abs(lead - platform.ahead) < MINUTE for lead in before.leads.values())
+    release = replace(story.live, leads=before.leads)
+    story.application = story.application.with_release(release)
+    platform.time += MINUTE
+    after = look(collector(platform), platform, story)
+    assert leapt_untold(story.application, after) == timedelta(), "it was not set"
+    platform.time += by + MINUTE
+    platform.ahead -= by
+    evidence = look(collector(platform), platform, story)
+    found = leapt_untold(story.application, evidence)
+    assert abs(found - by) < MINUTE
+    moved = leapt(story.application, found)
+    assert leapt_untold(moved, evidence) == timedelta(), "it is made good once"
 
 
 def test_releases_of_one_pace_are_looked_at_in_the_same_beat_whenever_they_opened(

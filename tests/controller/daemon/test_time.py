@@ -19,7 +19,7 @@ from states.plan import Call, Plan
 from states.release import Order
 from states.world import Endpoint
 from tests.controller.house import NAME, House, opened
-from tests.states.story import QUICK
+from tests.states.story import QUICK, START
 
 HOUR = timedelta(hours=1)
 JUMPS = [-24 * HOUR, -HOUR, HOUR, 24 * HOUR]
@@ -229,6 +229,35 @@ def test_a_clock_set_back_while_nobody_looked_keeps_nothing_longer(
     kept = QUICK.retain.total_seconds()
     house.passes(int(kept / 600) + 2, after=600)
     assert "rag_chatbot-v2" not in _serving(house)
+
+
+@pytest.mark.parametrize("jump", JUMPS, ids=str)
+def test_what_was_counted_of_a_step_is_not_taken_for_the_next_one_by_who_takes_over_on_a_set_clock(
+    house: House, jump: timedelta
+) -> None:
+    """The table is silent while a step settles, the clock is set, and another replica goes on."""
+    house.until("Canary")
+    while not (live := house.application().live) or not live.blocks or not live.settled:
+        house.passes()
+    house.outside.story.table_speaks = False
+    house.passes(4)
+    house.store.give_order(NAME, "2", Order.PAUSE, "anna", "")
+    house.passes()
+    house.store.give_order(NAME, "2", Order.RUN, "anna", "")
+    house.passes(2)
+    begun, live = START + timedelta(seconds=house.ticks[0]), house.application().live
+    assert live is not None
+    house.clock[0] += jump
+    house.one.leaps.forget()
+    house.outside.story.table_speaks = True
+    with capture_logs() as logs:
+        house.passes(3)
+    assert [line["event"] for line in logs if line["event"] == "clock.leapt"] == ["clock.leapt"]
+    now, cut = house.application().live, live.spans[-1].number
+    assert now is not None
+    before = [block for block in now.blocks if block.span == cut - 1]
+    own = [block for block in now.blocks if block.span == cut]
+    assert begun - timedelta(minutes=2) <= own[0].opened_at == before[-1].closed_at <= begun
 
 
 def _serving(house: House) -> set[str]:
