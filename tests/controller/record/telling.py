@@ -28,7 +28,7 @@ TOLD_BY = ("controller/record/orders.py", "told_by")
 MADE: dict[tuple[str, str], list[tuple[str, str]]] = {
     ("states/harm.py", "before"): [("states/harm.py", "go_back_on_harm")],
     ("states/canary.py", "observed"): [("states/canary.py", "_verdicts")],
-    ("states/climb.py", "bench(opened)"): [("states/judging.py", "bench")],
+    ("states/climb.py", "Bench.of(opened).told()"): [("states/rejudging.py", "told")],
     ("states/examples.py", "fields"): [("states/examples.py", "examples")],
     ("states/judging.py", "inputs"): [],
     ("states/judging.py", "_rests_on(turn, release, verdict)"): [
