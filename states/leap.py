@@ -46,18 +46,17 @@ def not_ahead(application: Application, now: datetime) -> Application:
     return leapt(application, now - looked_at)
 
 
-def leapt_untold(application: Application, evidence: Evidence | None) -> timedelta:
-    """How far the record's clock was set since a source last told something; nothing if it was not.
+def leapt_untold(release: Release | None, evidence: Evidence | None) -> timedelta:
+    """How far the record's clock was set since the sources last told something; nothing if not.
 
     A replica that takes over has no reading of its own from before; but the sources' clocks went
-    on. What was counted between cuts that stand elsewhere on them is of other stays than it seems.
+    on. All that tell something must agree: one alone may have been set itself.
     """
-    live = application.live
-    if live is None or evidence is None:
+    if release is None or evidence is None:
         return timedelta()
-    both = live.leads.keys() & evidence.leads.keys()
-    apart = [live.leads[source] - evidence.leads[source] for source in sorted(both)]
-    by = max(apart, key=abs, default=timedelta())
+    both = release.leads.keys() & evidence.leads.keys()
+    apart = [release.leads[source] - evidence.leads[source] for source in sorted(both)]
+    by = min(apart, key=abs, default=timedelta())
     return by if abs(by) >= UNTOLD else timedelta()
 
 

@@ -7,12 +7,16 @@ down, and takes no part in any verdict.
 
 A step of Headgate's own that is seen at once is the exception, and is tested from its first user
 on: half a minute of a bad version does more harm than half a minute of other times.
+
+It is cut as well where the record's clock was set and nobody had a reading from before: in what a
+source tells then, the stays stand elsewhere than they were.
 """
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from states.home import converged
+from states.leap import leapt_untold
 from states.machine import State
 from states.release import Release
 from states.span import Span, Split
@@ -20,6 +24,13 @@ from states.turn import Turn
 
 AT_ONCE = timedelta(minutes=1)
 """Longest between the looks that see the splits before and after a step of Headgate's own."""
+
+
+def note_cuts(turn: Turn, release: Release) -> tuple[Release, datetime | None]:
+    """The release as its evidence is cut at this look; from when on, if it is."""
+    moved, leapt_since = note_leap(turn, release)
+    seen, since = note_split(turn, moved)
+    return seen, leapt_since or since
 
 
 def note_split(turn: Turn, release: Release) -> tuple[Release, datetime | None]:
@@ -37,17 +48,40 @@ def note_split(turn: Turn, release: Release) -> tuple[Release, datetime | None]:
     judged = release.state in (State.CANARY, State.PRODUCTION) and release.spans
     if had is None or had.weights == weights or not judged or _stepped(turn, release, had):
         return seen, None
+    return _cut(turn, seen, had.seen_at), had.seen_at
+
+
+def note_leap(turn: Turn, release: Release) -> tuple[Release, datetime | None]:
+    """The same, where the sources' clocks tell of a leap that is not made good in the record.
+
+    When it was, nobody knows: what is counted since they last told anything is of no stay, and the
+    present one begins anew.
+    """
+    evidence = turn.world.evidence
+    by = leapt_untold(release, evidence)
+    if not by or evidence is None:
+        return release, None
+    marks = {source: mark + by for source, mark in release.watermarks.items()}
+    leads = {source: lead - by for source, lead in release.leads.items()}
+    since = min(mark for source, mark in marks.items() if source in evidence.leads)
+    moved = replace(release, watermarks=marks, leads=leads | dict(evidence.leads))
+    return _cut(turn, moved, since), since
+
+
+def _cut(turn: Turn, release: Release, since: datetime) -> Release:
+    """What is counted from `since` until now takes no part; the present stay begins now."""
+    shares = turn.endpoint.serving.shares if turn.endpoint else {}
+    share = shares.get(turn.application.entity(release.version))
     between = Span(
         number=len(release.spans) + 1,
         step=release.step,
-        weight=max(release.weight, weights.get(turn.application.entity(release.version), 0)),
-        starts_at=had.seen_at,
+        weight=max(release.weight, share.weight if share else 0),
+        starts_at=since,
         settled=False,
     )
     after = replace(between, number=between.number + 1, starts_at=turn.world.now + turn.world.took)
     spans, mixed = (*release.spans, between, after), (*release.mixed, between.number)
-    cut = replace(seen, spans=spans, mixed=mixed, settled=False, on_step=timedelta())
-    return cut, had.seen_at
+    return replace(release, spans=spans, mixed=mixed, settled=False, on_step=timedelta())
 
 
 def _stepped(turn: Turn, release: Release, had: Split) -> bool:

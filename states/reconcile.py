@@ -20,7 +20,7 @@ from states.home import STALE_FOR, converged, give_up_unbuilt, own_up
 from states.intake import begin, heed_aborted, mark_tagged, note_granted, notice
 from states.leap import not_ahead
 from states.machine import State
-from states.mixing import note_split
+from states.mixing import note_cuts
 from states.plan import Call, Plan
 from states.release import Application, Order, Release
 from states.resending import ANOTHER, KNOWN, calls, unrefused
@@ -169,7 +169,7 @@ def _take_in(turn: Turn) -> None:
         undecided=live.undecided + (stays if waits else timedelta()),
     )
     live = _with_minutes(replace(live, ahead=ahead), world)
-    live, since = note_split(turn, live)
+    live, since = note_cuts(turn, live)
     _take_evidence(turn, live, since)
 
 
@@ -209,7 +209,7 @@ def _with_minutes(live: Release, world: World) -> Release:
 
 
 def _take_evidence(turn: Turn, live: Release, since: datetime | None) -> None:
-    """Write down what was counted; `since` then, users may be split otherwise than before.
+    """Write down what was counted; `since` then, evidence is cut otherwise than before.
 
     A source that has told of later times did so before the cuts of this look were known: what it
     said is not taken, and it is asked again.

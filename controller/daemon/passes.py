@@ -25,7 +25,7 @@ from controller.record.store import Store
 from controller.workspace.deadlines import before
 from controller.workspace.errors import WorkspaceError
 from states.examples import Found, Wanted, examples, wanted
-from states.leap import leapt, leapt_untold, same_times
+from states.leap import leapt, leapt_untold, not_ahead, same_times
 from states.plan import Call, Event, Plan
 from states.quarantine import lift, quarantine, quarantined
 from states.reconcile import reconcile
@@ -203,11 +203,9 @@ class Pass:
         if application.live is None:
             loaded, application = self._load(whole=True)
         world = self.observer.look(application, loaded.now)
-        by = leapt_untold(application, world.evidence)
+        by = leapt_untold(application.live, world.evidence)
         if by:
-            # What was counted was cut where the stays seemed to begin: it is counted anew.
             log.warning("clock.leapt", application=self.name, seconds=by.total_seconds())
-            application, world = leapt(application, by), replace(world, evidence=None)
         return loaded, reconcile(application, world)
 
     def _take_over(self, lease: Lease | None) -> None:
@@ -222,7 +220,9 @@ class Pass:
         if self.unsure is not None and self._was_written(self.unsure, loaded.application):
             self._tell_unsent()
             return self._load(whole=whole)
-        return loaded, self._on_a_clock_that_may_leap(loaded.application)
+        # What is looked for next is looked for where the record has it on the clock as it is now.
+        application = self._on_a_clock_that_may_leap(loaded.application)
+        return loaded, not_ahead(application, loaded.now)
 
     def _was_written(self, decided: Application, found: Application) -> bool:
         """Learn whether what was decided was written down; true, if there were calls with it.

@@ -166,7 +166,7 @@ BLOCK = (
     field("span", COUNT, "since which change of weight, or of how users are split", always=True),
     field("comparable", FLAG, "counted after the step had settled", always=True),
     field("whole", FLAG, "the candidate had all users", always=True),
-    field("mixed", FLAG, "users were split anew within it: told, and not tested"),
+    field("mixed", FLAG, "users were split anew, or a clock set, within it: told, and not tested"),
     field("opened_at", TIME, "where the window begins", always=True),
     field("closed_at", TIME, "where it ends", always=True),
     field("unattributed", COUNT, "that nothing gives a version to", unit="requests", always=True),
@@ -484,7 +484,7 @@ _EVENTS = (
     _process(
         "clock.leapt",
         "warning",
-        "The store's clock was set: times of the record move along.",
+        "The store's clock was set: times of the record, or what is counted, move along.",
         field("seconds", NUMBER, "by so much", unit="s", always=True),
     ),
     _process("application.quarantined", "error", "An application's passes keep failing."),

@@ -14,7 +14,7 @@ from policies.standing import Standing
 from states.judging import guards_of
 from states.leap import leapt
 from states.machine import State
-from states.mixing import note_split
+from states.mixing import note_cuts, note_split
 from states.release import Release
 from states.span import Span, Split
 from states.status import rfc3339
@@ -315,3 +315,43 @@ def test_a_clock_that_is_set_moves_when_the_split_was_seen() -> None:
     assert moved is not None
     assert moved.split == Split(weights=dict(release.split.weights), seen_at=SEEN + MINUTE)  # type: ignore[union-attr]
     assert moved.ahead == -MINUTE, "the workspace's clock was not set"
+
+
+@pytest.mark.parametrize("by", [-timedelta(days=1), -6 * MINUTE, 6 * MINUTE, timedelta(days=1)])
+def test_where_only_the_sources_tell_that_the_clock_was_set_the_stay_begins_anew(
+    by: timedelta,
+) -> None:
+    weights = {"rag_chatbot-v1": 95, "rag_chatbot-v2": 5}
+    marks = {SOURCE: SEEN - by, "query:mine": SEEN - by}
+    leads = {SOURCE: MINUTE + by, "query:mine": by}
+    release = on_trial(weights, leads=leads, watermarks=marks, on_step=MINUTE)
+    evidence = Evidence(watermarks={SOURCE: byhand.NOW}, leads={SOURCE: MINUTE})
+    look = byhand.turn(
+        byhand.record(release),
+        byhand.shown(serving(v1=95, v2=5)),
+        took=TOOK,
+        evidence=evidence,
+    )
+    after, since = note_cuts(look, release)
+    assert since == SEEN, "when the source last told something, on the clock as it is set now"
+    between = replace(FIRST, number=2, starts_at=SEEN, settled=False)
+    now = replace(between, number=3, starts_at=byhand.NOW + TOOK)
+    assert after == replace(
+        release,
+        spans=(FIRST, between, now),
+        mixed=(2,),
+        settled=False,
+        on_step=timedelta(),
+        split=Split(weights=weights, seen_at=byhand.NOW),
+        watermarks={SOURCE: SEEN, "query:mine": SEEN},
+        leads={SOURCE: MINUTE, "query:mine": timedelta()},
+    )
+    assert note_cuts(look, after) == (after, None), "once"
+
+
+def test_two_measures_of_a_lead_may_differ_by_what_their_statements_waited() -> None:
+    release = on_trial({"rag_chatbot-v1": 95, "rag_chatbot-v2": 5}, leads={SOURCE: 4 * MINUTE})
+    evidence = Evidence(watermarks={SOURCE: byhand.NOW}, leads={SOURCE: timedelta()})
+    seen = byhand.shown(serving(v1=95, v2=5))
+    look = byhand.turn(byhand.record(release), seen, evidence=evidence)
+    assert note_cuts(look, release)[1] is None

@@ -241,14 +241,17 @@ def test_each_source_tells_by_how_much_its_clock_is_ahead_and_so_a_clock_that_wa
     story.application = story.application.with_release(release)
     platform.time += MINUTE
     after = look(collector(platform), platform, story)
-    assert leapt_untold(story.application, after) == timedelta(), "it was not set"
+    assert leapt_untold(story.live, after) == timedelta(), "it was not set"
     platform.time += by + MINUTE
     platform.ahead -= by
     evidence = look(collector(platform), platform, story)
-    found = leapt_untold(story.application, evidence)
+    found = leapt_untold(story.live, evidence)
     assert abs(found - by) < MINUTE
-    moved = leapt(story.application, found)
-    assert leapt_untold(moved, evidence) == timedelta(), "it is made good once"
+    moved = leapt(story.application, found).live
+    assert leapt_untold(moved, evidence) == timedelta(), "a leap that was noticed is made good"
+    alone = {METRICS: before.leads[METRICS], TABLE: before.leads[TABLE] + by}
+    one = replace(story.live, leads=alone)
+    assert leapt_untold(one, before) == timedelta(), "one source's own clock may have been set"
 
 
 def test_releases_of_one_pace_are_looked_at_in_the_same_beat_whenever_they_opened(

@@ -232,32 +232,39 @@ def test_a_clock_set_back_while_nobody_looked_keeps_nothing_longer(
 
 
 @pytest.mark.parametrize("jump", JUMPS, ids=str)
-def test_what_was_counted_of_a_step_is_not_taken_for_the_next_one_by_who_takes_over_on_a_set_clock(
+def test_who_takes_over_on_a_clock_that_was_set_takes_nothing_for_what_was_counted_of_another_stay(
     house: House, jump: timedelta
 ) -> None:
     """The table is silent while a step settles, the clock is set, and another replica goes on."""
     house.until("Canary")
     while not (live := house.application().live) or not live.blocks or not live.settled:
         house.passes()
+    told_until = live.blocks[-1].closed_at
     house.outside.story.table_speaks = False
-    house.passes(4)
-    house.store.give_order(NAME, "2", Order.PAUSE, "anna", "")
-    house.passes()
-    house.store.give_order(NAME, "2", Order.RUN, "anna", "")
-    house.passes(2)
-    begun, live = START + timedelta(seconds=house.ticks[0]), house.application().live
-    assert live is not None
+    house.passes(6)
     house.clock[0] += jump
     house.one.leaps.forget()
     house.outside.story.table_speaks = True
+    begun = START + timedelta(seconds=house.ticks[0])
     with capture_logs() as logs:
-        house.passes(3)
-    assert [line["event"] for line in logs if line["event"] == "clock.leapt"] == ["clock.leapt"]
-    now, cut = house.application().live, live.spans[-1].number
-    assert now is not None
-    before = [block for block in now.blocks if block.span == cut - 1]
-    own = [block for block in now.blocks if block.span == cut]
-    assert begun - timedelta(minutes=2) <= own[0].opened_at == before[-1].closed_at <= begun
+        log = released(house, lambda _: None)
+    untold = jump > timedelta()  # a record that is ahead of its clock tells by itself
+    assert [line["event"] for line in logs].count("clock.leapt") == untold
+    one = house.application().newest("2")
+    assert one is not None
+    after = [block for block in one.blocks if block.opened_at >= told_until]
+    assert (after[0].opened_at, after[0].mixed) == (told_until, untold)
+    own = next(block for block in after if block.span != live.spans[0].number)
+    if untold:
+        assert after[0].closed_at >= begun, "nobody can place what was counted meanwhile"
+    else:
+        assert own.span == live.spans[-1].number
+        late = own.opened_at - live.spans[-1].starts_at
+        assert timedelta() <= late <= timedelta(seconds=PACE), "moved back by all but a look"
+    assert [block.mixed for block in after[1:]] == [False] * len(after[1:])
+    stays = {state: seconds for state, step, seconds in log if step == len(QUICK.steps)}
+    assert stays["Canary"] >= QUICK.bake.total_seconds()
+    assert stays["Production"] >= QUICK.watch.total_seconds()
 
 
 def _serving(house: House) -> set[str]:
