@@ -20,6 +20,7 @@ from policies.criterion import Criterion
 from policies.evidence import Arm, Block, Pair
 from policies.fuse import Fuse
 from policies.guards import ERRORS
+from policies.judge import over_limits
 from policies.position import Waiting
 from policies.rollout import WHOLE, Rollout
 from policies.sequential import safety_after
@@ -104,6 +105,8 @@ class Climb:
     since: timedelta = timedelta()
     """When the present step began."""
     proofs: dict[str, Proof] = field(default_factory=dict)
+    own: list[Block] = field(default_factory=list)
+    """What was counted on the present step."""
     exposed: int = 0
     failed: int = 0
 
@@ -123,6 +126,7 @@ class Climb:
         """A window's counts arrive."""
         self.standing = self.standing.after(block)
         if block.comparable and not block.mixed and block.step == self.step:
+            self.own.append(block)
             for one in self.policy.criteria:
                 if one.source == block.source and not one.observe:
                     self.proofs[one.guard] = self._proof(one).after(one, self.weight, block)
@@ -152,14 +156,15 @@ class Climb:
 
     @property
     def may_open(self) -> bool:
-        """Each guard has its proof, and no harm is suspected."""
-        return self.short is None and self.standing.evidence() <= LEANS
+        """Each guard has its proof, no harm is suspected, and no hard limit is broken."""
+        shown = self.short is None and self.standing.evidence() <= LEANS
+        return shown and not over_limits(self.standing, self.own)
 
     def open(self, now: timedelta) -> None:
         """One step further."""
         self.step += 1
         self.weight = self.policy.rollout.weight(self.step)
-        self.since, self.proofs = now, {}
+        self.since, self.proofs, self.own = now, {}, []
 
     def ended(self, end: End, guard: str, now: timedelta) -> Ending:
         """The end, with all that it came to."""

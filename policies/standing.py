@@ -66,13 +66,19 @@ class Standing:
     def over_limit(self, criterion: Criterion, arm: Arm) -> bool:
         """Whether what was counted of the candidate lies above a guard's hard limit, proven or not.
 
-        Where stable was seen to break it as well, above what stable's requests allow for.
+        Where stable was seen to break it as well, by over the margin above what stable did: what
+        its requests allow for is for proof alone, and after bursts all but anything. One bad
+        request is no rate.
         """
         if criterion.limit is None:
             return False
+        permitted = criterion.limit.permitted
+        past, margin = mean(self.positions[criterion.guard].past_limit), criterion.margin
+        if past > permitted:
+            permitted = past * (1 + margin) if criterion.relative else past + margin
         values = criterion.limit.observed(arm)
-        permitted = self._limited(criterion, self.positions[criterion.guard])
-        return seen(values) > 0 and mean(values) > permitted
+        number = seen(values)
+        return mean(values) * number > max(1, permitted * number)
 
     def _unaccompanied(self, criterion: Criterion, at: Position, block: Block) -> Position:
         """The candidate at 100 %, where stable has no users to compare with."""

@@ -45,6 +45,8 @@ from states.shutting import reopen, retreat
 from states.stuck import heed_stuck
 from states.turn import Turn
 
+UNDECIDED = "undecided after"
+"""How the question begins that is asked once patience is over: it is known by that."""
 SUSPECTED = "all was shown that was asked for, yet harm is more likely than not by what was counted"
 
 
@@ -92,8 +94,9 @@ def production(turn: Turn, release: Release) -> None:
         turn.hold(release, alarm.because, needs_person=True, recounted=True)
         return
     watched = release.on_step >= watch and covered(release, watch)
-    over = over_its_limits(release) if watched else []
-    if watched and (over or suspected(release) or suspected_lately(release)):
+    over = _over(release) if watched else []
+    doubted = watched and (over or suspected(release) or suspected_lately(release))
+    if doubted and not overridden(release):
         _wait(turn, release, over)
         return
     release = turn.free(release)
@@ -139,7 +142,7 @@ def _compare(turn: Turn, release: Release) -> None:
     """Open one step further once every deciding guard has shown safety on this step alone."""
     release, verdicts = _verdicts(turn, release)
     waiting = [one for one in verdicts if one.outcome is not Outcome.PASS]
-    waiting = waiting or over_its_limits(release)
+    waiting = waiting or _over(release)
     why, override = obstacle(release), overridden(release)
     if why is None and not waiting:
         why = _crowded(turn, release)
@@ -162,13 +165,20 @@ def _wait(turn: Turn, release: Release, waiting: Sequence[Verdict] = ()) -> None
     if release.undecided < rollout.patience:
         turn.free(release)
         return
-    after = f"undecided after {duration(rollout.patience)}: "
+    after = f"{UNDECIDED} {duration(rollout.patience)}: "
     if rollout.on_undecided == "roll_back":
         roll_back(turn, release, f"{after}{_undecided(waiting)}")
         return
-    asked = tuple(f"{after}{one.guard}: " for one in waiting) or (f"{after}{SUSPECTED}",)
+    asked = tuple(f"{after}{one.guard}: " for one in waiting)
+    if not waiting or suspected(release):
+        asked = (*asked, f"{after}{SUSPECTED}")
     if not turn.stands(release) and not (release.hold or "").startswith(asked):
         turn.hold(release, f"{after}{_undecided(waiting)}", needs_person=True)
+
+
+def _over(release: Release) -> list[Verdict]:
+    """The hard limits that keep it: none of one that was stable before, asked for in haste."""
+    return [] if release.plan.proven else over_its_limits(release)
 
 
 def _undecided(waiting: Sequence[Verdict]) -> str:
@@ -235,7 +245,7 @@ def _bake(turn: Turn, release: Release) -> None:
     told_of = release.plan.proven or covered(release, bake)
     cut_short = word is not None and (word.override or glimpsed(release))
     baked = cut_short or (release.on_step >= bake and told_of)
-    over = over_its_limits(release) if baked else []
+    over = _over(release) if baked else []
     if baked and (over or suspected(release)) and not overridden(release):
         _wait(turn, release, over)
         return
@@ -252,7 +262,8 @@ def _bake(turn: Turn, release: Release) -> None:
         for one in guards_of(release)
     )
     stay = release.on_step if cut_short else bake
-    held = f"{duration(stay)} at {release.weight} %{'' if over else ' within its limits'}"
+    within = "" if over_its_limits(release) else " within its limits"
+    held = f"{duration(stay)} at {release.weight} %{within}"
     # Users who were held back come now: from here on nothing is compared.
     last = turn.set_fuse(release, WHOLE) if release.weight < WHOLE else {}
     told = f"{held}: {shown or 'no source counts'}{by_word(release)}{consent(release)}"
@@ -261,7 +272,8 @@ def _bake(turn: Turn, release: Release) -> None:
 
 def _confirm(turn: Turn, release: Release) -> None:
     """End the watch: this version is stable now, and the one before it is retired."""
-    told = f"watched for {duration(release.plan.rollout.watch)} without harm: it is stable now"
+    watched, word = duration(release.plan.rollout.watch), by_word(release)
+    told = f"watched for {watched}{word or ' without harm'}: it is stable now"
     former = turn.application.newest(turn.application.incumbent)
     if turn.application.stable != release.version:
         turn.record(former=turn.application.stable)

@@ -11,9 +11,10 @@ from typing import Any
 from policies.bounds import CLOSES
 from policies.criterion import Criterion
 from policies.evidence import Block, total
-from policies.judge import no_worse, of_source
+from policies.judge import no_worse, of_source, over_limits
 from policies.standing import Standing
 from policies.telling import odds, tell
+from policies.verdict import Outcome
 from states.machine import State
 from states.rejudging import Bench
 from states.release import Application, Release
@@ -44,11 +45,13 @@ def last_looks(bench: Bench, blocks: Sequence[Block], told: Status) -> list[Look
         return []
     compared = told["state"] == State.CANARY and step < len(steps) and told["weight"] > 0
     own = tuple(one for one in blocks if one.span == told["evidence_span"])
+    standing = Standing.start(bench.criteria).after(*blocks)
     if compared:
         found = [_asked(one, bench, own, blocks, told["weight"]) for one in bench.criteria]
-        return [*found, _harm(bench, blocks)] if found else []
+        return [*_limited(found, standing, own), _harm(standing)] if found else []
     shown = own if told["weight"] else tuple(blocks)
-    return [_watched(one, shown) for one in bench.criteria]
+    found = [_watched(one, shown) for one in bench.criteria]
+    return _limited(found, standing, own) if told["weight"] else found
 
 
 def _asked(
@@ -72,10 +75,20 @@ def _watched(guard: Criterion, own: Sequence[Block]) -> Look:
     return {"guard": guard.guard, "verdict": None, "observe": guard.observe, "because": because}
 
 
-def _harm(bench: Bench, blocks: Sequence[Block]) -> Look:
+def _limited(looks: list[Look], standing: Standing, own: Sequence[Block]) -> list[Look]:
+    """The looks, where a guard that has nothing else to wait for has its hard limit to keep."""
+    over = {one.guard: one for one in over_limits(standing, own)}
+    return [
+        {**look, "verdict": over[guard].outcome.value, "because": over[guard].because}
+        if (guard := look["guard"]) in over and look["verdict"] in (None, Outcome.PASS.value)
+        else look
+        for look in looks
+    ]
+
+
+def _harm(standing: Standing) -> Look:
     """The one budget of all guards, as long as stable is there to be compared with."""
-    evidence = Standing.start(bench.criteria).after(*blocks).evidence()
-    because = f"evidence {odds(evidence)} of {odds(CLOSES)} that closes the gate"
+    because = f"evidence {odds(standing.evidence())} of {odds(CLOSES)} that closes the gate"
     return {"guard": "harm", "verdict": None, "observe": False, "because": because}
 
 

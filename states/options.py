@@ -6,6 +6,7 @@ Whether one is obeyed is decided where it is given (`states.verbs`); this only p
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from states.canary import UNDECIDED
 from states.climb import MASKED
 from states.gates import HELD, SHUT
 from states.machine import State
@@ -64,10 +65,12 @@ def _rising(
 def _promotes(told: Status, state: State, looks: Iterable[Mapping[str, Any]]) -> list[str]:
     if state is State.TESTING:
         return [OVERRIDE] if told["hold"] is not None else []
+    if state is State.PRODUCTION and (told["hold"] or "").startswith(UNDECIDED):
+        return [OVERRIDE]
     if state is not State.CANARY:
         return []
     asked = [one["verdict"] for one in looks if not one.get("observe") and one["verdict"]]
-    proven = (bool(asked) and set(asked) == {"PASS"}) or told["step"] == len(told["steps"])
+    proven = set(asked) == {"PASS"} if asked else told["step"] == len(told["steps"])
     return ["promote" if proven and told["hold"] is None and told["weight"] else OVERRIDE]
 
 

@@ -156,7 +156,6 @@ def _take_in(turn: Turn) -> None:
     live = turn.application.live
     if live is None:
         return
-    ahead = live.ahead if world.ahead is None else world.ahead
     held = live.hold is not None or application.hold is not None
     asked = held or application.change is not None or edited(application)
     waits = live.order is Order.RUN and not asked and not _unasked(turn, live)
@@ -168,8 +167,9 @@ def _take_in(turn: Turn) -> None:
         on_step=live.on_step + stays,
         undecided=live.undecided + (stays if waits else timedelta()),
     )
-    live = _with_minutes(replace(live, ahead=ahead), world)
     live, since = note_cuts(turn, live)
+    ahead = live.ahead if world.ahead is None else world.ahead
+    live = _with_minutes(replace(live, ahead=ahead), world)
     _take_evidence(turn, live, since)
 
 

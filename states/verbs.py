@@ -4,7 +4,7 @@ from policies.golden import Finding
 from policies.golden import judge as judge_golden
 from policies.judge import no_worse
 from policies.verdict import Outcome
-from states.canary import SUSPECTED
+from states.canary import SUSPECTED, UNDECIDED
 from states.climb import MASKED
 from states.consent import Verb
 from states.gates import HELD, SHUT, gated
@@ -151,7 +151,7 @@ def _nowhere(release: Release, *, override: bool) -> str | None:
             return "its served entity is not ready yet"
         case State.TESTING:
             return _untested(release)
-        case State.PRODUCTION:
+        case State.PRODUCTION if not (release.hold or "").startswith(UNDECIDED):
             return "it has all users and the alias; the watch only keeps the way back ready"
         case State.CANARY if release.shut and not override:
             itself = not release.needs_person or gated(release) or still_shut(release)

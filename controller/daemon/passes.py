@@ -203,9 +203,11 @@ class Pass:
         if application.live is None:
             loaded, application = self._load(whole=True)
         world = self.observer.look(application, loaded.now)
-        by = leapt_untold(application.live, world.evidence)
-        if by:
+        if by := leapt_untold(application.live, world):
             log.warning("clock.leapt", application=self.name, seconds=by.total_seconds())
+        if by and world.first:
+            # All of the record is from before; what was counted was cut where it had the stays.
+            application, world = leapt(application, by), replace(world, evidence=None)
         return loaded, reconcile(application, world)
 
     def _take_over(self, lease: Lease | None) -> None:

@@ -60,8 +60,12 @@ class Outside:
     errors: int = 0
     """Of these."""
 
+    first: bool = True
+    """Nobody here has looked before."""
+
     def forget(self) -> None:
-        """Nothing is remembered: how far its own clock is ahead is measured at each look."""
+        """How far its own clock is ahead is measured at each look; that it looked is forgotten."""
+        self.first = True
 
     def glance(self, application: Application, now: datetime) -> None:
         """Here every look is a whole one."""
@@ -80,7 +84,8 @@ class Outside:
             world = replace(world, evidence=replace(evidence, watermarks=marks, leads=leads))
         if self.meanwhile is not None:
             self.meanwhile()
-        return replace(world, now=now, took=self.since_read(), ahead=ahead)
+        first, self.first = self.first, False
+        return replace(world, now=now, took=self.since_read(), ahead=ahead, first=first)
 
     def _tell_minutes(self) -> None:
         """Tell the minutes that have ended since the last look, after the hour before the first."""

@@ -427,3 +427,15 @@ def test_a_relived_release_is_judged_as_counted_whatever_the_metrics_told() -> N
     blocks = [replace(one, coverage=cover) for one in spans((1, 1, 3, arm(500), arm(9500)))]
     assert relive(POLICY, blocks, WEIGHTS).end is End.OPENED
     assert replay(POLICY, blocks, 0, lambda _s, weight: evenly(BUSY, weight)).end is End.OPENED
+
+
+def test_no_step_opens_while_its_counts_lie_above_the_hard_limit() -> None:
+    climb = Climb.start(POLICY)
+    climb.learn(block(arm(3_000, 153, 153), arm(57_000, 2_750, 2_750)))
+    assert climb.short is None
+    assert climb.standing.evidence() <= LEANS
+    opens = [climb.may_open]
+    climb.learn(block(arm(3_000, 140, 140), arm(57_000, 2_750, 2_750)))
+    assert [*opens, climb.may_open] == [False, True]
+    climb.open(timedelta(hours=1))
+    assert climb.own == [], "each step has its own"

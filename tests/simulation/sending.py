@@ -105,7 +105,9 @@ class Sending:
         """What a call was for is gone: it was written down, its turn came, and nothing was sent."""
         mark = call.kind, call.target
         self._begun(mark, actor)
-        self.asked.remove(next(one for one in reversed(self.asked) if one[1:] == mark))
+        asked = next((one for one in reversed(self.asked) if one[1:] == mark), None)
+        if asked is not None:  # what an attempt asked before the present one is not kept
+            self.asked.remove(asked)
 
     def _within_the_budget(self) -> None:
         """So many writes in five minutes and no more (S19), by true time.

@@ -23,6 +23,7 @@ from states.judging import (
     harm_of,
     observed_harm,
     observed_room,
+    over_its_limits,
     pin_guards,
     setting_told,
     suspected,
@@ -34,7 +35,7 @@ from states.rejudging import Bench, Given, again
 from states.release import Order, Release
 from states.span import Span
 from states.turn import Turn
-from states.verbs import unproven
+from states.verbs import promote_refusal, unproven
 from states.world import Endpoint
 from tests.policies.counts import arm, block, minutes
 from tests.states.answers import RICH
@@ -899,12 +900,66 @@ def test_no_step_is_left_whose_counts_lie_above_a_hard_limit() -> None:
     assert hold.endswith("server errors above the limit of 5 %, not proven yet")
 
 
-def test_what_stable_breaks_as_well_is_no_limit_that_a_stay_must_keep() -> None:
-    compared = block(arm(6_000, 660, server_errors=660), arm(6_000, 660, server_errors=660))
-    after = replace(CROWDED[0], number=2)
+def test_where_stable_breaks_a_limit_its_own_rate_takes_the_limits_place() -> None:
+    """Within the margin of stable, however little the counts prove where errors come in bursts."""
+    own = arm(6_000, 660, server_errors=660)
+    compared, after = block(own, own, span=0), replace(CROWDED[0], number=2)
     release = replace(BAKE, on_step=DAY, blocks=(compared, after), dispersion=1_000.0)
-    made = came(looked(release))[0]
-    assert made.state is State.PRODUCTION
+    assert came(looked(release))[0].state is State.PRODUCTION
+    worse = replace(after, candidate=arm(1_600, 190, server_errors=190))
+    calm = block(own, arm(6_000, 306, server_errors=306), span=0)
+    for counted in ((compared, worse), (calm, after)):
+        one = replace(release, blocks=counted)
+        assert stays(one, looked(one))
+
+
+@pytest.mark.parametrize("requests", [1, 10, 19])
+@pytest.mark.parametrize("one", [BAKE, WATCH])
+def test_one_request_that_failed_is_no_rate(one: Release, requests: int) -> None:
+    few = block(arm(requests, 1, server_errors=1), arm(0), step=4, whole=True)
+    release = replace(one, on_step=DAY, blocks=(few,), dispersion=1_000.0)
+    made = looked(release, alias="2")
+    after = made.application.newest("2")
+    assert after is not None
+    assert (after.state, after.confirmed) == (State.PRODUCTION, one is WATCH)
+
+
+def test_a_person_ends_a_watch_that_cannot_be_decided() -> None:
+    """It has all users and the alias: a person's word is all that is left, or to abort."""
+    watch = replace(WATCH, on_step=DAY, blocks=CROWDED, dispersion=1_000.0, undecided=DAY)
+    asks = came(looked(watch, alias="2"))[0]
+    refused = promote_refusal(record(asks), asks, override=False)
+    assert refused is not None
+    assert OVER in refused
+    assert "`--override` goes past that" in refused
+    assert promote_refusal(record(asks), asks, override=True) is None
+    assert promote_refusal(record(watch), watch, override=True) is not None, "it goes on by itself"
+    made = looked(said(asks, override=True), alias="2")
+    after = made.application.newest("2")
+    assert after is not None
+    assert (after.confirmed, after.hold) == (True, None)
+    told_of = "watched for 10 min; promoted by ada, past what is not shown and what holds: it is "
+    assert after.because == f"{told_of}stable now"
+
+
+@pytest.mark.parametrize("one", [BAKE, WATCH])
+def test_what_was_stable_before_and_is_asked_for_in_haste_waits_for_no_limit(one: Release) -> None:
+    back = replace(PINNED, proven=True, rollout=replace(QUICK, on_undecided="roll_back"))
+    release = replace(one, on_step=DAY, blocks=CROWDED, dispersion=1_000.0, pinned=back)
+    made = looked(replace(release, undecided=DAY), alias="2")
+    after = made.application.newest("2")
+    assert after is not None
+    assert after.state is State.PRODUCTION
+    assert "within its limits" not in after.because
+
+
+def test_who_was_asked_because_harm_is_suspected_is_not_asked_again_at_every_limit() -> None:
+    why = f"undecided after 1 d: {SUSPECTED}"
+    late = replace(WATCH, on_step=DAY, undecided=DAY, hold=why, needs_person=True)
+    odd = replace(late, blocks=(block(arm(300, 30, server_errors=30), arm(0), whole=True),))
+    assert suspected(odd)
+    assert over_its_limits(odd)
+    assert stays(odd, looked(odd, alias="2"))
 
 
 def test_a_person_goes_past_a_limit_and_nobody_says_then_that_it_was_kept() -> None:

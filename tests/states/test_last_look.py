@@ -215,3 +215,22 @@ def test_the_log_gives_the_same_from_bench_blocks_and_status() -> None:
     )
     assert last_looks(bench, list(one.blocks), status(application(one), one)) == looks(one)
     assert last_looks(replace(bench, sources={}), one.blocks, status(application(one), one)) == []
+
+
+def test_a_guard_whose_hard_limit_keeps_a_release_says_so() -> None:
+    """Of a step it has proven all that it was asked for; of a bake nothing else was asked."""
+    over = "errors above the limit of 5 %, not proven yet"
+    stable = arm(57_000, 2_750, server_errors=2_750)
+    own = block(arm(3_000, 153, server_errors=153), stable, span=2)
+    errors, *_ = looks(trial(blocks=(own,)))
+    assert (errors["verdict"], errors["because"][-len(over) :]) == ("INSUFFICIENT", over)
+    unshown = replace(own, candidate=arm(30, 3, server_errors=3), stable=arm(570))
+    errors, *_ = looks(trial(blocks=(unshown,)))
+    assert "requests are missing" in errors["because"], "it says first what is missing"
+    bake = trial(step=len(PINNED.rollout.steps), spans=(replace(ON_STEP, weight=100),))
+    whole = replace(own, stable=arm(0), whole=True, comparable=False)
+    errors, answers = looks(replace(bake, blocks=(whole,)))
+    assert (errors["verdict"], errors["because"][-len(over) :]) == ("INSUFFICIENT", over)
+    assert answers["verdict"] is None
+    shut = trial(shut=True, blocks=(own,))
+    assert {one["verdict"] for one in looks(shut)} == {None}

@@ -339,19 +339,44 @@ def test_where_only_the_sources_tell_that_the_clock_was_set_the_stay_begins_anew
     assert after == replace(
         release,
         spans=(FIRST, between, now),
-        mixed=(2,),
+        mixed=(1, 2),
         settled=False,
         on_step=timedelta(),
         split=Split(weights=weights, seen_at=byhand.NOW),
         watermarks={SOURCE: SEEN, "query:mine": SEEN},
         leads={SOURCE: MINUTE, "query:mine": timedelta()},
+        ahead=-by,
     )
     assert note_cuts(look, after) == (after, None), "once"
 
 
 def test_two_measures_of_a_lead_may_differ_by_what_their_statements_waited() -> None:
-    release = on_trial({"rag_chatbot-v1": 95, "rag_chatbot-v2": 5}, leads={SOURCE: 4 * MINUTE})
+    release = on_trial({"rag_chatbot-v1": 95, "rag_chatbot-v2": 5}, leads={SOURCE: MINUTE})
     evidence = Evidence(watermarks={SOURCE: byhand.NOW}, leads={SOURCE: timedelta()})
     seen = byhand.shown(serving(v1=95, v2=5))
     look = byhand.turn(byhand.record(release), seen, evidence=evidence)
     assert note_cuts(look, release)[1] is None
+
+
+def test_a_leap_that_the_workspaces_clock_alone_tells_of_makes_what_is_untold_of_no_stay() -> None:
+    """The table has told nothing yet: it is an hour late, or its warehouse does not answer."""
+    weights = {"rag_chatbot-v1": 95, "rag_chatbot-v2": 5}
+    release = on_trial(weights, ahead=MINUTE)
+    seen = byhand.shown(serving(v1=95, v2=5))
+
+    def noted_at(ahead: timedelta | None) -> tuple[Release, datetime | None]:
+        return note_cuts(byhand.turn(byhand.record(release), seen, took=TOOK, ahead=ahead), release)
+
+    assert noted_at(None)[1] is None
+    assert noted_at(timedelta())[1] is None, "an answer that came late"
+    after, since = noted_at(MINUTE - timedelta(days=1))
+    assert since == FIRST.starts_at
+    assert (after.mixed, [one.number for one in after.spans]) == ((1, 2), [1, 2, 3])
+    assert after.ahead == MINUTE - timedelta(days=1)
+    assert note_cuts(byhand.turn(byhand.record(after), seen, ahead=after.ahead), after)[1] is None
+    unmeasured = replace(release, ahead=timedelta())
+    look = byhand.turn(byhand.record(unmeasured), seen, ahead=60 * MINUTE)
+    assert note_cuts(look, unmeasured)[1] is None, "it was not measured before"
+    waiting = replace(release, state=State.TESTING, spans=())
+    look = byhand.turn(byhand.record(waiting), seen, ahead=-60 * MINUTE)
+    assert note_cuts(look, waiting)[1] is None, "nothing is counted yet"

@@ -116,8 +116,18 @@ def test_a_step_that_is_not_shown_is_promoted_by_override(looks: list[dict[str, 
 
 def test_a_bake_has_nothing_left_to_show() -> None:
     # Four steps by default.
-    assert offered(release(step=4), WAITING) == ["promote", *STOPS]
+    counted = {**WAITING, "verdict": None}
+    assert offered(release(step=4)) == offered(release(step=4), counted) == ["promote", *STOPS]
+    assert offered(release(step=4), WAITING) == [OVERRIDE, *STOPS], "above a hard limit"
     assert offered(release(step=3), WAITING) == [OVERRIDE, *STOPS]
+
+
+def test_a_watch_that_cannot_be_decided_is_ended_by_override() -> None:
+    watch = release(State.PRODUCTION, step=4)
+    assert offered(watch) == STOPS
+    asks, blind = "undecided after 1 d: errors: 9 %", "the table has told nothing for 2 h"
+    assert offered(release(State.PRODUCTION, step=4, hold=asks)) == [OVERRIDE, *STOPS]
+    assert offered(release(State.PRODUCTION, step=4, hold=blind)) == STOPS
 
 
 def test_a_shut_gate_is_opened_by_override_whatever_was_shown() -> None:

@@ -9,7 +9,7 @@ from policies.evidence import Block, Coverage, Measure
 from states.counted import Counted, Paths, Query
 from states.leap import leapt, leapt_untold
 from states.release import Application
-from states.world import Endpoint, Evidence
+from states.world import Endpoint, Evidence, World
 from tests.controller.daemon.platform import (
     CANDIDATE,
     MINUTE,
@@ -241,17 +241,20 @@ def test_each_source_tells_by_how_much_its_clock_is_ahead_and_so_a_clock_that_wa
     story.application = story.application.with_release(release)
     platform.time += MINUTE
     after = look(collector(platform), platform, story)
-    assert leapt_untold(story.live, after) == timedelta(), "it was not set"
+    seen = World(now=platform.time, evidence=after)
+    assert leapt_untold(story.live, seen) == timedelta(), "it was not set"
     platform.time += by + MINUTE
     platform.ahead -= by
     evidence = look(collector(platform), platform, story)
-    found = leapt_untold(story.live, evidence)
+    seen = replace(seen, evidence=evidence)
+    found = leapt_untold(story.live, seen)
     assert abs(found - by) < MINUTE
     moved = leapt(story.application, found).live
-    assert leapt_untold(moved, evidence) == timedelta(), "a leap that was noticed is made good"
+    assert leapt_untold(moved, seen) == timedelta(), "a leap that was noticed is made good"
     alone = {METRICS: before.leads[METRICS], TABLE: before.leads[TABLE] + by}
     one = replace(story.live, leads=alone)
-    assert leapt_untold(one, before) == timedelta(), "one source's own clock may have been set"
+    told = replace(seen, evidence=before)
+    assert leapt_untold(one, told) == timedelta(), "one source's own clock may have been set"
 
 
 def test_releases_of_one_pace_are_looked_at_in_the_same_beat_whenever_they_opened(

@@ -235,7 +235,11 @@ def test_a_clock_set_back_while_nobody_looked_keeps_nothing_longer(
 def test_who_takes_over_on_a_clock_that_was_set_takes_nothing_for_what_was_counted_of_another_stay(
     house: House, jump: timedelta
 ) -> None:
-    """The table is silent while a step settles, the clock is set, and another replica goes on."""
+    """The table is silent while a step settles, the clock is set, and another replica goes on.
+
+    At its first look all of the record is from before, and moves along; later, what the sources
+    tell is of no stay.
+    """
     house.until("Canary")
     while not (live := house.application().live) or not live.blocks or not live.settled:
         house.passes()
@@ -265,6 +269,30 @@ def test_who_takes_over_on_a_clock_that_was_set_takes_nothing_for_what_was_count
     stays = {state: seconds for state, step, seconds in log if step == len(QUICK.steps)}
     assert stays["Canary"] >= QUICK.bake.total_seconds()
     assert stays["Production"] >= QUICK.watch.total_seconds()
+
+
+@pytest.mark.parametrize("jump", JUMPS, ids=str)
+def test_who_takes_over_before_anything_was_told_learns_of_a_set_clock_from_the_workspaces(
+    house: House, jump: timedelta
+) -> None:
+    """A table is an hour late, and a warehouse may sleep: till then the answers' `Date` tells."""
+    house.clock[0] += timedelta(seconds=3)
+    house.outside.story.table_speaks = False
+    house.until("Canary")
+    opened_at = START + timedelta(seconds=house.ticks[0])
+    house.passes(3)
+    house.clock[0] += jump
+    house.one.leaps.forget()
+    house.outside.forget()
+    house.passes(2)
+    house.outside.story.table_speaks = True
+    released(house, lambda _: None)
+    one = house.application().newest("2")
+    assert one is not None
+    assert told(house, "evidence.blind") == [], "nothing was silent for a day"
+    late = one.blocks[0].opened_at - opened_at
+    assert timedelta() <= late <= timedelta(seconds=PACE), "stable's day before is not compared"
+    assert not any(block.mixed for block in one.blocks)
 
 
 def _serving(house: House) -> set[str]:
