@@ -254,9 +254,12 @@ def _sent_alias(application: Application) -> set[str]:
     """Where a call of ours may yet move it: none that was seen in effect does so again.
 
     A call may be overtaken by later ones, and be answered after those: a replica may pause in it.
+    On the way home it may still be where the last one had moved it: that it was seen back at once
+    may have been an answer from before that call.
     """
-    sent = unrefused(application, "alias")
-    return {one.target for one in sent if one.id not in application.arrived}
+    sent, live = unrefused(application, "alias"), application.live
+    left = live.version if live is not None and live.state is State.ROLLED_BACK else None
+    return {one.target for one in sent if one.id not in application.arrived or one.target == left}
 
 
 def _tell_alias(turn: Turn, before: str | None, alias: str) -> None:

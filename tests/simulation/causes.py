@@ -52,6 +52,8 @@ class Rollback:
     because: str
     stood: float = 0.0
     """Seconds of that state that did not count, as while a person was waited for."""
+    needed: float = 0.0
+    """Seconds that the rest of that state may take, once nothing fails any more: a replay."""
     truly: Serving | None = None
     """What it serves, whatever that look has shown."""
 
@@ -155,4 +157,4 @@ def _explains(cause: Cause, told: Rollback) -> bool:
         return False
     if cause.until is None:
         return cause.since >= told.entered
-    return cause.until >= max(told.entered, told.at - told.stood - SOON_S)
+    return cause.until >= max(told.entered, told.at - told.stood - told.needed - SOON_S)

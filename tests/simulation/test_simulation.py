@@ -143,6 +143,14 @@ def test_a_slow_update_takes_as_long_in_a_world_that_has_healed(
     assert bool(causes.excuse(late)) is excused
 
 
+def test_what_ended_too_late_for_a_replay_is_why_tests_took_too_long() -> None:
+    causes = Causes()
+    causes.begun("queries_unanswered", 50.0, until=90.0)
+    late = replace(BACK, because="not through its tests after 5 min", at=90.0 + SOON_S + 200)
+    assert not causes.excuse(late)
+    assert causes.excuse(replace(late, needed=240.0))
+
+
 def test_a_weight_was_lowered_if_somebody_lowered_it_to_what_was_seen_then() -> None:
     told, causes = replace(BACK, because="lowered by someone else"), Causes()
     causes.serves(EDIT, 150.0, serving(v1=80, v2=20))

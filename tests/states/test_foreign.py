@@ -486,6 +486,19 @@ def test_an_alias_is_where_a_call_put_it_until_that_was_seen_whatever_was_seen_s
     assert lines == (() if ours else (wrong,))
 
 
+def test_on_the_way_home_the_alias_may_still_be_where_the_last_call_had_moved_it() -> None:
+    """That it was seen back at once was an answer from before that call."""
+    home = candidate(state=State.ROLLED_BACK, settled=False)
+    facts = {"seen_alias": "1", "seen_alias_of": "production", "arrived": (5,)}
+    there = sent("2", kind="alias", number=5)
+    wrong = ("alias production names version 2 instead of version 1",)
+    assert aliases(record(home, **facts, attempts=(there,)), "2")[1] == ()
+    elsewhere = sent("3", kind="alias", number=5)
+    assert aliases(record(home, **facts, attempts=(elsewhere,)), "2")[1] == wrong, "by no call"
+    settled = replace(home, settled=True)
+    assert aliases(record(settled, **facts, attempts=(there,)), "2")[1] == wrong, "it is home"
+
+
 def test_an_alias_is_ours_where_it_was_left_or_where_it_was_sent() -> None:
     look, lines = aliases(record(PRODUCTION, **KNOWN), "1")
     assert (look.application, look.events, lines) == (record(PRODUCTION, **KNOWN), [], ())
