@@ -66,16 +66,18 @@ class Standing:
     def over_limit(self, criterion: Criterion, arm: Arm) -> bool:
         """Whether what was counted of the candidate lies above a guard's hard limit, proven or not.
 
-        Where stable was seen to break it as well, by over the margin above what stable did: what
-        its requests allow for is for proof alone, and after bursts all but anything. One bad
-        request is no rate.
+        Where stable was seen to break it as well, by over the margin above stable's share: what its
+        requests allow for is for proof alone, and after bursts all but anything. A relative margin
+        is none of shares: there the comparison with stable is all that is left. One bad request is
+        no rate.
         """
         if criterion.limit is None:
             return False
-        permitted = criterion.limit.permitted
-        past, margin = mean(self.positions[criterion.guard].past_limit), criterion.margin
-        if past > permitted:
-            permitted = past * (1 + margin) if criterion.relative else past + margin
+        past, permitted = self.positions[criterion.guard].past_limit, criterion.limit.permitted
+        if mean(past) * seen(past) > max(1, permitted * seen(past)):
+            if criterion.relative:
+                return False
+            permitted = mean(past) + criterion.margin
         values = criterion.limit.observed(arm)
         number = seen(values)
         return mean(values) * number > max(1, permitted * number)

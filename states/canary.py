@@ -31,6 +31,7 @@ from states.judging import (
     glimpsed,
     guards_of,
     journal,
+    kept_by_limits,
     lag_of,
     last_stay,
     observed_room,
@@ -94,14 +95,15 @@ def production(turn: Turn, release: Release) -> None:
         turn.hold(release, alarm.because, needs_person=True, recounted=True)
         return
     watched = release.on_step >= watch and covered(release, watch)
-    over = _over(release) if watched else []
+    over = kept_by_limits(release) if watched else []
     doubted = watched and (over or suspected(release) or suspected_lately(release))
     if doubted and not overridden(release):
         _wait(turn, release, over)
         return
+    word = by_word(release)  # of what it is held for
     release = turn.free(release)
     if watched and turn.may_advance(release) and converged(turn):
-        _confirm(turn, release)
+        _confirm(turn, release, word)
 
 
 def _settle_last(turn: Turn, release: Release) -> None:
@@ -142,7 +144,7 @@ def _compare(turn: Turn, release: Release) -> None:
     """Open one step further once every deciding guard has shown safety on this step alone."""
     release, verdicts = _verdicts(turn, release)
     waiting = [one for one in verdicts if one.outcome is not Outcome.PASS]
-    waiting = waiting or _over(release)
+    waiting = waiting or kept_by_limits(release)
     why, override = obstacle(release), overridden(release)
     if why is None and not waiting:
         why = _crowded(turn, release)
@@ -174,11 +176,6 @@ def _wait(turn: Turn, release: Release, waiting: Sequence[Verdict] = ()) -> None
         asked = (*asked, f"{after}{SUSPECTED}")
     if not turn.stands(release) and not (release.hold or "").startswith(asked):
         turn.hold(release, f"{after}{_undecided(waiting)}", needs_person=True)
-
-
-def _over(release: Release) -> list[Verdict]:
-    """The hard limits that keep it: none of one that was stable before, asked for in haste."""
-    return [] if release.plan.proven else over_its_limits(release)
 
 
 def _undecided(waiting: Sequence[Verdict]) -> str:
@@ -245,7 +242,7 @@ def _bake(turn: Turn, release: Release) -> None:
     told_of = release.plan.proven or covered(release, bake)
     cut_short = word is not None and (word.override or glimpsed(release))
     baked = cut_short or (release.on_step >= bake and told_of)
-    over = _over(release) if baked else []
+    over = kept_by_limits(release) if baked else []
     if baked and (over or suspected(release)) and not overridden(release):
         _wait(turn, release, over)
         return
@@ -270,9 +267,9 @@ def _bake(turn: Turn, release: Release) -> None:
     turn.move(release, Trigger.PROMOTE, told, **last)
 
 
-def _confirm(turn: Turn, release: Release) -> None:
+def _confirm(turn: Turn, release: Release, word: str) -> None:
     """End the watch: this version is stable now, and the one before it is retired."""
-    watched, word = duration(release.plan.rollout.watch), by_word(release)
+    watched = duration(release.plan.rollout.watch)
     told = f"watched for {watched}{word or ' without harm'}: it is stable now"
     former = turn.application.newest(turn.application.incumbent)
     if turn.application.stable != release.version:

@@ -68,11 +68,14 @@ def word_on(release: Release, verb: str, finding: str) -> Word | None:
 def position(release: Release) -> str:
     """What `promote` is about: an attempt's place on its way, so that it opens no second step.
 
-    Who pauses it has had second thoughts: what was said before is said again, or not.
+    Who pauses it has had second thoughts: what was said before is said again, or not. In the watch
+    it is about what was asked: another question, after an alarm for instance, is another one.
     """
     shut_now = ", shut" if release.shut else ""
     paused = f", paused {release.pauses} times" if release.pauses else ""
-    return f"{release.state} at step {release.step}, {release.retreats} retreats{shut_now}{paused}"
+    asked = f": {release.hold}" if release.state is State.PRODUCTION and release.hold else ""
+    at = f"{release.state} at step {release.step}"
+    return f"{at}, {release.retreats} retreats{shut_now}{paused}{asked}"
 
 
 def promoted(release: Release) -> Word | None:

@@ -131,11 +131,16 @@ def last_stay(release: Release) -> tuple[Block, ...]:
 
 
 def over_its_limits(release: Release) -> list[Verdict]:
-    """Which hard limits its last stay's counts lie above: then it is not over, proven or not.
-
-    Where errors come in bursts, or may for all that is known, a stay of minutes proves little.
-    """
+    """Which hard limits its last stay's counts lie above, proven or not."""
     return over_limits(stand_of(release).deciding, last_stay(release))
+
+
+def kept_by_limits(release: Release) -> list[Verdict]:
+    """The same, where its stay is not over while they do: a stay of minutes may prove little.
+
+    That keeps none that was stable before, and is asked for in haste.
+    """
+    return [] if release.plan.proven else over_its_limits(release)
 
 
 def observed_harm(release: Release) -> list[Verdict]:

@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from states.release import Application, Release
 from states.setup import moved
 from states.staged import Staged
-from states.world import World
+from states.world import Evidence
 
 UNTOLD = timedelta(minutes=2)
-"""So far apart are two measures of another clock's lead only if one was set between them: each may
-be off by what was waited for its answer, which ends after a minute."""
+"""So far apart are two measures of the warehouse's lead only if a clock was set between them: each
+may be off by what its statement waited, which ends after a minute."""
 
 
 def leapt(application: Application, by: timedelta) -> Application:
@@ -46,21 +46,15 @@ def not_ahead(application: Application, now: datetime) -> Application:
     return leapt(application, now - looked_at)
 
 
-def leapt_untold(release: Release | None, world: World) -> timedelta:
-    """How far the record's clock was set, by the clocks that were not; nothing if it was not.
+def leapt_untold(release: Release | None, evidence: Evidence | None) -> timedelta:
+    """How far the record's clock was set since the warehouse last answered; nothing if it was not.
 
-    A replica that takes over has no reading of its own from before; but the sources' clocks, and
-    the workspace's, went on. All that tell something must agree: one alone may have been set.
+    A replica that takes over has no reading of its own from before; but the warehouse's clock went
+    on. The `Date` of answers is no witness: what stands between may answer with an old one.
     """
-    if release is None:
+    if release is None or evidence is None or release.lead is None or evidence.lead is None:
         return timedelta()
-    leads = world.evidence.leads if world.evidence is not None else {}
-    both = release.leads.keys() & leads.keys()
-    apart = [release.leads[source] - leads[source] for source in sorted(both)]
-    if world.ahead is not None and release.ahead:
-        # One that is not ahead at all, to the microsecond, was not measured yet.
-        apart.append(release.ahead - world.ahead)
-    by = min(apart, key=abs, default=timedelta())
+    by = release.lead - evidence.lead
     return by if abs(by) >= UNTOLD else timedelta()
 
 
@@ -100,7 +94,7 @@ def _release(release: Release, by: timedelta) -> Release:
         ahead=release.ahead - by,
         split=release.split and replace(release.split, seen_at=release.split.seen_at + by),
         watermarks={source: mark + by for source, mark in release.watermarks.items()},
-        leads={source: lead - by for source, lead in release.leads.items()},
+        lead=None if release.lead is None else release.lead - by,
     )
 
 

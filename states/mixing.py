@@ -52,21 +52,18 @@ def note_split(turn: Turn, release: Release) -> tuple[Release, datetime | None]:
 
 
 def note_leap(turn: Turn, release: Release) -> tuple[Release, datetime | None]:
-    """The same, where other clocks tell of a leap that is not made good in the record.
+    """The same, where the warehouse's clock tells of a leap that is not made good in the record.
 
     When it was, nobody knows, nor which of the spans were noted on which clock: what is counted
     since the sources last told anything is of no stay, and the present one begins anew.
     """
-    by = leapt_untold(release, turn.world)
-    judged = release.state in (State.CANARY, State.PRODUCTION) and release.spans
-    if not by or not judged:
+    evidence, now = turn.world.evidence, turn.world.now
+    by = leapt_untold(release, evidence)
+    if not by or evidence is None or not release.spans:
         return release, None
-    evidence = turn.world.evidence
-    marks = {source: mark + by for source, mark in release.watermarks.items()}
-    leads = {source: lead - by for source, lead in release.leads.items()}
-    leads |= evidence.leads if evidence is not None else {}
+    marks = {source: min(mark + by, now) for source, mark in release.watermarks.items()}
     since = min(marks.values(), default=release.spans[0].starts_at)
-    moved = replace(release, watermarks=marks, leads=leads, ahead=release.ahead - by)
+    moved = replace(release, watermarks=marks, lead=evidence.lead, ahead=release.ahead - by)
     cut = _cut(turn, moved, since)
     return replace(cut, mixed=tuple(one.number for one in cut.spans[:-1])), since
 

@@ -229,8 +229,8 @@ def _take_evidence(turn: Turn, live: Release, since: datetime | None) -> None:
     # The newest measure holds, be it lower: the clocks may have been set since the one before.
     told_to = {source: min(mark, now) for source, mark in marks.items()}
     watermarks = {**live.watermarks, **told_to}
-    leads = {**live.leads, **{one: lead for one, lead in evidence.leads.items() if one in marks}}
-    turn.put(live, blocks=(*live.blocks, *blocks), watermarks=watermarks, leads=leads)
+    lead = live.lead if evidence.lead is None else evidence.lead
+    turn.put(live, blocks=(*live.blocks, *blocks), watermarks=watermarks, lead=lead)
 
 
 def _clear_away(turn: Turn) -> None:

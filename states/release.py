@@ -85,8 +85,8 @@ class Release:
     """The counting source of each guard, pinned in Testing; a guard that has none is not here."""
     watermarks: Mapping[str, datetime] = field(default_factory=dict)
     """By source: everything before this has arrived."""
-    leads: Mapping[str, timedelta] = field(default_factory=dict)
-    """By source: how far its clock was ahead of the store's when it told that."""
+    lead: timedelta | None = None
+    """How far the warehouse's clock was ahead of the store's when it last answered."""
     history: History | None = None
     """Stable's last day, pinned in Testing."""
     measures: Mapping[str, Measure] = field(default_factory=dict)

@@ -12,10 +12,10 @@ from states.judging import (
     blindness,
     glimpsed,
     guards_of,
+    kept_by_limits,
     lag_of,
     last_stay,
     obstacle,
-    over_its_limits,
     suspected,
 )
 from states.machine import State
@@ -186,7 +186,7 @@ def unproven(release: Release) -> list[str]:
         found.append(SUSPECTED)
     if not release.spans:
         return found
-    found += [f"{one.guard}: {one.because}" for one in over_its_limits(release)]
+    found += [f"{one.guard}: {one.because}" for one in kept_by_limits(release)]
     if release.baking:
         return found if glimpsed(release) else [*found, UNTOLD]
     why = obstacle(release)

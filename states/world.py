@@ -185,8 +185,8 @@ class Evidence:
     watermarks: Mapping[str, datetime] = field(default_factory=dict)
     """By source: everything before this time (store's clock) has arrived. For the inference table
     that is the newest marked probe's; for the metrics, the newest minute's."""
-    leads: Mapping[str, timedelta] = field(default_factory=dict)
-    """By source: how far its clock is ahead of the store's, by which all that was translated."""
+    lead: timedelta | None = None
+    """How far the warehouse's clock is ahead of the store's; None: it has not answered."""
     trouble: str | None = None
     """Why this look brought nothing, or nothing of one source, in one sentence."""
 

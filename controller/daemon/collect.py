@@ -158,7 +158,7 @@ class Collector:
         live = application.live
         if live is None or live.state not in (State.CANARY, State.PRODUCTION):
             return None
-        measured, ahead = ahead is not None, live.ahead if ahead is None else ahead
+        ahead = live.ahead if ahead is None else ahead
         look = _Look(application, live, endpoint, now, minutes, ahead)
         sources, found = set(live.sources.values()), Evidence()
         if sources - {METRICS} and self._is_time(look):
@@ -167,7 +167,7 @@ class Collector:
             if not self._is_quiet(look):
                 found = self._asked(look, sources)
         if METRICS in sources:
-            found = self._with_minutes(look, found, measured=measured)
+            found = self._with_minutes(look, found)
         return None if found == Evidence() else found
 
     def _is_time(self, look: _Look) -> bool:
@@ -291,11 +291,10 @@ class Collector:
             if windows:
                 # A query's watermark is its newest row's time, where its last window is closed.
                 watermarks[QUERY + name] = windows[-1].closed - ahead
-        leads = dict.fromkeys(watermarks, ahead)
         return Evidence(
             blocks=tuple(blocks),
             watermarks=watermarks,
-            leads=leads,
+            lead=ahead,
             trouble=_no_scores(answer.strays),
         )
 
@@ -312,11 +311,8 @@ class Collector:
             found[0] = replace(found[0], late=_late(again, answer.recounted))
         return found
 
-    def _with_minutes(self, look: _Look, found: Evidence, *, measured: bool) -> Evidence:
-        """Close the whole minutes that the metrics have told by version since the last look.
-
-        `measured`: how far their clock is ahead, and not only taken from the record.
-        """
+    def _with_minutes(self, look: _Look, found: Evidence) -> Evidence:
+        """Close the whole minutes that the metrics have told by version since the last look."""
         minutes = self.metrics.minutes_by_entity(look.application.spec.endpoint)
         if not minutes:
             return found
@@ -326,7 +322,6 @@ class Collector:
             found,
             blocks=(*found.blocks, *blocks),
             watermarks={**found.watermarks, METRICS: minutes[-1].ends_at - look.ahead},
-            leads={**found.leads, **({METRICS: look.ahead} if measured else {})},
         )
 
 

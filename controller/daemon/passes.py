@@ -203,10 +203,11 @@ class Pass:
         if application.live is None:
             loaded, application = self._load(whole=True)
         world = self.observer.look(application, loaded.now)
-        if by := leapt_untold(application.live, world):
+        if by := leapt_untold(application.live, world.evidence):
             log.warning("clock.leapt", application=self.name, seconds=by.total_seconds())
         if by and world.first:
             # All of the record is from before; what was counted was cut where it had the stays.
+            self.observer.forget()
             application, world = leapt(application, by), replace(world, evidence=None)
         return loaded, reconcile(application, world)
 

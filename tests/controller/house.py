@@ -31,7 +31,7 @@ from states.plan import (
     TagVersion,
 )
 from states.release import Application
-from states.world import Serving, Size, World
+from states.world import Evidence, Serving, Size, World
 from tests.states.story import MODEL, SPEC, START, Story
 
 NAME = "rag-chatbot"
@@ -60,6 +60,8 @@ class Outside:
     errors: int = 0
     """Of these."""
 
+    warehouse: bool = True
+    """It answers, be the table silent or not."""
     first: bool = True
     """Nobody here has looked before."""
 
@@ -80,8 +82,9 @@ class Outside:
         world = self.story.world()
         if (evidence := world.evidence) is not None:
             marks = {source: mark - ahead for source, mark in evidence.watermarks.items()}
-            leads = dict.fromkeys(marks, ahead)
-            world = replace(world, evidence=replace(evidence, watermarks=marks, leads=leads))
+            world = replace(world, evidence=replace(evidence, watermarks=marks))
+        if self.warehouse:
+            world = replace(world, evidence=replace(world.evidence or Evidence(), lead=ahead))
         if self.meanwhile is not None:
             self.meanwhile()
         first, self.first = self.first, False

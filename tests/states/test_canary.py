@@ -8,7 +8,7 @@ import pytest
 
 from policies.admission import Rules
 from policies.calendar import Freeze
-from policies.evidence import Tally
+from policies.evidence import Arm, Tally
 from policies.fuse import Fuse, Minute, fuse
 from policies.guards import CapacityGuard, ErrorGuard, Guards, LatencyGuard
 from policies.judge import no_worse
@@ -908,7 +908,8 @@ def test_where_stable_breaks_a_limit_its_own_rate_takes_the_limits_place() -> No
     assert came(looked(release))[0].state is State.PRODUCTION
     worse = replace(after, candidate=arm(1_600, 190, server_errors=190))
     calm = block(own, arm(6_000, 306, server_errors=306), span=0)
-    for counted in ((compared, worse), (calm, after)):
+    unlucky = block(own, arm(15, 1, server_errors=1), span=0)
+    for counted in ((compared, worse), (calm, after), (unlucky, after)):
         one = replace(release, blocks=counted)
         assert stays(one, looked(one))
 
@@ -942,6 +943,19 @@ def test_a_person_ends_a_watch_that_cannot_be_decided() -> None:
     assert after.because == f"{told_of}stable now"
 
 
+def test_a_word_that_ends_a_watch_is_of_what_was_asked_then() -> None:
+    """An alarm came between, and it has become worse: it is asked anew."""
+    watch = replace(WATCH, on_step=DAY, blocks=CROWDED, dispersion=1_000.0, undecided=DAY)
+    asks = came(looked(watch, alias="2"))[0]
+    worse = replace(CROWDED[0], candidate=arm(1_600, 480, server_errors=480), number=2)
+    later = replace(said(asks, override=True), blocks=(*CROWDED, worse))
+    alarmed = replace(later, hold="the table has told nothing for 2 h")
+    anew = came(looked(alarmed, alias="2"))[0]
+    assert (anew.confirmed, anew.needs_person) == (False, True)
+    assert "660 of 3,200 failed" in (anew.hold or "")
+    assert stays(anew, looked(anew, alias="2"))
+
+
 @pytest.mark.parametrize("one", [BAKE, WATCH])
 def test_what_was_stable_before_and_is_asked_for_in_haste_waits_for_no_limit(one: Release) -> None:
     back = replace(PINNED, proven=True, rollout=replace(QUICK, on_undecided="roll_back"))
@@ -968,3 +982,21 @@ def test_a_person_goes_past_a_limit_and_nobody_says_then_that_it_was_kept() -> N
     past = came(looked(said(release, override=True)))[0]
     assert past.state is State.PRODUCTION
     assert past.because.startswith("1 d at 100 %: errors: candidate 180 of 1,600 failed (11.2 %)")
+
+
+def test_where_stable_breaks_a_limit_of_latency_the_comparison_is_all_that_is_left() -> None:
+    """The margin is a rise of a quantile, and none of a share above a limit."""
+    pinned = replace(PINNED, guards=Guards(latency=LatencyGuard(limit_ms=900.0)))
+    release = replace(STEP, history=RICH, pinned=pinned)
+    release = pin_guards(release, {"errors": SOURCE, "latency": SOURCE}, 1.0)
+    edges = release.measures["latency"].edges
+    at = edges.index(900.0)
+
+    def slow(requests: int, many: int) -> Arm:
+        counts = tuple(requests // 2 if edge < edges[at] else many for edge in edges)
+        return replace(arm(requests), tallies={"latency": Tally(seen=requests, counts=counts)})
+
+    for share, kept in ((60, []), (40, ["latency"])):
+        own = block(slow(1_000, 66), slow(19_000, 19 * share))
+        found = [one.guard for one in over_its_limits(replace(release, blocks=(own,)))]
+        assert found == kept

@@ -317,23 +317,18 @@ def test_a_clock_that_is_set_moves_when_the_split_was_seen() -> None:
     assert moved.ahead == -MINUTE, "the workspace's clock was not set"
 
 
-@pytest.mark.parametrize("by", [-timedelta(days=1), -6 * MINUTE, 6 * MINUTE, timedelta(days=1)])
-def test_where_only_the_sources_tell_that_the_clock_was_set_the_stay_begins_anew(
+@pytest.mark.parametrize("by", [-timedelta(days=1), -3 * MINUTE, 3 * MINUTE, timedelta(days=1)])
+def test_where_only_the_warehouse_tells_that_the_clock_was_set_the_stay_begins_anew(
     by: timedelta,
 ) -> None:
     weights = {"rag_chatbot-v1": 95, "rag_chatbot-v2": 5}
-    marks = {SOURCE: SEEN - by, "query:mine": SEEN - by}
-    leads = {SOURCE: MINUTE + by, "query:mine": by}
-    release = on_trial(weights, leads=leads, watermarks=marks, on_step=MINUTE)
-    evidence = Evidence(watermarks={SOURCE: byhand.NOW}, leads={SOURCE: MINUTE})
-    look = byhand.turn(
-        byhand.record(release),
-        byhand.shown(serving(v1=95, v2=5)),
-        took=TOOK,
-        evidence=evidence,
-    )
+    marks = {SOURCE: SEEN - by, "metrics": byhand.NOW - by + SECOND}
+    release = on_trial(weights, lead=MINUTE + by, watermarks=marks, on_step=MINUTE)
+    evidence = Evidence(watermarks={SOURCE: byhand.NOW}, lead=MINUTE)
+    seen = byhand.shown(serving(v1=95, v2=5))
+    look = byhand.turn(byhand.record(release), seen, took=TOOK, evidence=evidence)
     after, since = note_cuts(look, release)
-    assert since == SEEN, "when the source last told something, on the clock as it is set now"
+    assert since == SEEN, "when a source last told something, on the clock as it is set now"
     between = replace(FIRST, number=2, starts_at=SEEN, settled=False)
     now = replace(between, number=3, starts_at=byhand.NOW + TOOK)
     assert after == replace(
@@ -343,40 +338,32 @@ def test_where_only_the_sources_tell_that_the_clock_was_set_the_stay_begins_anew
         settled=False,
         on_step=timedelta(),
         split=Split(weights=weights, seen_at=byhand.NOW),
-        watermarks={SOURCE: SEEN, "query:mine": SEEN},
-        leads={SOURCE: MINUTE, "query:mine": timedelta()},
+        watermarks={SOURCE: SEEN, "metrics": byhand.NOW},
+        lead=MINUTE,
         ahead=-by,
     )
     assert note_cuts(look, after) == (after, None), "once"
 
 
 def test_two_measures_of_a_lead_may_differ_by_what_their_statements_waited() -> None:
-    release = on_trial({"rag_chatbot-v1": 95, "rag_chatbot-v2": 5}, leads={SOURCE: MINUTE})
-    evidence = Evidence(watermarks={SOURCE: byhand.NOW}, leads={SOURCE: timedelta()})
-    seen = byhand.shown(serving(v1=95, v2=5))
-    look = byhand.turn(byhand.record(release), seen, evidence=evidence)
-    assert note_cuts(look, release)[1] is None
-
-
-def test_a_leap_that_the_workspaces_clock_alone_tells_of_makes_what_is_untold_of_no_stay() -> None:
-    """The table has told nothing yet: it is an hour late, or its warehouse does not answer."""
     weights = {"rag_chatbot-v1": 95, "rag_chatbot-v2": 5}
-    release = on_trial(weights, ahead=MINUTE)
     seen = byhand.shown(serving(v1=95, v2=5))
 
-    def noted_at(ahead: timedelta | None) -> tuple[Release, datetime | None]:
-        return note_cuts(byhand.turn(byhand.record(release), seen, took=TOOK, ahead=ahead), release)
+    def since(had: timedelta | None, told: timedelta | None) -> datetime | None:
+        release = on_trial(weights, lead=had)
+        evidence = Evidence(watermarks={SOURCE: byhand.NOW}, lead=told)
+        look = byhand.turn(byhand.record(release), seen, evidence=evidence)
+        return note_cuts(look, release)[1]
 
-    assert noted_at(None)[1] is None
-    assert noted_at(timedelta())[1] is None, "an answer that came late"
-    after, since = noted_at(MINUTE - timedelta(days=1))
-    assert since == FIRST.starts_at
-    assert (after.mixed, [one.number for one in after.spans]) == ((1, 2), [1, 2, 3])
-    assert after.ahead == MINUTE - timedelta(days=1)
-    assert note_cuts(byhand.turn(byhand.record(after), seen, ahead=after.ahead), after)[1] is None
-    unmeasured = replace(release, ahead=timedelta())
-    look = byhand.turn(byhand.record(unmeasured), seen, ahead=60 * MINUTE)
-    assert note_cuts(look, unmeasured)[1] is None, "it was not measured before"
-    waiting = replace(release, state=State.TESTING, spans=())
-    look = byhand.turn(byhand.record(waiting), seen, ahead=-60 * MINUTE)
-    assert note_cuts(look, waiting)[1] is None, "nothing is counted yet"
+    assert since(MINUTE, timedelta()) is None
+    assert since(2 * MINUTE - SECOND, timedelta()) is None
+    assert since(2 * MINUTE, timedelta()) == FIRST.starts_at, "nothing was told before"
+    assert since(None, 60 * MINUTE) is since(60 * MINUTE, None) is None, "it was not measured"
+
+
+def test_an_old_date_of_the_workspaces_answers_is_no_leap() -> None:
+    """What stands between may answer from its memory; judging would be cut again and again."""
+    release = on_trial({"rag_chatbot-v1": 95, "rag_chatbot-v2": 5}, ahead=SECOND)
+    seen = byhand.shown(serving(v1=95, v2=5))
+    look = byhand.turn(byhand.record(release), seen, ahead=-10 * MINUTE, evidence=Evidence())
+    assert note_cuts(look, release)[1] is None

@@ -231,14 +231,21 @@ def test_a_clock_set_back_while_nobody_looked_keeps_nothing_longer(
     assert "rag_chatbot-v2" not in _serving(house)
 
 
-@pytest.mark.parametrize("jump", JUMPS, ids=str)
-def test_who_takes_over_on_a_clock_that_was_set_takes_nothing_for_what_was_counted_of_another_stay(
-    house: House, jump: timedelta
-) -> None:
-    """The table is silent while a step settles, the clock is set, and another replica goes on.
+def taken_over(house: House, jump: timedelta) -> None:
+    """The clock is set, and another replica goes on, which has no reading from before."""
+    house.clock[0] += jump
+    house.one.leaps.forget()
+    house.outside.forget()
 
-    At its first look all of the record is from before, and moves along; later, what the sources
-    tell is of no stay.
+
+@pytest.mark.parametrize("jump", JUMPS, ids=str)
+@pytest.mark.parametrize("asleep", [False, True])
+def test_who_takes_over_on_a_clock_that_was_set_takes_nothing_for_what_was_counted_of_another_stay(
+    house: House, jump: timedelta, *, asleep: bool
+) -> None:
+    """At its first look all of the record is from before, and moves along.
+
+    If the warehouse is asleep then, what is told later is of no stay.
     """
     house.until("Canary")
     while not (live := house.application().live) or not live.blocks or not live.settled:
@@ -246,45 +253,49 @@ def test_who_takes_over_on_a_clock_that_was_set_takes_nothing_for_what_was_count
     told_until = live.blocks[-1].closed_at
     house.outside.story.table_speaks = False
     house.passes(6)
-    house.clock[0] += jump
-    house.one.leaps.forget()
-    house.outside.story.table_speaks = True
+    taken_over(house, jump)
+    house.outside.warehouse = not asleep
+    house.passes()
+    house.outside.warehouse = house.outside.story.table_speaks = True
     begun = START + timedelta(seconds=house.ticks[0])
     with capture_logs() as logs:
         log = released(house, lambda _: None)
-    untold = jump > timedelta()  # a record that is ahead of its clock tells by itself
-    assert [line["event"] for line in logs].count("clock.leapt") == untold
+    forwards = jump > timedelta()  # a record that is ahead of its clock tells by itself
+    cut = asleep and forwards
+    assert [line["event"] for line in logs].count("clock.leapt") == cut
     one = house.application().newest("2")
     assert one is not None
     after = [block for block in one.blocks if block.opened_at >= told_until]
-    assert (after[0].opened_at, after[0].mixed) == (told_until, untold)
+    assert (after[0].opened_at, after[0].mixed) == (told_until, cut)
     own = next(block for block in after if block.span != live.spans[0].number)
-    if untold:
+    if cut:
         assert after[0].closed_at >= begun, "nobody can place what was counted meanwhile"
     else:
         assert own.span == live.spans[-1].number
         late = own.opened_at - live.spans[-1].starts_at
         assert timedelta() <= late <= timedelta(seconds=PACE), "moved back by all but a look"
-    assert [block.mixed for block in after[1:]] == [False] * len(after[1:])
+    mixed = [block.mixed for block in after]
+    assert mixed == sorted(mixed, reverse=True), "and then the stays are known again"
+    assert not mixed[len(mixed) // 2]
     stays = {state: seconds for state, step, seconds in log if step == len(QUICK.steps)}
     assert stays["Canary"] >= QUICK.bake.total_seconds()
     assert stays["Production"] >= QUICK.watch.total_seconds()
 
 
 @pytest.mark.parametrize("jump", JUMPS, ids=str)
-def test_who_takes_over_before_anything_was_told_learns_of_a_set_clock_from_the_workspaces(
+def test_who_takes_over_before_the_table_has_told_anything_learns_of_a_set_clock_all_the_same(
     house: House, jump: timedelta
 ) -> None:
-    """A table is an hour late, and a warehouse may sleep: till then the answers' `Date` tells."""
-    house.clock[0] += timedelta(seconds=3)
+    """A table may be an hour late; the warehouse has answered."""
     house.outside.story.table_speaks = False
     house.until("Canary")
     opened_at = START + timedelta(seconds=house.ticks[0])
     house.passes(3)
-    house.clock[0] += jump
-    house.one.leaps.forget()
-    house.outside.forget()
-    house.passes(2)
+    taken_over(house, jump)
+    with capture_logs() as logs:
+        house.passes(2)
+    forwards = jump > timedelta()
+    assert [line["event"] for line in logs].count("clock.leapt") == forwards
     house.outside.story.table_speaks = True
     released(house, lambda _: None)
     one = house.application().newest("2")
