@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from policies.evidence import total
@@ -100,9 +101,12 @@ def production(turn: Turn, release: Release) -> None:
     if doubted and not overridden(release):
         _wait(turn, release, over)
         return
-    word = by_word(release)  # of what it is held for
+    word, freed = by_word(release), replace(release, hold=None)
+    ends = watched and turn.may_advance(freed) and converged(turn)
+    if doubted and not ends:
+        return  # the word is of what it is held for
     release = turn.free(release)
-    if watched and turn.may_advance(release) and converged(turn):
+    if ends:
         _confirm(turn, release, word)
 
 

@@ -14,7 +14,7 @@ from states.world import Evidence
 
 UNTOLD = timedelta(minutes=2)
 """So far apart are two measures of the warehouse's lead only if a clock was set between them: each
-may be off by what its statement waited, which ends after a minute."""
+is too high by a minute at most, which its statement may have waited (`Evidence.lead`)."""
 
 
 def leapt(application: Application, by: timedelta) -> Application:

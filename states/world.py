@@ -186,7 +186,8 @@ class Evidence:
     """By source: everything before this time (store's clock) has arrived. For the inference table
     that is the newest marked probe's; for the metrics, the newest minute's."""
     lead: timedelta | None = None
-    """How far the warehouse's clock is ahead of the store's; None: it has not answered."""
+    """How far the warehouse's clock is ahead of the store's, known to a minute; None: it has not
+    answered so soon."""
     trouble: str | None = None
     """Why this look brought nothing, or nothing of one source, in one sentence."""
 

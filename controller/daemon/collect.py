@@ -11,6 +11,7 @@ on an endpoint that has no users: once a probe's row from after the bake has arr
 probes are seen to arrive, the table is asked every half hour all the same.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -51,6 +52,8 @@ SKEW = timedelta(milliseconds=500)
 """A measure of the offset that is lower by more than this is a better one."""
 MOVED = timedelta(minutes=5)
 """No statement waits this long: its deadline is a minute."""
+VOUCHED = timedelta(minutes=1)
+"""What is known no better than this tells nothing of a clock that was set."""
 LATE = timedelta(hours=6)
 """How far back windows are counted again for rows that came late: a table is promised in one."""
 QUIET = timedelta(minutes=30)
@@ -133,6 +136,10 @@ class Collector:
     """By model and version, what its signature takes, as far as it is known."""
     offset: timedelta | None = None
     """The least that was measured: whatever is above it was the statement's own waiting."""
+    waited: timedelta = timedelta()
+    """How long a statement waited by which that is known: by so much, at most, it is too high."""
+    steady: Callable[[], float] = time.monotonic
+    """Seconds of a clock that is never set."""
     answered_at: datetime | None = None
     """The last look that the warehouse answered."""
     turn: tuple[str, int, int, int] | None = None
@@ -226,22 +233,24 @@ class Collector:
     def _look(self, look: _Look, sources: set[str]) -> Evidence:
         for _ in range(MEASURES):
             ask = self._ask(look, sources)
-            asked_at = self.clock()
+            asked_at, began = self.clock(), self.steady()
             answer = self.table.look(ask)
-            if not self._measured(answer.now - asked_at):
+            waited = timedelta(seconds=self.steady() - began)
+            if not self._measured(answer.now - asked_at, waited):
                 self.answered_at = look.now
                 return self._read(look, sources, ask, answer)
         return Evidence()
 
-    def _measured(self, offset: timedelta) -> bool:
+    def _measured(self, offset: timedelta, waited: timedelta) -> bool:
         """Take a better measure of the offset; what was just asked with the old one is void.
 
         One that is higher than any waiting explains is of a clock that was set meanwhile.
         """
         known = self.offset
         if known is not None and known - SKEW < offset < known + MOVED:
+            self.waited = min(self.waited, waited + SKEW)
             return False
-        self.offset = offset
+        self.offset, self.waited = offset, waited
         return True
 
     def _ask(self, look: _Look, sources: set[str]) -> Ask:
@@ -294,7 +303,7 @@ class Collector:
         return Evidence(
             blocks=tuple(blocks),
             watermarks=watermarks,
-            lead=ahead,
+            lead=ahead if self.waited <= VOUCHED else None,
             trouble=_no_scores(answer.strays),
         )
 

@@ -205,7 +205,8 @@ class Pass:
         world = self.observer.look(application, loaded.now)
         if by := leapt_untold(application.live, world.evidence):
             log.warning("clock.leapt", application=self.name, seconds=by.total_seconds())
-        if by and world.first:
+        looked_at = application.looked_at
+        if by and world.first and looked_at is not None and looked_at + by <= loaded.now:
             # All of the record is from before; what was counted was cut where it had the stays.
             self.observer.forget()
             application, world = leapt(application, by), replace(world, evidence=None)

@@ -943,6 +943,20 @@ def test_a_person_ends_a_watch_that_cannot_be_decided() -> None:
     assert after.because == f"{told_of}stable now"
 
 
+def test_a_word_that_ends_a_watch_stands_until_the_watch_can_end() -> None:
+    """An update is under way, or an application's change is to be answered first."""
+    watch = replace(WATCH, on_step=DAY, blocks=CROWDED, dispersion=1_000.0, undecided=DAY)
+    asks = said(came(looked(watch, alias="2"))[0], override=True)
+    busy = shown(AT_100, updating=True)
+    assert stays(asks, looked(asks, busy, alias="2"))
+    assert stays(asks, looked(asks, alias="2", facts={"hold": "changed by others"}))
+    more = replace(asks, blocks=(*CROWDED, replace(CROWDED[0], number=2)))
+    assert stays(more, looked(more, busy, alias="2")), "nor do other numbers undo it"
+    after = looked(more, alias="2").application.newest("2")
+    assert after is not None
+    assert after.confirmed
+
+
 def test_a_word_that_ends_a_watch_is_of_what_was_asked_then() -> None:
     """An alarm came between, and it has become worse: it is asked anew."""
     watch = replace(WATCH, on_step=DAY, blocks=CROWDED, dispersion=1_000.0, undecided=DAY)

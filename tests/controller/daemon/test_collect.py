@@ -247,6 +247,34 @@ def test_the_warehouse_tells_by_how_much_its_clock_is_ahead_and_so_a_clock_that_
     assert leapt_untold(moved, evidence) == timedelta(), "a leap that was noticed is made good"
 
 
+def test_what_is_known_by_a_statement_that_waited_long_tells_nothing_of_the_clock(
+    story: Story,
+) -> None:
+    """A warehouse that starts, or others' statements that are asked one after the other."""
+    platform = Platform(takes=timedelta(seconds=130))
+    collecting = collector(platform)
+    ticks = [0.0]
+
+    def steady() -> float:
+        ticks[0] += platform.takes.total_seconds()
+        return ticks[0]
+
+    collecting.steady = steady
+    evidence = look(collecting, platform, story)
+    assert evidence is not None
+    assert evidence.lead is None
+    platform.takes = timedelta(seconds=40)
+    platform.time += MINUTE
+    evidence = look(collecting, platform, story)
+    assert evidence is not None
+    assert evidence.lead == platform.takes
+    platform.takes = timedelta(seconds=90)
+    platform.time += MINUTE
+    evidence = look(collecting, platform, story)
+    assert evidence is not None
+    assert evidence.lead == timedelta(seconds=40), "the better measure of before holds"
+
+
 def test_releases_of_one_pace_are_looked_at_in_the_same_beat_whenever_they_opened(
     story: Story,
 ) -> None:

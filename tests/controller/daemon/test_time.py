@@ -283,6 +283,27 @@ def test_who_takes_over_on_a_clock_that_was_set_takes_nothing_for_what_was_count
 
 
 @pytest.mark.parametrize("jump", JUMPS, ids=str)
+def test_a_second_takeover_moves_no_record_that_the_first_one_has_written_on(
+    house: House, jump: timedelta
+) -> None:
+    """The first one's looks were on the clock as it was set; the warehouse was asleep for them."""
+    house.until("Canary")
+    house.passes(3)
+    taken_over(house, jump)
+    house.outside.warehouse = house.outside.story.table_speaks = False
+    house.passes(2)
+    taken_over(house, timedelta())
+    house.outside.warehouse = house.outside.story.table_speaks = True
+    house.outside.story.error_rates["2"] = 0.3
+    began = house.ticks[0]
+    with capture_logs() as logs:
+        while (live := house.application().live) and live.state is not State.ROLLED_BACK:
+            house.passes(after=PACE)
+            assert house.ticks[0] - began <= 300, "judging goes on"
+    assert [line["event"] for line in logs].count("clock.leapt") == (jump > timedelta())
+
+
+@pytest.mark.parametrize("jump", JUMPS, ids=str)
 def test_who_takes_over_before_the_table_has_told_anything_learns_of_a_set_clock_all_the_same(
     house: House, jump: timedelta
 ) -> None:
