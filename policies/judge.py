@@ -45,8 +45,10 @@ def over_limits(standing: Standing, blocks: Iterable[Block]) -> list[Verdict]:
     """
     found: list[Verdict] = []
     for one in standing.criteria:
+        if one.limit is None:
+            continue
         arms = total(of_source(one, blocks))
-        if one.limit is not None and standing.over_limit(one, arms[0]):
+        if standing.over_limit(one, one.limit, arms[0]):
             because = f"{tell(one.limit.telling, arms)}: {one.limit.words}, not proven yet"
             found.append(Verdict(outcome=Outcome.INSUFFICIENT, guard=one.guard, because=because))
     return found

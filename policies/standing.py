@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from policies.bounds import FALSE_ROLLBACK
-from policies.criterion import Criterion, Observed
+from policies.criterion import Criterion, Limit, Observed
 from policies.evidence import Arm, Block
 from policies.fuse import Fuse
 from policies.guards import ERRORS
@@ -63,7 +63,7 @@ class Standing:
         clues = self.clues()
         return weighted((clue.share, clue.evidence) for clue in clues) if clues else 0.0
 
-    def over_limit(self, criterion: Criterion, arm: Arm) -> bool:
+    def over_limit(self, criterion: Criterion, limit: Limit, arm: Arm) -> bool:
         """Whether what was counted of the candidate lies above a guard's hard limit, proven or not.
 
         Where stable was seen to break it as well, by over the margin above stable's share: what its
@@ -71,14 +71,12 @@ class Standing:
         is none of shares: there the comparison with stable is all that is left. One bad request is
         no rate.
         """
-        if criterion.limit is None:
-            return False
-        past, permitted = self.positions[criterion.guard].past_limit, criterion.limit.permitted
+        past, permitted = self.positions[criterion.guard].past_limit, limit.permitted
         if mean(past) * seen(past) > max(1, permitted * seen(past)):
             if criterion.relative:
                 return False
             permitted = mean(past) + criterion.margin
-        values = criterion.limit.observed(arm)
+        values = limit.observed(arm)
         number = seen(values)
         return mean(values) * number > max(1, permitted * number)
 

@@ -18,7 +18,6 @@ from states.gates import read_signs
 from states.given import remember_planned
 from states.home import STALE_FOR, converged, give_up_unbuilt, own_up
 from states.intake import begin, heed_aborted, mark_tagged, note_granted, notice
-from states.leap import not_ahead
 from states.machine import State
 from states.mixing import note_cuts
 from states.plan import Call, Plan
@@ -38,7 +37,7 @@ AGES_BY = timedelta(minutes=1)
 
 def reconcile(application: Application, world: World) -> Plan:
     """One look: the next record, what became true, and what to send."""
-    application = _with_asked(not_ahead(application, world.now))
+    application = _with_asked(application)
     stray = strayed(application)
     if stray is not None:
         return leave_alone(application, world, stray)

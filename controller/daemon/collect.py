@@ -19,6 +19,7 @@ from typing import Protocol
 
 import structlog
 
+from controller.daemon.lead import Lead
 from controller.daemon.windows import (
     METRICS,
     TABLE,
@@ -49,9 +50,7 @@ __all__ = ["Collector", "span_at"]
 MEASURES = 3
 """Statements in one look, at most: each but the last showed that the clocks were misjudged."""
 SKEW = timedelta(milliseconds=500)
-"""A measure of the offset that is lower by more than this is a better one."""
-MOVED = timedelta(minutes=5)
-"""No statement waits this long: its deadline is a minute."""
+"""A measure that differs by more than this is worth asking anew."""
 VOUCHED = timedelta(minutes=1)
 """What is known no better than this tells nothing of a clock that was set."""
 LATE = timedelta(hours=6)
@@ -134,10 +133,8 @@ class Collector:
     """The store's clock: how far the warehouse's is ahead of it is measured at each look."""
     inputs: Callable[[str, str], Inputs | None] = unknown
     """By model and version, what its signature takes, as far as it is known."""
-    offset: timedelta | None = None
-    """The least that was measured: whatever is above it was the statement's own waiting."""
-    waited: timedelta = timedelta()
-    """How long a statement waited by which that is known: by so much, at most, it is too high."""
+    lead: Lead | None = None
+    """How far the warehouse's clock is ahead; what is above the least was a statement's waiting."""
     steady: Callable[[], float] = time.monotonic
     """Seconds of a clock that is never set."""
     answered_at: datetime | None = None
@@ -147,7 +144,7 @@ class Collector:
 
     def forget(self) -> None:
         """Nothing is known of how the record's clock stands to the warehouse's."""
-        self.offset = self.answered_at = self.turn = None
+        self.lead = self.answered_at = self.turn = None
 
     def collect(
         self,
@@ -235,26 +232,28 @@ class Collector:
             ask = self._ask(look, sources)
             asked_at, began = self.clock(), self.steady()
             answer = self.table.look(ask)
-            waited = timedelta(seconds=self.steady() - began)
-            if not self._measured(answer.now - asked_at, waited):
+            until = asked_at + timedelta(seconds=self.steady() - began)
+            if not self._measured(Lead(answer.now - until, answer.now - asked_at)):
                 self.answered_at = look.now
                 return self._read(look, sources, ask, answer)
         return Evidence()
 
-    def _measured(self, offset: timedelta, waited: timedelta) -> bool:
-        """Take a better measure of the offset; what was just asked with the old one is void.
-
-        One that is higher than any waiting explains is of a clock that was set meanwhile.
-        """
-        known = self.offset
-        if known is not None and known - SKEW < offset < known + MOVED:
-            self.waited = min(self.waited, waited + SKEW)
+    def _measured(self, shown: Lead) -> bool:
+        """Take a measure as well; true where what was just asked with the one before is void."""
+        known = self.lead
+        found = shown if known is None else known.narrowed(shown)
+        if known is not None and abs(found.most - known.most) <= SKEW:
+            self.lead = Lead(found.least, known.most)
             return False
-        self.offset, self.waited = offset, waited
+        self.lead = found
         return True
 
+    @property
+    def _ahead(self) -> timedelta:
+        return self.lead.most if self.lead else timedelta()
+
     def _ask(self, look: _Look, sources: set[str]) -> Ask:
-        ahead = self.offset or timedelta()
+        ahead = self._ahead
         candidate, stable = look.entities
         due, again = look.due(TABLE, ahead), self._counted_again(look)
         newest = look.minutes[-1] if look.minutes else None
@@ -287,7 +286,7 @@ class Collector:
 
     def _read(self, look: _Look, sources: set[str], ask: Ask, answer: Answer) -> Evidence:
         """An answer as blocks, numbered on, and as watermarks on the store's clock."""
-        ahead = self.offset or timedelta()
+        ahead = self._ahead
         blocks: list[Block] = []
         watermarks: dict[str, datetime] = {}
         if TABLE in sources:
@@ -303,12 +302,12 @@ class Collector:
         return Evidence(
             blocks=tuple(blocks),
             watermarks=watermarks,
-            lead=ahead if self.waited <= VOUCHED else None,
+            lead=ahead if self.lead and self.lead.most - self.lead.least <= VOUCHED else None,
             trouble=_no_scores(answer.strays),
         )
 
     def _table_blocks(self, look: _Look, ask: Ask, answer: Answer) -> list[Block]:
-        blocks = _numbered(look, TABLE, answer.windows, self.offset or timedelta(), 0)
+        blocks = _numbered(look, TABLE, answer.windows, self._ahead, 0)
         found = [
             replace(
                 block,

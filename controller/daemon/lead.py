@@ -1,8 +1,9 @@
-"""How far the workspace's clock is ahead of the record's, by the `Date` of its answers.
+"""How far another clock is ahead of the record's, by answers that tell its time.
 
-The times of an endpoint's metrics are Databricks' own, and nobody vouches that the record's clock
-is the same: a machine without NTP may be an hour off. RFC 9110, 6.6.1: an origin server tells in
-`Date` when it answered, in whole seconds.
+The times of an endpoint's metrics, and of a warehouse, are Databricks' own, and nobody vouches that
+the record's clock is the same: a machine without NTP may be an hour off. A warehouse tells its time
+with its numbers; of the workspace, `Date` does. RFC 9110, 6.6.1: an origin server tells in it when
+it answered, in whole seconds.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ class Lead:
 
     @classmethod
     def shown(cls, told: datetime, asked_at: datetime, until: datetime) -> Self:
-        """By one answer, asked for and received at these times of the record's clock."""
+        """By the `Date` of one answer; when it was asked for, and came, by the record's clock."""
         return cls(least=told - until, most=told + COARSE - asked_at)
 
     def narrowed(self, newer: Self) -> Self:

@@ -133,7 +133,7 @@ class Replica:
             registry=registry,  # type: ignore[arg-type]
             probes=probes,  # type: ignore[arg-type]
             traffic=traffic,  # type: ignore[arg-type]
-            collector=Collector(table, probes, traffic, record.now),
+            collector=Collector(table, probes, traffic, record.now, steady=self._steady),
             past=Past(table),
             replayer=Replayer(
                 Recorded(wire, platform, promises), Pairs(platform), clock=self._steady

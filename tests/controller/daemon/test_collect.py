@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 
 from controller.daemon.collect import Collector
+from controller.daemon.lead import Lead
 from policies.evidence import Block, Coverage, Measure
 from states.counted import Counted, Paths, Query
 from states.leap import leapt, leapt_untold
@@ -26,11 +27,11 @@ TABLE, METRICS = "inference_table", "metrics"
 
 
 def collector(
-    platform: Platform, probes: Probes | None = None, offset: timedelta | None = None
+    platform: Platform, probes: Probes | None = None, lead: Lead | None = None
 ) -> Collector:
     """A collector that was just made, as after a restart, on the store's clock."""
     clock = lambda: platform.time  # noqa: E731
-    return Collector(platform, probes or Probes(), platform, clock, offset=offset)
+    return Collector(platform, probes or Probes(), platform, clock, lead=lead)
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ def test_a_block_never_reaches_over_a_change_of_weight(story: Story) -> None:
 def test_all_spans_that_have_passed_are_closed_by_one_statement(story: Story) -> None:
     story.look()
     platform = Platform(time=story.now + 10 * MINUTE)
-    collecting = collector(platform, offset=timedelta())
+    collecting = collector(platform, lead=Lead(timedelta(), timedelta()))
     look(collecting, platform, story)
     assert [block.span for block in story.live.blocks] == [1, 2]
     assert len(platform.asked) == 1
@@ -210,7 +211,8 @@ def test_the_least_offset_is_kept_so_that_one_slow_start_is_forgotten(story: Sto
     platform.takes = timedelta()
     story.now += timedelta(minutes=1)
     gather(collecting, platform, story, seconds=20)
-    assert collecting.offset == timedelta()
+    assert collecting.lead is not None
+    assert collecting.lead.most == timedelta()
 
 
 @pytest.mark.parametrize("hours", [-24, -1, 1, 24])
@@ -221,7 +223,8 @@ def test_a_store_clock_that_was_set_leaves_no_stale_offset(story: Story, hours: 
     story.now += by
     platform.ahead -= by
     gather(collecting, platform, story, seconds=20)
-    assert collecting.offset == platform.ahead + platform.takes
+    assert collecting.lead is not None
+    assert collecting.lead.most == platform.ahead + platform.takes
 
 
 @pytest.mark.parametrize("hours", [-24, -1, 1, 24])
@@ -245,6 +248,30 @@ def test_the_warehouse_tells_by_how_much_its_clock_is_ahead_and_so_a_clock_that_
     assert leapt_untold(story.live, evidence) == by
     moved = leapt(story.application, by).live
     assert leapt_untold(moved, evidence) == timedelta(), "a leap that was noticed is made good"
+
+
+def test_a_store_clock_that_went_back_by_half_a_minute_is_no_statement_that_waited(
+    story: Story,
+) -> None:
+    """The watermark would be told half a minute late on it, and a stay seem to be told of whole."""
+    platform, ticks = Platform(), [0.0]
+    collecting = collector(platform)
+    collecting.steady = lambda: ticks[0]
+    gather(collecting, platform, story, seconds=20)
+    platform.ahead += 31 * SECOND
+    story.now += 20 * SECOND
+    gather(collecting, platform, story, seconds=20)
+    assert collecting.lead is not None
+    assert collecting.lead.most == platform.ahead
+
+    def waits() -> float:
+        ticks[0] += 20
+        return ticks[0]
+
+    collecting.steady, platform.takes = waits, 20 * SECOND
+    story.now += 20 * SECOND
+    gather(collecting, platform, story, seconds=20)
+    assert collecting.lead.most == platform.ahead, "that one did wait"
 
 
 def test_what_is_known_by_a_statement_that_waited_long_tells_nothing_of_the_clock(
@@ -282,7 +309,7 @@ def test_releases_of_one_pace_are_looked_at_in_the_same_beat_whenever_they_opene
     moments: list[set[datetime]] = []
     for opened in (0, 150):
         platform, seen = Platform(), set[datetime]()
-        collecting = collector(platform, offset=timedelta())
+        collecting = collector(platform, lead=Lead(timedelta(), timedelta()))
         for passed in range(opened, 1200, 30):
             platform.time = story.now + passed * SECOND
             count = len(platform.asked)
@@ -509,7 +536,7 @@ def test_an_inference_table_that_was_switched_off_is_missed_aloud(story: Story) 
 
 
 def asked_times(story: Story, platform: Platform, hours: float) -> list[datetime]:
-    collecting, found = collector(platform, offset=timedelta()), list[datetime]()
+    collecting, found = collector(platform, lead=Lead(timedelta(), timedelta())), list[datetime]()
     for passed in range(0, int(hours * 3600), 30):
         platform.time = story.now + passed * SECOND
         count = len(platform.asked)
@@ -544,7 +571,7 @@ def test_the_probes_own_requests_keep_an_endpoint_without_users_covered(story: S
 def test_a_look_that_failed_is_made_up_for_although_nothing_came_since(story: Story) -> None:
     paced(story, 5 * MINUTE)
     platform = Platform([], time=story.now)
-    collecting = collector(platform, offset=timedelta())
+    collecting = collector(platform, lead=Lead(timedelta(), timedelta()))
     unanswered = 0
     for passed in range(0, 1800, 30):
         platform.time = story.now + passed * SECOND
